@@ -1,0 +1,72 @@
+"""Every key once, with its unit and where the paper states it. Dataset configs import this and override what differs.
+
+  python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw --config.train.batch_size=32
+
+"Paper" is Bulat, Sanchez and Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text leaves it open.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.seed = 0  # of weights, order of images and views
+
+  config.data = ConfigDict()
+  config.data.name = config_dict.placeholder(str)  # TFDS name, e.g. "wflw"
+  config.data.dir = config_dict.placeholder(str)  # where it is prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets
+  config.data.markup = 68  # number of landmarks: 68, 98, 29 or 19
+  config.data.train_split = "train"
+  config.data.box = "landmarks"  # "dataset" or "landmarks"; which of them the paper used is not stated
+
+  config.crop = ConfigDict()
+  config.crop.size = 256  # px, side of the network's input; Sec. 5
+  config.crop.stored_size = 416  # px, with the margin that rotated and shrunk views need; no empty corners at 1.625 size
+  config.crop.face = 220.0  # px, the box's larger side in the crop; Sec. 5
+
+  config.codec = ConfigDict()
+  config.codec.sigma = 1.5  # heatmap px; not stated
+  config.codec.window = 5  # heatmap px, d; Sec. 3.3
+  config.codec.temperature = 10.0  # tau; Sec. 3.3
+  config.codec.encode = "continuous"  # "continuous" (Eq. 3) or "rounded" (Eq. 2)
+  config.codec.decode = "local_softargmax"  # or "argmax", "quarter_offset", "global_softargmax"
+  config.codec.amplitude = "peak_one"  # or "normalised", the factor printed in Eq. 1
+
+  config.model = ConfigDict()
+  config.model.num_stacks = 2  # Sec. 5
+  config.model.features = 256  # Sec. 5
+  config.model.pool = "avg"  # "avg" as in the published PyTorch models, "max" as in the Lua training code
+
+  config.augment = ConfigDict()
+  config.augment.rotation = 30.0  # degrees to either side; Sec. 5
+  config.augment.scale = (0.85, 1.15)  # Sec. 5
+  config.augment.translation = 0.0  # of the crop's side, to either side; not stated
+  config.augment.mirror = 0.5  # probability; Sec. 5 ("random flip")
+  config.augment.colour = (0.6, 1.4)  # factors of brightness, contrast, saturation; Sec. 5
+
+  config.siamese = ConfigDict()
+  config.siamese.num_views = 2  # Sec. 3.4
+  config.siamese.reduce = "mean"  # "mean" over the views that saw a cell, or "sum" as Eq. 6 prints
+
+  config.optimizer = ConfigDict()
+  config.optimizer.learning_rate = 1e-4  # Adam; Sec. 5
+  config.optimizer.drop_epochs = (25, 40)  # Sec. 5
+  config.optimizer.drop_factor = 0.1  # not stated
+
+  config.train = ConfigDict()
+  config.train.batch_size = 16  # images of all devices together, each in num_views views; not stated
+  config.train.epochs = 50  # Sec. 5
+
+  config.eval = ConfigDict()
+  config.eval.splits = ("test",)  # evaluated at the end of training and by --mode=eval
+  config.eval.every_epochs = 5.0  # evaluates the first of these splits while training
+  config.eval.batch_size = 32  # images of all devices together; a last short batch is padded and the padding not counted
+  config.eval.norm = "ic"  # normaliser of the plots and the log: "ic", "ip", "box" or "diag"
+
+  config.checkpoint = ConfigDict()
+  config.checkpoint.every_steps = 500
+  config.checkpoint.keep = 2  # newest ones
+
+  config.log = ConfigDict()
+  config.log.every_steps = 20
+  return config.lock()

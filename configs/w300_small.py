@@ -1,0 +1,25 @@
+"""The whole method on real 300W faces, scaled for a laptop's CPU: input 128, one stack, 64 features.
+
+  python -m tfds_builders.prepare w300 --manual_dir=<folder with afw/ helen/ lfpw/> --allow_partial
+  python -m fal_jax.main --config=configs/w300_small.py --workdir=runs/w300_small
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+  config = default.get_config().unlock()
+  config.data.name = "w300"
+  config.data.train_split = "fit"
+  config.crop.size = 128
+  config.crop.stored_size = 208
+  config.crop.face = 110.0
+  config.model.num_stacks = 1
+  config.model.features = 64
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.drop_epochs = (25, 35)
+  config.train.epochs = 40
+  config.eval.splits = ("val",)
+  return config.lock()

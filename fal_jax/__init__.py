@@ -1,0 +1,6 @@
+"""Sub-pixel heatmap regression for facial landmarks (Bulat, Sanchez, Tzimiropoulos, BMVC 2021) in JAX and Flax.
+
+Nothing is imported here: `import fal_jax.affine` must not pay for the data or checkpoint libraries.
+"""
+
+__version__ = "0.1.0"

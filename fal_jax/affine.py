@@ -1,0 +1,145 @@
+"""2x3 affine maps between pixel frames, and the bilinear sampler that follows them.
+
+Every map is named `dst_from_src` and takes points (x, y) of the source frame to the destination frame. Coordinates are
+pixel-centre in every frame: (0, 0) is the centre of the top-left pixel, an array of width W spans [-0.5, W - 0.5].
+
+The algebra takes NumPy or JAX arrays and answers in kind, NumPy in its own precision (crops are computed in float64 on the host),
+JAX in float32. It is written elementwise on purpose: a matrix product would run in bfloat16 on TPU and in TF32 on GPU, and a
+relative error of 1/256 is a pixel.
+"""
+
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array: TypeAlias = Any  # np.ndarray or jax.Array; the docstrings give shape, dtype and frame
+
+
+def _namespace(*arrays: Array) -> ModuleType:
+  return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
+
+
+def _matrix(xp: ModuleType, *entries: Array) -> Array:
+  """(..., 2, 3) from its six entries, row by row."""
+  a, b, c, d, e, f = xp.broadcast_arrays(*(xp.asarray(entry) for entry in entries))
+  return xp.stack([xp.stack([a, b, c], -1), xp.stack([d, e, f], -1)], -2)
+
+
+def translation(offset: Array) -> Array:
+  """Maps x to x + offset; `offset` (..., 2) in px, result (..., 2, 3)."""
+  xp = _namespace(offset)
+  offset = xp.asarray(offset)
+  zero = xp.zeros_like(offset[..., 0])
+  return _matrix(xp, zero + 1, zero, offset[..., 0], zero, zero + 1, offset[..., 1])
+
+
+def similarity(*, angle: Array, scale: Array, src_centre: Array, dst_centre: Array) -> Array:
+  """Rotates and scales about `src_centre` and puts that point on `dst_centre`.
+
+  Args:
+    angle: (...,) radians; positive turns x towards y, i.e. clockwise on the screen.
+    scale: (...,) destination px per source px.
+    src_centre: (..., 2) in source px.
+    dst_centre: (..., 2) in destination px.
+
+  Returns:
+    (..., 2, 3) dst_from_src.
+  """
+  xp = _namespace(angle, scale, src_centre, dst_centre)
+  src, dst = xp.asarray(src_centre), xp.asarray(dst_centre)
+  cosine, sine = scale * xp.cos(angle), scale * xp.sin(angle)
+  shift_x = dst[..., 0] - cosine * src[..., 0] + sine * src[..., 1]
+  shift_y = dst[..., 1] - sine * src[..., 0] - cosine * src[..., 1]
+  return _matrix(xp, cosine, -sine, shift_x, sine, cosine, shift_y)
+
+
+def mirror(width: int) -> np.ndarray:
+  """Swaps left and right in an array of `width` pixels: x becomes width - 1 - x. Shape (2, 3)."""
+  return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]], np.float32)
+
+
+def shrink(stride: float) -> np.ndarray:
+  """Maps px of an array to px of the same picture `stride` times smaller: x becomes (x + 0.5) / stride - 0.5. Shape (2, 3).
+
+  Deviation: the paper's Eq. 3 prints x / stride. With that, the mirror image of a heatmap and the heatmap of the mirrored image
+  disagree by (stride - 1) / stride heatmap px, and the two views of Eq. 6 would fight each other.
+  """
+  offset = 0.5 / stride - 0.5
+  return np.array([[1 / stride, 0.0, offset], [0.0, 1 / stride, offset]], np.float32)
+
+
+def compose(a: Array, b: Array) -> Array:
+  """The map that does first `b`, then `a`: c_from_a = compose(c_from_b, b_from_a). Shapes (..., 2, 3), broadcast."""
+  xp = _namespace(a, b)
+  a, b = xp.asarray(a), xp.asarray(b)
+  linear = a[..., :, 0, None] * b[..., 0, None, :] + a[..., :, 1, None] * b[..., 1, None, :]
+  shift = xp.concatenate([xp.zeros_like(linear[..., :2]), xp.broadcast_to(a[..., 2:], linear[..., 2:].shape)], -1)
+  return linear + shift
+
+
+def invert(m: Array) -> Array:
+  """src_from_dst of a dst_from_src, (..., 2, 3). A singular map gives infinities, as any division by zero does."""
+  xp = _namespace(m)
+  m = xp.asarray(m)
+  a, b, c, d, e, f = (m[..., i, j] for i in range(2) for j in range(3))
+  determinant = a * e - b * d
+  a, b, d, e = e / determinant, -b / determinant, -d / determinant, a / determinant
+  return _matrix(xp, a, b, -(a * c + b * f), d, e, -(d * c + e * f))
+
+
+def apply(m: Array, points: Array) -> Array:
+  """Moves points by a map.
+
+  Args:
+    m: (..., 2, 3) dst_from_src; its leading axes broadcast against those of the points up to the landmark axis, so one (2, 3) map
+      moves points of any shape and (B, 2, 3) maps move (B, K, 2) points, each image by its own map.
+    points: (..., 2) float, source px.
+
+  Returns:
+    (..., 2) destination px.
+  """
+  xp = _namespace(m, points)
+  m, points = xp.asarray(m), xp.asarray(points)
+  if m.ndim > 2:
+    m = m[..., None, :, :]
+  x, y = points[..., 0], points[..., 1]
+  return xp.stack([m[..., i, 0] * x + m[..., i, 1] * y + m[..., i, 2] for i in range(2)], -1)
+
+
+def warp(image: Array, dst_from_src: Array, size: tuple[int, int]) -> jax.Array:
+  """Resamples an image under an affine map, bilinearly, with zeros outside; differentiable in the image and in the map.
+
+  The zeros outside are samples like any other, so a border fades over one pixel instead of ending in a hard cut that a rounding
+  error of 1e-7 could move. This is PyTorch's `grid_sample(padding_mode="zeros", align_corners=...)` in pixel coordinates and
+  SciPy's `mode="grid-constant"`.
+
+  Args:
+    image: (H, W, C) float or uint8.
+    dst_from_src: (2, 3) map from pixels of `image` to pixels of the result.
+    size: (rows, columns) of the result.
+
+  Returns:
+    (size[0], size[1], C) float32.
+  """
+  image = jnp.asarray(image)
+  height, width, channels = image.shape
+  src_from_dst = invert(jnp.asarray(dst_from_src, jnp.float32))
+  row, column = jnp.meshgrid(jnp.arange(size[0], dtype=jnp.float32), jnp.arange(size[1], dtype=jnp.float32), indexing="ij")
+  points = apply(src_from_dst, jnp.stack([column, row], -1))
+  corner = jnp.floor(points)
+  fraction = points - corner
+  pixels = image.reshape(height * width, channels)
+
+  def tap(dx: int, dy: int) -> jax.Array:
+    x, y = corner[..., 0] + dx, corner[..., 1] + dy
+    weight_x = fraction[..., 0] if dx else 1 - fraction[..., 0]
+    weight_y = fraction[..., 1] if dy else 1 - fraction[..., 1]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    # Clipped as floats: far outside, the conversion to int32 would overflow.
+    index = jnp.clip(y, 0, height - 1).astype(jnp.int32) * width + jnp.clip(x, 0, width - 1).astype(jnp.int32)
+    return jnp.where(inside, weight_x * weight_y, 0)[..., None] * pixels[index].astype(jnp.float32)
+
+  return tap(0, 0) + tap(1, 0) + tap(0, 1) + tap(1, 1)

@@ -1,0 +1,79 @@
+"""Random views of a face: the transforms T of Eq. 6, sampled from a key and rendered on the device."""
+
+import dataclasses
+
+import dm_pix
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from fal_jax import affine
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewRange:
+  """What a random view may do. Defaults: Bulat et al. 2021, Sec. 5.
+
+  Attributes:
+    rotation: largest angle to either side, degrees.
+    scale: smallest and largest magnification.
+    translation: largest shift along either axis, as a fraction of the crop's side. The paper mentions none.
+    mirror: probability of a mirrored view.
+    colour: smallest and largest factor of brightness, contrast and saturation.
+  """
+
+  rotation: float = 30.0
+  scale: tuple[float, float] = (0.85, 1.15)
+  translation: float = 0.0
+  mirror: float = 0.5
+  colour: tuple[float, float] = (0.6, 1.4)
+
+
+@flax.struct.dataclass
+class View:
+  """One sampled transform, or a batch of them with leading axes.
+
+  Attributes:
+    view_from_crop: (..., 2, 3) float32, crop px to view px; holds the mirror too.
+    mirrored: (...,) bool; a mirrored view has its left and right landmarks exchanged.
+    colour: (..., 3) float32 factors of brightness, contrast and saturation.
+  """
+
+  view_from_crop: jax.Array
+  mirrored: jax.Array
+  colour: jax.Array
+
+
+def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
+  """Draws one view of a (size, size) crop; every factor is uniform over its range."""
+  keys = jax.random.split(key, 5)
+  angle = jnp.deg2rad(ranges.rotation) * jax.random.uniform(keys[0], minval=-1)
+  scale = jax.random.uniform(keys[1], minval=ranges.scale[0], maxval=ranges.scale[1])
+  shift = size * ranges.translation * jax.random.uniform(keys[2], (2,), minval=-1)
+  mirrored = jax.random.bernoulli(keys[3], ranges.mirror)
+  colour = jax.random.uniform(keys[4], (3,), minval=ranges.colour[0], maxval=ranges.colour[1])
+  centre = jnp.full(2, (size - 1) / 2)
+  view_from_crop = affine.similarity(angle=angle, scale=scale, src_centre=centre, dst_centre=centre + shift)
+  mirror = affine.mirror(size)
+  view_from_crop = jnp.where(mirrored, affine.compose(mirror, view_from_crop), view_from_crop)
+  return View(view_from_crop, mirrored, colour)
+
+
+def render_view(stored: jax.Array, view: View, *, crop_from_stored: jax.Array, size: int) -> jax.Array:
+  """Renders one view straight from the stored pixels: one resampling, however many maps are composed.
+
+  Args:
+    stored: (Hs, Ws, 3) uint8, the crop with its margin.
+    view: one `View`.
+    crop_from_stored: (2, 3) stored px to crop px.
+    size: side of the view.
+
+  Returns:
+    (size, size, 3) float32 in [0, 1]; black where the stored pixels end.
+  """
+  image = affine.warp(stored, affine.compose(view.view_from_crop, crop_from_stored), (size, size)) / 255
+  brightness, contrast, saturation = view.colour
+  # dm_pix offers brightness only as an offset; the paper's (0.6, 1.4) are factors. Nothing in dm_pix clips.
+  image = jnp.clip(image * brightness, 0, 1)
+  image = jnp.clip(dm_pix.adjust_contrast(image, contrast), 0, 1)
+  return jnp.clip(dm_pix.adjust_saturation(image, saturation), 0, 1)

@@ -1,0 +1,91 @@
+"""From a face box to the square that the network sees."""
+
+import dataclasses
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from fal_jax import affine
+from fal_jax.errors import InputError
+
+BoxKind = Literal["dataset", "landmarks"]
+
+
+@dataclasses.dataclass(frozen=True)
+class CropRule:
+  """How a box becomes a crop.
+
+  Attributes:
+    size: side of the crop, the network's input, px.
+    stored_size: side of the stored square, px: the crop with a margin all round, of the same scale, from which random views are
+      rendered. A view of `size` px turned by 30 degrees and shrunk to 0.85 reaches 0.81 size from the centre, so 1.625 size
+      leaves no empty corner.
+    face: length of the box's larger side in the crop, px. Bulat et al. 2021, Sec. 5: the face has about 220 of 256 px.
+    box: which box: "dataset", the one given by the dataset's authors, or "landmarks", tight around the annotated landmarks. The
+      latter knows the truth: numbers made with it are not comparable to those made with a detector.
+  """
+
+  size: int = 256
+  stored_size: int = 416
+  face: float = 220.0
+  box: BoxKind = "landmarks"
+
+  def __post_init__(self) -> None:
+    if self.box not in get_args(BoxKind):
+      raise InputError(f"data.box is {self.box!r}; choose one of {', '.join(get_args(BoxKind))}.")
+    if self.size % 64 or self.size < 64:
+      raise InputError(f"crop.size must be a multiple of 64 (the hourglass halves it six times), got {self.size}.")
+    if self.stored_size < self.size:
+      raise InputError(f"crop.stored_size ({self.stored_size}) must be at least crop.size ({self.size}).")
+    if not self.face > 0:
+      raise InputError(f"crop.face must be positive, got {self.face}.")
+
+
+def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
+  """The map that centres a box in the crop and scales its larger side to `rule.face` px.
+
+  Args:
+    box: (4,) x0, y0, x1, y1 in image px; may reach beyond the image.
+    rule: gives crop size and face size.
+
+  Returns:
+    (2, 3) float64, image px to crop px.
+
+  Raises:
+    InputError: the box holds NaN, is inverted or has no area.
+  """
+  box = np.asarray(box, np.float64)
+  if box.shape != (4,) or not np.isfinite(box).all():
+    raise InputError(f"a box is four finite numbers x0, y0, x1, y1 in image pixels, got {box.tolist()}.")
+  width, height = box[2:] - box[:2]
+  if width < 0 or height < 0:
+    raise InputError(f"box {box.tolist()} has x1 < x0 or y1 < y0: is it (x, y, width, height)? Give corners x0, y0, x1, y1.")
+  if width == 0 or height == 0:
+    raise InputError(f"box {box.tolist()} has no area.")
+  centre = np.full(2, (rule.size - 1) / 2)
+  scale = rule.face / max(width, height)
+  return affine.similarity(angle=np.float64(0), scale=scale, src_centre=(box[:2] + box[2:]) / 2, dst_centre=centre)
+
+
+def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
+  """Resamples the square that a map shows, on the host; black outside the image.
+
+  A picture that shrinks to less than half is averaged down by a whole factor first: bilinear samples alone would skip pixels.
+
+  Args:
+    image: (H, W, 3) uint8.
+    dst_from_image: (2, 3), image px to px of the result.
+    size: side of the result.
+
+  Returns:
+    (size, size, 3) uint8.
+  """
+  factor = int(1 / np.hypot(dst_from_image[0, 0], dst_from_image[1, 0]))
+  if factor > 1:
+    height, width = image.shape[:2]
+    bottom, right = -height % factor, -width % factor
+    padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+    image = cv2.resize(padded, (padded.shape[1] // factor, padded.shape[0] // factor), interpolation=cv2.INTER_AREA)
+    dst_from_image = affine.compose(dst_from_image, affine.invert(affine.shrink(factor).astype(np.float64)))
+  return cv2.warpAffine(image, np.asarray(dst_from_image, np.float64), (size, size), flags=cv2.INTER_LINEAR)

@@ -1,0 +1,162 @@
+"""Prepared datasets to batches: grain over a TFDS data source, decoded and cropped on the host.
+
+The order of the images is a function of the seed and the step, so a run resumes by asking for its next step; no iterator state is
+saved. What is random about a view is decided on the device, see `steps.sample_views`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+
+from fal_jax import affine
+from fal_jax.crop import CropRule, crop_from_image, cut
+from fal_jax.errors import InputError
+from fal_jax.images import read_image
+
+Source = Sequence[Mapping[str, Any]]
+
+
+def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int) -> Source:
+  """Opens one split of a prepared dataset for random access.
+
+  Args:
+    name: TFDS name, e.g. "w300" or "synthetic_faces/98".
+    split: name of a split, TFDS slices included ("train[:90%]").
+    data_dir: where `tfds_builders.prepare` put it; by default TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets).
+    num_landmarks: K of the mark-up that the caller is going to use.
+
+  Returns:
+    A sequence of records as in `tfds_builders.common.schema`, images still encoded.
+
+  Raises:
+    InputError: not prepared there, no such split, or another mark-up.
+  """
+  place = os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+  try:
+    builder = tfds.builder(name, data_dir=place)
+  except (tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError) as error:
+    raise InputError(
+        f"The dataset {name!r} is not prepared in {place}: run `python -m tfds_builders.prepare {name} --data_dir={place}` "
+        "first, or point --config.data.dir at the folder where it is."
+    ) from error
+  found = builder.info.features["landmarks"].shape[0]
+  if found != num_landmarks:
+    raise InputError(
+        f"The dataset {name!r} has {found} landmarks but config.data.markup is {num_landmarks}: set --config.data.markup={found} "
+        "or choose another dataset."
+    )
+  base = split.split("[", maxsplit=1)[0]
+  if base not in builder.info.splits:
+    raise InputError(f"The dataset {name!r} has no split {split!r}; it has {', '.join(sorted(builder.info.splits))}.")
+  return builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def example_id(record: Mapping[str, Any]) -> str:
+  """Name of one face in reports and prediction files: its image's path, and which face where there are several."""
+  name = _text(record["file_name"])
+  return name if int(record["face_index"]) == 0 else f"{name}#{int(record['face_index'])}"
+
+
+def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
+  """(4,) float64, the box that the rule asks for, image px."""
+  box = np.asarray(record[f"box_{rule.box}"], np.float64)
+  if not np.isfinite(box).all():
+    raise InputError(f"{example_id(record)} has no {rule.box} box: set --config.data.box=landmarks.")
+  return box
+
+
+def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, np.ndarray]:
+  """One face for `steps.train_step`.
+
+  Returns:
+    `image` (stored_size, stored_size, 3) uint8, the crop with its margin; `landmarks` (K, 2) float32, px of the crop without
+    margin, NaN where not annotated; `index` () int32.
+  """
+  record = source[index]
+  crop = crop_from_image(face_box(record, rule), rule)
+  margin = (rule.stored_size - rule.size) / 2
+  stored = affine.compose(affine.translation(np.array([margin, margin])), crop)
+  return {
+      "image": cut(_pixels(record), stored, rule.stored_size),
+      "landmarks": affine.apply(crop, record["landmarks"].astype(np.float64)).astype(np.float32),
+      "index": np.int32(index),
+  }
+
+
+def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, Any]:
+  """One face for evaluation.
+
+  Returns:
+    `image` (size, size, 3) uint8, `crop_from_image` (2, 3), `landmarks` (K, 2) float64 in image px, `box` (4,), `id`.
+  """
+  record = source[index]
+  box = face_box(record, rule)
+  crop = crop_from_image(box, rule)
+  return {
+      "image": cut(_pixels(record), crop, rule.size),
+      "crop_from_image": crop,
+      "landmarks": record["landmarks"].astype(np.float64),
+      "box": box,
+      "id": example_id(record),
+  }
+
+
+def train_batches(
+    source: Source,
+    *,
+    rule: CropRule,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
+  """Endless batches of this process, from `start_step` on; every epoch is a new permutation.
+
+  Args:
+    source: the split.
+    rule: how boxes become crops.
+    batch_size: of all processes together; a multiple of `process_count`.
+    seed: of the order.
+    start_step: how many batches to pass over; costs nothing.
+    process_index: which share of each global batch is ours.
+    process_count: number of shares.
+
+  Returns:
+    A grain iterator (close it when done) of `load_train_example` stacked to (batch_size / process_count, ...).
+  """
+  order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
+  mine = order[process_index::process_count].map(lambda index: load_train_example(source, int(index), rule))
+  batches = mine.batch(batch_size // process_count)[start_step:]
+  threads = os.cpu_count() or 1
+  return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)))
+
+
+def eval_batches(source: Source, *, rule: CropRule, batch_size: int) -> Iterator[list[dict[str, Any]]]:
+  """The examples in their order, `batch_size` at a time; the last batch is short."""
+  loaded = grain.MapDataset.range(len(source)).map(lambda index: load_eval_example(source, int(index), rule))
+  threads = os.cpu_count() or 1
+  examples = iter(loaded.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)))
+  try:
+    batch = []
+    for example in examples:
+      batch.append(example)
+      if len(batch) == batch_size:
+        yield batch
+        batch = []
+    if batch:
+      yield batch
+  finally:
+    examples.close()  # grain leaks its shared memory otherwise
+
+
+def _text(value: Any) -> str:
+  return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _pixels(record: Mapping[str, Any]) -> np.ndarray:
+  return read_image(record["image"], name=example_id(record))

@@ -1,0 +1,200 @@
+"""Evaluation: every image of a split once, its numbers, its predictions and its pictures."""
+
+import csv
+import dataclasses
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+import fal_jax
+from fal_jax import affine, data, metrics, parallel, plots, recipe, steps
+from fal_jax.checkpoint import Checkpoints
+from fal_jax.crop import CropRule
+from fal_jax.errors import InputError
+
+SHEET_FACES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+  """What a network says about a split, beside the truth; image px throughout.
+
+  Attributes:
+    ids: N names.
+    landmarks: (N, K, 2) float64, predicted.
+    scores: (N, K) float32, heights of the peaks.
+    true: (N, K, 2) float64, NaN where not annotated.
+    boxes: (N, 4) float64, the boxes that the crops were made from.
+  """
+
+  ids: list[str]
+  landmarks: np.ndarray
+  scores: np.ndarray
+  true: np.ndarray
+  boxes: np.ndarray
+
+
+def predict_split(predict: Callable, variables: Any, source: data.Source, *, rule: CropRule, batch_size: int) -> Predictions:
+  """Runs the network over a split.
+
+  The last batch is padded to full size, so that nothing compiles twice, and the padding is dropped: each image counts once,
+  whatever the batch size and the number of devices.
+
+  Args:
+    predict: from `parallel.predict_function`.
+    variables: `params` and `batch_stats`.
+    source: the split.
+    rule: how boxes become crops.
+    batch_size: images at a time.
+  """
+  if not len(source):
+    raise InputError("The split holds no images: prepare the dataset again or name another split in config.eval.splits.")
+  columns: dict[str, list[Any]] = {"landmarks": [], "scores": [], "true": [], "boxes": [], "ids": []}
+  for batch in data.eval_batches(source, rule=rule, batch_size=batch_size):
+    images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
+    images[: len(batch)] = [example["image"] for example in batch]
+    landmarks_crop, scores = predict(variables, images)
+    for example, landmarks, score in zip(batch, landmarks_crop, scores, strict=False):  # the padding is left over
+      image_from_crop = affine.invert(example["crop_from_image"])
+      columns["landmarks"].append(affine.apply(image_from_crop, landmarks.astype(np.float64)))
+      columns["scores"].append(score)
+      columns["true"].append(example["landmarks"])
+      columns["boxes"].append(example["box"])
+      columns["ids"].append(example["id"])
+  ids = columns.pop("ids")
+  return Predictions(ids=ids, **{name: np.stack(rows) for name, rows in columns.items()})
+
+
+def score(predictions: Predictions, markup: int) -> dict[str, Any]:
+  """The numbers of `metrics.summarise` under all normalisers; faces without a usable normaliser are printed."""
+  summary = metrics.summarise(
+      predictions.landmarks, predictions.true, metrics.norms(predictions.true, markup), ids=predictions.ids
+  )
+  for norm, ids in summary["degenerate"].items():
+    logging.warning("%d faces have no usable normaliser %s and are not in its numbers: %s", len(ids), norm, ", ".join(ids[:10]))
+  return summary
+
+
+def run(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, Any]]:
+  """--mode=eval: the newest checkpoint of a run on every split of `config.eval.splits`.
+
+  Returns:
+    split -> summary.
+  """
+  recipe.validate(config, device_count=jax.device_count())
+  variables, step = restore_variables(config, workdir)
+  predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
+  return {split: report(config, workdir, split, predict=predict, variables=variables, step=step) for split in config.eval.splits}
+
+
+def report(
+    config: ConfigDict, workdir: str | Path, split: str, *, predict: Callable, variables: Any, step: int
+) -> dict[str, Any]:
+  """Evaluates one split and writes `eval/<split>.json`, `<split>_predictions.csv`, and the pictures."""
+  rule = recipe.crop_rule(config)
+  source = data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
+  predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
+  summary = score(predictions, config.data.markup)
+  directory = Path(workdir) / "eval"
+  directory.mkdir(parents=True, exist_ok=True)
+  written = {**summary, "provenance": provenance(config, split=split, step=step)}
+  (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+  write_predictions(directory / f"{split}_predictions.csv", predictions.ids, predictions.landmarks)
+  _draw(directory, split, predictions, source, rule=rule, config=config)
+  return summary
+
+
+def restore_variables(config: ConfigDict, workdir: str | Path) -> tuple[Any, int]:
+  """`params` and `batch_stats` of the newest whole checkpoint, on this process's devices, and its step."""
+  template = recipe.train_recipe(config, steps_per_epoch=1)
+  abstract = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), template))
+  sharding = parallel.replicated_sharding()
+  abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
+  checkpoints = Checkpoints(workdir, create=False)
+  try:
+    restored = checkpoints.restore_latest(abstract)
+  finally:
+    checkpoints.close()
+  if restored is None:
+    raise InputError(f"There is no checkpoint in {workdir}: train first, or give the --workdir of a run.")
+  state, _, step = restored
+  return {"params": state.params, "batch_stats": state.batch_stats}, step
+
+
+def table(split: str, summary: dict[str, Any]) -> str:
+  """The numbers of a split for the screen, one line per normaliser."""
+  lines = [f"{split}: {summary['num_images']} images, {summary['num_degenerate']} without a usable normaliser"]
+  for norm in ("ic", "ip", "box", "diag"):
+    cells = [f"{name} {value:.2f}" for name, value in summary.items() if isinstance(value, float) and f"_{norm}" in name]
+    if cells:
+      lines.append("  " + "".join(f"{cell:<18}" for cell in cells).rstrip())
+  return "\n".join(lines)
+
+
+def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
+  """What a number needs to be compared with another: data, box, crop, decoder, step and code."""
+  return {
+      "dataset": config.data.name,
+      "split": split,
+      "box": config.data.box,
+      "crop": config.crop.to_dict(),
+      "codec": config.codec.to_dict(),
+      "model": config.model.to_dict(),
+      "step": step,
+      "seed": config.seed,
+      "fal_jax": fal_jax.__version__,
+      "git_commit": _git_commit(),
+  }
+
+
+def write_predictions(path: Path, ids: list[str], landmarks: np.ndarray) -> None:
+  """One line per face: id, x0, y0, x1, y1, ... in image px, pixel-centre, with a thousandth of a pixel."""
+  with path.open("w", newline="", encoding="utf-8") as file:
+    writer = csv.writer(file)
+    writer.writerow(["id", *(f"{axis}{k}" for k in range(landmarks.shape[1]) for axis in "xy")])
+    for name, points in zip(ids, landmarks, strict=True):
+      writer.writerow([name, *(f"{value:.3f}" for value in points.reshape(-1))])
+
+
+def _draw(
+    directory: Path, split: str, predictions: Predictions, source: data.Source, *, rule: CropRule, config: ConfigDict
+) -> None:
+  norm = metrics.norms(predictions.true, config.data.markup)[config.eval.norm]
+  errors = metrics.nme(predictions.landmarks, predictions.true, norm)
+  sound = np.flatnonzero(np.isfinite(errors) & (norm >= metrics.MIN_NORM))
+  if not len(sound):
+    logging.warning("No face of %s has the normaliser %s: no pictures drawn.", split, config.eval.norm)
+    return
+  worst = sound[np.argsort(-errors[sound], kind="stable")]
+  for name, rows in (("first", sound[:SHEET_FACES]), ("worst", worst[:SHEET_FACES])):
+    examples = [data.load_eval_example(source, int(row), rule) for row in rows]
+    plots.draw_faces(
+        directory / f"{split}_{name}.jpg",
+        [example["image"] for example in examples],
+        [affine.apply(example["crop_from_image"], example["landmarks"]) for example in examples],
+        [affine.apply(e["crop_from_image"], predictions.landmarks[row]) for e, row in zip(examples, rows, strict=True)],
+        markup=config.data.markup,
+        titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
+        columns=4,
+    )
+  if not plots.has_matplotlib():
+    logging.warning("No CED curve drawn: %s", plots.NO_MATPLOTLIB)
+    return
+  plots.draw_ced(directory / f"{split}_ced.png", {split: errors[sound]}, norm=config.eval.norm, max_error=10)
+
+
+def _git_commit() -> str | None:
+  """Commit of the checkout this package runs from; None when it is installed elsewhere."""
+  here = Path(fal_jax.__file__).parent
+  try:
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return found.stdout.strip()

@@ -1,0 +1,146 @@
+"""FAN, the stacked hourglass network of Bulat and Tzimiropoulos (ICCV 2017) that the paper trains, in two stacks.
+
+Modules carry the names of the published PyTorch state dicts (`conv1`, `m0`, `b1_4`, `top_m_0`, `bl0` ...), so that an import is
+a change of layout and not a table.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from fal_jax.batch_norm import batch_norm_relu, rectified_affine
+
+Pool = Literal["avg", "max"]
+
+# PyTorch's default for convolutions, under which the published networks were trained.
+_initialiser = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def _pool(images: jax.Array, pool: Pool) -> jax.Array:
+  reduce = nn.avg_pool if pool == "avg" else nn.max_pool
+  return reduce(images, window_shape=(2, 2), strides=(2, 2))
+
+
+def _upsample(images: jax.Array) -> jax.Array:
+  """Nearest neighbour, x2: every pixel becomes a 2 x 2 block, which keeps pixel centres where `affine.shrink(2)` has them."""
+  batch, height, width, channels = images.shape
+  blocks = jnp.broadcast_to(images[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
+  return blocks.reshape(batch, 2 * height, 2 * width, channels)
+
+
+class _Norm(nn.Module):
+  """BatchNorm and ReLU, with PyTorch's constants and statistics over all devices of `axis_name`."""
+
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    shape = images.shape[-1:]
+    scale = self.param("scale", nn.initializers.ones, shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+    variance = self.variable("batch_stats", "var", jnp.ones, shape)
+    if not train:
+      return rectified_affine(images, mean.value, variance.value, scale, bias)
+    images, batch_mean, batch_variance = batch_norm_relu(images, scale, bias, self.axis_name)
+    mean.value = 0.9 * mean.value + 0.1 * batch_mean
+    variance.value = 0.9 * variance.value + 0.1 * batch_variance
+    return images
+
+
+def _conv(features: int, size: int, *, name: str, bias: bool = False) -> nn.Conv:
+  return nn.Conv(features, (size, size), use_bias=bias, kernel_init=_initialiser, name=name)
+
+
+class ConvBlock(nn.Module):
+  """The hierarchical, parallel, multi-scale residual block: three pre-activated 3x3 convolutions, concatenated.
+
+  (B, H, W, C) to (B, H, W, features).
+  """
+
+  features: int
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    half, quarter = self.features // 2, self.features // 4
+    first = _conv(half, 3, name="conv1")(_Norm(self.axis_name, name="bn1")(images, train))
+    second = _conv(quarter, 3, name="conv2")(_Norm(self.axis_name, name="bn2")(first, train))
+    third = _conv(quarter, 3, name="conv3")(_Norm(self.axis_name, name="bn3")(second, train))
+    residual = images
+    if images.shape[-1] != self.features:
+      residual = _conv(self.features, 1, name="downsample_2")(_Norm(self.axis_name, name="downsample_0")(images, train))
+    return jnp.concatenate([first, second, third], -1) + residual
+
+
+class Hourglass(nn.Module):
+  """`depth` times down by 2 and up again, with a skip connection at every resolution. Keeps (B, H, W, features)."""
+
+  features: int
+  depth: int = 4
+  pool: Pool = "avg"
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    def block(name: str, inputs: jax.Array) -> jax.Array:
+      return ConvBlock(self.features, self.axis_name, name=name)(inputs, train)
+
+    def level(depth: int, inputs: jax.Array) -> jax.Array:
+      skip = block(f"b1_{depth}", inputs)
+      low = block(f"b2_{depth}", _pool(inputs, self.pool))
+      low = level(depth - 1, low) if depth > 1 else block("b2_plus_1", low)
+      return skip + _upsample(block(f"b3_{depth}", low))
+
+    return level(self.depth, images)
+
+
+class FAN(nn.Module):
+  """Stacked hourglasses on a stem that shrinks the image four times.
+
+  Source: Bulat and Tzimiropoulos 2017; Bulat et al. 2021, Sec. 5 (two stacks, width 256).
+
+  Attributes:
+    num_stacks: hourglasses in a row; each one's heatmaps are returned, and all are supervised.
+    num_landmarks: K.
+    features: width of the hourglasses; the stem has a quarter and a half of it.
+    pool: "avg" as in the published PyTorch models, "max" as in the Lua training code.
+    axis_name: device axis over which BatchNorm takes its statistics; None outside pmap.
+  """
+
+  num_stacks: int = 2
+  num_landmarks: int = 68
+  features: int = 256
+  pool: Pool = "avg"
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    """Predicts heatmaps.
+
+    Args:
+      images: (B, H, W, 3) float32 RGB in [0, 1]; H and W are multiples of 64.
+      train: whether BatchNorm uses (and updates) the statistics of this batch.
+
+    Returns:
+      (S, B, H / 4, W / 4, K) float32, one set per stack, the last one being the prediction.
+    """
+    features, axis = self.features, self.axis_name
+    # Explicit padding: XLA's SAME would pad 2 before and 3 after, a shift of half a pixel against PyTorch.
+    stem = nn.Conv(features // 4, (7, 7), strides=2, padding=((3, 3), (3, 3)), kernel_init=_initialiser, name="conv1")
+    x = _Norm(axis, name="bn1")(stem(images), train)
+    x = _pool(ConvBlock(features // 2, axis, name="conv2")(x, train), self.pool)
+    x = ConvBlock(features // 2, axis, name="conv3")(x, train)
+    x = ConvBlock(features, axis, name="conv4")(x, train)
+    stacks = []
+    for i in range(self.num_stacks):
+      y = Hourglass(features, pool=self.pool, axis_name=axis, name=f"m{i}")(x, train)
+      y = ConvBlock(features, axis, name=f"top_m_{i}")(y, train)
+      y = _Norm(axis, name=f"bn_end{i}")(_conv(features, 1, name=f"conv_last{i}", bias=True)(y), train)
+      heatmaps = _conv(self.num_landmarks, 1, name=f"l{i}", bias=True)(y)
+      stacks.append(heatmaps)
+      if i + 1 < self.num_stacks:
+        x = x + _conv(features, 1, name=f"bl{i}", bias=True)(y) + _conv(features, 1, name=f"al{i}", bias=True)(heatmaps)
+    return jnp.stack(stacks)

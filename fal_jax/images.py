@@ -1,0 +1,189 @@
+"""Any image file -> uint8 RGB: the one function that builders, training input and prediction decode with.
+
+What becomes of the unusual kinds:
+
+| kind | result |
+|---|---|
+| grey, 1-bit, palette, CMYK, YCbCr | converted to RGB; colour profiles are ignored |
+| alpha or a transparent palette entry | composited on mid-grey (128), which is neither a dark nor a bright edge |
+| 16 bits a channel | value / 257, rounded, so that 65535 -> 255 |
+| 32-bit integer or float pixels | refused: their range is not known |
+| animation, multi-page TIFF, multi-picture JPEG | the first frame |
+| EXIF orientation | ignored, because annotations are made on the stored pixels; applied when `upright`, if it can be read |
+| cut short | refused; damage *inside* a JPEG's stream cannot be detected by any decoder, only by a checksum of the file |
+"""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from fal_jax.errors import InputError
+
+# Only these: Pillow would hand an EPS file to Ghostscript, and the other rare formats are a way in for strangers.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+
+# What the readers raise on damaged files: they unpack and look up whatever the file says.
+_DECODER_ERRORS = (
+    OSError, SyntaxError, ValueError, RuntimeError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError,
+    struct.error, zlib.error, cv2.error,
+)
+
+# How files look that are often found under an image's name: (what they contain near their start, what to tell the user).
+_LOOKALIKES = (
+    ((b"<!doctype html", b"<html"), "looks like HTML (a login or error page?), download it again"),
+    ((b"version https://git-lfs",), "looks like a Git LFS pointer, fetch the file itself with `git lfs pull`"),
+    ((b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), "looks like HEIC (a phone's photograph?), convert it to JPEG"),
+    ((b"ftyp", b"avi list", b"\x1a\x45\xdf\xa3"), "looks like a video, extract its frames first"),
+    ((b"<svg",), "looks like SVG, export it as PNG"),
+    ((b"%!ps", b"%pdf"), "looks like PostScript or PDF, export it as PNG"),
+    ((b"pk\x03\x04", b"\x1f\x8b", b"rar!", b"7z\xbc\xaf"), "looks like an archive, unpack it first"),
+    ((b"\x93numpy",), "looks like a NumPy file, give its array instead"),
+)
+
+# EXIF orientation -> (transpose first, then step along rows, step along columns) that brings the stored pixels upright.
+_UPRIGHT = {
+    2: (False, 1, -1), 3: (False, -1, -1), 4: (False, -1, 1),
+    5: (True, 1, 1), 6: (True, 1, -1), 7: (True, -1, -1), 8: (True, -1, 1),
+}
+_ORIENTATION_TAG = 0x0112
+
+
+def read_image(
+    source: bytes | str | os.PathLike[str], *, upright: bool = False, max_pixels: int = 64_000_000, name: str | None = None
+) -> np.ndarray:
+  """Reads an image file as RGB.
+
+  Args:
+    source: path of an image file, or the bytes of one.
+    upright: turn the pixels as the EXIF orientation says: True for prediction on photographs, False for datasets, whose
+      annotations belong to the stored pixels.
+    max_pixels: largest width x height that is decoded; checked in the file's header, before any memory is spent.
+    name: what messages call the image; by default its path.
+
+  Returns:
+    (H, W, 3) uint8, RGB, contiguous and writable.
+
+  Raises:
+    InputError: the file is missing, is not an image, is cut short or is too large; the sentence names it and the likely cause.
+  """
+  name = name or ("given bytes" if isinstance(source, bytes) else str(source))
+  data = source if isinstance(source, bytes) else _read_bytes(source, name)
+  try:
+    header = Image.open(io.BytesIO(data), formats=_FORMATS)
+  except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    raise InputError(f"{name}: the image is too large ({error}); shrink it first.") from error
+  except _DECODER_ERRORS as error:
+    raise InputError(f"{name}: not an image: {_likely_cause(data)}.") from error
+
+  with header:
+    width, height = header.size
+    if width * height > max_pixels:
+      raise InputError(
+          f"{name}: {width} x {height} pixels are more than the {max_pixels:,} allowed; shrink the image or raise max_pixels."
+      )
+    try:
+      orientation = exif_orientation(header) if upright or header.format == "TIFF" else 1
+      pixels = _decode(header, data)
+    except InputError as error:
+      raise InputError(f"{name}: {error}") from error
+    except _DECODER_ERRORS as error:
+      cause = f"{error}" if str(error) else type(error).__name__
+      raise InputError(
+          f"{name}: this {header.format} file cannot be decoded, it is probably cut short or damaged, fetch it again ({cause})."
+      ) from error
+
+  if header.format == "TIFF":  # Pillow turns TIFF files, and only them, while loading: turn back what was not asked for
+    orientation = 1 if upright else {6: 8, 8: 6}.get(orientation, orientation)
+  if orientation in _UPRIGHT:
+    transpose, row_step, column_step = _UPRIGHT[orientation]
+    pixels = (pixels.transpose(1, 0, 2) if transpose else pixels)[::row_step, ::column_step]
+  return np.ascontiguousarray(pixels)
+
+
+def exif_orientation(image: Image.Image) -> int:
+  """EXIF orientation of an opened image, 1 to 8; 1, upright, where there is none or the EXIF block is damaged."""
+  try:
+    return image.getexif().get(_ORIENTATION_TAG, 1)
+  except (SyntaxError, ValueError, struct.error):
+    return 1
+
+
+def _read_bytes(source: str | os.PathLike[str], name: str) -> bytes:
+  """The file's bytes, or one sentence why not."""
+  if str(source).lower().startswith(("http://", "https://", "gs://", "s3://")):
+    raise InputError(f"{name} is a web address: download the image and give its path.")
+  path = Path(source)
+  if path.is_dir():
+    raise InputError(f"{name} is a folder, not an image: give the path of one file.")
+  if path.exists() and not path.is_file():
+    raise InputError(f"{name} is a device or pipe, not an image file.")
+  try:
+    return path.read_bytes()
+  except (OSError, ValueError) as error:  # ValueError: a path with a null character
+    raise InputError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _likely_cause(data: bytes) -> str:
+  """Says what a file that no reader recognises most likely is."""
+  if not data:
+    return "the file is empty (an interrupted download?), fetch it again"
+  if data.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")) or data[8:12] in (b"WEBP", b"avif"):
+    return "it starts like one, but its header is cut short or damaged, fetch it again"
+  start = data[:512].lower()
+  for signs, cause in _LOOKALIKES:
+    if any(sign in start for sign in signs):
+      return cause
+  return f"it starts with {data[:8]!r}, and JPEG, PNG, WebP, BMP, GIF and TIFF files do not"
+
+
+def _decode(image: Image.Image, data: bytes) -> np.ndarray:
+  """Pixels as stored, (H, W, 3) uint8 RGB."""
+  # The fast way, for the plain JPEG files of the training input; same pixels as Pillow's. OpenCV's releases differ on files that
+  # are cut short, so only a file that ends with the end-of-image marker takes it.
+  if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and data.endswith(b"\xff\xd9"):
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is not None and pixels.shape[:2] == (image.height, image.width):
+      return pixels
+
+  if _has_16_bits(image, data):  # Pillow drops the low byte of 16-bit colour
+    image.load()  # finds files that are cut short
+    return _from_16_bits(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+  if image.mode.startswith("I;16"):
+    return _from_16_bits(np.array(image))
+  if image.mode == "I" and image.format == "PPM":
+    return _from_16_bits(np.array(image))
+  if image.mode in ("I", "F"):
+    raise InputError("32-bit pixels have no known range; save the image with 8 or 16 bits a channel.")
+  if image.has_transparency_data:
+    return _on_grey(np.array(image.convert("RGBA")))
+  return np.array(image.convert("RGB"))
+
+
+def _has_16_bits(image: Image.Image, data: bytes) -> bool:
+  if image.format == "PNG":
+    return data[24] == 16  # bit depth, in the header chunk that every PNG starts with
+  return image.format == "TIFF" and set(getattr(image, "tag_v2", {}).get(258, ())) == {16}
+
+
+def _from_16_bits(pixels: np.ndarray | None) -> np.ndarray:
+  """(H, W[, C]) of 0..65535 in OpenCV's channel order -> (H, W, 3) uint8 RGB."""
+  if pixels is None or pixels.max(initial=0) > 65535:
+    raise InputError("16-bit pixels cannot be decoded; save the image with 8 bits a channel.")
+  pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+  if pixels.ndim == 2:
+    return np.repeat(pixels[..., None], 3, -1)
+  if pixels.shape[-1] == 4:
+    return _on_grey(pixels[..., [2, 1, 0, 3]])
+  return pixels[..., ::-1]
+
+
+def _on_grey(rgba: np.ndarray) -> np.ndarray:
+  """(H, W, 4) uint8 -> (H, W, 3) uint8: composited on mid-grey."""
+  colour, alpha = rgba[..., :3].astype(np.uint32), rgba[..., 3:].astype(np.uint32)
+  return ((colour * alpha + 128 * (255 - alpha) + 127) // 255).astype(np.uint8)

@@ -1,0 +1,143 @@
+"""The record of a run: one JSON object per line in metrics.jsonl, the same for TensorBoard, and a line of progress on screen."""
+
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from fal_jax.errors import InputError
+
+
+class MetricLog:
+  """Appends the metrics of a run to its work directory; in a run of several processes only the first one opens it.
+
+  `workdir/metrics.jsonl` holds {"step": 100, "train/loss": 0.01, ...} per line, in order of time; a number that is not finite is
+  null there, since JSON has no other word for it. `workdir/tensorboard/` holds the same scalars for TensorBoard.
+  """
+
+  def __init__(
+      self,
+      workdir: str | os.PathLike[str],
+      *,
+      resume_step: int,
+      clock: Callable[[], float] = time.monotonic,
+      echo: Callable[[str], None] = print,
+  ):
+    """Opens the log, and forgets what an earlier run wrote after the step from which this one resumes.
+
+    Without that, a run that was killed between two checkpoints would leave the steps it repeats in the log twice.
+
+    Args:
+      workdir: created if missing.
+      resume_step: updates already done; 0 for a fresh run, which clears the log.
+      clock: seconds, rising; from tests.
+      echo: takes a progress line.
+
+    Raises:
+      InputError: if a line of an existing metrics.jsonl, other than a half-written last one, is not a record of a step.
+    """
+    from tensorboardX import SummaryWriter  # a third of a second, and prediction need not pay it
+
+    workdir = pathlib.Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / "metrics.jsonl"
+    _keep_until(path, resume_step)
+    self._lines = path.open("a", encoding="utf-8")
+    # purge_step makes TensorBoard hide the events of an interrupted run from that step on.
+    self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
+    self._clock, self._echo = clock, echo
+    self._last = resume_step, clock()
+    self._start: tuple[int, float] | None = None
+
+  def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+    """Records scalars of one step, e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}; arrays without axes are fine."""
+    values = {name: float(value) for name, value in metrics.items()}
+    record = {"step": int(step), **{name: value if math.isfinite(value) else None for name, value in values.items()}}
+    self._lines.write(json.dumps(record, allow_nan=False) + "\n")
+    self._lines.flush()  # a killed run keeps what it has logged
+    for name, value in values.items():
+      self._board.add_scalar(name, value, step)
+
+  def progress(self, step: int, metrics: Mapping[str, Any], *, total_steps: int, images_per_step: int) -> None:
+    """Records the metrics and prints where the run is: step, percent, images per second, time left.
+
+    The rate is that since the last call, which shows a stall at once. The time left comes from the mean rate, which does not
+    jump. That includes pauses for evaluation, since there will be more of them, but from the second call on not the stretch up
+    to the first one, since compilation will not come again.
+    """
+    now = self._clock()
+    rate = _rate(self._last, (step, now))
+    mean_rate = _rate(self._start or self._last, (step, now))
+    self._start = self._start or (step, now)
+    self._last = step, now
+    self.write(step, {**metrics, "images_per_second": rate * images_per_step})
+    left = duration((total_steps - step) / mean_rate) if mean_rate > 0 else "unknown"
+    shown = "".join(f"  {name} {float(value):.4g}" for name, value in metrics.items())
+    self._echo(
+        f"step {step:{len(str(total_steps))}d}/{total_steps} {100 * step / total_steps:5.1f} %"
+        f"  {rate * images_per_step:.1f} images/s  left {left}{shown}"
+    )
+
+  def close(self) -> None:
+    """Writes everything out; calling it again does nothing."""
+    self._lines.close()
+    self._board.close()
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    self.close()
+
+
+def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+  """The records of metrics.jsonl, oldest first; none if the run has logged nothing. A half-written last line is left out."""
+  path = pathlib.Path(workdir, "metrics.jsonl")
+  if not path.is_file():
+    return []
+  text = path.read_text(encoding="utf-8")
+  complete = text[: text.rfind("\n") + 1]  # a killed process may leave a line without its end
+  records = []
+  for number, line in enumerate(complete.splitlines(), 1):
+    try:
+      record = json.loads(line)
+      record["step"] = int(record["step"])
+    except (ValueError, TypeError, KeyError) as error:
+      raise InputError(f"{path} line {number} is not a record of a step ({line[:60]!r}): repair or remove the file") from error
+    records.append(record)
+  return records
+
+
+def duration(seconds: float) -> str:
+  """Seconds for people, to two units: 1 d 02 h, 3 h 25 min, 4 min 10 s, 12 s."""
+  minutes, s = divmod(round(seconds), 60)
+  hours, m = divmod(minutes, 60)
+  d, h = divmod(hours, 24)
+  if d:
+    return f"{d} d {h:02d} h"
+  if h:
+    return f"{h} h {m:02d} min"
+  return f"{m} min {s:02d} s" if m else f"{s} s"
+
+
+def _rate(earlier: tuple[int, float], later: tuple[int, float]) -> float:
+  """Steps per second between two (step, seconds); 0 if the clock stood still."""
+  seconds = later[1] - earlier[1]
+  return (later[0] - earlier[0]) / seconds if seconds > 0 else 0.0
+
+
+def _keep_until(path: pathlib.Path, step: int) -> None:
+  """Drops the lines after `step`, by exchanging the whole file at once: a kill leaves the old log or the new one."""
+  if not path.is_file():
+    return
+  kept = [record for record in read(path.parent) if step > 0 and record["step"] <= step]
+  temporary = path.with_suffix(".jsonl.tmp")
+  with temporary.open("w", encoding="utf-8") as file:
+    file.writelines(json.dumps(record) + "\n" for record in kept)
+    file.flush()
+    os.fsync(file.fileno())
+  temporary.replace(path)

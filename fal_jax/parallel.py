@@ -1,0 +1,69 @@
+"""pmap, in one place: pure per-device functions in, functions of whole batches out."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+
+from fal_jax import steps
+from fal_jax.heatmap import HeatmapCodec
+from fal_jax.hourglass import FAN
+
+# On these releases XLA's default CPU kernels for weight gradients are four times slower than the ones they replaced. The option
+# is experimental, so releases that nobody has tried it on go without.
+_CPU_OPTION_RELEASES = ("0.10.2", "0.11.2")
+_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+
+
+def _pmap(function: Callable, *, devices: list[jax.Device], out_axes: Any, donate_argnums: tuple[int, ...] = ()) -> Callable:
+  """Maps `function(replicated, sharded)` over devices."""
+  mapped = jax.pmap(function, axis_name=steps.DEVICES, in_axes=(None, 0), out_axes=out_axes, devices=devices,
+                    donate_argnums=donate_argnums)  # fmt: skip
+  if devices[0].platform != "cpu" or jax.process_count() > 1 or jaxlib.__version__ not in _CPU_OPTION_RELEASES:
+    return mapped
+  return jax.jit(mapped, donate_argnums=donate_argnums, compiler_options=_CPU_OPTIONS)
+
+
+def replicate(tree: Any) -> Any:
+  """Puts a copy of every array on every device: still plain global arrays, which any number of devices can restore."""
+  return jax.device_put(tree, replicated_sharding())
+
+
+def replicated_sharding() -> jax.sharding.NamedSharding:
+  """The sharding that the mapped training step gives its state."""
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), (steps.DEVICES,))
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
+def split_over_devices(batch: Any) -> Any:
+  """(B, ...) arrays of this process to (local devices, B / local devices, ...)."""
+  count = jax.local_device_count()
+  return jax.tree.map(lambda array: array.reshape(count, array.shape[0] // count, *array.shape[1:]), batch)
+
+
+def train_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], tuple[steps.TrainState, dict[str, jax.Array]]]:
+  """`steps.train_step` over all devices: takes the replicated state, which it consumes, and a batch split over devices."""
+  step = functools.partial(steps.train_step, recipe=recipe)
+  return _pmap(step, devices=jax.devices(), out_axes=(None, None), donate_argnums=(0,))
+
+
+def predict_function(model: FAN, codec: HeatmapCodec) -> Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+  """`steps.predict_step` over the devices of this process.
+
+  Returns:
+    A function of variables and images (B, H, H, 3) uint8, any B, that gives landmarks (B, K, 2) in crop px and scores (B, K). It
+    pads B to a multiple of the device count; give it equal batches, or each size compiles anew.
+  """
+  predict = functools.partial(steps.predict_step, model=model, codec=codec)
+  mapped = _pmap(predict, devices=jax.local_devices(), out_axes=0)
+
+  def call(variables: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    padding = -len(images) % jax.local_device_count()
+    padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
+    landmarks, scores = (np.asarray(result) for result in mapped(variables, split_over_devices(padded)))
+    return landmarks.reshape(-1, *landmarks.shape[2:])[: len(images)], scores.reshape(-1, scores.shape[-1])[: len(images)]
+
+  return call

@@ -1,0 +1,100 @@
+"""From a config to the objects that compute: checked once, all problems in one message."""
+
+import math
+
+from ml_collections import ConfigDict
+
+from fal_jax import steps
+from fal_jax.augment import ViewRange
+from fal_jax.crop import CropRule
+from fal_jax.errors import InputError
+from fal_jax.heatmap import HeatmapCodec
+from fal_jax.hourglass import FAN
+from fal_jax.landmarks import markup
+from fal_jax.optimizer import adam_with_drops
+from fal_jax.siamese import check_reduce
+
+STRIDE = 4  # crop px per heatmap px: the stem's convolution and its pooling
+
+
+def crop_rule(config: ConfigDict) -> CropRule:
+  """The crop that a config describes."""
+  return CropRule(size=config.crop.size, stored_size=config.crop.stored_size, face=config.crop.face, box=config.data.box)
+
+
+def codec(config: ConfigDict) -> HeatmapCodec:
+  """The codec that a config describes, at the network's output size."""
+  return HeatmapCodec(size=config.crop.size // STRIDE, stride=STRIDE, **config.codec.to_dict())
+
+
+def model(config: ConfigDict, *, axis_name: str | None) -> FAN:
+  """The network that a config describes."""
+  return FAN(num_landmarks=config.data.markup, axis_name=axis_name, **config.model.to_dict())
+
+
+def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
+  """Everything constant that a training step needs."""
+  tx, schedule = adam_with_drops(**config.optimizer.to_dict(), steps_per_epoch=steps_per_epoch)
+  ranges = config.augment.to_dict()
+  return steps.Recipe(
+      model=model(config, axis_name=steps.DEVICES),
+      codec=codec(config),
+      tx=tx,
+      schedule=schedule,
+      flip=tuple(int(k) for k in markup(config.data.markup).flip),
+      crop_size=config.crop.size,
+      stored_size=config.crop.stored_size,
+      ranges=ViewRange(**{**ranges, "scale": tuple(ranges["scale"]), "colour": tuple(ranges["colour"])}),
+      num_views=config.siamese.num_views,
+      reduce=config.siamese.reduce,
+      seed=config.seed,
+  )
+
+
+def validate(config: ConfigDict, *, device_count: int) -> None:
+  """Checks a config before anything is built from it.
+
+  Args:
+    config: all of it.
+    device_count: devices of all processes together.
+
+  Raises:
+    InputError: with every problem found, one per line.
+  """
+  problems = []
+  for build in (crop_rule, codec, lambda config: markup(config.data.markup), lambda config: check_reduce(config.siamese.reduce)):
+    try:
+      build(config)
+    except InputError as error:
+      problems.append(str(error))
+  if not config.data.name:
+    problems.append("config.data.name is empty: name a prepared dataset, e.g. --config.data.name=wflw.")
+  if config.model.pool not in ("avg", "max"):
+    problems.append(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
+  if config.eval.norm not in ("ic", "ip", "box", "diag"):
+    problems.append(f"config.eval.norm is {config.eval.norm!r}; choose ic, ip, box or diag.")
+  if config.model.features < 4 or config.model.features % 4:
+    problems.append(f"config.model.features must be a multiple of 4, got {config.model.features}.")
+  for name in ("scale", "colour"):
+    low, high = config.augment[name]
+    if not 0 < low <= high:
+      problems.append(f"config.augment.{name} must be two factors, 0 < smallest <= largest, got {(low, high)}.")
+  if not 0 <= config.augment.mirror <= 1:
+    problems.append(f"config.augment.mirror is a probability, got {config.augment.mirror}.")
+  positive = {
+      "model.num_stacks": config.model.num_stacks,
+      "siamese.num_views": config.siamese.num_views,
+      "optimizer.learning_rate": config.optimizer.learning_rate,
+      "optimizer.drop_factor": config.optimizer.drop_factor,
+      "train.epochs": config.train.epochs,
+      "eval.every_epochs": config.eval.every_epochs,
+      "checkpoint.every_steps": config.checkpoint.every_steps,
+      "checkpoint.keep": config.checkpoint.keep,
+      "log.every_steps": config.log.every_steps,
+  }
+  problems += [f"config.{name} must be positive and finite, got {v}." for name, v in positive.items() if not 0 < v < math.inf]
+  for name, size in (("train", config.train.batch_size), ("eval", config.eval.batch_size)):
+    if size < 1 or size % device_count:
+      problems.append(f"config.{name}.batch_size ({size}) must be a multiple of the number of devices ({device_count}).")
+  if problems:
+    raise InputError("\n".join(problems))

@@ -1,0 +1,205 @@
+"""Training, from a config to a finished run. This page is meant to be read from top to bottom."""
+
+import contextlib
+import json
+import math
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from fal_jax import checkpoint, data, evaluate, metric_log, parallel, plots, recipe, steps
+from fal_jax.errors import InputError
+
+# Sections of the config that may change between two starts of one run: they do not touch the mathematics. The number of epochs
+# may too, since the learning rate drops at given epochs and not at given parts of the run.
+FREE_ON_RESUME = ("data.dir", "eval.", "checkpoint.", "log.", "train.epochs")
+
+
+class Diverged(RuntimeError):
+  """The loss or the weights are no longer finite; the checkpoints are from before that."""
+
+
+class Interrupted(RuntimeError):
+  """A signal asked the run to stop; it has saved its state and the same command goes on from there."""
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, Any]]:
+  """Trains to the end of `config.train.epochs`, going on from the newest checkpoint if there is one, and evaluates.
+
+  Args:
+    config: see `configs/default.py`.
+    workdir: of the run; everything is written below it.
+
+  Returns:
+    Summary of each split of `config.eval.splits`.
+
+  Raises:
+    InputError: the config, the dataset or the checkpoints need the user.
+    Diverged: a number became NaN or infinite.
+    Interrupted: SIGTERM or Ctrl-C; the state is saved.
+  """
+  workdir = Path(workdir).expanduser()
+
+  # -------------------------------------------------------------------------------------------------------------------- Config
+  recipe.validate(config, device_count=jax.device_count())
+  is_first_process = jax.process_index() == 0
+  logging.info("%d %s devices in %d processes", jax.device_count(), jax.devices()[0].platform, jax.process_count())
+
+  # ---------------------------------------------------------------------------------------------------------------------- Data
+  rule = recipe.crop_rule(config)
+  source = data.open_split(
+      config.data.name, config.data.train_split, data_dir=config.data.dir, num_landmarks=config.data.markup
+  )
+  if not len(source):
+    raise InputError(f"The split {config.data.train_split!r} of {config.data.name!r} holds no images.")
+  eval_sources = {
+      split: data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
+      for split in config.eval.splits
+  }  # all of them now: a misspelt name must not be found out after hours of training
+  batch_size = config.train.batch_size
+  steps_per_epoch = len(source) / batch_size
+  total_steps = max(1, round(config.train.epochs * steps_per_epoch))
+
+  # -------------------------------------------------------------------------------------------------------- Model and optimiser
+  the_recipe = recipe.train_recipe(config, steps_per_epoch=steps_per_epoch)
+  # The rbg generator: XLA takes minutes to compile threefry for hundreds of arrays on some CPU releases.
+  init = jax.jit(lambda: steps.init_state(jax.random.key(config.seed, impl="rbg"), the_recipe))
+  state = parallel.replicate(init())
+  train_step = parallel.train_function(the_recipe)
+  predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
+
+  # ------------------------------------------------------------------------------------------------- Checkpoint: resume or start
+  extra = {"config": json.loads(config.to_json_best_effort())}
+  checkpoints = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
+  start_step = 0
+  with contextlib.ExitStack() as on_exit:
+    on_exit.callback(checkpoints.close)  # waits for the last checkpoint on every way out
+    restored = checkpoints.restore_latest(state)
+    if restored is not None:
+      state, saved, start_step = restored
+      refuse_other_mathematics(saved["config"], extra["config"], workdir)
+      print(f"Going on from step {start_step} of {total_steps} in {workdir}", flush=True)
+    (workdir / "config.json").write_text(json.dumps(extra["config"], indent=2) + "\n", encoding="utf-8")
+
+    # -------------------------------------------------------------------------------------------------------------------- Loop
+    log = on_exit.enter_context(metric_log.MetricLog(workdir, resume_step=start_step)) if is_first_process else None
+    stop_asked = on_exit.enter_context(stop_on_signal())
+    batches = data.train_batches(
+        source,
+        rule=rule,
+        batch_size=batch_size,
+        seed=config.seed,
+        start_step=start_step,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    on_exit.callback(batches.close)  # type: ignore[attr-defined]  # grain's iterators have it, typing.Iterator does not
+    eval_every = config.eval.every_epochs * steps_per_epoch
+    for step in range(start_step + 1, total_steps + 1):
+      state, step_metrics = train_step(state, parallel.split_over_devices(next(batches)))
+      # Steps are dispatched without waiting for their results; only these three branches look at them.
+      last = step == total_steps
+      if last or step % config.log.every_steps == 0:
+        values = {name: float(value) for name, value in step_metrics.items()}
+        refuse_non_finite(values, step, workdir)
+        if log:
+          log.progress(step, values, total_steps=total_steps, images_per_step=batch_size)
+      if last or stop_asked.is_set() or step % config.checkpoint.every_steps == 0:
+        refuse_non_finite({name: float(value) for name, value in step_metrics.items()}, step, workdir)
+        checkpoints.save(step, state, extra)
+      if not last and math.floor(step / eval_every) > math.floor((step - 1) / eval_every):
+        split = config.eval.splits[0]
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        predictions = evaluate.predict_split(
+            predict, variables, eval_sources[split], rule=rule, batch_size=config.eval.batch_size
+        )
+        summary = evaluate.score(predictions, config.data.markup)
+        report_eval(log, step, split, summary, norm=config.eval.norm)
+      if stop_asked.is_set() and not last:
+        raise Interrupted(f"Stopped at step {step} of {total_steps} and saved in {workdir}; run the same command to go on.")
+
+    # -------------------------------------------------------------------------------------------------------------- Evaluation
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    summaries = {}
+    for split in config.eval.splits:
+      summaries[split] = evaluate.report(config, workdir, split, predict=predict, variables=variables, step=total_steps)
+      report_eval(log, total_steps, split, summaries[split], norm=config.eval.norm)
+  if is_first_process:
+    draw_curves(workdir, split=config.eval.splits[0], norm=config.eval.norm)
+  return summaries
+
+
+def refuse_other_mathematics(saved: Mapping[str, Any], now: Mapping[str, Any], workdir: Path) -> None:
+  """A run goes on only under the config it was started with, as far as its numbers depend on it."""
+  differences = checkpoint.config_differences(saved, now)
+  refused = {key: pair for key, pair in differences.items() if not key.startswith(FREE_ON_RESUME)}
+  if refused:
+    lines = "\n".join(f"  {key}: {before} there, {after} here" for key, (before, after) in refused.items())
+    raise InputError(f"{workdir} holds a run with another config; use another --workdir, or take back\n{lines}")
+
+
+def refuse_non_finite(values: Mapping[str, float], step: int, workdir: Path) -> None:
+  """Raises before anything bad is saved."""
+  bad = [name for name, value in values.items() if not math.isfinite(value)]
+  if bad:
+    raise Diverged(
+        f"{' and '.join(bad)} became NaN or infinite at or shortly before step {step}. The checkpoints in {workdir} are from "
+        "before that; lower config.optimizer.learning_rate and start in another --workdir."
+    )
+
+
+def report_eval(log: metric_log.MetricLog | None, step: int, split: str, summary: Mapping[str, Any], *, norm: str) -> None:
+  """One line on the screen and one in the log per evaluation."""
+  if log is None:
+    return
+  numbers = {name: value for name, value in summary.items() if isinstance(value, float)}
+  log.write(step, {f"{split}/{name}": value for name, value in numbers.items()})
+  shown = "  ".join(f"{name} {value:.3f}" for name, value in numbers.items() if f"_{norm}" in name)
+  print(f"step {step}  {split}: {summary['num_images']} images  {shown}", flush=True)
+
+
+def draw_curves(workdir: Path, *, split: str, norm: str) -> None:
+  """`learning_curve.png`: the training loss and the error on the first evaluation split against steps."""
+  if not plots.has_matplotlib():
+    logging.warning("No learning curve drawn: %s", plots.NO_MATPLOTLIB)
+    return
+  records = metric_log.read(workdir)
+  curves = {"loss": "training loss", f"{split}/nme_{norm}": f"NME_{norm} on {split} (%)"}
+  values = {title: [record.get(name) for record in records] for name, title in curves.items()}
+  plots.draw_learning_curve(workdir / "learning_curve.png", [record["step"] for record in records], values)
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+  """Turns the first SIGTERM or Ctrl-C into a flag that the loop looks at; the second one acts as usual.
+
+  Yields:
+    The flag. Outside the main thread (a notebook's kernel may run us elsewhere) signals cannot be caught and it stays unset.
+  """
+  asked = threading.Event()
+  if threading.current_thread() is not threading.main_thread():
+    yield asked
+    return
+  before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+  def restore() -> None:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+  def ask(number: int, _: Any) -> None:
+    asked.set()
+    restore()
+    print(f"\nReceived {signal.Signals(number).name}: saving after this step; once more stops at once.", flush=True)
+
+  for number in before:
+    signal.signal(number, ask)
+  try:
+    yield asked
+  finally:
+    restore()

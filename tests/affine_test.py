@@ -1,0 +1,155 @@
+"""fal_jax.affine against SciPy and by its own algebra."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from fal_jax import affine
+
+
+def random_map(seed: int, shape: tuple[int, ...] = ()) -> np.ndarray:
+  rng = np.random.default_rng(seed)
+  return affine.similarity(
+      angle=rng.uniform(-np.pi, np.pi, shape),
+      scale=rng.uniform(0.5, 2, shape),
+      src_centre=rng.uniform(-20, 20, (*shape, 2)),
+      dst_centre=rng.uniform(-20, 20, (*shape, 2)),
+  )
+
+
+def scipy_warp(image: np.ndarray, dst_from_src: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """The same sampling by SciPy, which counts (row, column) and wants the map from the result to the source."""
+  inverse = np.linalg.inv(np.vstack([dst_from_src, [0, 0, 1]]))[:2]
+  swapped = inverse[::-1, [1, 0, 2]]
+  channels = [
+      ndimage.affine_transform(
+          image[..., c].astype(np.float64), swapped[:, :2], swapped[:, 2], output_shape=size, order=1, mode="grid-constant"
+      )
+      for c in range(image.shape[-1])
+  ]
+  return np.stack(channels, -1)
+
+
+def test_compose_does_its_second_argument_first():
+  turn = affine.similarity(angle=np.pi / 2, scale=1.0, src_centre=np.zeros(2), dst_centre=np.zeros(2))
+  shift = affine.translation(np.array([10.0, 0.0]))
+  np.testing.assert_allclose(affine.apply(affine.compose(shift, turn), np.array([1.0, 0.0])), [10, 1], atol=1e-12)
+  np.testing.assert_allclose(affine.apply(affine.compose(turn, shift), np.array([1.0, 0.0])), [0, 11], atol=1e-12)
+
+
+def test_a_positive_angle_turns_x_towards_y():
+  turn = affine.similarity(angle=np.pi / 2, scale=1.0, src_centre=np.zeros(2), dst_centre=np.zeros(2))
+  np.testing.assert_allclose(affine.apply(turn, np.array([1.0, 0.0])), [0, 1], atol=1e-12)
+
+
+def test_compose_equals_the_product_of_homogeneous_matrices():
+  a, b = random_map(0, (5,)), random_map(1, (5,))
+  last = np.broadcast_to([[[0, 0, 1]]], (5, 1, 3))
+  product = np.concatenate([a, last], 1) @ np.concatenate([b, last], 1)
+  np.testing.assert_allclose(affine.compose(a, b), product[:, :2], atol=1e-12)
+
+
+def test_a_map_and_its_inverse_compose_to_identity():
+  m = random_map(2, (7,))
+  identity = np.broadcast_to(np.eye(3)[:2], (7, 2, 3))
+  np.testing.assert_allclose(affine.compose(m, affine.invert(m)), identity, atol=1e-12)
+  np.testing.assert_allclose(affine.compose(affine.invert(m), m), identity, atol=1e-12)
+
+
+def test_a_batch_of_maps_moves_each_image_s_points_by_its_own_map():
+  maps, points = random_map(3, (4,)), np.random.default_rng(3).normal(size=(4, 6, 2))
+  one_by_one = np.stack([affine.apply(m, p) for m, p in zip(maps, points, strict=True)])
+  np.testing.assert_allclose(affine.apply(maps, points), one_by_one, atol=1e-12)
+
+
+def test_numpy_in_gives_float64_numpy_out_and_jax_in_gives_jax_out():
+  m = random_map(4)
+  assert isinstance(affine.invert(m), np.ndarray) and affine.invert(m).dtype == np.float64
+  assert isinstance(affine.invert(jnp.asarray(m)), jax.Array)
+
+
+def test_mirror_is_an_involution_that_swaps_the_outermost_pixels():
+  mirror = affine.mirror(64)
+  np.testing.assert_array_equal(affine.compose(mirror, mirror), np.eye(3)[:2])
+  np.testing.assert_array_equal(affine.apply(mirror, np.array([0.0, 5.0])), [63, 5])
+
+
+def test_shrinking_commutes_with_mirroring():
+  """With x / stride instead of (x + 0.5) / stride - 0.5 these two differ by 0.75 heatmap px."""
+  small = affine.shrink(4)
+  np.testing.assert_allclose(
+      affine.compose(small, affine.mirror(256)), affine.compose(affine.mirror(64), small), atol=1e-6
+  )
+
+
+def test_shrink_maps_the_edges_of_the_large_array_to_those_of_the_small_one():
+  np.testing.assert_allclose(affine.apply(affine.shrink(4), np.array([[-0.5, -0.5], [255.5, 255.5]])), [[-0.5] * 2, [63.5] * 2])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_warp_equals_scipy_everywhere_borders_included(seed):
+  rng = np.random.default_rng(seed)
+  image = rng.normal(size=(23, 31, 3)).astype(np.float32)
+  m = affine.similarity(
+      angle=rng.uniform(-3, 3), scale=rng.uniform(0.6, 1.6), src_centre=np.array([15.0, 11.0]), dst_centre=rng.uniform(5, 20, 2)
+  )
+  np.testing.assert_allclose(affine.warp(image, m, (19, 27)), scipy_warp(image, m, (19, 27)), atol=5e-5)
+
+
+def test_warp_by_identity_returns_the_image():
+  image = np.random.default_rng(0).normal(size=(9, 7, 2)).astype(np.float32)
+  np.testing.assert_array_equal(affine.warp(image, np.eye(3)[:2], (9, 7)), image)
+
+
+def test_warp_by_mirror_equals_reversing_the_columns():
+  image = np.random.default_rng(0).normal(size=(9, 8, 2)).astype(np.float32)
+  np.testing.assert_array_equal(affine.warp(image, affine.mirror(8), (9, 8)), image[:, ::-1])
+
+
+def test_warp_moves_a_bright_pixel_to_where_apply_moves_its_centre():
+  image = np.zeros((40, 40, 1), np.float32)
+  image[12, 25] = 1  # x = 25, y = 12
+  m = affine.translation(np.array([-7.0, 9.0]))
+  row, column = np.unravel_index(np.argmax(affine.warp(image, m, (40, 40))[..., 0]), (40, 40))
+  np.testing.assert_array_equal(affine.apply(m, np.array([25.0, 12.0])), [column, row])
+
+
+def test_warp_takes_uint8_without_wrapping():
+  image = np.full((8, 8, 3), 255, np.uint8)
+  half = affine.translation(np.array([0.5, 0.0]))
+  np.testing.assert_allclose(affine.warp(image, half, (8, 8))[:, 1:], 255)
+
+
+def test_a_warp_far_outside_is_black_and_finite():
+  image = np.ones((8, 8, 1), np.float32)
+  assert not np.asarray(affine.warp(image, affine.translation(np.array([1e12, -1e12])), (8, 8))).any()
+
+
+def test_gradients_of_warp_agree_with_finite_differences():
+  rng = np.random.default_rng(0)
+  image, weight = rng.normal(size=(9, 8, 2)), rng.normal(size=(7, 10, 2))
+  m = affine.similarity(angle=0.31, scale=1.13, src_centre=np.array([3.6, 4.1]), dst_centre=np.array([4.3, 3.2]))
+  with jax.enable_x64(True):
+
+    def total(image, m):
+      return (affine.warp(image, m, (7, 10)) * weight).sum()
+
+    d_image, d_map = jax.grad(total, (0, 1))(jnp.asarray(image), jnp.asarray(m))
+  direction = rng.normal(size=image.shape)
+  # Linear in the image: the oracle's difference quotient is exact.
+  expected = (scipy_warp(direction, m, (7, 10)) * weight).sum()
+  np.testing.assert_allclose((np.asarray(d_image) * direction).sum(), expected, rtol=1e-4)
+  step = rng.normal(size=m.shape) * 1e-6
+  difference = ((scipy_warp(image, m + step, (7, 10)) - scipy_warp(image, m - step, (7, 10))) * weight).sum() / 2
+  np.testing.assert_allclose((np.asarray(d_map) * step).sum(), difference, rtol=1e-3)
+
+
+def test_the_adjoint_of_warp_is_its_transpose():
+  """<warp(a), b> = <a, adjoint(b)>, for an image that lies partly outside."""
+  rng = np.random.default_rng(1)
+  a, b = rng.normal(size=(12, 11, 3)).astype(np.float32), rng.normal(size=(10, 14, 3)).astype(np.float32)
+  m = affine.similarity(angle=-0.5, scale=0.9, src_centre=np.array([5.0, 5.0]), dst_centre=np.array([3.0, 9.0]))
+  warped, pull = jax.vjp(lambda image: affine.warp(image, m, (10, 14)), a)
+  np.testing.assert_allclose((warped * b).sum(), (a * pull(jnp.asarray(b))[0]).sum(), rtol=1e-4)

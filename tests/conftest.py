@@ -1,0 +1,6 @@
+"""Eight fake CPU devices for every test, and a clean JAX configuration."""
+
+import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")

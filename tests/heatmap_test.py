@@ -1,0 +1,178 @@
+"""HeatmapCodec: encoding against a loop, decoding against a loop, the round trip against its known error."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fal_jax import affine
+from fal_jax.errors import InputError
+from fal_jax.heatmap import HeatmapCodec
+
+
+def interior_points(count: int = 4000, seed: int = 0) -> np.ndarray:
+  """(1, count, 2) crop px, uniformly random, at least 8 heatmap px from the border."""
+  return (4 * np.random.default_rng(seed).uniform(8, 56, (1, count, 2))).astype(np.float32)
+
+
+def roundtrip_error(codec: HeatmapCodec, points: np.ndarray) -> float:
+  """Mean distance in heatmap px between points and what comes back of them."""
+  landmarks, _ = jax.jit(lambda points: codec.decode(codec.encode(points)))(points)
+  return float(np.linalg.norm(np.asarray(landmarks) - points, axis=-1).mean() / codec.stride)
+
+
+@pytest.mark.parametrize(("sigma", "expected"), [(1, 0.1346), (1.5, 0.02912), (2, 0.00949)])
+def test_roundtrip_error_of_the_local_softargmax_is_the_known_one(sigma, expected):
+  """Measured once with an independent implementation. If you changed the codec on purpose, say so where these numbers are quoted."""
+  assert roundtrip_error(HeatmapCodec(sigma=sigma), interior_points()) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("encode", "decode", "expected"),
+    [
+        ("rounded", "argmax", 0.3826),  # the mean distance of a random point of a unit square to its centre
+        ("rounded", "quarter_offset", 0.3826),  # a symmetric peak: nothing to correct
+        ("continuous", "argmax", 0.3826),
+        ("continuous", "quarter_offset", 0.1913),  # the same, in a square of half the side
+    ],
+)
+def test_roundtrip_error_of_the_baselines_is_that_of_a_random_point_in_a_cell(encode, decode, expected):
+  assert roundtrip_error(HeatmapCodec(encode=encode, decode=decode), interior_points()) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_amplitude_of_equation_1_ruins_the_softargmax_and_is_warned_about():
+  with pytest.warns(UserWarning, match="Eq. 1"):
+    codec = HeatmapCodec(sigma=2, amplitude="normalised")
+  assert roundtrip_error(codec, interior_points()) == pytest.approx(0.341, rel=0.03)
+
+
+def test_encode_equals_a_loop_over_cells():
+  points = np.array([[10.0, 200.0], [-7.5, 30.0], [127.25, 128.5]], np.float32)
+  codec = HeatmapCodec(size=64, sigma=1.7)
+  expected = np.zeros((64, 64, 3))
+  for k, (x, y) in enumerate(points):
+    cx, cy = (x + 0.5) / 4 - 0.5, (y + 0.5) / 4 - 0.5
+    for row in range(64):
+      for column in range(64):
+        expected[row, column, k] = np.exp(-((column - cx) ** 2 + (row - cy) ** 2) / (2 * 1.7**2))
+  np.testing.assert_allclose(codec.encode(points), expected, atol=1e-5)
+
+
+def test_rounded_encoding_centres_every_peak_on_a_cell():
+  heatmaps = HeatmapCodec(encode="rounded").encode(interior_points(50))
+  np.testing.assert_allclose(heatmaps.max((-3, -2)), 1)
+
+
+def test_a_landmark_that_is_not_annotated_gives_an_empty_channel_and_leaves_others_alone():
+  points = np.array([[[np.nan, 3.0], [40.0, 50.0], [np.inf, 1.0]]], np.float32)
+  heatmaps = np.asarray(HeatmapCodec().encode(points))
+  assert not heatmaps[..., 0].any() and not heatmaps[..., 2].any()
+  np.testing.assert_array_equal(heatmaps[..., 1], HeatmapCodec().encode(points[:, 1:2])[..., 0])
+
+
+def loop_decode(heatmap: np.ndarray, window: int, temperature: float) -> np.ndarray:
+  """Eq. 4-5 for one (H, W) map, cell by cell; the answer in heatmap px."""
+  height, width = heatmap.shape
+  row, column = np.unravel_index(np.argmax(heatmap), heatmap.shape)
+  total, mean = 0.0, np.zeros(2)
+  for y in range(row - window // 2, row + window // 2 + 1):
+    for x in range(column - window // 2, column + window // 2 + 1):
+      if 0 <= y < height and 0 <= x < width:
+        weight = np.exp(temperature * (heatmap[y, x] - heatmap[row, column]))
+        total, mean = total + weight, mean + weight * np.array([x, y])
+  return mean / total
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 7])
+def test_local_softargmax_equals_a_loop_on_noise_borders_included(window):
+  heatmaps = np.random.default_rng(window).normal(size=(16, 16, 40)).astype(np.float32)
+  heatmaps[0, 0, 0] = heatmaps[15, 15, 1] = heatmaps[0, 15, 2] = heatmaps[7, 0, 3] = 9
+  codec = HeatmapCodec(size=16, window=window)
+  landmarks, scores = codec.decode(heatmaps)
+  expected = np.stack([loop_decode(heatmaps[..., k].astype(np.float64), window, 10.0) for k in range(40)])
+  np.testing.assert_allclose(landmarks, affine.apply(affine.invert(affine.shrink(4)), expected), atol=1e-3)
+  np.testing.assert_array_equal(scores, heatmaps.max((0, 1)))
+
+
+def test_global_softargmax_equals_the_expectation_over_the_map():
+  heatmaps = np.random.default_rng(0).normal(size=(8, 8, 3)).astype(np.float32)
+  weights = np.exp(2.0 * heatmaps.astype(np.float64))
+  weights /= weights.sum((0, 1))
+  rows, columns = np.mgrid[:8, :8]
+  expected = np.stack([(weights * columns[..., None]).sum((0, 1)), (weights * rows[..., None]).sum((0, 1))], -1)
+  landmarks, _ = HeatmapCodec(size=8, decode="global_softargmax", temperature=2.0).decode(heatmaps)
+  np.testing.assert_allclose(affine.apply(affine.shrink(4), landmarks), expected, atol=1e-5)
+
+
+def test_leading_axes_are_kept():
+  points = np.random.default_rng(0).uniform(40, 200, (2, 3, 5, 2)).astype(np.float32)
+  codec = HeatmapCodec()
+  heatmaps = codec.encode(points)
+  landmarks, scores = codec.decode(heatmaps)
+  assert heatmaps.shape == (2, 3, 64, 64, 5) and landmarks.shape == points.shape and scores.shape == (2, 3, 5)
+
+
+def test_of_two_equal_peaks_one_is_returned_and_no_mixture():
+  heatmap = np.zeros((64, 64, 2), np.float32)
+  heatmap[10, 40] = heatmap[50, 10] = 1
+  landmarks, _ = HeatmapCodec(decode="argmax").decode(heatmap)
+  np.testing.assert_allclose(affine.apply(affine.shrink(4), landmarks), [[40, 10], [40, 10]], atol=1e-4)
+
+
+@pytest.mark.parametrize("decode", ["argmax", "quarter_offset", "local_softargmax", "global_softargmax"])
+def test_nan_in_one_channel_stays_there(decode):
+  codec = HeatmapCodec(decode=decode)
+  heatmaps = np.array(codec.encode(interior_points(3)))
+  clean, _ = codec.decode(heatmaps)
+  heatmaps[0, 3, 5, 1] = np.nan
+  landmarks, scores = codec.decode(heatmaps)
+  assert np.isnan(landmarks[0, 1]).all() and np.isnan(scores[0, 1])
+  np.testing.assert_array_equal(landmarks[0, [0, 2]], clean[0, [0, 2]])
+
+
+@pytest.mark.parametrize("decode", ["argmax", "quarter_offset", "local_softargmax"])
+def test_a_constant_map_decodes_near_its_first_cell(decode):
+  landmarks, scores = HeatmapCodec(decode=decode).decode(np.full((64, 64, 1), 0.25, np.float32))
+  position = affine.apply(affine.shrink(4), landmarks)
+  assert (np.asarray(position) >= -1e-5).all() and (np.asarray(position) <= 1.5).all() and scores[0] == 0.25
+
+
+def test_mirrored_heatmaps_decode_to_mirrored_landmarks():
+  codec, points = HeatmapCodec(), interior_points(500)
+  heatmaps = codec.encode(points)
+  landmarks, _ = codec.decode(heatmaps)
+  mirrored, _ = codec.decode(heatmaps[..., ::-1, :])
+  np.testing.assert_allclose(affine.apply(affine.mirror(256), mirrored), landmarks, atol=1e-3)
+
+
+def test_a_border_peak_is_pulled_inwards_by_a_quarter_and_never_beyond_the_map():
+  codec = HeatmapCodec(sigma=2)
+  corner = affine.apply(affine.invert(affine.shrink(4)), np.array([[0.0, 30.0]]))
+  landmarks, _ = codec.decode(codec.encode(corner))
+  assert affine.apply(affine.shrink(4), np.asarray(landmarks))[0, 0] == pytest.approx(0.27, abs=0.03)
+
+
+def test_gradients_are_finite_on_flat_heatmaps():
+  gradient = jax.grad(lambda h: HeatmapCodec().decode(h)[0].sum())(jnp.zeros((64, 64, 2)))
+  assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"decode": "magic"}, "local_softargmax"),
+        ({"encode": "round"}, "rounded"),
+        ({"window": 4}, "odd"),
+        ({"window": 65}, "odd"),
+        ({"sigma": 0}, "positive"),
+        ({"temperature": -1}, "positive"),
+    ],
+)
+def test_bad_options_are_refused_in_a_sentence_that_names_the_remedy(options, named):
+  with pytest.raises(InputError, match=named):
+    HeatmapCodec(**options)
+
+
+def test_heatmaps_of_another_size_are_refused():
+  with pytest.raises(InputError, match="64"):
+    HeatmapCodec().decode(np.zeros((32, 32, 3), np.float32))

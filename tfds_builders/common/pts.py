@@ -1,0 +1,76 @@
+"""iBUG `.pts` annotation files: one landmark a line, `x y`."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fal_jax.errors import InputError
+
+# Decimal numbers only: float() also takes `nan`, `inf` and `1_000`, and turns `1e400` into infinity.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_COMMENT = re.compile(r"(#|//).*")
+_HEADER = re.compile(r"(version|n_points)\s*:\s*(\S*)", re.IGNORECASE)
+
+
+def read_pts(path: str | os.PathLike[str], *, num_landmarks: int, origin: int) -> np.ndarray:
+  """Reads the landmarks of a `.pts` file, with or without the header `version: 1, n_points: 68, {`.
+
+  This is the one place where the file's convention becomes ours: iBUG's tools are MATLAB's, whose first pixel has its centre at
+  (1, 1), so `origin=1` subtracts one.
+
+  Args:
+    path: the file.
+    num_landmarks: how many it must hold.
+    origin: coordinate of the first pixel's centre in the file: 1 for iBUG's annotations, 0 for zero-based ones.
+
+  Returns:
+    (K, 2) float64, (x, y) in image px, pixel-centre, 0-based.
+
+  Raises:
+    InputError: the file cannot be read, holds another number of landmarks, is cut short, or a coordinate is not a finite number.
+  """
+  if origin not in (0, 1):
+    raise InputError(f"origin must be 0 or 1, not {origin!r}.")
+  try:
+    text = Path(path).read_bytes().decode("utf-8-sig")
+  except OSError as error:
+    raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+  except UnicodeDecodeError as error:
+    raise InputError(f"{path} is not a text file of landmarks (byte {error.start} is not UTF-8).") from error
+
+  points: list[tuple[float, float]] = []
+  opened = closed = False
+  for number, line in enumerate(text.splitlines(), start=1):
+    line = _COMMENT.sub("", line).strip()
+    if not line:
+      continue
+    header = _HEADER.fullmatch(line)
+    if header and not opened and not points:
+      if header[1].lower() == "n_points" and header[2] != str(num_landmarks):
+        raise InputError(f"{path}: the header says n_points {header[2]!r}, expected {num_landmarks}; is it another mark-up?")
+    elif line == "{" and not opened and not points:
+      opened = True
+    elif line == "}" and opened and not closed:
+      closed = True
+    else:
+      if closed:
+        raise InputError(f"{path}, line {number}: {line[:40]!r} after the closing brace.")
+      points.append(_point(line, f"{path}, line {number}"))
+
+  if opened and not closed:
+    raise InputError(f"{path}: no closing brace after {len(points)} landmarks, the file is cut short, fetch it again.")
+  if len(points) != num_landmarks:
+    raise InputError(f"{path} holds {len(points)} landmarks, expected {num_landmarks}.")
+  return np.array(points, np.float64) - origin
+
+
+def _point(line: str, where: str) -> tuple[float, float]:
+  words = line.split()
+  if len(words) != 2 or not all(_NUMBER.fullmatch(word) for word in words):
+    raise InputError(f"{where}: {line[:40]!r} is not a landmark, expected two decimal numbers `x y`.")
+  x, y = float(words[0]), float(words[1])
+  if not np.isfinite([x, y]).all():
+    raise InputError(f"{where}: {line[:40]!r} is too large a number.")
+  return x, y

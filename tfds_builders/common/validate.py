@@ -1,0 +1,153 @@
+"""What can be wrong with an annotated face, found before anything is written, all of it at once and by file name.
+
+TFDS itself stores NaN landmarks and images that do not decode without a word; training would stumble over them days later.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from fal_jax.errors import InputError
+from fal_jax.images import exif_orientation, read_image
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Face:
+  """One annotated face of a downloaded dataset.
+
+  Attributes:
+    image: the image file.
+    file_name: its path below the dataset's root, with "/".
+    landmarks: (K, 2) float64, (x, y) in image px, pixel-centre; NaN where not annotated.
+    extra: what else `schema.face_example` takes: `visible`, `box_dataset`, `face_index`, values of the dataset's own features.
+  """
+
+  image: Path
+  file_name: str
+  landmarks: np.ndarray
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Finding:
+  """Something about one file: an error keeps the face out of the dataset, a note does not."""
+
+  file: str
+  message: str
+  severity: Literal["error", "note"] = "error"
+
+
+def check_landmarks(
+    landmarks: np.ndarray, size: tuple[int, int] | None, *, file: str, missing_allowed: bool = False
+) -> list[Finding]:
+  """Checks the landmarks of one face.
+
+  Args:
+    landmarks: (K, 2) float, image px, pixel-centre.
+    size: (width, height) of the image; None when it could not be read.
+    file: what findings call the face.
+    missing_allowed: NaN is the dataset's sign for "not annotated".
+
+  Returns:
+    Findings: nothing annotated, a coordinate that is not finite, a face without extent, and landmarks outside the image: a note,
+    because annotators follow the face across the border, unless they are further away than the face is large.
+  """
+  present = np.isfinite(landmarks).all(-1)
+  if missing_allowed:
+    present |= np.isnan(landmarks).all(-1)
+  if not present.all():
+    return [Finding(file, f"landmark {int(np.argmin(present))} is {landmarks[np.argmin(present)].tolist()}, expected numbers")]
+  known = landmarks[np.isfinite(landmarks).all(-1)]
+  if not len(known):
+    return [Finding(file, "no landmark is annotated")]
+
+  low, high = known.min(0), known.max(0)
+  width, height = (high - low).tolist()
+  if min(width, height) < 1:
+    return [Finding(file, f"all landmarks lie within {width:.3g} x {height:.3g} px, that is no face")]
+  if size is None:
+    return []
+  outside = np.maximum(-0.5 - known, known - (np.array(size) - 0.5)).max(-1)
+  if outside.max() > max(width, height):
+    message = (
+        f"landmarks lie up to {outside.max():.0f} px outside the {size[0]} x {size[1]} image, further than the face is large; "
+        "are they of another image, or of another size of it?"
+    )
+    return [Finding(file, message)]
+  if outside.max() > 0:
+    return [Finding(file, "landmarks outside the image", "note")]
+  return []
+
+
+def check_image(image: bytes, *, file: str) -> tuple[tuple[int, int] | None, list[Finding]]:
+  """Decodes an image once.
+
+  Args:
+    image: the file's bytes.
+    file: what findings call it.
+
+  Returns:
+    (width, height) of the stored pixels, None if the image cannot be decoded; and the findings.
+  """
+  try:
+    height, width, _ = read_image(image, name=file).shape
+  except InputError as error:
+    return None, [Finding(file, str(error).removeprefix(f"{file}: ").rstrip("."))]
+  with Image.open(io.BytesIO(image)) as header:
+    findings = []
+    if header.mode != "RGB":
+      findings.append(Finding(file, f"stored as {header.mode}, not RGB; converted when read", "note"))
+    if exif_orientation(header) != 1:
+      findings.append(Finding(file, "has an EXIF orientation; ignored, annotations belong to the stored pixels", "note"))
+  return (width, height), findings
+
+
+def check_faces(faces: Sequence[Face], *, title: str, missing_allowed: bool = False) -> list[list[Finding]]:
+  """Checks every face, decoding every image once, on all cores: OpenCV decodes outside Python's lock.
+
+  Args:
+    faces: what to check.
+    title: of the progress bar, which is shown on terminals only.
+    missing_allowed: see `check_landmarks`.
+
+  Returns:
+    The findings of each face, in the order of `faces`.
+  """
+
+  def check(face: Face) -> tuple[bytes, list[Finding]]:
+    try:
+      image = face.image.read_bytes()
+    except OSError as error:
+      return b"", [Finding(face.file_name, f"cannot be read: {error.strerror or error}")]
+    size, findings = check_image(image, file=face.file_name)
+    findings += check_landmarks(face.landmarks, size, file=face.file_name, missing_allowed=missing_allowed)
+    return hashlib.blake2b(image + face.landmarks.tobytes(), digest_size=16).digest(), findings
+
+  pool = ThreadPoolExecutor(os.cpu_count())
+  try:
+    checked = list(tqdm(pool.map(check, faces), title, total=len(faces), unit=" images", disable=None))
+  finally:
+    pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for thousands of images
+
+  first: dict[bytes, str] = {}
+  results = []
+  for face, (digest, findings) in zip(faces, checked, strict=True):
+    original = first.setdefault(digest, face.file_name)
+    if digest and original != face.file_name:
+      findings.append(Finding(face.file_name, f"same image and landmarks as {original}", "note"))
+    results.append(findings)
+  return results
+
+
+def listing(findings: Sequence[Finding]) -> str:
+  """One line a finding, sorted by file."""
+  return "\n".join(f"  {finding.file}: {finding.message}" for finding in sorted(findings))

@@ -1,0 +1,115 @@
+"""Light on the joint grid: diffuse with a soft terminator, gloss, and a shadow map."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tfds_builders.synthetic_faces import body
+from tfds_builders.synthetic_faces.raster import Raster
+from tfds_builders.synthetic_faces.texture import DETAIL
+
+
+@dataclass(frozen=True)
+class Light:
+  """One lamp and the light of the surroundings, linear colours.
+
+  Attributes:
+    direction: (3,) unit vector to the lamp, camera frame (x right, y down, z to the camera).
+    lamp: (3,) its colour.
+    above: (3,) light from above.
+    below: (3,) light from below.
+    rim: (3,) direction to a second, weaker lamp.
+    rim_colour: (3,) its colour.
+    softness: 0 hard .. 1 overcast: how much the lamp reaches around and into shadow.
+  """
+
+  direction: np.ndarray
+  lamp: np.ndarray
+  above: np.ndarray
+  below: np.ndarray
+  rim: np.ndarray
+  rim_colour: np.ndarray
+  softness: float
+
+
+def shadow(placed: np.ndarray, direction: np.ndarray, skip: np.ndarray) -> np.ndarray:
+  """How much each vertex lies in the shadow of others, (R, C) float32 in 0..1.
+
+  Args:
+    placed: (R, C, 3) vertices, camera frame.
+    direction: (3,) unit vector to the lamp.
+    skip: (R,) bool rows that throw no shadow.
+  """
+  side = np.cross(direction, [0.0, 1.0, 0.0])
+  side /= np.linalg.norm(side)
+  up = np.cross(side, direction)
+  basis = np.stack([side, up, direction], 1).astype(np.float32)
+  seen = placed @ basis
+  size, cell = 112, 0.036
+  column = np.clip(((seen[..., 0] + 2.0) / cell).astype(np.int32), 0, size - 1)
+  row = np.clip(((seen[..., 1] + 2.0) / cell).astype(np.int32), 0, size - 1)
+  nearest = np.full(size * size, -9.0, np.float32)
+  index = row * size + column
+  np.maximum.at(nearest, index[~skip].ravel(), seen[~skip][..., 2].ravel())
+  nearest = cv2.morphologyEx(nearest.reshape(size, size), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+  behind = nearest.ravel()[index] - seen[..., 2]
+  return cv2.GaussianBlur(np.clip((behind - 0.07) / 0.06, 0, 1), (0, 0), 1.6)
+
+
+def shade(
+    raster: Raster, texture: np.ndarray, normals: np.ndarray, shadows: np.ndarray, light: Light, *, gloss: float
+) -> np.ndarray:
+  """Colours the pixels that show something.
+
+  Args:
+    raster: what is seen, N pixels.
+    texture: uint8 sRGB, see `texture.paint`.
+    normals: (R, C, 3) float32, camera frame.
+    shadows: (R, C) float32 from `shadow`.
+    light: lamps.
+    gloss: strength of the reflection on skin.
+
+  Returns:
+    (N, 3) float32, sRGB 0..255 and more where it is over-exposed.
+  """
+  field = np.concatenate([normals, shadows[..., None]], -1)
+  count = len(raster.pixel)
+  colours = np.empty((count, 3), np.float32)
+  for start in range(0, count, _ROWS * _WIDTH):  # blocks that fit the processor's cache
+    part = slice(start, min(start + _ROWS * _WIDTH, count))
+    grid = raster.grid[part]
+    n = len(grid)
+    # cv2.remap takes pictures, not lists: fold the list into rows.
+    grid = np.resize(grid, (-(-n // _WIDTH), _WIDTH, 2))
+    albedo = cv2.remap(texture, grid * DETAIL, None, cv2.INTER_LINEAR).reshape(-1, 3)[:n]
+    surface = cv2.remap(field, grid, None, cv2.INTER_LINEAR).reshape(-1, 4)[:n]
+    colours[part] = _lit(albedo, surface, raster.reverse[part], raster.grid[part, 1], light, gloss)
+  return colours
+
+
+def _lit(albedo: np.ndarray, surface: np.ndarray, reverse: np.ndarray, row: np.ndarray, light: Light, gloss: float) -> np.ndarray:
+  """(n, 3) float32 sRGB of points with a colour (n, 3) uint8, a normal and a shadow (n, 4), on rows of the joint grid."""
+  normal = surface[:, :3]
+  normal = normal * (np.where(reverse, np.float32(-1), np.float32(1)) / np.sqrt((normal * normal).sum(-1) + np.float32(1e-6)))[:, None]
+  bright = 1 - surface[:, 3] * np.float32(1 - 0.65 * light.softness)
+  half = light.direction + np.array([0, 0, 1.0])
+  axes = np.stack([light.direction, half / np.linalg.norm(half), light.rim], -1).astype(np.float32)
+  facing, shine, rim = (normal @ axes).T
+  # Blood scatters red light around the terminator: each colour gets its own wrap.
+  wrap = np.array([0.30, 0.16, 0.12], np.float32) + np.float32(0.25 * light.softness)
+  energy = np.clip(facing[:, None] * (1 / (1 + wrap)) + wrap / (1 + wrap), 0, None)
+  energy *= bright[:, None] * light.lamp
+  energy += (light.above + light.below) / 2 + normal[:, 1:2] * ((light.below - light.above) / 2)
+  energy += (np.clip(rim, 0, None) ** 2)[:, None] * light.rim_colour
+  energy *= _LINEAR[albedo]
+  broad = np.clip(shine, 0, None) ** 8
+  parts = body.layout()
+  kind = np.searchsorted([parts.ears.stop, parts.hair.stop], row, side="right")
+  gain = np.array([gloss, 0.5 * gloss, 0.0], np.float32)[kind]
+  energy += ((0.10 * broad + 0.30 * broad**4) * gain * bright)[:, None] * light.lamp
+  return np.sqrt(energy) * np.float32(255)
+
+
+_ROWS, _WIDTH = 24, 512
+_LINEAR = ((np.arange(256) / 255.0) ** 2).astype(np.float32)

@@ -1,0 +1,148 @@
+"""300W: 68 landmarks on photographs from AFW, HELEN, LFPW and iBUG, and the challenge's private test set.
+
+Layout, splits and conventions are described in README.md beside this file.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+
+from fal_jax.errors import InputError
+from tfds_builders.common.manual import Layout, ManualFaceBuilder
+from tfds_builders.common.pts import read_pts
+from tfds_builders.common.schema import face_features
+from tfds_builders.common.validate import Face, Finding
+
+_CITATION = """\
+@inproceedings{sagonas2013_300w,
+  author    = {Christos Sagonas and Georgios Tzimiropoulos and Stefanos Zafeiriou and Maja Pantic},
+  title     = {300 Faces in-the-Wild Challenge: The First Facial Landmark Localization Challenge},
+  booktitle = {IEEE International Conference on Computer Vision Workshops},
+  year      = {2013},
+}
+@article{sagonas2016_300w,
+  author  = {Christos Sagonas and Epameinondas Antonakos and Georgios Tzimiropoulos and Stefanos Zafeiriou and Maja Pantic},
+  title   = {300 Faces In-The-Wild Challenge: Database and Results},
+  journal = {Image and Vision Computing},
+  volume  = {47},
+  year    = {2016},
+}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Folder:
+  path: str  # below manual_dir
+  subset: str
+  count: int  # official number of images
+  splits: tuple[str, ...]
+
+
+_FOLDERS = (
+    _Folder("afw", "afw", 337, ("train",)),
+    _Folder("helen/trainset", "helen", 2000, ("train",)),
+    _Folder("lfpw/trainset", "lfpw", 811, ("train",)),
+    _Folder("helen/testset", "helen", 330, ("test_common", "test_full")),
+    _Folder("lfpw/testset", "lfpw", 224, ("test_common", "test_full")),
+    _Folder("ibug", "ibug", 135, ("test_challenge", "test_full")),
+    _Folder("300W/01_Indoor", "indoor", 300, ("test_private",)),
+    _Folder("300W/02_Outdoor", "outdoor", 300, ("test_private",)),
+)
+
+# Every tenth image of each training folder is `val`, the others are `fit`.
+_HOLD_OUT = 10
+
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+class Builder(ManualFaceBuilder):
+  """Builds 300W from the archives of the iBUG group, unpacked."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+  MANUAL_DOWNLOAD_INSTRUCTIONS = """
+      Ask for the archives afw.zip, helen.zip, lfpw.zip, ibug.zip and 300w.zip.001 to .004 on
+      https://ibug.doc.ic.ac.uk/resources/300-W/ and unpack them into one folder, which then holds
+      afw, helen/trainset, helen/testset, lfpw/trainset, lfpw/testset, ibug, 300W/01_Indoor and 300W/02_Outdoor.
+      """
+  TRAIN_CONFIG = "configs/w300.py"
+  OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {
+      "train": 3148, "fit": 2832, "val": 316, "test_common": 554, "test_challenge": 135, "test_full": 689, "test_private": 600,
+  }
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+        builder=self,
+        description=__doc__,
+        features=face_features(68, subset=tfds.features.Text()),
+        homepage="https://ibug.doc.ic.ac.uk/resources/300-W/",
+        citation=_CITATION,
+        license="Research and other non-commercial use only; the photographs belong to their owners.",
+        metadata=tfds.core.MetadataDict(markup=68),
+    )
+
+  def layout(self, manual_dir: Path) -> Layout:
+    layout = Layout(splits={name: [] for name in self.OFFICIAL_COUNTS}, missing=[], findings=[])
+    for folder in _FOLDERS:
+      found, count = _read_folder(manual_dir, folder, layout.findings)
+      if count != folder.count:
+        layout.missing.append(f"{folder.path}: expected {folder.count} annotated images, found {count}")
+      for split in folder.splits:
+        layout.splits[split] += [face for face in found if face]
+      if "train" in folder.splits:
+        layout.splits["val"] += [face for face in found[::_HOLD_OUT] if face]
+        layout.splits["fit"] += [face for index, face in enumerate(found) if index % _HOLD_OUT and face]
+    return layout
+
+
+def _read_folder(root: Path, folder: _Folder, findings: list[Finding]) -> tuple[list[Face | None], int]:
+  """Reads one folder.
+
+  Args:
+    root: the dataset's folder.
+    folder: which part of it.
+    findings: what is wrong with its files is added here.
+
+  Returns:
+    A face for each pair of image and `.pts`, sorted by name, None where the pair is bad, so that the hold-out of the others does
+    not depend on it; and the number of pairs.
+  """
+  path = root
+  for part in folder.path.split("/"):
+    path /= part
+    if (path / part).is_dir():  # some unpackers make a folder of the archive's name around the archive's folder
+      path /= part
+  if not path.is_dir():
+    return [], 0
+
+  pairs: dict[str, dict[str, list[Path]]] = {}
+  for file in sorted(path.iterdir()):
+    ending = file.suffix.lower()
+    if not file.name.startswith(".") and ending in (*_IMAGE_ENDINGS, ".pts"):
+      pairs.setdefault(file.stem, {}).setdefault("pts" if ending == ".pts" else "image", []).append(file)
+
+  faces: list[Face | None] = []
+  count = 0
+  for _, pair in sorted(pairs.items()):
+    images, annotations = pair.get("image", []), pair.get("pts", [])
+    file_name = (images or annotations)[0].relative_to(root).as_posix()
+    face = None
+    if len(images) == 1 and len(annotations) == 1:
+      try:
+        landmarks = read_pts(annotations[0], num_landmarks=68, origin=1)
+        face = Face(images[0], file_name, landmarks, {"subset": folder.subset})
+      except InputError as error:
+        message = str(error).removeprefix(str(annotations[0])).lstrip(",: ").rstrip(".")
+        findings.append(Finding(annotations[0].relative_to(root).as_posix(), message))
+    elif not annotations:
+      findings.append(Finding(file_name, "no .pts file beside this image"))
+    elif not images:
+      findings.append(Finding(file_name, "no image beside this .pts file"))
+    else:
+      names = ", ".join(file.name for file in images + annotations)
+      findings.append(Finding(file_name, f"expected one image and one .pts file of this name, found {names}"))
+    count += bool(images and annotations)
+    faces.append(face)
+  return faces, count
