@@ -18,8 +18,10 @@ def get_config() -> ConfigDict:
   config.crop.face = 110.0
   config.model.num_stacks = 1
   config.model.features = 64
+  config.train.batch_size = 8
   config.optimizer.learning_rate = 1e-3
   config.optimizer.drop_epochs = (25, 35)
-  config.train.epochs = 40
+  config.train.epochs = 40.0
   config.eval.splits = ("val",)
+  config.eval.every_epochs = 2.0
   return config.lock()

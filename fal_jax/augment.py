@@ -59,7 +59,7 @@ def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
   return View(view_from_crop, mirrored, colour)
 
 
-def render_view(stored: jax.Array, view: View, *, crop_from_stored: jax.Array, size: int) -> jax.Array:
+def render_view(stored: jax.Array, view: View, *, crop_from_stored: affine.Array, size: int) -> jax.Array:
   """Renders one view straight from the stored pixels: one resampling, however many maps are composed.
 
   Args:

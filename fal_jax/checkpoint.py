@@ -108,7 +108,7 @@ def digest(state: Any) -> str:
 
 def config_differences(saved: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = "") -> dict[str, tuple[Any, Any]]:
   """Dotted keys whose values differ, with the saved and the present value (None where a side lacks the key)."""
-  differences = {}
+  differences: dict[str, tuple[Any, Any]] = {}
   for key in sorted({*saved, *now}):
     before, after = saved.get(key), now.get(key)
     if isinstance(before, Mapping) and isinstance(after, Mapping):

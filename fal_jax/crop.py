@@ -56,7 +56,7 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
     InputError: the box holds NaN, is inverted or has no area.
   """
   box = np.asarray(box, np.float64)
-  if box.shape != (4,) or not np.isfinite(box).all():
+  if box.shape != (4,) or not (np.abs(box) < 1e12).all():  # beyond, not even float64 knows single pixels
     raise InputError(f"a box is four finite numbers x0, y0, x1, y1 in image pixels, got {box.tolist()}.")
   width, height = box[2:] - box[:2]
   if width < 0 or height < 0:
@@ -81,9 +81,10 @@ def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
   Returns:
     (size, size, 3) uint8.
   """
-  factor = int(1 / np.hypot(dst_from_image[0, 0], dst_from_image[1, 0]))
+  height, width = image.shape[:2]
+  shrinkage = 1 / np.hypot(dst_from_image[0, 0], dst_from_image[1, 0])
+  factor = int(min(shrinkage, max(height, width)))  # at most the whole image to a pixel: padding to more would fill the memory
   if factor > 1:
-    height, width = image.shape[:2]
     bottom, right = -height % factor, -width % factor
     padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
     image = cv2.resize(padded, (padded.shape[1] // factor, padded.shape[0] // factor), interpolation=cv2.INTER_AREA)

@@ -33,17 +33,23 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
     A sequence of records as in `tfds_builders.common.schema`, images still encoded.
 
   Raises:
-    InputError: not prepared there, no such split, or another mark-up.
+    InputError: not prepared there, damaged, no such split, an empty one, or another mark-up.
   """
   place = os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
   try:
     builder = tfds.builder(name, data_dir=place)
-  except (tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError) as error:
+    prepared = builder.is_prepared()
+  except (tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError):
+    prepared = False
+  if not prepared:
     raise InputError(
         f"The dataset {name!r} is not prepared in {place}: run `python -m tfds_builders.prepare {name} --data_dir={place}` "
         "first, or point --config.data.dir at the folder where it is."
-    ) from error
-  found = builder.info.features["landmarks"].shape[0]
+    )
+  landmarks = dict(builder.info.features.items()).get("landmarks")
+  if not isinstance(landmarks, tfds.features.Tensor):
+    raise InputError(f"The dataset {name!r} is not one that `python -m tfds_builders.prepare` builds: it has no landmarks.")
+  found = landmarks.shape[0]
   if found != num_landmarks:
     raise InputError(
         f"The dataset {name!r} has {found} landmarks but config.data.markup is {num_landmarks}: set --config.data.markup={found} "
@@ -52,7 +58,16 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
   base = split.split("[", maxsplit=1)[0]
   if base not in builder.info.splits:
     raise InputError(f"The dataset {name!r} has no split {split!r}; it has {', '.join(sorted(builder.info.splits))}.")
-  return builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+  try:
+    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    source[0]
+  except ValueError as error:
+    raise InputError(f"The split {split!r} of {name!r} holds no image: write parts of a split as in 'train[:90%]'.") from error
+  except RuntimeError as error:  # how array_record speaks of files that are missing or damaged
+    raise InputError(
+        f"The files of {name!r} in {builder.data_path} are damaged ({error}): build the dataset again with --overwrite."
+    ) from error
+  return source
 
 
 def example_id(record: Mapping[str, Any]) -> str:
@@ -129,7 +144,8 @@ def train_batches(
   Returns:
     A grain iterator (close it when done) of `load_train_example` stacked to (batch_size / process_count, ...).
   """
-  order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
+  epochs = 2**32  # endless; grain's own endless repetition overflows in batches of one
+  order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat(epochs)
   mine = order[process_index::process_count].map(lambda index: load_train_example(source, int(index), rule))
   batches = mine.batch(batch_size // process_count)[start_step:]
   threads = os.cpu_count() or 1

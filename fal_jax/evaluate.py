@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 import fal_jax
 from fal_jax import affine, data, metrics, parallel, plots, recipe, steps
 from fal_jax.checkpoint import Checkpoints
-from fal_jax.crop import CropRule
+from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 
 SHEET_FACES = 16
@@ -70,6 +70,27 @@ def predict_split(predict: Callable, variables: Any, source: data.Source, *, rul
       columns["ids"].append(example["id"])
   ids = columns.pop("ids")
   return Predictions(ids=ids, **{name: np.stack(rows) for name, rows in columns.items()})
+
+
+def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule) -> Predictions:
+  """The mean training shape put into every box: what a network must beat to have looked at the image at all.
+
+  Args:
+    train_source: gives the mean landmarks, (K, 2) in crop px.
+    source: the split to predict.
+    rule: how boxes become crops.
+  """
+
+  def place(record: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    box = data.face_box(record, rule)
+    return record["landmarks"].astype(np.float64), box, crop_from_image(box, rule)
+
+  shapes = [affine.apply(crop, landmarks) for landmarks, _, crop in map(place, train_source)]
+  mean = np.nanmean(shapes, 0)
+  true, boxes, crops = (np.stack(column) for column in zip(*map(place, source), strict=True))
+  landmarks = affine.apply(affine.invert(crops), np.broadcast_to(mean, true.shape))
+  scores = np.ones(true.shape[:2], np.float32)
+  return Predictions([data.example_id(record) for record in source], landmarks, scores, true, boxes)
 
 
 def score(predictions: Predictions, markup: int) -> dict[str, Any]:

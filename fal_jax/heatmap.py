@@ -54,9 +54,10 @@ class HeatmapCodec:
       decode: Decoding = "local_softargmax",
       amplitude: Amplitude = "peak_one",
   ):
-    for name, value, choices in (("encode", encode, Encoding), ("decode", decode, Decoding), ("amplitude", amplitude, Amplitude)):
-      if value not in get_args(choices):
-        raise InputError(f"codec.{name} is {value!r}; choose one of {', '.join(get_args(choices))}.")
+    choices_of = {"encode": (encode, Encoding), "decode": (decode, Decoding), "amplitude": (amplitude, Amplitude)}
+    for name, (choice, choices) in choices_of.items():
+      if choice not in get_args(choices):
+        raise InputError(f"codec.{name} is {choice!r}; choose one of {', '.join(get_args(choices))}.")
     for name, number in (("size", size), ("stride", stride), ("sigma", sigma), ("temperature", temperature)):
       if not number > 0:
         raise InputError(f"codec.{name} must be positive, got {number}.")

@@ -1,5 +1,6 @@
 """Adam with a learning rate that drops at given epochs."""
 
+import itertools
 from collections.abc import Sequence
 
 import optax
@@ -20,8 +21,13 @@ def adam_with_drops(
     drop_factor: in (0, 1].
     steps_per_epoch: optimiser steps in one pass over the data, may be fractional.
   """
-  if list(drop_epochs) != sorted(set(drop_epochs)):
-    raise InputError(f"optimizer.drop_epochs must increase, got {tuple(drop_epochs)}.")
-  boundaries = {max(1, round(epoch * steps_per_epoch)): drop_factor for epoch in drop_epochs}
+  if not all(earlier < later for earlier, later in itertools.pairwise((0, *drop_epochs))):
+    raise InputError(f"optimizer.drop_epochs must be positive and increase, got {tuple(drop_epochs)}.")
+  if not 0 < drop_factor <= 1:
+    raise InputError(f"optimizer.drop_factor must be above 0 and at most 1, got {drop_factor}.")
+  boundaries: dict[int, float] = {}
+  for epoch in drop_epochs:
+    step = max(1, round(epoch * steps_per_epoch))
+    boundaries[step] = boundaries.get(step, 1.0) * drop_factor  # in a short run two drops may fall on one step
   schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
   return optax.adam(schedule), schedule

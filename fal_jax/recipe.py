@@ -86,13 +86,14 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
       "siamese.num_views": config.siamese.num_views,
       "optimizer.learning_rate": config.optimizer.learning_rate,
       "optimizer.drop_factor": config.optimizer.drop_factor,
-      "train.epochs": config.train.epochs,
       "eval.every_epochs": config.eval.every_epochs,
       "checkpoint.every_steps": config.checkpoint.every_steps,
       "checkpoint.keep": config.checkpoint.keep,
       "log.every_steps": config.log.every_steps,
   }
   problems += [f"config.{name} must be positive and finite, got {v}." for name, v in positive.items() if not 0 < v < math.inf]
+  if not 0 <= config.train.epochs < math.inf:
+    problems.append(f"config.train.epochs must be 0 (evaluates the untrained network) or more, got {config.train.epochs}.")
   for name, size in (("train", config.train.batch_size), ("eval", config.eval.batch_size)):
     if size < 1 or size % device_count:
       problems.append(f"config.{name}.batch_size ({size}) must be a multiple of the number of devices ({device_count}).")

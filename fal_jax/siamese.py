@@ -34,7 +34,7 @@ def pull_back(heatmaps: jax.Array, view: View, *, stride: float, flip: jax.Array
     heatmaps: (H, W, K) in the crop's frame, zero where the view did not look.
     validity: (H, W) in [0, 1], the share of each cell that the view saw: the map of ones under the same warp.
   """
-  size = heatmaps.shape[:2]
+  size = heatmaps.shape[0], heatmaps.shape[1]
   small = affine.shrink(stride)
   view_from_crop = affine.compose(affine.compose(small, view.view_from_crop), affine.invert(small))  # both in heatmap px
   crop_from_view = affine.invert(view_from_crop)

@@ -164,5 +164,5 @@ def predict_step(variables: Any, images: jax.Array, *, model: FAN, codec: Heatma
   Returns:
     landmarks (B, K, 2) in crop px and scores (B, K), float32, of the last stack.
   """
-  heatmaps = model.apply(variables, images.astype(jnp.float32) / 255, False)
+  heatmaps: Any = model.apply(variables, images.astype(jnp.float32) / 255, False)
   return codec.decode(heatmaps[-1])

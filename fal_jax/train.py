@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -64,7 +65,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
   }  # all of them now: a misspelt name must not be found out after hours of training
   batch_size = config.train.batch_size
   steps_per_epoch = len(source) / batch_size
-  total_steps = max(1, round(config.train.epochs * steps_per_epoch))
+  total_steps = round(config.train.epochs * steps_per_epoch)
 
   # -------------------------------------------------------------------------------------------------------- Model and optimiser
   the_recipe = recipe.train_recipe(config, steps_per_epoch=steps_per_epoch)
@@ -90,6 +91,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     # -------------------------------------------------------------------------------------------------------------------- Loop
     log = on_exit.enter_context(metric_log.MetricLog(workdir, resume_step=start_step)) if is_first_process else None
     stop_asked = on_exit.enter_context(stop_on_signal())
+    if start_step == 0:
+      split = config.eval.splits[0]
+      baseline = evaluate.score(evaluate.mean_shape(source, eval_sources[split], rule=rule), config.data.markup)
+      report_eval(log, 0, split, baseline, norm=config.eval.norm, what="mean shape in the box")
     batches = data.train_batches(
         source,
         rule=rule,
@@ -154,14 +159,17 @@ def refuse_non_finite(values: Mapping[str, float], step: int, workdir: Path) -> 
     )
 
 
-def report_eval(log: metric_log.MetricLog | None, step: int, split: str, summary: Mapping[str, Any], *, norm: str) -> None:
+def report_eval(
+    log: metric_log.MetricLog | None, step: int, split: str, summary: Mapping[str, Any], *, norm: str, what: str = "network"
+) -> None:
   """One line on the screen and one in the log per evaluation."""
   if log is None:
     return
   numbers = {name: value for name, value in summary.items() if isinstance(value, float)}
-  log.write(step, {f"{split}/{name}": value for name, value in numbers.items()})
+  if what == "network":
+    log.write(step, {f"{split}/{name}": value for name, value in numbers.items()})
   shown = "  ".join(f"{name} {value:.3f}" for name, value in numbers.items() if f"_{norm}" in name)
-  print(f"step {step}  {split}: {summary['num_images']} images  {shown}", flush=True)
+  print(f"step {step}  {split}, {what}: {shown}", flush=True)
 
 
 def draw_curves(workdir: Path, *, split: str, norm: str) -> None:
@@ -171,7 +179,7 @@ def draw_curves(workdir: Path, *, split: str, norm: str) -> None:
     return
   records = metric_log.read(workdir)
   curves = {"loss": "training loss", f"{split}/nme_{norm}": f"NME_{norm} on {split} (%)"}
-  values = {title: [record.get(name) for record in records] for name, title in curves.items()}
+  values = {title: np.array([record.get(name) for record in records], np.float64) for name, title in curves.items()}
   plots.draw_learning_curve(workdir / "learning_curve.png", [record["step"] for record in records], values)
 
 

@@ -66,7 +66,8 @@ def layout() -> Layout:
   cells[parts[1], _HALF - 1:_HALF + 1] = False
   two_sided = np.zeros(int(ends[-1]), bool)
   two_sided[parts[1]] = two_sided[parts[2]] = True
-  return Layout(*parts, rows=int(ends[-1]), cells=cells, two_sided=two_sided)
+  head, ears_, hair_, torso_ = parts
+  return Layout(head, ears_, hair_, torso_, rows=int(ends[-1]), cells=cells, two_sided=two_sided)
 
 
 def ears(size: float, flare: float, head: np.ndarray) -> np.ndarray:
@@ -84,8 +85,8 @@ def ears(size: float, flare: float, head: np.ndarray) -> np.ndarray:
   back = 0.20 + rho * np.cos(phi) * 0.20 * (1 - 0.38 * low)
   down = rho * np.sin(phi) * 0.33
   up = 1 - smoothstep(0.1, 0.25, down)
-  height = up * (0.035 * np.exp(-(((rho - 0.87) / 0.09) ** 2)) + 0.035 * np.exp(-(((rho - 0.52) / 0.12) ** 2)) * (np.cos(phi) > -0.3))
-  height = height - 0.07 * np.exp(-((rho / 0.38) ** 2)) - 0.05 * smoothstep(0.9, 1.0, rho)
+  rim, inner_rim = np.exp(-(((rho - 0.87) / 0.09) ** 2)), np.exp(-(((rho - 0.52) / 0.12) ** 2)) * (np.cos(phi) > -0.3)
+  height = 0.035 * up * (rim + inner_rim) - 0.07 * np.exp(-((rho / 0.38) ** 2)) - 0.05 * smoothstep(0.9, 1.0, rho)
   out = np.zeros((EAR_ROWS, COLUMNS, 3), np.float32)
   row = int(np.searchsorted(model.sections, 7.2))
   for sign, columns in ((-1, slice(0, _HALF)), (1, slice(_HALF + 1, None))):
@@ -108,7 +109,8 @@ def _hangs(style: HairStyle) -> np.ndarray:
 def hair_end(style: HairStyle) -> np.ndarray:
   """(COLUMNS,) the section of the head at which hair ends or stops lying on the skull."""
   angle = np.degrees(np.abs(column_angle(np.arange(COLUMNS))))
-  end = np.interp(angle, [0, 30, 50, 64, 72, 80, 86, 108, 122, 150, 180], [3.6, 3.65, 4.1, 5.2, 6.6, 6.9, 5.2, 5.2, 8.2, 10.0, 10.4])
+  around = [0, 30, 50, 64, 72, 80, 86, 108, 122, 150, 180]  # forehead, temple, sideburn, above the ear, nape
+  end = np.interp(angle, around, [3.6, 3.65, 4.1, 5.2, 6.6, 6.9, 5.2, 5.2, 8.2, 10.0, 10.4])
   end += style.hairline * (smoothstep(62, 35, angle) if style.hairline >= 0 else smoothstep(75, 50, angle))
   hangs = _hangs(style)
   return end * (1 - hangs) + np.minimum(end, 6.3) * hangs

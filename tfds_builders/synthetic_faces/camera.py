@@ -16,6 +16,13 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
   return about_z @ about_x @ about_y
 
 
+def turn(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+  """Multiplies points (..., 3) by a (3, 3) matrix in their dtype; without BLAS, whose threads may change the last bits."""
+  x, y, z = (points[..., k].copy() for k in range(3))
+  m = matrix.astype(points.dtype)
+  return np.stack([x * m[k, 0] + y * m[k, 1] + z * m[k, 2] for k in range(3)], -1)
+
+
 @dataclass(frozen=True)
 class Camera:
   """A pinhole camera in front of a turned head.
@@ -42,10 +49,10 @@ class Camera:
       bend: (...,) 0 for what moves with the head .. 1 for what moves with the body.
     """
     centred = points - NECK.astype(points.dtype)
-    turned = centred @ self.head.T.astype(points.dtype)
+    turned = turn(centred, self.head)
     if np.isscalar(bend):
       return turned
-    return turned + np.asarray(bend, points.dtype)[..., None] * (centred @ (self.body - self.head).T.astype(points.dtype))
+    return turned + np.asarray(bend, points.dtype)[..., None] * turn(centred, self.body - self.head)
 
   def project(self, placed: np.ndarray) -> np.ndarray:
     """Camera frame (..., 3) -> image px (..., 2)."""
@@ -57,7 +64,7 @@ class Camera:
     return self.distance - placed[..., 2]
 
   def framed(self, points: np.ndarray, centre: np.ndarray, extent: float) -> "Camera":
-    """The same view scaled and shifted so that the box around `points` (N, 2 px of this camera) has this centre and larger side."""
+    """The same view, moved so that the box around `points` (N, 2; px of this camera) has this centre and larger side."""
     low, high = points.min(0), points.max(0)
     grow = extent / float((high - low).max())
     middle = (low + high) / 2

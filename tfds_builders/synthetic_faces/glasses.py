@@ -19,7 +19,9 @@ class Cover:
   opaque: np.ndarray
 
 
-def draw(key: np.random.Generator, person: Person, head: np.ndarray, camera: Camera, raster: Raster, fine: float) -> tuple[Cover, np.ndarray]:
+def draw(
+    key: np.random.Generator, person: Person, head: np.ndarray, camera: Camera, *, raster: Raster, fine: float
+) -> tuple[Cover, np.ndarray]:
   """Draws the glasses of a person, if any.
 
   Args:
@@ -45,7 +47,8 @@ def draw(key: np.random.Generator, person: Person, head: np.ndarray, camera: Cam
   anchors = sample_grid(head, model.grid_from_chart(np.array([[-0.5, 0], [0.5, 0], [0, 0.10], [-0.352, 0], [0.352, 0]])))
   front = anchors[2, 2] + 0.06
   angle = np.linspace(0, 2 * np.pi, 49)
-  ring = np.stack([np.abs(np.cos(angle)) ** (2 / square) * np.sign(np.cos(angle)), np.abs(np.sin(angle)) ** (2 / square) * np.sign(np.sin(angle))], -1)
+  circle = np.stack([np.cos(angle), np.sin(angle)], -1)
+  ring = np.abs(circle) ** (2 / square) * np.sign(circle)
   lines, lenses = [], []
   for sign, eye in ((-1, anchors[3]), (1, anchors[4])):
     centre = np.array([eye[0] + sign * 0.005, eye[1] + 0.025])
@@ -75,16 +78,16 @@ def draw(key: np.random.Generator, person: Person, head: np.ndarray, camera: Cam
   for rim in lenses:
     px = (camera.project(camera.place(rim)) + 0.5) * fine - 0.5
     cv2.fillPoly(glass, [np.round(px * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
-  solid = cv2.resize(solid, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-  glass = cv2.resize(glass, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+  covered = cv2.resize(solid, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+  behind_glass = cv2.resize(glass, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
   rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
   middle = float(camera.project(camera.place(anchors[2]))[1]) / height
   blend = np.clip((rows - middle) * 6 + 0.5, 0, 1)[..., None]
   lens_colour = (tint + (tint_end - tint) * blend) * np.ones((height, width, 1), np.float32)
-  lens_alpha = glass * (0.93 if person.glasses == "dark" else 0.07)
+  lens_alpha = behind_glass * (0.93 if person.glasses == "dark" else 0.07)
   if person.glasses != "dark":
     lens_colour = np.full((height, width, 3), 225, np.float32)
-  alpha = np.maximum(lens_alpha, solid)
-  colour = lens_colour + solid[..., None] * (np.clip(frame, 0, 255) - lens_colour)
-  opaque = np.maximum(solid, glass if person.glasses == "dark" else 0)
+  alpha = np.maximum(lens_alpha, covered)
+  colour = lens_colour + covered[..., None] * (np.clip(frame, 0, 255) - lens_colour)
+  opaque = np.maximum(covered, behind_glass if person.glasses == "dark" else 0)
   return Cover(alpha.astype(np.float32), opaque.astype(np.float32)), colour.astype(np.float32)

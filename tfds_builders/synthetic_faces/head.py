@@ -230,8 +230,13 @@ class HeadModel:
 
   def vertices(self, coefficients: Mapping[str, float]) -> np.ndarray:
     """Vertices (R, C, 3) float32 of the head with these coefficients; bases not named count as 0."""
-    weights = np.array([coefficients.get(name, 0.0) for name in self.names], np.float32)
-    return self.mean + (weights @ self.bases).reshape(self.mean.shape)
+    out = self.mean.reshape(-1).copy()
+    # One after the other rather than a matrix product, whose last bits depend on the number of BLAS threads.
+    for name, basis in zip(self.names, self.bases, strict=True):
+      weight = np.float32(coefficients.get(name, 0.0))
+      if weight:
+        out += weight * basis
+    return out.reshape(self.mean.shape)
 
   def grid_from_chart(self, xy: np.ndarray) -> np.ndarray:
     """(..., 2) chart positions on the face -> (..., 2) fractional column and row."""

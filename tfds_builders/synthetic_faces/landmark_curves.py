@@ -14,11 +14,19 @@ EYE_INNER, EYE_OUTER = np.array([0.203, 0.018]), np.array([0.50, 0.0])
 MOUTH_CORNER = np.array([0.297, 0.735])
 MOUTH_LINE = 0.752  # height of the line between the lips on the mid-line
 IRIS_RADIUS = 0.064
-_MOUTH_UPPER = np.array([[-0.297, 0.735], [-0.186, 0.697], [-0.072, 0.678], [0, 0.690], [0.072, 0.678], [0.186, 0.697], [0.297, 0.735]])
-_MOUTH_LOWER = np.array([[-0.297, 0.735], [-0.200, 0.808], [-0.100, 0.852], [0, 0.864], [0.100, 0.852], [0.200, 0.808], [0.297, 0.735]])
-_BROW_UPPER = np.array([[0.630, -0.134], [0.528, -0.212], [0.402, -0.238], [0.275, -0.220], [0.150, -0.188]])  # from the tip inwards
+_MOUTH_UPPER = np.array([  # from the left corner to the right one
+    [-0.297, 0.735], [-0.186, 0.697], [-0.072, 0.678], [0, 0.690], [0.072, 0.678], [0.186, 0.697], [0.297, 0.735],
+])
+_MOUTH_LOWER = np.array([
+    [-0.297, 0.735], [-0.200, 0.808], [-0.100, 0.852], [0, 0.864], [0.100, 0.852], [0.200, 0.808], [0.297, 0.735],
+])
+# From the tip inwards.
+_BROW_UPPER = np.array([[0.630, -0.134], [0.528, -0.212], [0.402, -0.238], [0.275, -0.220], [0.150, -0.188]])
 _BROW_LOWER = np.array([[0.630, -0.134], [0.505, -0.158], [0.392, -0.164], [0.272, -0.146], [0.150, -0.124]])
-_NOSE = np.array([[0, -0.008], [0, 0.136], [0, 0.277], [0, 0.418], [-0.158, 0.487], [-0.083, 0.507], [0, 0.528], [0.083, 0.507], [0.158, 0.487]])
+_NOSE = np.array([  # down the ridge, then below it from left to right
+    [0, -0.008], [0, 0.136], [0, 0.277], [0, 0.418],
+    [-0.158, 0.487], [-0.083, 0.507], [0, 0.528], [0.083, 0.507], [0.158, 0.487],
+])
 _JAW = np.array([  # left half of the picture from the ear to the chin, every point of the 98 mark-up
     [-0.777, -0.022], [-0.772, 0.080], [-0.766, 0.182], [-0.758, 0.283], [-0.744, 0.382], [-0.725, 0.482],
     [-0.703, 0.583], [-0.673, 0.681], [-0.636, 0.778], [-0.583, 0.867], [-0.517, 0.951], [-0.447, 1.026],
@@ -99,7 +107,8 @@ class FaceCurves:
 
   def points(self) -> tuple[np.ndarray, np.ndarray]:
     """Chart positions of all landmarks: (68, 2) and (98, 2); those of the jaw (first 17, first 33) are placeholders."""
-    eyes68, eyes98 = [], []
+    eyes68: list[np.ndarray] = []
+    eyes98: list[np.ndarray] = []
     for side, sign in ((0, -1), (1, 1)):
       order68, order98 = np.array(_LID_68), np.array(_LID_98)
       if side:  # the right eye is numbered from its inner corner
@@ -150,9 +159,9 @@ def jaw_paths(model: HeadModel) -> np.ndarray:
   centre = np.stack([np.zeros(33), np.minimum(jaw[:, 1], 0.76)], -1)
   inside = model.grid_from_chart(jaw + 0.42 * (centre - jaw))
   border = model.grid_from_chart(jaw)
-  # The edge: the ramus at about 76-80 degrees from the mid-line, the body of the jaw along section JAW_EDGE.
+  # The edge: in front of the ear, round the angle of the jaw at 90 degrees from the mid-line, along section JAW_EDGE below.
   half = np.arange(17)
-  angle = np.interp(half, [0, 5, 7, 9, 12, 16], np.radians([77, 79, 78, 70, 40, 0]))
+  angle = np.interp(half, [0, 3, 5, 7, 9, 12, 16], np.radians([79, 83, 88, 90, 80, 46, 0]))
   section = np.interp(half, [0, 2, 4, 6, 7, 8, 9, 10, 12, 16], [6.1, 7.05, 8.0, 9.6, 10.8, 12.0, 12.9, JAW_EDGE, JAW_EDGE, 13.6])
   column = np.concatenate([angle_column(-angle), angle_column(angle[-2::-1])])
   row = np.interp(np.concatenate([section, section[-2::-1]]), model.sections, np.arange(len(model.sections)))
@@ -171,7 +180,7 @@ def slide_jaw(facing: np.ndarray) -> np.ndarray:
     facing: (33, JAW_SAMPLES) float, normal times direction to the camera along each path; positive faces the camera.
 
   Returns:
-    (33,) float position along each path in 0..JAW_SAMPLES-1: the first change of sign from the inside outwards, its end if there is none.
+    (33,) float position along each path in 0..JAW_SAMPLES-1: the first change of sign from the inside outwards, or else its end.
   """
   behind = facing[:, 1:] <= 0
   first = np.argmax(behind, axis=1)

@@ -12,13 +12,13 @@ from tfds_builders.synthetic_faces.shading import Light
 from tfds_builders.synthetic_faces.texture import SKIN_TONES, Look
 
 _IDENTITY = (
-    "width", "height", "skull", "depth", "jaw", "chin", "chin_width", "chin_depth", "cheekbones", "cheeks", "forehead", "nose_length",
-    "nose_width", "nose_height", "nose_bridge", "nose_side", "eye_distance", "eye_size", "eye_tilt", "eye_height", "eye_depth",
-    "brow_height", "brow_ridge", "mouth_width", "mouth_height", "mouth_side", "lips", "lips_depth", "lopsided",
+    "width", "height", "skull", "depth", "jaw", "chin", "chin_width", "chin_depth", "cheekbones", "cheeks", "forehead",
+    "nose_length", "nose_width", "nose_height", "nose_bridge", "nose_side", "eye_distance", "eye_size", "eye_tilt", "eye_height",
+    "eye_depth", "brow_height", "brow_ridge", "mouth_width", "mouth_height", "mouth_side", "lips", "lips_depth", "lopsided",
 )
 _HAIR_COLOURS = np.array([
-    [26, 22, 20], [38, 28, 23], [58, 40, 30], [88, 60, 40], [122, 86, 56], [168, 130, 84], [205, 172, 120], [140, 68, 38], [165, 165, 162],
-    [222, 220, 214],
+    [26, 22, 20], [38, 28, 23], [58, 40, 30], [88, 60, 40], [122, 86, 56], [168, 130, 84], [205, 172, 120], [140, 68, 38],
+    [165, 165, 162], [222, 220, 214],
 ], np.float32)
 _EYE_COLOURS = np.array([[62, 38, 24], [84, 54, 32], [112, 82, 48], [96, 104, 72], [86, 116, 130], [98, 128, 160]], np.float32)
 
@@ -76,14 +76,16 @@ def sample_person(key: np.random.Generator, light: Light) -> Person:
   look, hair = _look(key, female=female, age=age, light=light)
   draw = key.random()
   return Person(
-      shape=shape, curves=curves, look=look, hair=hair, ear_size=float(key.normal(0.95, 0.06)), ear_flare=float(key.uniform(0.22, 0.62)),
-      glasses="clear" if draw < 0.13 else "dark" if draw < 0.17 else "", gloss=float(key.uniform(0.25, 1.0)),
+      shape=shape, curves=curves, look=look, hair=hair,
+      ear_size=float(key.normal(0.95, 0.06)), ear_flare=float(key.uniform(0.22, 0.62)),
+      glasses="clear" if draw < 0.13 else "dark" if draw < 0.17 else "", gloss=float(key.uniform(0.15, 0.8)),
   )
 
 
 def _expression(key: np.random.Generator, shape: dict[str, float]) -> float:
   """Adds expression coefficients to `shape` and returns how far the lips part, 0..1."""
-  shape.update(dict.fromkeys(("jaw_open", "smile_left", "smile_right", "brow_up_left", "brow_up_right", "frown_left", "frown_right", "pucker"), 0.0))
+  paired = [f"{name}_{side}" for name in ("smile", "brow_up", "frown") for side in ("left", "right")]
+  shape.update(dict.fromkeys(["jaw_open", "pucker", *paired], 0.0))
   kind = key.choice(5, p=[0.36, 0.28, 0.16, 0.12, 0.08])
   parting = 0.0
   if kind == 0:  # quiet
@@ -115,7 +117,7 @@ def _expression(key: np.random.Generator, shape: dict[str, float]) -> float:
 
 
 def _look(key: np.random.Generator, *, female: bool, age: float, light: Light) -> tuple[Look, HairStyle]:
-  tone = key.uniform(0, len(SKIN_TONES) - 1)
+  tone = key.beta(1.0, 1.3) * (len(SKIN_TONES) - 1)
   i = int(tone)
   skin = SKIN_TONES[i] + (tone - i) * (SKIN_TONES[min(i + 1, 9)] - SKIN_TONES[i])
   skin = np.clip(skin * (1 + key.normal(0, 0.025, 3)), 20, 252).astype(np.float32)
@@ -136,11 +138,13 @@ def _look(key: np.random.Generator, *, female: bool, age: float, light: Light) -
   moustache = beard if beard else (0.0 if female or key.random() < 0.9 else 0.8)
   style = _hair_style(key, female=female, age=age, curl=curl)
   look = Look(
-      skin=skin, redness=float(key.normal(0, 0.5)), freckles=float(key.random() < 0.10) * float(key.uniform(0.3, 1)) * (dark < 0.5), age=age,
-      lips=lips, iris=_EYE_COLOURS[int(np.clip(key.beta(1.0, 0.8 + 5 * dark) * 6, 0, 5))] * key.uniform(0.85, 1.15),
-      hair=hair_colour, brows=brows, brow_density=float(np.clip(key.normal(0.75, 0.15), 0.4, 0.95)), beard=beard, moustache=moustache,
-      lashes=float(key.uniform(0.4, 1.0) if female else key.uniform(0, 0.4)), clothes=np.clip(key.uniform(20, 235) + key.normal(0, 45, 3), 8, 245).astype(np.float32),
-      parting_at=float(key.uniform(0.36, 0.64) * COLUMNS) if key.random() < 0.5 and curl < 0.5 else -1.0, curl=curl, balding=0.0,
+      skin=skin, redness=float(key.normal(0, 0.5)), age=age, lips=lips,
+      freckles=float(key.uniform(0.3, 1)) if key.random() < 0.10 and dark < 0.5 else 0.0,
+      iris=_EYE_COLOURS[int(np.clip(key.beta(1.0, 0.8 + 5 * dark) * 6, 0, 5))] * key.uniform(0.85, 1.15),
+      hair=hair_colour, brows=brows, brow_density=float(np.clip(key.normal(0.75, 0.15), 0.4, 0.95)), beard=beard,
+      moustache=moustache, lashes=float(key.uniform(0.4, 1.0) if female else key.uniform(0, 0.4)),
+      clothes=np.clip(key.uniform(20, 235) + key.normal(0, 30, 3), 8, 245).astype(np.float32),
+      parting_at=float(key.uniform(0.36, 0.64) * COLUMNS) if key.random() < 0.5 and curl < 0.5 else -1.0, curl=curl,
       light=(float(light.direction[0]), float(light.direction[1])),
   )
   return look, style
@@ -166,8 +170,13 @@ def _hair_style(key: np.random.Generator, *, female: bool, age: float, curl: flo
   if draw < 0.5:  # cropped
     return HairStyle(volume=key.uniform(0.015, 0.05), hairline=hairline, curl=curl, ragged=0.06)
   if draw < 0.92:
-    return HairStyle(volume=key.uniform(0.06, 0.12), hairline=hairline, quiff=key.uniform(0, 0.14), curl=curl, ragged=key.uniform(0.03, 0.10))
-  return HairStyle(volume=key.uniform(0.07, 0.12), hairline=hairline, length=key.uniform(0.8, 1.7), curtain=key.uniform(80, 105), curl=curl, ragged=0.08)
+    return HairStyle(
+        volume=key.uniform(0.06, 0.12), hairline=hairline, quiff=key.uniform(0, 0.14), curl=curl, ragged=key.uniform(0.03, 0.10),
+    )
+  return HairStyle(
+      volume=key.uniform(0.07, 0.12), hairline=hairline, length=key.uniform(0.8, 1.7), curtain=key.uniform(80, 105), curl=curl,
+      ragged=0.08,
+  )
 
 
 def sample_light(key: np.random.Generator) -> Light:

@@ -41,18 +41,18 @@ def rasterise(
   height, width = size
   columns = depth.shape[1]
   i, j = np.nonzero(cells)
-  top = (i * columns + j).astype(np.int32)
+  top = i * columns + j
   flat_x, flat_y, flat_z = xy[..., 0].ravel(), xy[..., 1].ravel(), depth.ravel()
   corners, signs = [], []
   for sign in (1, -1):  # the triangle at the top left of each cell, then the one at its bottom right
-    o, p, q = (top, top + 1, top + columns) if sign > 0 else (top + columns + 1, top + columns, top + 1)
-    ox, oy = flat_x[o], flat_y[o]
-    area = (flat_x[p] - ox) * (flat_y[q] - oy) - (flat_y[p] - oy) * (flat_x[q] - ox)
+    trio = np.stack([top, top + 1, top + columns] if sign > 0 else [top + columns + 1, top + columns, top + 1])
+    (x0, x1, x2), (y0, y1, y2) = flat_x[trio], flat_y[trio]
+    area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
     keep = np.flatnonzero((area > 1e-6) | (two_sided[i] & (area < -1e-6)))
-    corners.append(np.stack([o[keep], p[keep], q[keep]]))
+    corners.append(trio[:, keep])
     signs.append(np.full(len(keep), sign, np.float32))
   o, p, q = np.concatenate(corners, axis=1)
-  sign = np.concatenate(signs)
+  signs_all = np.concatenate(signs)
   ox, oy = flat_x[o], flat_y[o]
   ax, ay, bx, by = flat_x[p] - ox, flat_y[p] - oy, flat_x[q] - ox, flat_y[q] - oy
   left = np.maximum(np.ceil(ox + np.minimum(np.minimum(ax, bx), 0)), 0)
@@ -62,19 +62,22 @@ def rasterise(
   group = np.searchsorted(_SIDES, across) * 16 + np.searchsorted(_SIDES, down)
   group[(across <= 0) | (down <= 0)] = -1
   found = []
-  for number in np.unique(group[group >= 0]).tolist():
+  by_group = np.argsort(group.astype(np.int16), kind="stable")
+  numbers, starts = np.unique(group[by_group], return_index=True)
+  for number, first_member, end in zip(numbers.tolist(), starts, [*starts[1:], len(group)], strict=True):
+    if number < 0:
+      continue
     w, h = (min(side, n) for side, n in zip((_SIDES[number // 16], _SIDES[number % 16]), (width, height), strict=True))
-    members = np.flatnonzero(group == number).astype(np.int32)
+    members = by_group[first_member:end]
     part = max(_CHUNK // (w * h), 1)
     for start in range(0, len(members), part):
       n = members[start:start + part]
-      found.append((n, *_cover(n, (ox, oy, ax, ay, bx, by), left, upper, w, h)))
-  triangle = np.concatenate([n[t] for n, t, *_ in found])
-  px, py, first, second = (np.concatenate([f[k] for f in found]) for k in (2, 3, 4, 5))
-  o, p, q, s = o[triangle], p[triangle], q[triangle], sign[triangle]
+      found.append(_cover(n, (ox, oy, ax, ay, bx, by), left, upper, w=w, h=h))
+  triangle, px, py, first, second = (np.concatenate(values) for values in zip(*found, strict=True))
+  o, p, q, s = o[triangle], p[triangle], q[triangle], signs_all[triangle]
   zo = flat_z[o]
   z = zo + first * (flat_z[p] - zo) + second * (flat_z[q] - zo)
-  corner_row, corner_column = np.divmod(o, np.int32(columns))
+  corner_row, corner_column = np.divmod(o.astype(np.int32), np.int32(columns))
   column = corner_column.astype(np.float32) + s * first
   row = corner_row.astype(np.float32) + s * second
   k = opacity.shape[0] // depth.shape[0]
@@ -91,28 +94,30 @@ def rasterise(
   winner = winner[seen_pixel]
   nearest = np.full(height * width, np.inf, np.float32)
   nearest[seen_pixel] = z[winner]
-  winner = kept[winner]
-  turned = (ax * by - ay * bx)[triangle[winner]] < 0
-  return Raster(seen_pixel, np.stack([column[winner], row[winner]], -1), turned, nearest.reshape(height, width))
+  shown = kept[winner]
+  turned = (ax * by - ay * bx)[triangle[shown]] < 0
+  return Raster(seen_pixel, np.stack([column[shown], row[shown]], -1), turned, nearest.reshape(height, width))
 
 
 def _cover(
-    n: np.ndarray, edges: tuple[np.ndarray, ...], left: np.ndarray, upper: np.ndarray, w: int, h: int
+    n: np.ndarray, edges: tuple[np.ndarray, ...], left: np.ndarray, upper: np.ndarray, *, w: int, h: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """Tries all w x h pixels from the top-left corner of each triangle n; returns, for the pixels inside, the triangle (as an index
-  into n), x, y, and the two barycentric coordinates."""
+  """Tries all w x h pixels from the top-left corner of each triangle n; returns, for the pixels inside, the triangle, x, y and
+  the two barycentric coordinates."""
   ox, oy, ax, ay, bx, by = (v[n] for v in edges)
   inverse = 1 / (ax * by - ay * bx)
-  dx, dy = left[n] - ox, upper[n] - oy
+  x0, y0 = left[n], upper[n]
+  dx, dy = x0 - ox, y0 - oy
   m11, m12, m21, m22 = by * inverse, -bx * inverse, -ay * inverse, ax * inverse
-  across, down = np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32)
-  first = ((m11 * dx + m12 * dy)[:, None] + m12[:, None] * down)[:, :, None] + (m11[:, None] * across)[:, None, :]
-  second = ((m21 * dx + m22 * dy)[:, None] + m22[:, None] * down)[:, :, None] + (m21[:, None] * across)[:, None, :]
+  # The triangles are the innermost axis: NumPy is slow on short ones.
+  across, down = np.arange(w, dtype=np.float32)[None, :, None], np.arange(h, dtype=np.float32)[:, None, None]
+  first = (m11 * dx + m12 * dy + m12 * down) + m11 * across
+  second = (m21 * dx + m22 * dy + m22 * down) + m21 * across
   third = 1 - first
   third -= second
   np.minimum(third, first, out=third)
   np.minimum(third, second, out=third)
   at = np.flatnonzero(third >= -1e-4).astype(np.int32)
-  t, offset = np.divmod(at, np.int32(w * h))
+  offset, t = np.divmod(at, np.int32(len(n)))
   y, x = np.divmod(offset, np.int32(w))
-  return t, left[n][t].astype(np.int32) + x, upper[n][t].astype(np.int32) + y, first.ravel()[at], second.ravel()[at]
+  return n[t], x0[t].astype(np.int32) + x, y0[t].astype(np.int32) + y, first.ravel()[at], second.ravel()[at]

@@ -1,6 +1,7 @@
 """One picture of one face with its exact landmarks, from a seed, a split and an index alone."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from tfds_builders.synthetic_faces.raster import Raster, rasterise
 from tfds_builders.synthetic_faces.shading import Light, shade, shadow
 from tfds_builders.synthetic_faces.texture import hair_opacity, paint
 
+JPEG_QUALITY = 95
 _FINE = 1.5  # the head is drawn at this multiple of the size and averaged down
 
 
@@ -65,8 +67,8 @@ def landmark_points(head: np.ndarray, curves: FaceCurves, camera: Camera) -> tup
   paths = jaw_paths(model)
   placed = camera.place(head.astype(np.float64))
   normal = body.patch_normals(placed)
-  facing = (normal * (np.array([0, 0, camera.distance]) - placed)).sum(-1, keepdims=True)
-  along = slide_jaw(sample_triangles(facing, paths.reshape(-1, 2)).reshape(paths.shape[:2]))
+  facing = normal[..., 2] * camera.distance - np.einsum("rcd,rcd->rc", normal, placed)
+  along = slide_jaw(sample_triangles(facing[..., None], paths.reshape(-1, 2)).reshape(paths.shape[:2]))
   i = np.minimum(along.astype(int), paths.shape[1] - 2)
   k = np.arange(len(paths))
   grid98[:33] = paths[k, i] + (along - i)[:, None] * (paths[k, i + 1] - paths[k, i])
@@ -74,7 +76,7 @@ def landmark_points(head: np.ndarray, curves: FaceCurves, camera: Camera) -> tup
   return sample_triangles(head, grid68), sample_triangles(head, grid98)
 
 
-def seen_through(raster: Raster, points_px: np.ndarray, depth: np.ndarray, bias: float = 0.035) -> np.ndarray:
+def seen_through(raster: Raster, points_px: np.ndarray, depth: np.ndarray, bias: float = 0.05) -> np.ndarray:
   """Whether nothing on the raster lies in front of points (N, 2; raster px) at this depth (N,) by more than `bias`.
 
   The farthest surface among the 3 x 3 pixels around decides, so that points on a silhouette count as seen.
@@ -100,11 +102,11 @@ def render_face(seed: int, split: str, index: int) -> RenderedFace:
   room = (np.array([width, height]) - extent) / 2
   centre = np.array([width - 1, height - 1]) / 2 + key.uniform(-0.45, 0.45, 2) * room
   camera = camera.framed(camera.project(camera.place(points68)), centre, extent)
-  drawn, raster = _draw(key, person, head, camera, light, height, width)
+  drawn, raster = _draw(key, person, head, camera, light, height=height, width=width)
   image = photo.background(key, height, width)
   image = image * (1 - drawn[..., 3:]) + drawn[..., :3]
   occluded = np.zeros((height, width), np.float32)
-  cover, tint = glasses.draw(key, person, head, camera, raster, _FINE)
+  cover, tint = glasses.draw(key, person, head, camera, raster=raster, fine=_FINE)
   image += cover.alpha[..., None] * (tint - image)
   occluded = np.maximum(occluded, cover.opaque)
   if key.random() < 0.18:
@@ -128,9 +130,20 @@ def render_face(seed: int, split: str, index: int) -> RenderedFace:
   low, high = landmarks[0].min(0), landmarks[0].max(0)
   box = np.concatenate([low, high]) + key.normal(0, 0.04, 4) * np.tile(high - low, 2)
   return RenderedFace(
-      image=image, landmarks_68=landmarks[0], visible_68=visible[0], landmarks_98=landmarks[1], visible_98=visible[1], points_68=points68,
-      points_98=points98, camera=camera, person=person, occluded=occluded, box=box,
+      image=image, landmarks_68=landmarks[0], visible_68=visible[0], landmarks_98=landmarks[1], visible_98=visible[1],
+      points_68=points68, points_98=points98, camera=camera, person=person, occluded=occluded, box=box,
   )
+
+
+def render_encoded(seed: int, split: str, num_landmarks: int, index: int) -> dict[str, Any]:
+  """What the dataset stores of a face: JPEG bytes, landmarks and visibility of one mark-up, box.
+
+  It lives here rather than beside the builder so that the processes that render need not import TFDS.
+  """
+  face = render_face(seed, split, index)
+  data = cv2.imencode(".jpg", face.image[..., ::-1].copy(), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+  landmarks, visible = (face.landmarks_68, face.visible_68) if num_landmarks == 68 else (face.landmarks_98, face.visible_98)
+  return {"image": data, "landmarks": landmarks, "visible": visible, "box_dataset": face.box, "file_name": f"{split}/{index:06d}.jpg"}
 
 
 def _needed_cells(person: Person) -> tuple[np.ndarray, np.ndarray]:
@@ -144,8 +157,8 @@ def _needed_cells(person: Person) -> tuple[np.ndarray, np.ndarray]:
     end = body.hair_end(person.hair) * (1 - 2.5 * person.hair.ragged) - 0.5
     end = np.min([np.roll(end, n) for n in range(-4, 5)], axis=0)
     cells[parts.head] &= (sections[:, None] > end)[:, 1:]
-  if person.hair.length <= 0.6:
-    two_sided[parts.hair] = False
+  # Only where hair hangs down can one look at its inside.
+  two_sided[parts.hair.start:parts.hair.start + (body.HAIR_ROWS * 2 // 5 if person.hair.length > 0.6 else body.HAIR_ROWS)] = False
   return cells, two_sided
 
 
@@ -158,7 +171,7 @@ def _exposure(colours: np.ndarray, raster: Raster) -> float:
 
 
 def _draw(
-    key: np.random.Generator, person: Person, head: np.ndarray, camera: Camera, light: Light, height: int, width: int
+    key: np.random.Generator, person: Person, head: np.ndarray, camera: Camera, light: Light, *, height: int, width: int
 ) -> tuple[np.ndarray, Raster]:
   """Head and shoulders, (H, W, 4) float32: colour times coverage, coverage; and the raster at `_FINE` times the size."""
   model, parts = head_model(), body.layout()
@@ -171,7 +184,7 @@ def _draw(
   bend[parts.hair] = 0.8 * smoothstep(1.2, 2.2, vertices[parts.hair][..., 1])
   bend[parts.torso] = 1
   placed = camera.place(vertices, bend)
-  # Both sizes count from the same border of the picture, not from the middle of the first pixel: x_fine = (x + 0.5) * _FINE - 0.5.
+  # Both sizes count from the border of the picture, not from the middle of its first pixel.
   xy = (camera.project(placed) + 0.5) * _FINE - 0.5
   cells, two_sided = _needed_cells(person)
   raster = rasterise(

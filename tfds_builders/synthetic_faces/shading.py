@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from tfds_builders.synthetic_faces import body
+from tfds_builders.synthetic_faces.camera import turn
 from tfds_builders.synthetic_faces.raster import Raster
 from tfds_builders.synthetic_faces.texture import DETAIL
 
@@ -44,16 +45,15 @@ def shadow(placed: np.ndarray, direction: np.ndarray, skip: np.ndarray) -> np.nd
   side = np.cross(direction, [0.0, 1.0, 0.0])
   side /= np.linalg.norm(side)
   up = np.cross(side, direction)
-  basis = np.stack([side, up, direction], 1).astype(np.float32)
-  seen = placed @ basis
+  seen = turn(placed, np.stack([side, up, direction]))
   size, cell = 112, 0.036
   column = np.clip(((seen[..., 0] + 2.0) / cell).astype(np.int32), 0, size - 1)
   row = np.clip(((seen[..., 1] + 2.0) / cell).astype(np.int32), 0, size - 1)
   nearest = np.full(size * size, -9.0, np.float32)
   index = row * size + column
   np.maximum.at(nearest, index[~skip].ravel(), seen[~skip][..., 2].ravel())
-  nearest = cv2.morphologyEx(nearest.reshape(size, size), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-  behind = nearest.ravel()[index] - seen[..., 2]
+  closed = np.asarray(cv2.morphologyEx(nearest.reshape(size, size), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
+  behind = closed.ravel()[index] - seen[..., 2]
   return cv2.GaussianBlur(np.clip((behind - 0.07) / 0.06, 0, 1), (0, 0), 1.6)
 
 
@@ -82,33 +82,44 @@ def shade(
     n = len(grid)
     # cv2.remap takes pictures, not lists: fold the list into rows.
     grid = np.resize(grid, (-(-n // _WIDTH), _WIDTH, 2))
-    albedo = cv2.remap(texture, grid * DETAIL, None, cv2.INTER_LINEAR).reshape(-1, 3)[:n]
-    surface = cv2.remap(field, grid, None, cv2.INTER_LINEAR).reshape(-1, 4)[:n]
-    colours[part] = _lit(albedo, surface, raster.reverse[part], raster.grid[part, 1], light, gloss)
+    column, row = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
+    albedo = cv2.remap(texture, column * DETAIL, row * DETAIL, cv2.INTER_LINEAR).reshape(-1, 3)[:n]
+    surface = cv2.remap(field, column, row, cv2.INTER_LINEAR).reshape(-1, 4)[:n]
+    colours[part] = _lit(albedo, surface, raster.reverse[part], raster.grid[part, 1], light, gloss=gloss)
   return colours
 
 
-def _lit(albedo: np.ndarray, surface: np.ndarray, reverse: np.ndarray, row: np.ndarray, light: Light, gloss: float) -> np.ndarray:
+def _lit(
+    albedo: np.ndarray, surface: np.ndarray, reverse: np.ndarray, row: np.ndarray, light: Light, *, gloss: float
+) -> np.ndarray:
   """(n, 3) float32 sRGB of points with a colour (n, 3) uint8, a normal and a shadow (n, 4), on rows of the joint grid."""
-  normal = surface[:, :3]
-  normal = normal * (np.where(reverse, np.float32(-1), np.float32(1)) / np.sqrt((normal * normal).sum(-1) + np.float32(1e-6)))[:, None]
-  bright = 1 - surface[:, 3] * np.float32(1 - 0.65 * light.softness)
+  # Colours and coordinates are the outer axis here: NumPy is slow on an inner axis of three.
+  nx, ny, nz, dark = np.ascontiguousarray(surface.T)
+  length = np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-6))
+  normal = np.stack([nx, ny, nz]) * (np.where(reverse, np.float32(-1), np.float32(1)) / length)
+  bright = 1 - dark * np.float32(1 - 0.65 * light.softness)
   half = light.direction + np.array([0, 0, 1.0])
-  axes = np.stack([light.direction, half / np.linalg.norm(half), light.rim], -1).astype(np.float32)
-  facing, shine, rim = (normal @ axes).T
-  # Blood scatters red light around the terminator: each colour gets its own wrap.
-  wrap = np.array([0.30, 0.16, 0.12], np.float32) + np.float32(0.25 * light.softness)
-  energy = np.clip(facing[:, None] * (1 / (1 + wrap)) + wrap / (1 + wrap), 0, None)
-  energy *= bright[:, None] * light.lamp
-  energy += (light.above + light.below) / 2 + normal[:, 1:2] * ((light.below - light.above) / 2)
-  energy += (np.clip(rim, 0, None) ** 2)[:, None] * light.rim_colour
-  energy *= _LINEAR[albedo]
+  axes = np.stack([light.direction, half / np.linalg.norm(half), light.rim]).astype(np.float32)
+  nx, ny, nz = normal
+  facing, shine, rim = (nx * a[0] + ny * a[1] + nz * a[2] for a in axes)
   broad = np.clip(shine, 0, None) ** 8
   parts = body.layout()
-  kind = np.searchsorted([parts.ears.stop, parts.hair.stop], row, side="right")
+  kind = np.searchsorted(np.array([parts.ears.stop, parts.hair.stop], np.float32), row, side="right")
   gain = np.array([gloss, 0.5 * gloss, 0.0], np.float32)[kind]
-  energy += ((0.10 * broad + 0.30 * broad**4) * gain * bright)[:, None] * light.lamp
-  return np.sqrt(energy) * np.float32(255)
+  reflected = (np.float32(0.10) * broad + np.float32(0.30) * broad**4) * gain * bright
+  behind = np.clip(rim, 0, None) ** 2
+  colours = np.empty((len(albedo), 3), np.float32)
+  # Blood scatters red light around the terminator: each colour gets its own wrap.
+  for c, scatter in enumerate((0.30, 0.16, 0.12)):
+    wrap = scatter + 0.25 * light.softness
+    energy = np.clip(facing * np.float32(1 / (1 + wrap)) + np.float32(wrap / (1 + wrap)), 0, None)
+    energy *= bright * light.lamp[c]
+    energy += ny * ((light.below[c] - light.above[c]) / 2) + (light.above[c] + light.below[c]) / 2
+    energy += behind * light.rim_colour[c]
+    energy *= _LINEAR[albedo[:, c]]
+    energy += reflected * light.lamp[c]
+    colours[:, c] = np.sqrt(energy) * np.float32(255)
+  return colours
 
 
 _ROWS, _WIDTH = 24, 512

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import cv2
-import numpy as np
 import tensorflow_datasets as tfds
 
 from fal_jax.errors import InputError
 from tfds_builders.common.schema import FaceDatasetBuilder, face_example, face_features
-from tfds_builders.synthetic_faces.render import RenderedFace, render_face
-
-JPEG_QUALITY = 95
+from tfds_builders.synthetic_faces.render import render_encoded
 
 
 @dataclass(eq=False)
@@ -56,7 +53,8 @@ class Builder(FaceDatasetBuilder):
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     if config.num_landmarks not in (68, 98):
-      raise InputError(f"synthetic_faces has the mark-ups 68 and 98, got num_landmarks={config.num_landmarks}; choose one of the two.")
+      got = config.num_landmarks
+      raise InputError(f"synthetic_faces has the mark-ups 68 and 98, got num_landmarks={got}; choose one of them.")
     return self.dataset_info_from_configs(
         features=face_features(config.num_landmarks),
         homepage="",
@@ -72,26 +70,13 @@ class Builder(FaceDatasetBuilder):
 
   def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, Any]]:
     config = self.builder_config
-    render = functools.partial(encoded_face, config.seed, split, num_landmarks=config.num_landmarks)
+    render = functools.partial(render_encoded, config.seed, split, config.num_landmarks)
     processes = min(config.num_processes or os.cpu_count() or 1, max(count, 1))
     if processes == 1:
-      yield from enumerate(map(render, range(count)))
+      for index in range(count):
+        yield index, face_example(**render(index))
       return
     # Spawned, not forked: the parent may hold threads of JAX or OpenCV, and a forked child would inherit their locks.
     with multiprocessing.get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-      yield from enumerate(pool.imap(render, range(count), chunksize=8))
-
-
-def encoded_face(seed: int, split: str, index: int, *, num_landmarks: int) -> dict[str, Any]:
-  """One record of the dataset, see `schema.face_features`; the picture as JPEG bytes."""
-  face = render_face(seed, split, index)
-  landmarks, visible = annotation(face, num_landmarks)
-  data = cv2.imencode(".jpg", np.ascontiguousarray(face.image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-  return dict(face_example(
-      image=data, landmarks=landmarks, visible=visible, box_dataset=face.box, file_name=f"{split}/{index:06d}.jpg",
-  ))
-
-
-def annotation(face: RenderedFace, num_landmarks: int) -> tuple[np.ndarray, np.ndarray]:
-  """Landmarks (K, 2) and visibility (K,) of a face in one of its two mark-ups."""
-  return (face.landmarks_68, face.visible_68) if num_landmarks == 68 else (face.landmarks_98, face.visible_98)
+      for index, record in enumerate(pool.imap(render, range(count), chunksize=8)):
+        yield index, face_example(**record)

@@ -1,0 +1,26 @@
+"""The whole method in minutes on two CPU cores: synthetic faces, input 64, one stack, 64 features. What ./launch/demo.sh runs.
+
+  python -m tfds_builders.prepare synthetic_faces --data_dir=data
+  python -m fal_jax.main --config=configs/demo.py --config.data.dir=data --workdir=runs/demo
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+  config = default.get_config().unlock()
+  config.data.name = "synthetic_faces/68"
+  config.crop.size = 64
+  config.crop.stored_size = 104
+  config.crop.face = 55.0
+  config.model.num_stacks = 1
+  config.model.features = 64
+  config.train.batch_size = 8
+  config.train.epochs = 8.0
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.drop_epochs = (6, 7.5)
+  config.eval.every_epochs = 1.0
+  config.log.every_steps = 100
+  return config.lock()

@@ -1,0 +1,17 @@
+"""The paper's network and schedule on the synthetic faces: the default data for trying things at full size, free of any licence.
+
+  python -m tfds_builders.prepare synthetic_faces
+  python -m fal_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
+
+Hardware: a GPU or TPU; 50 epochs on CPU would take days. Not run by us yet. For a CPU see configs/demo.py.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+  config = default.get_config().unlock()
+  config.data.name = "synthetic_faces/68"
+  return config.lock()

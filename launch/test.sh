@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Makes the environment if need be and runs the tests: ./launch/test.sh [pytest's arguments], e.g. ./launch/test.sh -m "not slow"
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source launch/environment.sh
+make_environment
+# Compiled programs are kept between tests and runs; a test run that finds them is twice as fast.
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,185 @@
+"""Random views: the ranges they are drawn from, and that landmarks land where the rendered picture shows them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fal_jax import affine
+from fal_jax.augment import View, ViewRange, render_view, sample_view
+
+SIZE, STORED = 64, 104
+CROP_FROM_STORED = affine.translation(np.full(2, (SIZE - STORED) / 2, np.float32))
+
+
+def sample_many(count: int, ranges: ViewRange, *, seed: int = 0) -> View:
+  keys = jax.random.split(jax.random.key(seed), count)
+  return jax.jit(jax.vmap(lambda key: sample_view(key, size=SIZE, ranges=ranges)))(keys)
+
+
+def decompose(views: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Angle in degrees, scale and shift of the crop's centre in px, with the mirror taken off again."""
+  maps = np.asarray(views.view_from_crop, np.float64)
+  maps = np.where(np.asarray(views.mirrored)[:, None, None], affine.compose(affine.mirror(SIZE), maps), maps)
+  centre = np.full(2, (SIZE - 1) / 2)
+  shift = affine.apply(maps, centre[None])[:, 0] - centre
+  return np.degrees(np.arctan2(maps[:, 1, 0], maps[:, 0, 0])), np.hypot(maps[:, 0, 0], maps[:, 1, 0]), shift
+
+
+def assert_uniform(values: np.ndarray, low: float, high: float) -> None:
+  """Inside the range, and with as many in each quarter of it as chance allows (five standard deviations)."""
+  assert values.min() >= low - 1e-4 and values.max() <= high + 1e-4
+  counts, _ = np.histogram(values, 4, (low - 1e-4, high + 1e-4))
+  assert np.abs(counts - len(values) / 4).max() < 5 * np.sqrt(len(values) * 3 / 16)
+  edge = 0.02 * (high - low)
+  assert values.min() < low + edge and values.max() > high - edge
+
+
+def test_every_factor_is_uniform_over_its_whole_range():
+  ranges = ViewRange(rotation=25, scale=(0.8, 1.3), translation=0.125, mirror=0.5, colour=(0.7, 1.6))
+  views = sample_many(2000, ranges)
+  angle, scale, shift = decompose(views)
+  assert_uniform(angle, -25, 25)
+  assert_uniform(scale, 0.8, 1.3)
+  for axis in range(2):
+    assert_uniform(shift[:, axis], -0.125 * SIZE, 0.125 * SIZE)
+  for factor in range(3):
+    assert_uniform(np.asarray(views.colour[:, factor]), 0.7, 1.6)
+  assert abs(int(views.mirrored.sum()) - 1000) < 5 * np.sqrt(500)
+
+
+def test_factors_are_independent_of_each_other():
+  views = sample_many(2000, ViewRange(translation=0.1))
+  angle, scale, shift = decompose(views)
+  columns = [angle, scale, *shift.T, *np.asarray(views.colour).T, np.asarray(views.mirrored, float)]
+  correlation = np.corrcoef(columns) - np.eye(len(columns))
+  assert np.abs(correlation).max() < 5 / np.sqrt(2000)
+
+
+def test_the_default_ranges_are_the_paper_s():
+  ranges = ViewRange()
+  assert (ranges.rotation, ranges.scale, ranges.colour, ranges.translation) == (30, (0.85, 1.15), (0.6, 1.4), 0)
+
+
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+def test_probabilities_zero_and_one_of_a_mirror_mean_never_and_always(mirror):
+  views = sample_many(100, ViewRange(mirror=mirror))
+  assert (np.asarray(views.mirrored) == bool(mirror)).all()
+  assert (np.sign(np.linalg.det(np.asarray(views.view_from_crop)[:, :, :2])) == (-1 if mirror else 1)).all()
+
+
+def test_ranges_of_no_width_give_the_crop_itself():
+  views = sample_many(5, ViewRange(rotation=0, scale=(1, 1), mirror=0, colour=(1, 1)))
+  np.testing.assert_allclose(views.view_from_crop, np.broadcast_to(np.eye(3)[:2], (5, 2, 3)), atol=1e-5)
+  np.testing.assert_array_equal(views.colour, 1)
+
+
+render_many = jax.jit(jax.vmap(lambda stored, view: render_view(stored, view, crop_from_stored=CROP_FROM_STORED, size=SIZE)))
+
+
+def plain_view(view_from_crop: np.ndarray, *, colour: tuple[float, float, float] = (1, 1, 1)) -> View:
+  """A batch of one."""
+  return View(jnp.asarray(view_from_crop, jnp.float32)[None], jnp.zeros(1, bool), jnp.asarray([colour], jnp.float32))
+
+
+def random_stored(count: int = 1) -> np.ndarray:
+  return np.random.default_rng(0).integers(0, 256, (count, STORED, STORED, 3), np.uint8)
+
+
+def test_landmarks_land_where_the_rendered_picture_shows_them():
+  """A blob at a known point of the crop is rendered in many views and found again by its centroid."""
+  rng = np.random.default_rng(0)
+  count = 64
+  points = rng.uniform(20, SIZE - 20, (count, 1, 2))
+  x, y = np.meshgrid(np.arange(STORED), np.arange(STORED))
+  stored_points = affine.apply(affine.invert(CROP_FROM_STORED), points)[:, 0]
+  squared = (x - stored_points[:, 0, None, None]) ** 2 + (y - stored_points[:, 1, None, None]) ** 2
+  stored = np.round(255 * np.exp(-squared / (2 * 2.5**2))).astype(np.uint8)[..., None].repeat(3, -1)
+  views = sample_many(count, ViewRange(translation=0.05)).replace(colour=jnp.ones((count, 3)))
+  images = np.asarray(render_many(stored, views), np.float64).mean(-1)
+  rows, columns = np.mgrid[:SIZE, :SIZE]
+  total = images.sum((1, 2))
+  centroids = np.stack([(images * columns).sum((1, 2)) / total, (images * rows).sum((1, 2)) / total], -1)
+  expected = np.asarray(affine.apply(views.view_from_crop, points.astype(np.float32)))[:, 0]
+  assert np.linalg.norm(centroids - expected, axis=-1).max() < 0.05
+
+
+def test_the_plain_view_is_the_middle_of_the_stored_pixels():
+  stored, margin = random_stored(), (STORED - SIZE) // 2
+  image = render_many(stored, plain_view(np.eye(3)[:2]))
+  assert image.shape == (1, SIZE, SIZE, 3) and image.dtype == jnp.float32
+  np.testing.assert_allclose(image[0], stored[0, margin:-margin, margin:-margin] / 255, atol=1e-6)
+
+
+def test_a_mirrored_view_shows_the_mirrored_picture():
+  stored = random_stored()
+  plain = render_many(stored, plain_view(np.eye(3)[:2]))
+  mirrored = render_many(stored, plain_view(affine.mirror(SIZE)))
+  np.testing.assert_allclose(mirrored, plain[:, :, ::-1], atol=1e-6)
+
+
+def test_a_mirrored_sample_is_the_mirror_image_of_the_same_sample_without_mirror():
+  stored = random_stored(8)
+  views, mirrored = (sample_many(8, ViewRange(mirror=mirror)) for mirror in (0.0, 1.0))
+  np.testing.assert_allclose(render_many(stored, mirrored), render_many(stored, views)[:, :, ::-1], atol=1e-3)
+
+
+def test_pixels_are_resampled_once():
+  """Half a pixel there in one map and back in the other leaves every pixel as it was; two resamplings would blur them."""
+  half = affine.translation(np.array([0.5, 0.5], np.float32))
+  stored, margin = random_stored(), (STORED - SIZE) // 2
+  crop_from_stored = affine.compose(affine.invert(half), CROP_FROM_STORED)
+  view = jax.tree.map(lambda a: a[0], plain_view(half))
+  image = render_view(jnp.asarray(stored[0]), view, crop_from_stored=crop_from_stored, size=SIZE)
+  np.testing.assert_allclose(image, stored[0, margin:-margin, margin:-margin] / 255, atol=1e-6)
+
+
+def test_brightness_contrast_and_saturation_do_what_they_are_called():
+  stored = np.full((1, STORED, STORED, 3), (120, 80, 40), np.uint8)
+  stored[:, :, STORED // 2 :] //= 2
+  colours = jnp.asarray(stored[0, 0, [0, -1]] / 255)  # left and right half
+
+  def ends(colour):
+    return np.asarray(render_many(stored, plain_view(np.eye(3)[:2], colour=colour)))[0, 0, [0, -1]]
+
+  np.testing.assert_allclose(ends((1, 1, 1)), colours, atol=1e-5)
+  np.testing.assert_allclose(ends((0.6, 1, 1)), 0.6 * colours, atol=1e-5)
+  mean = colours.mean(0)
+  np.testing.assert_allclose(ends((1, 0.6, 1)), mean + 0.6 * (colours - mean), atol=1e-5)
+  grey = ends((1, 1, 0))
+  np.testing.assert_allclose(grey, colours.max(-1, keepdims=True).repeat(3, -1), atol=1e-5)  # HSV keeps the largest channel
+  half = ends((1, 1, 0.5))
+  np.testing.assert_allclose(half, (grey + colours) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+@pytest.mark.parametrize("factor", [0.6, 1.4])
+def test_colours_stay_finite_and_within_zero_and_one(value, factor):
+  stored = random_stored()
+  stored[:, 10:60] = value
+  image = np.asarray(render_many(stored, plain_view(np.eye(3)[:2], colour=(factor,) * 3)))
+  assert np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1
+
+
+def black_corners(stored_size: int, count: int = 512) -> int:
+  """How many of many random views of a white stored square have a pixel that is not white."""
+  margin = (stored_size - SIZE) / 2
+  crop_from_stored = affine.translation(np.array([-margin, -margin], np.float32))
+  views = sample_many(count, ViewRange()).replace(colour=jnp.ones((count, 3)))
+  # The corners of a view that is as far out as the ranges allow, which chance alone would not hit.
+  centre = np.full(2, (SIZE - 1) / 2)
+  angles = np.radians(np.linspace(-30, 30, 31))
+  extreme = affine.similarity(angle=angles, scale=np.full(31, 0.85), src_centre=centre, dst_centre=centre)
+  maps = jnp.concatenate([views.view_from_crop, jnp.asarray(extreme, jnp.float32)])
+  views = View(maps, jnp.zeros(len(maps), bool), jnp.ones((len(maps), 3)))
+  white = jnp.full((stored_size, stored_size, 3), 255, jnp.uint8)
+  render = jax.jit(jax.vmap(lambda view: render_view(white, view, crop_from_stored=crop_from_stored, size=SIZE).min()))
+  return int((render(views) < 0.999).sum())
+
+
+def test_a_stored_margin_of_five_eighths_leaves_no_black_corner_in_any_view():
+  assert black_corners(STORED) == 0  # 104 / 64 = 416 / 256
+
+
+def test_without_a_margin_most_views_have_black_corners():
+  assert black_corners(SIZE) > 256

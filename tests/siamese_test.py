@@ -1,0 +1,199 @@
+"""Siamese consistency: heatmaps of an ideal network, pulled back and combined, against what is known of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from fal_jax import affine, siamese
+from fal_jax.augment import View, ViewRange, sample_view
+from fal_jax.errors import InputError
+from fal_jax.heatmap import HeatmapCodec
+
+SIZE, STRIDE, CELLS = 256, 4, 64  # px of the crop, px per cell, cells of a heatmap
+FLIP = np.array([3, 5, 2, 0, 4, 1, 7, 6])  # three pairs and two landmarks on the midline
+K = len(FLIP)
+
+
+def sample_views(shape: tuple[int, ...], ranges: ViewRange, *, seed: int = 0) -> View:
+  keys = jax.random.split(jax.random.key(seed), int(np.prod(shape)))
+  views = jax.vmap(lambda key: sample_view(key, size=SIZE, ranges=ranges))(keys)
+  return jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), views)
+
+
+def make_views(maps: list[np.ndarray], mirrored: list[bool]) -> View:
+  """Views (V, 1) of one image."""
+  maps = [affine.compose(affine.mirror(SIZE), m) if flag else m for m, flag in zip(maps, mirrored, strict=True)]
+  return View(jnp.asarray(np.stack(maps), jnp.float32)[:, None], jnp.asarray(mirrored)[:, None], jnp.ones((len(maps), 1, 3)))
+
+
+def turned(angle: float, scale: float, shift: tuple[float, float] = (0, 0)) -> np.ndarray:
+  centre = np.full(2, (SIZE - 1) / 2)
+  return affine.similarity(angle=np.radians(angle), scale=scale, src_centre=centre, dst_centre=centre + np.array(shift))
+
+
+def gaussians(points: np.ndarray, sigma: float) -> np.ndarray:
+  """(K, 2) px to (CELLS, CELLS, K), peak 1, in float64; `sigma` in cells."""
+  x, y = ((points + 0.5) / STRIDE - 0.5).T
+  row, column = np.mgrid[:CELLS, :CELLS, None]
+  return np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma**2))
+
+
+def ideal_heatmaps(points: np.ndarray, views: View, sigma: float) -> np.ndarray:
+  """What a network that has understood everything would say: (1, V, B, CELLS, CELLS, K) for landmarks (B, K, 2) in crop px.
+
+  In each view it draws Gaussians as large as the face is there, and calls the eye on the left of a mirrored picture what it would
+  call it in any other.
+  """
+  count, batch = views.mirrored.shape
+  heatmaps = np.zeros((1, count, batch, CELLS, CELLS, points.shape[1]), np.float32)
+  for v, b in np.ndindex(count, batch):
+    m = np.asarray(views.view_from_crop[v, b], np.float64)
+    seen = affine.apply(m, points[b])
+    named = seen[FLIP] if views.mirrored[v, b] else seen
+    heatmaps[0, v, b] = gaussians(named, sigma * np.hypot(m[0, 0], m[1, 0]))
+  return heatmaps
+
+
+def combine(heatmaps: np.ndarray, views: View, reduce: siamese.Reduce = "mean") -> tuple[jax.Array, jax.Array]:
+  return siamese.combine(jnp.asarray(heatmaps), views, stride=STRIDE, flip=jnp.asarray(FLIP), reduce=reduce)
+
+
+def interior_points(batch: int) -> np.ndarray:
+  """(batch, K, 2) crop px, uniformly random where every view sees them whole."""
+  rng = np.random.default_rng(0)
+  radius, angle = 80 * np.sqrt(rng.uniform(size=(batch, K))), rng.uniform(0, 2 * np.pi, (batch, K))
+  return (SIZE - 1) / 2 + np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "residue", "decoded_mean", "decoded_sum"),
+    [(1, 0.0128, 0.096, 0.216), (1.5, 0.0028, 0.037, 0.116), (2, 0.00093, 0.0245, 0.050)],
+)
+def test_an_ideal_network_leaves_only_the_known_residue_of_interpolation(sigma, residue, decoded_mean, decoded_sum):
+  """Both measured once with an independent implementation: the part of the target's energy that the loss cannot reach, and the
+  mean distance in heatmap px at which the decoder reads what the two views say together."""
+  batch = 64
+  points = interior_points(batch)
+  views = sample_views((2, batch), ViewRange())
+  codec = HeatmapCodec(sigma=sigma)
+  target = np.asarray(codec.encode(points))
+  heatmaps = ideal_heatmaps(points, views, sigma)
+
+  mean, weight = (np.asarray(array) for array in combine(heatmaps, views))
+  assert ((mean[0] - target) ** 2).sum() / (target**2).sum() == pytest.approx(residue, rel=0.05)
+  assert (weight[:, 20:44, 20:44] > 0.9999).all()
+
+  for reduce, expected in (("mean", decoded_mean), ("sum", decoded_sum)):
+    landmarks, _ = codec.decode(combine(heatmaps, views, reduce)[0][0])
+    assert np.linalg.norm(landmarks - points, axis=-1).mean() / STRIDE == pytest.approx(expected, rel=0.1)
+
+
+def test_two_plain_views_of_an_ideal_network_give_the_target_itself():
+  points = interior_points(1)
+  views = make_views([turned(0, 1)] * 2, [False, False])
+  combined, weight = combine(ideal_heatmaps(points, views, 1.5), views)
+  np.testing.assert_allclose(combined[0], HeatmapCodec(sigma=1.5).encode(points), atol=1e-5)
+  np.testing.assert_array_equal(weight, 1)
+
+
+def test_mirroring_a_view_changes_nothing_once_it_is_undone():
+  points = interior_points(1)
+  m = turned(17, 0.9, (6, -3))
+  plain, mirrored = (make_views([m], [flag]) for flag in (False, True))
+  (a, weight_a), (b, weight_b) = (combine(ideal_heatmaps(points, views, 1.5), views) for views in (plain, mirrored))
+  np.testing.assert_allclose(a, b, atol=1e-4)
+  np.testing.assert_allclose(weight_a, weight_b, atol=1e-4)
+
+
+def test_a_mirrored_view_has_its_channels_exchanged_and_an_unmirrored_one_keeps_them():
+  heatmaps = np.broadcast_to(np.arange(K, dtype=np.float32), (CELLS, CELLS, K))
+  for flag, expected in ((False, np.arange(K)), (True, FLIP)):
+    view = jax.tree.map(lambda a: a[0, 0], make_views([turned(0, 1)], [flag]))
+    pulled, _ = siamese.pull_back(jnp.asarray(heatmaps), view, stride=STRIDE, flip=jnp.asarray(FLIP))
+    np.testing.assert_allclose(pulled[30, 30], expected, atol=1e-4)
+
+
+def scipy_pull_back(heatmaps: np.ndarray, view_from_crop: np.ndarray) -> np.ndarray:
+  """Reads every cell of the crop's frame where the view shows it, by SciPy, which counts (row, column)."""
+  row, column = np.mgrid[:CELLS, :CELLS]
+  crop_px = (np.stack([column, row], -1) + 0.5) * STRIDE - 0.5
+  x, y = np.moveaxis((affine.apply(view_from_crop, crop_px) + 0.5) / STRIDE - 0.5, -1, 0)
+  channels = [ndimage.map_coordinates(c.astype(np.float64), [y, x], order=1, mode="grid-constant") for c in heatmaps.T.swapaxes(1, 2)]
+  return np.stack(channels, -1)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_pulling_back_equals_scipy_borders_and_validity_included(mirrored):
+  heatmaps = np.random.default_rng(0).normal(size=(CELLS, CELLS, K)).astype(np.float32)
+  view = jax.tree.map(lambda a: a[0, 0], make_views([turned(-24, 1.13, (30, 11))], [mirrored]))
+  m = np.asarray(view.view_from_crop, np.float64)
+  pulled, validity = siamese.pull_back(jnp.asarray(heatmaps), view, stride=STRIDE, flip=jnp.asarray(FLIP))
+  expected = scipy_pull_back(heatmaps[..., FLIP] if mirrored else heatmaps, m)
+  np.testing.assert_allclose(pulled, expected, atol=2e-4)
+  np.testing.assert_allclose(validity, scipy_pull_back(np.ones((CELLS, CELLS, 1)), m)[..., 0], atol=1e-4)
+  assert validity.min() == 0 and validity.max() > 0.9999
+
+
+def test_a_landmark_that_one_view_does_not_see_keeps_its_full_height_in_the_mean():
+  points = np.full((1, K, 2), 60.0)
+  views = make_views([turned(0, 1), turned(0, 1, (-100, -100))], [False, False])
+  heatmaps = ideal_heatmaps(points, views, 1.5)
+  alone, _ = combine(heatmaps[:, :1], jax.tree.map(lambda a: a[:1], views))
+  both, weight = combine(heatmaps, views)
+  np.testing.assert_allclose(both[..., 10:20, 10:20, :], alone[..., 10:20, 10:20, :], atol=1e-4)
+  assert both.max() > 0.9
+  np.testing.assert_allclose(weight, 1, atol=1e-5)
+
+
+def test_where_no_view_looked_the_weight_is_zero_and_nothing_is_infinite():
+  views = make_views([turned(0, 1, (-400, 0)), turned(0, 1, (0, 160))], [False, False])
+  combined, weight = combine(np.ones((1, 2, 1, CELLS, CELLS, K), np.float32), views)
+  assert np.isfinite(combined).all()
+  assert not np.asarray(weight)[0, 24:].any() and not np.asarray(combined)[0, 0, 24:].any()
+  np.testing.assert_allclose(weight[0, :24], 1, atol=1e-5)
+  np.testing.assert_allclose(combined[0, 0, :24], 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_sum_is_the_mean_times_the_share_of_views_that_looked(count):
+  views = sample_views((count, 3), ViewRange(translation=0.2), seed=1)
+  heatmaps = np.random.default_rng(0).normal(size=(2, count, 3, CELLS, CELLS, K)).astype(np.float32)
+  (mean, weight), (total, _) = combine(heatmaps, views), combine(heatmaps, views, "sum")
+  seen = np.stack([[scipy_pull_back(np.ones((CELLS, CELLS, 1)), np.asarray(m))[..., 0] for m in row] for row in views.view_from_crop])
+  seen = seen.sum(0)
+  clear = seen > 0.01  # a cell's share next to nothing is mostly rounding
+  np.testing.assert_allclose((np.asarray(mean) * seen[None, ..., None])[:, clear], np.asarray(total)[:, clear], atol=2e-3)
+  np.testing.assert_allclose(weight, np.minimum(seen, 1), atol=1e-4)
+
+
+def test_stacks_and_images_are_combined_separately():
+  views = sample_views((2, 3), ViewRange(), seed=2)
+  heatmaps = np.random.default_rng(0).normal(size=(2, 2, 3, CELLS, CELLS, K)).astype(np.float32)
+  together, _ = combine(heatmaps, views)
+  for s, b in np.ndindex(2, 3):
+    alone, _ = combine(heatmaps[s : s + 1, :, b : b + 1], jax.tree.map(lambda a, b=b: a[:, b : b + 1], views))
+    np.testing.assert_allclose(alone[0, 0], together[s, b], atol=1e-5)
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum"])
+def test_the_gradient_of_combine_is_its_transpose(reduce):
+  """combine is linear in the heatmaps: <combine(a), b> = <a, gradient of <combine(.), b>>, for views that reach outside too."""
+  views = sample_views((2, 1), ViewRange(translation=0.3), seed=3)
+  rng = np.random.default_rng(0)
+  a, b = (rng.normal(size=shape) for shape in ((1, 2, 1, CELLS, CELLS, K), (1, 1, CELLS, CELLS, K)))
+  with jax.enable_x64(True):
+
+    def inner(heatmaps):
+      return (combine(heatmaps, views, reduce)[0] * b).sum()
+
+    value, gradient = jax.value_and_grad(inner)(jnp.asarray(a))
+  np.testing.assert_allclose((np.asarray(gradient) * a).sum(), value, rtol=1e-4)
+  assert np.abs(gradient).max() > 0.1
+
+
+def test_an_unknown_way_to_combine_is_refused_with_the_known_ones():
+  views = make_views([turned(0, 1)], [False])
+  with pytest.raises(InputError, match="mean, sum"):
+    combine(np.zeros((1, 1, 1, CELLS, CELLS, K), np.float32), views, "median")
