@@ -35,6 +35,8 @@ def get_config() -> ConfigDict:
   config.model = ConfigDict()
   config.model.num_stacks = 2  # Sec. 5
   config.model.features = 256  # Sec. 5
+  config.model.depth = 4  # halvings in each hourglass; as in FAN
+  config.model.momentum = 0.9  # of BatchNorm's running statistics; PyTorch's default
   config.model.pool = "avg"  # "avg" as in the published PyTorch models, "max" as in the Lua training code
 
   config.augment = ConfigDict()

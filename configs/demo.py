@@ -17,10 +17,13 @@ def get_config() -> ConfigDict:
   config.crop.face = 55.0
   config.model.num_stacks = 1
   config.model.features = 64
+  config.model.depth = 3
+  config.model.momentum = 0.99
   config.train.batch_size = 8
   config.train.epochs = 8.0
   config.optimizer.learning_rate = 1e-3
-  config.optimizer.drop_epochs = (6, 7.5)
-  config.eval.every_epochs = 1.0
+  config.optimizer.drop_epochs = (3.5, 5, 6.5, 7.5)
+  config.optimizer.drop_factor = 0.3
+  config.eval.every_epochs = 2.0
   config.log.every_steps = 100
   return config.lock()

@@ -13,15 +13,18 @@ def get_config() -> ConfigDict:
   config = default.get_config().unlock()
   config.data.name = "w300"
   config.data.train_split = "fit"
-  config.crop.size = 128
-  config.crop.stored_size = 208
-  config.crop.face = 110.0
+  config.crop.size = 64
+  config.crop.stored_size = 104
+  config.crop.face = 55.0
   config.model.num_stacks = 1
   config.model.features = 64
+  config.model.depth = 3
+  config.model.momentum = 0.99  # a batch of 8 is too noisy for 0.9
   config.train.batch_size = 8
-  config.optimizer.learning_rate = 1e-3
-  config.optimizer.drop_epochs = (25, 35)
   config.train.epochs = 40.0
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.drop_epochs = (20, 28, 34, 38)
+  config.optimizer.drop_factor = 0.3
   config.eval.splits = ("val",)
   config.eval.every_epochs = 2.0
   return config.lock()

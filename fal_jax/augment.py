@@ -50,7 +50,7 @@ def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
   angle = jnp.deg2rad(ranges.rotation) * jax.random.uniform(keys[0], minval=-1)
   scale = jax.random.uniform(keys[1], minval=ranges.scale[0], maxval=ranges.scale[1])
   shift = size * ranges.translation * jax.random.uniform(keys[2], (2,), minval=-1)
-  mirrored = jax.random.bernoulli(keys[3], ranges.mirror)
+  mirrored = jax.random.bernoulli(keys[3], jnp.float32(ranges.mirror))
   colour = jax.random.uniform(keys[4], (3,), minval=ranges.colour[0], maxval=ranges.colour[1])
   centre = jnp.full(2, (size - 1) / 2)
   view_from_crop = affine.similarity(angle=angle, scale=scale, src_centre=centre, dst_centre=centre + shift)

@@ -1,7 +1,9 @@
 """Checkpoints: orbax for the arrays, a digest of our own because orbax restores flipped bits without complaint."""
 
+import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,16 +30,34 @@ class Checkpoints:
       workdir: of the run.
       keep: how many of the newest stay on disk; None keeps all.
       create: whether a missing folder is made; if not, it is an InputError.
+
+    Raises:
+      InputError: there is no run, nothing can be written there, or another process is writing there.
     """
     self.directory = Path(workdir).expanduser().resolve() / "checkpoints"
     if not create and not self.directory.is_dir():
       raise InputError(f"There is no run in {workdir} (no folder checkpoints/): train first, or give the --workdir of a run.")
+    if create:
+      try:
+        self.directory.mkdir(parents=True, exist_ok=True)
+      except OSError as error:
+        raise InputError(f"Nothing can be written to --workdir={workdir}: {error.strerror}; give another one.") from error
+      if not os.access(self.directory, os.W_OK):
+        raise InputError(f"Nothing can be written to --workdir={workdir}: it is read-only for you; give another one.")
+    self._lock = _lock(self.directory) if create and jax.process_index() == 0 else None
+    self._damaged: set[int] = set()
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=create, cleanup_tmp_directories=create)
     handlers = {"state": ocp.StandardCheckpointHandler(), "extra": ocp.JsonCheckpointHandler()}
     self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
   def save(self, step: int, state: Any, extra: Mapping[str, Any]) -> None:
-    """Keeps the state after `step` steps; returns once the arrays are copied. A step that is there already is left alone."""
+    """Keeps the state after `step` steps; returns once the arrays are copied. A step that is there already is left alone.
+
+    Unless `restore_latest` has found it damaged: a run that comes to that step again replaces it.
+    """
+    if step in self._damaged:
+      self._manager.delete(step)
+      self._damaged.remove(step)
     if step in self._manager.all_steps():
       return
     extra = {**extra, "digest": digest(state)}
@@ -58,6 +78,7 @@ class Checkpoints:
       InputError: checkpoints exist but none is whole, or they are of another network.
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
+    passed_over: dict[int, Exception] = {}
     for step in steps:
       try:
         extra = self._read_extra(step)
@@ -66,12 +87,15 @@ class Checkpoints:
         state = self._manager.restore(step, args=args).state
         if digest(state) != extra["digest"]:
           raise ValueError("the arrays do not have the digest that was saved with them")
-      except InputError:
-        raise
       except Exception as error:  # noqa: BLE001 - whatever a damaged file makes orbax raise, the one before may be whole
-        logging.warning("Checkpoint %s is damaged and was passed over: %s", self.directory / str(step), _first_line(error))
+        passed_over[step] = error
         continue
+      self._warn(passed_over)
       return state, extra, step
+    for reason in passed_over.values():
+      if isinstance(reason, InputError):  # nothing is damaged: all of them are of another network
+        raise reason
+    self._warn(passed_over)
     if steps:
       raise InputError(f"All checkpoints in {self.directory} are damaged ({steps}): restore a copy or use another --workdir.")
     return None
@@ -91,6 +115,14 @@ class Checkpoints:
       self._manager.wait_until_finished()
     finally:
       self._manager.close()
+      if self._lock is not None:
+        os.close(self._lock)
+        self._lock = None
+
+  def _warn(self, passed_over: Mapping[int, Exception]) -> None:
+    for step, error in passed_over.items():
+      logging.warning("Checkpoint %s is damaged and was passed over: %s", self.directory / str(step), _first_line(error))
+    self._damaged.update(passed_over)
 
   def _read_extra(self, step: int) -> dict[str, Any]:
     return self._manager.restore(step, args=ocp.args.Composite(extra=ocp.args.JsonRestore())).extra
@@ -118,6 +150,23 @@ def config_differences(saved: Mapping[str, Any], now: Mapping[str, Any], *, pref
   return differences
 
 
+def _lock(directory: Path) -> int:
+  """Keeps a second run out of the folder, where it would replace the first one's checkpoints unnoticed.
+
+  Returns:
+    A handle; the lock ends when it is closed, or with the process, however that ends.
+  """
+  handle = os.open(directory, os.O_RDONLY)
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(handle)
+    raise InputError(f"Another process is training in {directory.parent}: wait for its end or use another --workdir.") from error
+  except OSError as error:  # some network file systems know no locks
+    logging.warning("%s cannot be locked against a second run: %s", directory, error)
+  return handle
+
+
 def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
   """One sentence instead of orbax's hundred lines when a checkpoint is of another network."""
 
@@ -126,6 +175,8 @@ def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
     return {"/".join(_key_name(key) for key in path): tuple(leaf.shape) for path, leaf in leaves}
 
   before, after = shapes(saved), shapes(wanted)
+  if not before:
+    raise ValueError("the list of its arrays is missing")
   different = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
   if different:
     name = different[0]
@@ -143,4 +194,4 @@ def _key_name(key: Any) -> str:
 
 
 def _first_line(error: Exception) -> str:
-  return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+  return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"

@@ -34,8 +34,6 @@ class CropRule:
   def __post_init__(self) -> None:
     if self.box not in get_args(BoxKind):
       raise InputError(f"data.box is {self.box!r}; choose one of {', '.join(get_args(BoxKind))}.")
-    if self.size % 64 or self.size < 64:
-      raise InputError(f"crop.size must be a multiple of 64 (the hourglass halves it six times), got {self.size}.")
     if self.stored_size < self.size:
       raise InputError(f"crop.stored_size ({self.stored_size}) must be at least crop.size ({self.size}).")
     if not self.face > 0:

@@ -4,6 +4,8 @@ Modules carry the names of the published PyTorch state dicts (`conv1`, `m0`, `b1
 a change of layout and not a table.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -31,8 +33,9 @@ def _upsample(images: jax.Array) -> jax.Array:
 
 
 class _Norm(nn.Module):
-  """BatchNorm and ReLU, with PyTorch's constants and statistics over all devices of `axis_name`."""
+  """BatchNorm and ReLU, with statistics over all devices of `axis_name`."""
 
+  momentum: float = 0.9
   axis_name: str | None = None
 
   @nn.compact
@@ -45,8 +48,8 @@ class _Norm(nn.Module):
     if not train:
       return rectified_affine(images, mean.value, variance.value, scale, bias)
     images, batch_mean, batch_variance = batch_norm_relu(images, scale, bias, self.axis_name)
-    mean.value = 0.9 * mean.value + 0.1 * batch_mean
-    variance.value = 0.9 * variance.value + 0.1 * batch_variance
+    mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
+    variance.value = self.momentum * variance.value + (1 - self.momentum) * batch_variance
     return images
 
 
@@ -61,17 +64,17 @@ class ConvBlock(nn.Module):
   """
 
   features: int
-  axis_name: str | None = None
+  norm: Callable[..., nn.Module]
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     half, quarter = self.features // 2, self.features // 4
-    first = _conv(half, 3, name="conv1")(_Norm(self.axis_name, name="bn1")(images, train))
-    second = _conv(quarter, 3, name="conv2")(_Norm(self.axis_name, name="bn2")(first, train))
-    third = _conv(quarter, 3, name="conv3")(_Norm(self.axis_name, name="bn3")(second, train))
+    first = _conv(half, 3, name="conv1")(self.norm(name="bn1")(images, train))
+    second = _conv(quarter, 3, name="conv2")(self.norm(name="bn2")(first, train))
+    third = _conv(quarter, 3, name="conv3")(self.norm(name="bn3")(second, train))
     residual = images
     if images.shape[-1] != self.features:
-      residual = _conv(self.features, 1, name="downsample_2")(_Norm(self.axis_name, name="downsample_0")(images, train))
+      residual = _conv(self.features, 1, name="downsample_2")(self.norm(name="downsample_0")(images, train))
     return jnp.concatenate([first, second, third], -1) + residual
 
 
@@ -79,14 +82,14 @@ class Hourglass(nn.Module):
   """`depth` times down by 2 and up again, with a skip connection at every resolution. Keeps (B, H, W, features)."""
 
   features: int
+  norm: Callable[..., nn.Module]
   depth: int = 4
   pool: Pool = "avg"
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     def block(name: str, inputs: jax.Array) -> jax.Array:
-      return ConvBlock(self.features, self.axis_name, name=name)(inputs, train)
+      return ConvBlock(self.features, self.norm, name=name)(inputs, train)
 
     def level(depth: int, inputs: jax.Array) -> jax.Array:
       skip = block(f"b1_{depth}", inputs)
@@ -106,14 +109,18 @@ class FAN(nn.Module):
     num_stacks: hourglasses in a row; each one's heatmaps are returned, and all are supervised.
     num_landmarks: K.
     features: width of the hourglasses; the stem has a quarter and a half of it.
+    depth: how often each hourglass halves the resolution.
     pool: "avg" as in the published PyTorch models, "max" as in the Lua training code.
+    momentum: share of the running statistics that each training step keeps; PyTorch's 0.1 is the other share.
     axis_name: device axis over which BatchNorm takes its statistics; None outside pmap.
   """
 
   num_stacks: int = 2
   num_landmarks: int = 68
   features: int = 256
+  depth: int = 4
   pool: Pool = "avg"
+  momentum: float = 0.9
   axis_name: str | None = None
 
   @nn.compact
@@ -121,24 +128,25 @@ class FAN(nn.Module):
     """Predicts heatmaps.
 
     Args:
-      images: (B, H, W, 3) float32 RGB in [0, 1]; H and W are multiples of 64.
+      images: (B, H, W, 3) float32 RGB in [0, 1]; H and W are multiples of 4 * 2**depth.
       train: whether BatchNorm uses (and updates) the statistics of this batch.
 
     Returns:
       (S, B, H / 4, W / 4, K) float32, one set per stack, the last one being the prediction.
     """
-    features, axis = self.features, self.axis_name
+    features = self.features
+    norm = functools.partial(_Norm, self.momentum, self.axis_name)
     # Explicit padding: XLA's SAME would pad 2 before and 3 after, a shift of half a pixel against PyTorch.
     stem = nn.Conv(features // 4, (7, 7), strides=2, padding=((3, 3), (3, 3)), kernel_init=_initialiser, name="conv1")
-    x = _Norm(axis, name="bn1")(stem(images), train)
-    x = _pool(ConvBlock(features // 2, axis, name="conv2")(x, train), self.pool)
-    x = ConvBlock(features // 2, axis, name="conv3")(x, train)
-    x = ConvBlock(features, axis, name="conv4")(x, train)
+    x = norm(name="bn1")(stem(images), train)
+    x = _pool(ConvBlock(features // 2, norm, name="conv2")(x, train), self.pool)
+    x = ConvBlock(features // 2, norm, name="conv3")(x, train)
+    x = ConvBlock(features, norm, name="conv4")(x, train)
     stacks = []
     for i in range(self.num_stacks):
-      y = Hourglass(features, pool=self.pool, axis_name=axis, name=f"m{i}")(x, train)
-      y = ConvBlock(features, axis, name=f"top_m_{i}")(y, train)
-      y = _Norm(axis, name=f"bn_end{i}")(_conv(features, 1, name=f"conv_last{i}", bias=True)(y), train)
+      y = Hourglass(features, norm, depth=self.depth, pool=self.pool, name=f"m{i}")(x, train)
+      y = ConvBlock(features, norm, name=f"top_m_{i}")(y, train)
+      y = norm(name=f"bn_end{i}")(_conv(features, 1, name=f"conv_last{i}", bias=True)(y), train)
       heatmaps = _conv(self.num_landmarks, 1, name=f"l{i}", bias=True)(y)
       stacks.append(heatmaps)
       if i + 1 < self.num_stacks:

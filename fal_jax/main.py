@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from fal_jax.errors import InputError
 
@@ -32,13 +32,17 @@ def _run() -> int:
   if not _WORKDIR.value:
     raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
   if _MODE.value == "predict":
+    box = _numbers(_BOX.value)
     from fal_jax import predict
 
-    directory = predict.run(_WORKDIR.value, _IMAGES.value, _numbers(_BOX.value))
+    directory = predict.run(_WORKDIR.value, _IMAGES.value, box)
     print(f"Landmarks and pictures are in {directory}")
     return 0
   if _CONFIG.value is None:
     raise InputError("No --config given: name one of the files in configs/, e.g. --config=configs/demo.py.")
+  if not isinstance(_CONFIG.value, ConfigDict):
+    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    raise InputError(f"--config={path} is not a config that can be read: name one of the files in configs/.")
   if _MODE.value == "eval":
     from fal_jax import evaluate
 
@@ -70,10 +74,21 @@ def _numbers(texts: list[str] | None) -> list[float] | None:
 def _parse(argv: Sequence[str]) -> list[str]:
   """Flags, with one sentence instead of a traceback for what absl and ml_collections raise."""
   try:
-    return flags.FLAGS(list(argv))
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-    print(f"{str(error).strip()}. See configs/default.py for all keys and --help for all flags.", file=sys.stderr)
-    sys.exit(2)
+    parsed = flags.FLAGS(list(argv))
+    if len(parsed) == 1:
+      return parsed
+    text = f"Unexpected {' '.join(parsed[1:])!r}: flags are written --name=value, without spaces"
+  except (AttributeError, KeyError) as error:
+    reason: object = error
+    while isinstance(reason, Exception):  # ml_collections wraps the one into the other
+      reason = reason.args[0]
+    text = f"No such key in the config: {reason}"
+  except ModuleNotFoundError as error:
+    text = f"The config needs another file ({error}): start from the repository's folder"
+  except (flags.Error, TypeError, ValueError, OSError, SyntaxError) as error:
+    text = str(error)
+  print(f"{' '.join(text.split()).rstrip(' .?')}. See configs/default.py for all keys and --help for all flags.", file=sys.stderr)
+  sys.exit(2)
 
 
 if __name__ == "__main__":

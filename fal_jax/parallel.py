@@ -28,7 +28,10 @@ def _pmap(function: Callable, *, devices: list[jax.Device], out_axes: Any, donat
 
 
 def replicate(tree: Any) -> Any:
-  """Puts a copy of every array on every device: still plain global arrays, which any number of devices can restore."""
+  """Puts every array on every device: still plain global arrays, which any number of devices can restore.
+
+  The original must not be used again: on its own device it shares its memory with the result, which a training step consumes.
+  """
   return jax.device_put(tree, replicated_sharding())
 
 

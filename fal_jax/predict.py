@@ -73,6 +73,8 @@ class FaceAligner:
     image, boxes = np.asarray(image), np.asarray(boxes, np.float64)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
       raise InputError(f"the image must be uint8 RGB of shape (H, W, 3), got {image.dtype} {image.shape}.")
+    if not image.size:
+      raise InputError(f"the image has no pixels, its shape is {image.shape}.")
     if boxes.size == 0:
       boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[-1] != 4:
@@ -110,7 +112,7 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
   for number, file in enumerate(files):
     image = read_image(file, upright=True)
     height, width = image.shape[:2]
-    face = np.array([box or (0, 0, width - 1, height - 1)], np.float64)
+    face = np.array([box or (-0.5, -0.5, width - 0.5, height - 0.5)], np.float64)
     result = aligner(image, face)
     found.append(result.landmarks[0])
     drawn, drawn_from_image = _at_most(image, 1024)

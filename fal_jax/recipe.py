@@ -73,15 +73,25 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     problems.append(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
   if config.eval.norm not in ("ic", "ip", "box", "diag"):
     problems.append(f"config.eval.norm is {config.eval.norm!r}; choose ic, ip, box or diag.")
+  step = STRIDE * 2**config.model.depth
+  if config.crop.size < step or config.crop.size % step:
+    problems.append(f"config.crop.size must be a multiple of {step} (4 * 2**model.depth), got {config.crop.size}.")
+  if not 0 <= config.model.momentum < 1:
+    problems.append(f"config.model.momentum must be at least 0 and below 1, got {config.model.momentum}.")
+  if not config.eval.splits:
+    problems.append("config.eval.splits is empty: name at least one split, e.g. --config.eval.splits=\"('test',)\".")
+  if not 0 <= config.seed < 2**32:
+    problems.append(f"config.seed must be from 0 to 4294967295, got {config.seed}.")
   if config.model.features < 4 or config.model.features % 4:
     problems.append(f"config.model.features must be a multiple of 4, got {config.model.features}.")
   for name in ("scale", "colour"):
-    low, high = config.augment[name]
-    if not 0 < low <= high:
-      problems.append(f"config.augment.{name} must be two factors, 0 < smallest <= largest, got {(low, high)}.")
+    factors = tuple(config.augment[name])
+    if len(factors) != 2 or not 0 < factors[0] <= factors[1]:
+      problems.append(f"config.augment.{name} must be two factors, 0 < smallest <= largest, got {factors}.")
   if not 0 <= config.augment.mirror <= 1:
     problems.append(f"config.augment.mirror is a probability, got {config.augment.mirror}.")
   positive = {
+      "model.depth": config.model.depth,
       "model.num_stacks": config.model.num_stacks,
       "siamese.num_views": config.siamese.num_views,
       "optimizer.learning_rate": config.optimizer.learning_rate,

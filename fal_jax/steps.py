@@ -146,8 +146,8 @@ def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[Trai
   metrics = {
       "loss": loss,
       "learning_rate": jnp.asarray(recipe.schedule(state.step), jnp.float32),
-      "gradient_norm": optax.global_norm(gradients),
-      "update_norm": optax.global_norm(updates),
+      "gradient_norm": optax.tree.norm(gradients),
+      "update_norm": optax.tree.norm(updates),
   }
   return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 

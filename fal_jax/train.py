@@ -76,7 +76,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
 
   # ------------------------------------------------------------------------------------------------- Checkpoint: resume or start
-  extra = {"config": json.loads(config.to_json_best_effort())}
+  extra = {"config": json.loads(config.to_json_best_effort()), "train_images": len(source)}
   checkpoints = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
   start_step = 0
   with contextlib.ExitStack() as on_exit:
@@ -85,6 +85,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     if restored is not None:
       state, saved, start_step = restored
       refuse_other_mathematics(saved["config"], extra["config"], workdir)
+      if saved["train_images"] != len(source):  # the order of the images and the learning rate would jump
+        raise InputError(
+            f"{workdir} holds a run on {saved['train_images']} images and {config.data.name!r} now has {len(source)}: "
+            "use another --workdir, or the former dataset."
+        )
+      total_steps = max(total_steps, start_step)  # it may have gone further, under more epochs
       print(f"Going on from step {start_step} of {total_steps} in {workdir}", flush=True)
     (workdir / "config.json").write_text(json.dumps(extra["config"], indent=2) + "\n", encoding="utf-8")
 
@@ -108,17 +114,19 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     eval_every = config.eval.every_epochs * steps_per_epoch
     for step in range(start_step + 1, total_steps + 1):
       state, step_metrics = train_step(state, parallel.split_over_devices(next(batches)))
-      # Steps are dispatched without waiting for their results; only these three branches look at them.
       last = step == total_steps
-      if last or step % config.log.every_steps == 0:
+      stop = stop_asked.is_set()  # asked once a step, so that no step is announced as saved that was not
+      logs = last or step % config.log.every_steps == 0
+      saves = last or stop or step % config.checkpoint.every_steps == 0
+      evaluates = not last and math.floor(step / eval_every) > math.floor((step - 1) / eval_every)
+      if logs or saves or evaluates:  # steps are dispatched without waiting for their results; only here they are looked at
         values = {name: float(value) for name, value in step_metrics.items()}
         refuse_non_finite(values, step, workdir)
-        if log:
-          log.progress(step, values, total_steps=total_steps, images_per_step=batch_size)
-      if last or stop_asked.is_set() or step % config.checkpoint.every_steps == 0:
-        refuse_non_finite({name: float(value) for name, value in step_metrics.items()}, step, workdir)
+      if logs and log:
+        log.progress(step, values, total_steps=total_steps, images_per_step=batch_size)
+      if saves:
         checkpoints.save(step, state, extra)
-      if not last and math.floor(step / eval_every) > math.floor((step - 1) / eval_every):
+      if evaluates:
         split = config.eval.splits[0]
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         predictions = evaluate.predict_split(
@@ -126,7 +134,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         )
         summary = evaluate.score(predictions, config.data.markup)
         report_eval(log, step, split, summary, norm=config.eval.norm)
-      if stop_asked.is_set() and not last:
+      if stop and not last:
         raise Interrupted(f"Stopped at step {step} of {total_steps} and saved in {workdir}; run the same command to go on.")
 
     # -------------------------------------------------------------------------------------------------------------- Evaluation

@@ -114,7 +114,7 @@ def test_a_box_a_million_times_the_image_costs_no_memory(side):
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (400, 1)])
 def test_images_of_one_row_or_column_can_be_cut(size):
   crop = cut(np.full((*size, 3), 200, np.uint8), crop_from_image(np.array([-1, -1, 3, 3]), RULE), RULE.size)
-  assert crop.max() == 200
+  assert crop.shape == (64, 64, 3) and 190 <= crop.max() <= 200
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,6 @@ def test_bad_boxes_are_refused_in_one_sentence(box, named):
     ("options", "named"),
     [
         ({"box": "detector"}, "dataset, landmarks"),
-        ({"size": 100}, "multiple of 64"),
-        ({"size": 0}, "multiple of 64"),
         ({"size": 256, "stored_size": 200}, "at least crop.size"),
         ({"face": 0.0}, "positive"),
         ({"face": float("nan")}, "positive"),

@@ -1,5 +1,7 @@
 """Siamese consistency: heatmaps of an ideal network, pulled back and combined, against what is known of them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from fal_jax import affine, siamese
-from fal_jax.augment import View, ViewRange, sample_view
+from fal_jax.augment import View
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
 
@@ -16,10 +18,19 @@ FLIP = np.array([3, 5, 2, 0, 4, 1, 7, 6])  # three pairs and two landmarks on th
 K = len(FLIP)
 
 
-def sample_views(shape: tuple[int, ...], ranges: ViewRange, *, seed: int = 0) -> View:
-  keys = jax.random.split(jax.random.key(seed), int(np.prod(shape)))
-  views = jax.vmap(lambda key: sample_view(key, size=SIZE, ranges=ranges))(keys)
-  return jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), views)
+def random_views(shape: tuple[int, int], *, shift: float = 0.0, seed: int = 0) -> View:
+  """Views (V, B) over the paper's ranges, every second one mirrored, moved by up to `shift` px."""
+  rng = np.random.default_rng(seed)
+  centre = np.full((*shape, 2), (SIZE - 1) / 2)
+  maps = affine.similarity(
+      angle=np.radians(rng.uniform(-30, 30, shape)),
+      scale=rng.uniform(0.85, 1.15, shape),
+      src_centre=centre,
+      dst_centre=centre + rng.uniform(-shift, shift, centre.shape),
+  )
+  mirrored = rng.uniform(size=shape) < 0.5
+  maps = np.where(mirrored[..., None, None], affine.compose(affine.mirror(SIZE), maps), maps)
+  return View(jnp.asarray(maps, jnp.float32), jnp.asarray(mirrored), jnp.ones((*shape, 3)))
 
 
 def make_views(maps: list[np.ndarray], mirrored: list[bool]) -> View:
@@ -36,7 +47,7 @@ def turned(angle: float, scale: float, shift: tuple[float, float] = (0, 0)) -> n
 def gaussians(points: np.ndarray, sigma: float) -> np.ndarray:
   """(K, 2) px to (CELLS, CELLS, K), peak 1, in float64; `sigma` in cells."""
   x, y = ((points + 0.5) / STRIDE - 0.5).T
-  row, column = np.mgrid[:CELLS, :CELLS, None]
+  row, column = np.mgrid[:CELLS, :CELLS][..., None]
   return np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma**2))
 
 
@@ -56,6 +67,7 @@ def ideal_heatmaps(points: np.ndarray, views: View, sigma: float) -> np.ndarray:
   return heatmaps
 
 
+@functools.partial(jax.jit, static_argnames="reduce")
 def combine(heatmaps: np.ndarray, views: View, reduce: siamese.Reduce = "mean") -> tuple[jax.Array, jax.Array]:
   return siamese.combine(jnp.asarray(heatmaps), views, stride=STRIDE, flip=jnp.asarray(FLIP), reduce=reduce)
 
@@ -76,17 +88,17 @@ def test_an_ideal_network_leaves_only_the_known_residue_of_interpolation(sigma, 
   mean distance in heatmap px at which the decoder reads what the two views say together."""
   batch = 64
   points = interior_points(batch)
-  views = sample_views((2, batch), ViewRange())
-  codec = HeatmapCodec(sigma=sigma)
-  target = np.asarray(codec.encode(points))
+  views = random_views((2, batch))
+  target = gaussians(points.reshape(-1, 2), sigma).reshape(CELLS, CELLS, batch, K).transpose(2, 0, 1, 3)
   heatmaps = ideal_heatmaps(points, views, sigma)
 
   mean, weight = (np.asarray(array) for array in combine(heatmaps, views))
   assert ((mean[0] - target) ** 2).sum() / (target**2).sum() == pytest.approx(residue, rel=0.05)
   assert (weight[:, 20:44, 20:44] > 0.9999).all()
 
+  decode = jax.jit(HeatmapCodec(sigma=sigma).decode)
   for reduce, expected in (("mean", decoded_mean), ("sum", decoded_sum)):
-    landmarks, _ = codec.decode(combine(heatmaps, views, reduce)[0][0])
+    landmarks, _ = decode(combine(heatmaps, views, reduce)[0][0])
     assert np.linalg.norm(landmarks - points, axis=-1).mean() / STRIDE == pytest.approx(expected, rel=0.1)
 
 
@@ -120,8 +132,8 @@ def scipy_pull_back(heatmaps: np.ndarray, view_from_crop: np.ndarray) -> np.ndar
   row, column = np.mgrid[:CELLS, :CELLS]
   crop_px = (np.stack([column, row], -1) + 0.5) * STRIDE - 0.5
   x, y = np.moveaxis((affine.apply(view_from_crop, crop_px) + 0.5) / STRIDE - 0.5, -1, 0)
-  channels = [ndimage.map_coordinates(c.astype(np.float64), [y, x], order=1, mode="grid-constant") for c in heatmaps.T.swapaxes(1, 2)]
-  return np.stack(channels, -1)
+  channels = np.moveaxis(heatmaps.astype(np.float64), -1, 0)
+  return np.stack([ndimage.map_coordinates(channel, [y, x], order=1, mode="grid-constant") for channel in channels], -1)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -156,20 +168,20 @@ def test_where_no_view_looked_the_weight_is_zero_and_nothing_is_infinite():
   np.testing.assert_allclose(combined[0, 0, :24], 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 3])
 def test_the_sum_is_the_mean_times_the_share_of_views_that_looked(count):
-  views = sample_views((count, 3), ViewRange(translation=0.2), seed=1)
+  views = random_views((count, 3), shift=50, seed=1)
   heatmaps = np.random.default_rng(0).normal(size=(2, count, 3, CELLS, CELLS, K)).astype(np.float32)
-  (mean, weight), (total, _) = combine(heatmaps, views), combine(heatmaps, views, "sum")
-  seen = np.stack([[scipy_pull_back(np.ones((CELLS, CELLS, 1)), np.asarray(m))[..., 0] for m in row] for row in views.view_from_crop])
-  seen = seen.sum(0)
-  clear = seen > 0.01  # a cell's share next to nothing is mostly rounding
-  np.testing.assert_allclose((np.asarray(mean) * seen[None, ..., None])[:, clear], np.asarray(total)[:, clear], atol=2e-3)
+  (mean, weight), (total, _) = (jax.tree.map(np.asarray, combine(heatmaps, views, reduce)) for reduce in ("mean", "sum"))
+  ones, maps = np.ones((CELLS, CELLS, 1)), np.asarray(views.view_from_crop)
+  seen = sum(np.stack([scipy_pull_back(ones, m)[..., 0] for m in maps[v]]) for v in range(count))
   np.testing.assert_allclose(weight, np.minimum(seen, 1), atol=1e-4)
+  clear = seen > 0.01  # a cell's share next to nothing is mostly rounding
+  np.testing.assert_allclose((mean * seen[..., None])[:, clear], total[:, clear], atol=2e-3)
 
 
 def test_stacks_and_images_are_combined_separately():
-  views = sample_views((2, 3), ViewRange(), seed=2)
+  views = random_views((2, 3), seed=2)
   heatmaps = np.random.default_rng(0).normal(size=(2, 2, 3, CELLS, CELLS, K)).astype(np.float32)
   together, _ = combine(heatmaps, views)
   for s, b in np.ndindex(2, 3):
@@ -177,16 +189,15 @@ def test_stacks_and_images_are_combined_separately():
     np.testing.assert_allclose(alone[0, 0], together[s, b], atol=1e-5)
 
 
-@pytest.mark.parametrize("reduce", ["mean", "sum"])
-def test_the_gradient_of_combine_is_its_transpose(reduce):
+def test_the_gradient_of_combine_is_its_transpose():
   """combine is linear in the heatmaps: <combine(a), b> = <a, gradient of <combine(.), b>>, for views that reach outside too."""
-  views = sample_views((2, 1), ViewRange(translation=0.3), seed=3)
+  views = random_views((2, 1), shift=80, seed=3)
   rng = np.random.default_rng(0)
   a, b = (rng.normal(size=shape) for shape in ((1, 2, 1, CELLS, CELLS, K), (1, 1, CELLS, CELLS, K)))
   with jax.enable_x64(True):
 
     def inner(heatmaps):
-      return (combine(heatmaps, views, reduce)[0] * b).sum()
+      return (combine(heatmaps, views)[0] * b).sum()
 
     value, gradient = jax.value_and_grad(inner)(jnp.asarray(a))
   np.testing.assert_allclose((np.asarray(gradient) * a).sum(), value, rtol=1e-4)

@@ -1,20 +1,27 @@
 """A dataset of a dozen drawn "faces" whose landmarks are known to a hundredth of a pixel, and a config to train on it in seconds.
 
-Each face is a constellation of soft discs, one colour for each landmark, on dark ground. The discs' centres are the landmarks, so a
-test can measure where a picture really shows a landmark.
+Each face is a constellation of soft discs, one colour for each landmark, on dark ground. The discs' centres are the landmarks, so
+a test can measure where a picture really shows a landmark.
 """
 
+import functools
 import io
+import json
+import os
 import runpy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import jax
 import numpy as np
 import tensorflow_datasets as tfds
+from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 from PIL import Image
 
+from fal_jax import parallel, train
 from fal_jax.landmarks import MARKUPS
 from tfds_builders.common.schema import FaceDatasetBuilder, face_example, face_features
 
@@ -86,21 +93,69 @@ def prepare(data_dir: Path) -> Path:
   return data_dir
 
 
-def config(data_dir: Path) -> ConfigDict:
-  """Trains a network of 8 features for two epochs of one and a half batches."""
+def config(data_dir: Path, **changes: Any) -> ConfigDict:
+  """The default config with a network of 8 features, for 8 epochs of one and a half batches: 12 steps.
+
+  Args:
+    data_dir: where the dataset is.
+    **changes: values of other keys, "." written as "__".
+  """
   config = runpy.run_path(str(ROOT / "configs" / "default.py"))["get_config"]().unlock()
-  config.data.name = NAME
-  config.data.dir = str(data_dir)
-  config.data.markup = MARKUP
-  config.crop.size = 64
-  config.crop.stored_size = 104
-  config.crop.face = 55.0
-  config.model.num_stacks = 1
-  config.model.features = 8
-  config.optimizer.learning_rate = 1e-2
-  config.train.batch_size = 8
-  config.train.epochs = 4
-  config.eval.batch_size = 8
-  config.checkpoint.every_steps = 2
-  config.log.every_steps = 1
+  config.update_from_flattened_dict({
+      "data.name": NAME, "data.dir": str(data_dir), "data.markup": MARKUP,
+      "crop.size": 64, "crop.stored_size": 104, "crop.face": 55.0,
+      "model.num_stacks": 1, "model.features": 8, "model.depth": 1, "optimizer.learning_rate": 1e-2,
+      "train.batch_size": 8, "train.epochs": 8.0, "eval.batch_size": 8, "checkpoint.every_steps": 5, "log.every_steps": 1,
+      **{key.replace("__", "."): value for key, value in changes.items()},
+  })  # fmt: skip
   return config.lock()
+
+
+# The runs of all tests share what they compile, which takes most of their time; the sub-processes through this folder.
+predict_function = functools.cache(parallel.predict_function)
+_train_functions: dict[str, Callable] = {}
+
+
+@functools.cache
+def folder(session: Path) -> Path:
+  """Folder of the prepared dataset, made once below the session's (`tmp_path_factory.getbasetemp()`)."""
+  cache = session / "compilations"
+  os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+  jax.config.update("jax_compilation_cache_dir", str(cache))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  compilation_cache.reset_cache()  # or else it stays unused in a process that has compiled something before
+  return prepare(session / "tiny_faces")
+
+
+def run(config: ConfigDict, workdir: Path, *, around_step: Callable[[Callable], Callable] = lambda step: step) -> dict[str, Any]:
+  """`train.train_and_evaluate`.
+
+  Args:
+    config: of the run.
+    workdir: of the run.
+    around_step: puts something around the compiled training step.
+  """
+  sections = json.loads(config.to_json_best_effort())
+  key = json.dumps({name: value for name, value in sections.items() if name not in ("eval", "train", "checkpoint", "log")})
+  make = parallel.train_function
+
+  def shared(recipe: Any) -> Callable:
+    if key not in _train_functions:
+      _train_functions[key] = make(recipe)
+    return around_step(_train_functions[key])
+
+  with mock.patch.multiple(parallel, train_function=shared, predict_function=predict_function):
+    return train.train_and_evaluate(config, workdir)
+
+
+@functools.cache
+def trained(session: Path) -> Path:
+  """Workdir of a finished run, made once: nobody writes there."""
+  run(config(folder(session)), session / "trained")
+  return session / "trained"
+
+
+def last_digest(workdir: Path) -> str:
+  """Digest of the newest state on disk."""
+  newest = max((path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+  return json.loads((newest / "extra" / "metadata").read_text())["digest"]

@@ -122,8 +122,8 @@ def _run(name: str, args: argparse.Namespace) -> None:
       _build(builder, args.manual_dir)
       print(f"{full_name} built in {time.monotonic() - start:.1f} s.")
   _print_table(builder, {split: info.num_examples for split, info in builder.info.splits.items()})
-  print(f"In {path}.\nNext: python -m fal_jax.main --config={builder.TRAIN_CONFIG} --config.data.dir={builder.data_dir_root} "
-        "--workdir=runs/first --mode=train")
+  print(f"In {path}.\nNext: python -m fal_jax.main {builder.train_flags()} --config.data.dir={builder.data_dir_root} "
+        f"--workdir=runs/{builder.name}")
 
 
 def _refuse_unless_usable(builder: FaceDatasetBuilder, args: argparse.Namespace) -> None:

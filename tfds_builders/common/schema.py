@@ -11,10 +11,13 @@ class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
   """Builds array_record files: TFDS's default format, TFRecord, cannot be written without TensorFlow."""
 
   OFFICIAL_COUNTS: ClassVar[Mapping[str, int]] = {}  # split -> number of faces its authors give, where they give one
-  TRAIN_CONFIG: ClassVar[str] = "configs/smoke.py"  # what `python -m tfds_builders.prepare` proposes to run next
 
   def __init__(self, *, file_format: str | None = None, **kwargs: Any):
     super().__init__(file_format=file_format or "array_record", **kwargs)
+
+  def train_flags(self) -> str:
+    """Flags of `fal_jax.main` that train on this dataset; `prepare` proposes them when it is built."""
+    return f"--config=configs/{self.name}.py"
 
 
 def face_features(num_landmarks: int, **extra: Any) -> tfds.features.FeaturesDict:

@@ -22,8 +22,9 @@ def background(key: np.random.Generator, height: int, width: int) -> np.ndarray:
   ramp = np.linspace(0, 1, half_height, dtype=np.float32)[:, None, None]
   canvas = (top * (1 - ramp) + low * ramp).astype(np.float32) + np.zeros((half_height, half_width, 3), np.float32)
   for cells, strength in ((3, 26), (9, 14), (40, 9)):
-    tinted = key.standard_normal((cells, cells, 1), dtype=np.float32) + 0.25 * key.standard_normal((cells, cells, 3), dtype=np.float32)
-    canvas += cv2.resize(tinted, (half_width, half_height), interpolation=cv2.INTER_CUBIC) * np.float32(strength * key.uniform(0.2, 1.3))
+    grey, tint = (key.standard_normal((cells, cells, channels), dtype=np.float32) for channels in (1, 3))
+    patches = cv2.resize(grey + 0.25 * tint, (half_width, half_height), interpolation=cv2.INTER_CUBIC)
+    canvas += patches * np.float32(strength * key.uniform(0.2, 1.3))
   kind = key.integers(0, 4)
   for _ in range(int(key.integers(4, 16))):
     colour = tuple(float(c) for c in _colour(key))
@@ -41,8 +42,8 @@ def background(key: np.random.Generator, height: int, width: int) -> np.ndarray:
     else:  # a crowd of head-like blobs
       r = int(key.uniform(3, 0.10 * half_width))
       cv2.ellipse(canvas, (int(x), int(y)), (r, int(r * 1.3)), 0, 0, 360, colour, -1)
-  canvas = cv2.GaussianBlur(canvas, (0, 0), float(key.choice([0.6, 1.0, 1.6, 2.5])))
-  return np.asarray(cv2.resize(canvas, (width, height)))
+  blurred = cv2.GaussianBlur(canvas, (0, 0), float(key.choice([0.6, 1.0, 1.6, 2.5])))
+  return np.asarray(cv2.resize(blurred, (width, height)))
 
 
 def _capsule(mask: np.ndarray, points: np.ndarray, width: float) -> None:

@@ -91,7 +91,7 @@ def seen_through(raster: Raster, points_px: np.ndarray, depth: np.ndarray, bias:
 def render_face(seed: int, split: str, index: int) -> RenderedFace:
   """Renders example `index` of `split`; bit for bit the same for the same three values."""
   key = generator(seed, split, index)
-  height, width = (2 * int(v) for v in key.integers(116, 145, 2))
+  height, width = (2 * int(v) for v in key.integers(112, 141, 2))
   light = sample_light(key)
   person = sample_person(key, light)
   camera = sample_camera(key)
@@ -142,8 +142,10 @@ def render_encoded(seed: int, split: str, num_landmarks: int, index: int) -> dic
   """
   face = render_face(seed, split, index)
   data = cv2.imencode(".jpg", face.image[..., ::-1].copy(), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-  landmarks, visible = (face.landmarks_68, face.visible_68) if num_landmarks == 68 else (face.landmarks_98, face.visible_98)
-  return {"image": data, "landmarks": landmarks, "visible": visible, "box_dataset": face.box, "file_name": f"{split}/{index:06d}.jpg"}
+  markups = {68: (face.landmarks_68, face.visible_68), 98: (face.landmarks_98, face.visible_98)}
+  landmarks, visible = markups[num_landmarks]
+  name = f"{split}/{index:06d}.jpg"
+  return {"image": data, "landmarks": landmarks, "visible": visible, "box_dataset": face.box, "file_name": name}
 
 
 def _needed_cells(person: Person) -> tuple[np.ndarray, np.ndarray]:
@@ -158,7 +160,8 @@ def _needed_cells(person: Person) -> tuple[np.ndarray, np.ndarray]:
     end = np.min([np.roll(end, n) for n in range(-4, 5)], axis=0)
     cells[parts.head] &= (sections[:, None] > end)[:, 1:]
   # Only where hair hangs down can one look at its inside.
-  two_sided[parts.hair.start:parts.hair.start + (body.HAIR_ROWS * 2 // 5 if person.hair.length > 0.6 else body.HAIR_ROWS)] = False
+  lying = body.HAIR_ROWS * 2 // 5 if person.hair.length > 0.6 else body.HAIR_ROWS
+  two_sided[parts.hair.start:parts.hair.start + lying] = False
   return cells, two_sided
 
 

@@ -63,6 +63,13 @@ class Builder(FaceDatasetBuilder):
         disable_shuffling=True,
     )
 
+  def train_flags(self) -> str:
+    flags = "--config=configs/demo.py"
+    name, num_landmarks = self.builder_config.name, self.builder_config.num_landmarks
+    if name == "68":  # the config's own
+      return flags
+    return f"{flags} --config.data.name={self.name}/{name} --config.data.markup={num_landmarks}"
+
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, Any]]]:
     del dl_manager
     return {"train": self._generate_examples("train", self.builder_config.num_train),

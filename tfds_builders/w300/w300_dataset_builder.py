@@ -67,7 +67,6 @@ class Builder(ManualFaceBuilder):
       https://ibug.doc.ic.ac.uk/resources/300-W/ and unpack them into one folder, which then holds
       afw, helen/trainset, helen/testset, lfpw/trainset, lfpw/testset, ibug, 300W/01_Indoor and 300W/02_Outdoor.
       """
-  TRAIN_CONFIG = "configs/w300.py"
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {
       "train": 3148, "fit": 2832, "val": 316, "test_common": 554, "test_challenge": 135, "test_full": 689, "test_private": 600,
   }
@@ -82,6 +81,10 @@ class Builder(ManualFaceBuilder):
         license="Research and other non-commercial use only; the photographs belong to their owners.",
         metadata=tfds.core.MetadataDict(markup=68),
     )
+
+  def train_flags(self) -> str:
+    complete = self.info.metadata and not self.info.metadata.get("partial")
+    return f"--config=configs/{'w300' if complete else 'w300_small'}.py"
 
   def layout(self, manual_dir: Path) -> Layout:
     layout = Layout(splits={name: [] for name in self.OFFICIAL_COUNTS}, missing=[], findings=[])
