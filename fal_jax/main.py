@@ -65,10 +65,14 @@ def _run() -> int:
 
 
 def _numbers(texts: list[str] | None) -> list[float] | None:
+  """The four numbers of --box; None if it is not given."""
   try:
-    return None if texts is None else [float(text) for text in texts]
-  except ValueError as error:
-    raise InputError(f"--box must be four numbers x0,y0,x1,y1, got {','.join(texts or [])}.") from error
+    numbers = [float(text) for text in texts or []]
+  except ValueError:
+    numbers = []
+  if texts and len(numbers) != 4:
+    raise InputError(f"--box must be four numbers x0,y0,x1,y1, got {','.join(texts)}.")
+  return numbers or None
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -85,28 +85,6 @@ def test_help_lists_the_flags_without_waiting_for_jax():
   assert subprocess.run([sys.executable, "-c", code], cwd=tiny_dataset.ROOT, check=False).returncode == 0
 
 
-def sections(folder, **changes):
-  values = {"data.name": tiny_dataset.NAME, "data.dir": folder, "data.markup": tiny_dataset.MARKUP, "train.batch_size": 8,
-            "eval.batch_size": 8, **{key.replace("__", "."): value for key, value in changes.items()}}  # fmt: skip
-  return [CONFIG, *(f"--config.{key}={value}" for key, value in values.items())]
-
-
-def test_several_mistakes_in_a_config_are_named_at_once(folder, tmp_path):
-  said = refused(*sections(folder, train__batch_size=9, siamese__reduce="max", data__name=""), f"--workdir={tmp_path / 'w'}")
-  assert "siamese.reduce" in said and "config.data.name is empty" in said
-  assert "config.train.batch_size (9) must be a multiple of the number of devices (8)" in said
-  assert not (tmp_path / "w").exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [({"data__name": "wflw"}, "tfds_builders.prepare wflw"), ({"data__markup": 68}, "set --config.data.markup=29")],
-)
-def test_a_dataset_that_does_not_fit_is_said_before_anything_is_written(folder, tmp_path, changes, named):
-  assert named in refused(*sections(folder, **changes), f"--workdir={tmp_path / 'w'}")
-  assert not (tmp_path / "w").exists()
-
-
 def test_predict_on_the_command_line_writes_points_and_pictures(workdir, tmp_path):
   Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(tmp_path / "a.png")
   code, out, err = main(f"--workdir={workdir}", "--mode=predict", f"--images={tmp_path / 'a.png'},{tmp_path}", "--box=5,5,40,50")
@@ -141,11 +119,38 @@ def test_predict_refuses_what_is_no_photograph_and_boxes_that_are_none(said, wor
       ([tmp_path / "missing.jpg"], None, "missing.jpg cannot be read"),
       ([good, login], None, "login.jpg: not an image: looks like HTML"),
       ([good], ["30", "30", "10", "10"], "(x, y, width, height)"),
-      ([good], ["1", "2", "3"], "four"),
+      ([good], ["1", "2", "3"], "--box must be four numbers"),
       ([good], ["1", "2", "nan", "3"], "four finite numbers"),
   ]:
     code, _, err = said(workdir=str(workdir), mode="predict", images=[str(image) for image in images], box=box)
     assert code == 2 and named in err and len(err.splitlines()) == 1, err
+
+
+def test_several_mistakes_in_a_config_are_named_at_once_and_before_anything_is_written(said, folder, tmp_path):
+  config = tiny_dataset.config(folder, train__batch_size=9, siamese__reduce="max", data__name="")
+  code, _, err = said(workdir=str(tmp_path / "w"), mode="train", config=config)
+  assert code == 2 and len(err.splitlines()) == 3 and not (tmp_path / "w").exists()
+  assert "siamese.reduce" in err and "config.data.name is empty" in err
+  assert "config.train.batch_size (9) must be a multiple of the number of devices (8)" in err
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"data__name": "wflw"}, "tfds_builders.prepare wflw"),
+        ({"data__markup": 68}, "29"),
+        ({"data__box": "detector"}, "dataset, landmarks"),
+        ({"eval__splits": ("valid",)}, "no split 'valid'"),
+        ({"eval__splits": ()}, "config.eval.splits is empty"),
+        ({"augment__scale": (1.0,)}, "two factors"),
+        ({"seed": -1}, "config.seed"),
+        ({"crop__size": 60}, "multiple of 8"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused_in_one_sentence(said, folder, workdir, changes, named):
+  for mode in ("train", "eval"):
+    code, _, err = said(workdir=str(workdir), mode=mode, config=tiny_dataset.config(folder, **changes))
+    assert code == 2 and named in err and len(err.splitlines()) == 1, mode
 
 
 @pytest.mark.parametrize("mode", ["eval", "predict"])
@@ -170,10 +175,10 @@ def test_evaluation_prints_its_table(said, folder, workdir):
 @pytest.mark.parametrize(
     ("error", "code"), [(train.Diverged("loss is NaN"), 3), (train.Interrupted("stopped"), 75), (InputError("mend it"), 2)]
 )
-def test_each_way_out_has_its_code_and_its_sentence(said, folder, tmp_path, monkeypatch, error, code):
+def test_each_way_out_has_its_code_and_its_sentence(said, folder, monkeypatch, error, code):
   def fail(*_):
     raise error
 
   monkeypatch.setattr(train, "train_and_evaluate", fail)
-  found, _, err = said(workdir=str(tmp_path), mode="train", config=tiny_dataset.config(folder))
+  found, _, err = said(workdir="w", mode="train", config=tiny_dataset.config(folder))
   assert (found, err) == (code, f"{error}\n")

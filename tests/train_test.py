@@ -180,9 +180,14 @@ def test_a_difference_that_touches_the_mathematics_is_named(folder, tmp_path, ke
   assert str(refused.value).endswith(f"take back\n  {named}")
 
 
-@pytest.mark.parametrize("key", ["data__dir", "eval__norm", "eval__splits", "checkpoint__keep", "log__every_steps", "train__epochs"])
-def test_what_does_not_touch_the_mathematics_may_change(folder, tmp_path, key):
-  value = {"data__dir": "elsewhere", "eval__norm": "box", "eval__splits": ("train",), "train__epochs": 9.0}.get(key, 7)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data__dir", "elsewhere"), ("eval__norm", "box"), ("eval__splits", ("train",)), ("checkpoint__keep", 7),
+        ("log__every_steps", 7), ("train__epochs", 9.0),
+    ],
+)  # fmt: skip
+def test_what_does_not_touch_the_mathematics_may_change(folder, tmp_path, key, value):
   saved, now = (json.loads(tiny_dataset.config(folder, **changes).to_json_best_effort()) for changes in ({}, {key: value}))
   assert saved != now
   train.refuse_other_mathematics(saved, now, tmp_path)
@@ -262,8 +267,8 @@ def test_nothing_is_traced_again_after_the_first_step_of_a_run(folder, tmp_path,
     monkeypatch.setattr(steps, function.__name__, counted(function))
   config = tiny_dataset.config(folder, train__epochs=4.0, eval__every_epochs=1.0)
   seen = []
-  make = parallel.train_function
-  monkeypatch.setattr(parallel, "train_function", lambda recipe: before_step(2, lambda _: seen.append(list(traced)))(make(recipe)))
+  make, around = parallel.train_function, before_step(2, lambda _: seen.append(list(traced)))
+  monkeypatch.setattr(parallel, "train_function", lambda recipe: around(make(recipe)))
   train.train_and_evaluate(config, tmp_path)
   assert seen[0].count("train_step") == traced.count("train_step") >= 1
   assert traced.count("predict_step") == 1, "four evaluations, two of them of short batches"
