@@ -111,6 +111,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         process_count=jax.process_count(),
     )
     on_exit.callback(batches.close)  # type: ignore[attr-defined]  # grain's iterators have it, typing.Iterator does not
+    if is_first_process and start_step < total_steps:
+      steps_left = f"steps {start_step + 1} to {total_steps}"
+      print(f"Training on {len(source):,} images, {steps_left}; the first one takes longer, it is compiled", flush=True)
     eval_every = config.eval.every_epochs * steps_per_epoch
     for step in range(start_step + 1, total_steps + 1):
       state, step_metrics = train_step(state, parallel.split_over_devices(next(batches)))

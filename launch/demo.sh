@@ -19,6 +19,7 @@ Pictures: $workdir/eval/test_first.jpg (predictions), test_worst.jpg (the worst)
 Next:
   source .venv/bin/activate
   python -m fal_jax.main --mode=predict --workdir=$workdir --images=photo.jpg --box=x0,y0,x1,y1
-  python -m fal_jax.main --config=configs/demo.py --config.data.dir=data --workdir=${workdir}_long --config.train.epochs=80
+  python -m fal_jax.main --config=configs/demo.py --config.data.dir=data --workdir=${workdir}_long \\
+    --config.train.epochs=80 --config.optimizer.drop_epochs=35,50,65,75
   python -m tfds_builders.prepare w300 --manual_dir=FOLDER_WITH_300W --data_dir=data --allow_partial
 TEXT
