@@ -82,8 +82,8 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     problems.append("config.eval.splits is empty: name at least one split, e.g. --config.eval.splits=\"('test',)\".")
   if not 0 <= config.seed < 2**32:
     problems.append(f"config.seed must be from 0 to 4294967295, got {config.seed}.")
-  if config.model.features < 4 or config.model.features % 4:
-    problems.append(f"config.model.features must be a multiple of 4, got {config.model.features}.")
+  if config.model.features < 8 or config.model.features % 8:  # the stem has half of them and splits that into quarters
+    problems.append(f"config.model.features must be a multiple of 8, got {config.model.features}.")
   for name in ("scale", "colour"):
     factors = tuple(config.augment[name])
     if len(factors) != 2 or not 0 < factors[0] <= factors[1]:
