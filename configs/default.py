@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
   config.data.markup = 68  # number of landmarks: 68, 98, 29 or 19
   config.data.train_split = "train"
   config.data.box = "landmarks"  # "dataset" or "landmarks"; which of them the paper used is not stated
+  config.data.cache = "none"  # "host" keeps decoded training crops in memory: crop.stored_size^2 * 3 bytes per image
 
   config.crop = ConfigDict()
   config.crop.size = 256  # px, side of the network's input; Sec. 5

@@ -12,6 +12,7 @@ from configs import default
 def get_config() -> ConfigDict:
   config = default.get_config().unlock()
   config.data.name = "synthetic_faces/68"
+  config.data.cache = "host"
   config.crop.size = 64
   config.crop.stored_size = 104
   config.crop.face = 55.0

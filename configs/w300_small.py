@@ -13,6 +13,7 @@ def get_config() -> ConfigDict:
   config = default.get_config().unlock()
   config.data.name = "w300"
   config.data.train_split = "fit"
+  config.data.cache = "host"
   config.crop.size = 64
   config.crop.stored_size = 104
   config.crop.face = 55.0

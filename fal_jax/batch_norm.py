@@ -9,6 +9,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from fal_jax.collectives import pmean
+
 EPSILON = 1e-5  # PyTorch's default, as in the published networks
 
 
@@ -47,13 +49,9 @@ def batch_norm_relu(
   return _forward(x, scale, bias, axis_name)[0]
 
 
-def _over_devices(value: jax.Array, axis_name: str | None) -> jax.Array:
-  return value if axis_name is None else jax.lax.pmean(value, axis_name)
-
-
 def _forward(x, scale, bias, axis_name):
   axes = tuple(range(x.ndim - 1))
-  moments = _over_devices(jnp.stack([x.mean(axes), (x * x).mean(axes)]), axis_name)
+  moments = pmean(jnp.stack([x.mean(axes), (x * x).mean(axes)]), axis_name)
   mean = moments[0]
   variance = jnp.maximum(moments[1] - mean * mean, 0)
   return (rectified_affine(x, mean, variance, scale, bias), mean, variance), (x, mean, variance, scale, bias)
@@ -69,7 +67,7 @@ def _backward(axis_name, saved, cotangents):
   dbias = dy.sum(axes)
   dscale = ((dy * x).sum(axes) - mean * dbias) * inverse
   count = x.size / x.shape[-1]
-  mean_dbias, mean_dscale = _over_devices(jnp.stack([dbias, dscale]) / count, axis_name)
+  mean_dbias, mean_dscale = pmean(jnp.stack([dbias, dscale]) / count, axis_name)
   through_scale = slope * inverse * mean_dscale
   return slope * dy - through_scale * x + (through_scale * mean - slope * mean_dbias), dscale, dbias
 

@@ -4,9 +4,10 @@ The order of the images is a function of the seed and the step, so a run resumes
 saved. What is random about a view is decided on the device, see `steps.sample_views`.
 """
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import grain
 import numpy as np
@@ -18,6 +19,7 @@ from fal_jax.errors import InputError
 from fal_jax.images import read_image
 
 Source = Sequence[Mapping[str, Any]]
+Cache = Literal["none", "host"]
 
 
 def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int) -> Source:
@@ -126,6 +128,7 @@ def train_batches(
     rule: CropRule,
     batch_size: int,
     seed: int,
+    cache: Cache = "none",
     start_step: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -137,6 +140,7 @@ def train_batches(
     rule: how boxes become crops.
     batch_size: of all processes together; a multiple of `process_count`.
     seed: of the order.
+    cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each; "none" decodes anew each epoch.
     start_step: how many batches to pass over; costs nothing.
     process_index: which share of each global batch is ours.
     process_count: number of shares.
@@ -146,7 +150,12 @@ def train_batches(
   """
   epochs = 2**32  # endless; grain's own endless repetition overflows in batches of one
   order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat(epochs)
-  mine = order[process_index::process_count].map(lambda index: load_train_example(source, int(index), rule))
+
+  def load(index: int) -> dict[str, np.ndarray]:
+    return load_train_example(source, index, rule)
+
+  load = functools.cache(load) if cache == "host" else load
+  mine = order[process_index::process_count].map(lambda index: load(int(index)))
   batches = mine.batch(batch_size // process_count)[start_step:]
   threads = os.cpu_count() or 1
   return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)))

@@ -19,7 +19,7 @@ from fal_jax.errors import InputError
 
 # Sections of the config that may change between two starts of one run: they do not touch the mathematics. The number of epochs
 # may too, since the learning rate drops at given epochs and not at given parts of the run.
-FREE_ON_RESUME = ("data.dir", "eval.", "checkpoint.", "log.", "train.epochs")
+FREE_ON_RESUME = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.", "train.epochs")
 
 
 class Diverged(RuntimeError):
@@ -106,6 +106,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         rule=rule,
         batch_size=batch_size,
         seed=config.seed,
+        cache=config.data.cache,
         start_step=start_step,
         process_index=jax.process_index(),
         process_count=jax.process_count(),

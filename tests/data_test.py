@@ -64,6 +64,10 @@ def assert_same_batches(found, expected):
       np.testing.assert_array_equal(one[name], other[name])
 
 
+def test_cached_batches_hold_the_same_bits(train):
+  assert_same_batches(take(train, 6, cache="host"), take(train, 6))
+
+
 def test_a_batch_holds_stored_squares_crop_landmarks_and_numbers(train):
   (batch,) = take(train, 1)
   assert {name: (array.dtype.name, array.shape) for name, array in batch.items()} == {
