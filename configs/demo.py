@@ -20,11 +20,11 @@ def get_config() -> ConfigDict:
   config.model.features = 64
   config.model.depth = 3
   config.model.momentum = 0.99
-  config.train.batch_size = 8
-  config.train.epochs = 8.0
-  config.optimizer.learning_rate = 1e-3
-  config.optimizer.drop_epochs = (3.5, 5, 6.5, 7.5)
+  config.train.batch_size = 16
+  config.train.epochs = 12.0
+  config.optimizer.learning_rate = 2e-3
+  config.optimizer.drop_epochs = (8, 10.5, 11.5)
   config.optimizer.drop_factor = 0.3
-  config.eval.every_epochs = 2.0
-  config.log.every_steps = 100
+  config.eval.every_epochs = 4.0
+  config.log.every_steps = 125
   return config.lock()

@@ -91,7 +91,7 @@ def seen_through(raster: Raster, points_px: np.ndarray, depth: np.ndarray, bias:
 def render_face(seed: int, split: str, index: int) -> RenderedFace:
   """Renders example `index` of `split`; bit for bit the same for the same three values."""
   key = generator(seed, split, index)
-  height, width = (2 * int(v) for v in key.integers(112, 141, 2))
+  height, width = (2 * int(v) for v in key.integers(104, 129, 2))
   light = sample_light(key)
   person = sample_person(key, light)
   camera = sample_camera(key)
