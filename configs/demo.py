@@ -18,13 +18,13 @@ def get_config() -> ConfigDict:
   config.crop.face = 55.0
   config.model.num_stacks = 1
   config.model.features = 64
-  config.model.depth = 3
+  config.model.depth = 2
   config.model.momentum = 0.99
   config.train.batch_size = 16
-  config.train.epochs = 12.0
+  config.train.epochs = 10.0
   config.optimizer.learning_rate = 2e-3
-  config.optimizer.drop_epochs = (8, 10.5, 11.5)
+  config.optimizer.drop_epochs = (6.5, 8.5, 9.5)
   config.optimizer.drop_factor = 0.3
-  config.eval.every_epochs = 4.0
+  config.eval.every_epochs = 5.0
   config.log.every_steps = 125
   return config.lock()

@@ -19,12 +19,12 @@ def get_config() -> ConfigDict:
   config.crop.face = 55.0
   config.model.num_stacks = 1
   config.model.features = 64
-  config.model.depth = 3
-  config.model.momentum = 0.99  # a batch of 8 is too noisy for 0.9
-  config.train.batch_size = 8
+  config.model.depth = 2
+  config.model.momentum = 0.99  # a batch of 16 is too noisy for 0.9
+  config.train.batch_size = 16
   config.train.epochs = 40.0
-  config.optimizer.learning_rate = 1e-3
-  config.optimizer.drop_epochs = (20, 28, 34, 38)
+  config.optimizer.learning_rate = 2e-3
+  config.optimizer.drop_epochs = (24, 32, 37)
   config.optimizer.drop_factor = 0.3
   config.eval.splits = ("val",)
   config.eval.every_epochs = 2.0

@@ -20,6 +20,7 @@ from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 
 SHEET_FACES = 16
+SHEET_SIZE = 160  # px of a face on a sheet before it is doubled, whatever the network's input: cut anew from the photograph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,8 +195,9 @@ def _draw(
     logging.warning("No face of %s has the normaliser %s: no pictures drawn.", split, config.eval.norm)
     return
   worst = sound[np.argsort(-errors[sound], kind="stable")]
+  sheet_rule = dataclasses.replace(rule, size=SHEET_SIZE, stored_size=SHEET_SIZE, face=rule.face * SHEET_SIZE / rule.size)
   for name, rows in (("first", sound[:SHEET_FACES]), ("worst", worst[:SHEET_FACES])):
-    examples = [data.load_eval_example(source, int(row), rule) for row in rows]
+    examples = [data.load_eval_example(source, int(row), sheet_rule) for row in rows]
     plots.draw_faces(
         directory / f"{split}_{name}.jpg",
         [example["image"] for example in examples],
