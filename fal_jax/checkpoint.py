@@ -179,7 +179,7 @@ def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
     raise ValueError("the list of its arrays is missing")
   different = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
   if different:
-    name = different[0]
+    name = min(different, key=lambda name: not name.startswith("params/"))  # says more than the optimiser's flat vectors
     raise InputError(
         f"The checkpoint {where} is of another network: {name} has shape {before.get(name)} there and {after.get(name)} here "
         f"({len(different)} arrays differ in all); use the config it was trained with, or another --workdir."

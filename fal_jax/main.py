@@ -29,6 +29,8 @@ def main(_: Sequence[str]) -> int:
 
 
 def _run() -> int:
+  if _CONFIG.value is None and _MODE.value != "predict":
+    raise InputError("No --config given: name one of the files in configs/, e.g. --config=configs/demo.py.")
   if not _WORKDIR.value:
     raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
   if _MODE.value == "predict":
@@ -38,8 +40,6 @@ def _run() -> int:
     directory = predict.run(_WORKDIR.value, _IMAGES.value, box)
     print(f"Landmarks and pictures are in {directory}")
     return 0
-  if _CONFIG.value is None:
-    raise InputError("No --config given: name one of the files in configs/, e.g. --config=configs/demo.py.")
   if not isinstance(_CONFIG.value, ConfigDict):
     path = config_flags.get_config_filename(flags.FLAGS["config"])
     raise InputError(f"--config={path} is not a config that can be read: name one of the files in configs/.")

@@ -106,6 +106,8 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
   """
   files = _image_files(images)
   aligner = FaceAligner.from_checkpoint(workdir)
+  if box is None:
+    print("No --box given: each image is taken as one face from brows to chin. Low scores mean that it is not.", flush=True)
   directory = Path(workdir).expanduser() / "predict"
   directory.mkdir(parents=True, exist_ok=True)
   found = []
