@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
   config.model.num_stacks = 1
   config.model.features = 64
   config.model.depth = 2
-  config.model.momentum = 0.99
+  config.model.momentum = 0.99  # a batch of 16 is too noisy for 0.9
   config.train.batch_size = 16
   config.train.epochs = 10.0
   config.optimizer.learning_rate = 2e-3

@@ -6,26 +6,16 @@
 
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import demo
 
 
 def get_config() -> ConfigDict:
-  config = default.get_config().unlock()
+  config = demo.get_config().unlock()  # its network, crops and batches
   config.data.name = "w300"
   config.data.train_split = "fit"
-  config.data.cache = "host"
-  config.crop.size = 64
-  config.crop.stored_size = 104
-  config.crop.face = 55.0
-  config.model.num_stacks = 1
-  config.model.features = 64
-  config.model.depth = 2
-  config.model.momentum = 0.99  # a batch of 16 is too noisy for 0.9
-  config.train.batch_size = 16
   config.train.epochs = 40.0
-  config.optimizer.learning_rate = 2e-3
   config.optimizer.drop_epochs = (24, 32, 37)
-  config.optimizer.drop_factor = 0.3
   config.eval.splits = ("val",)
   config.eval.every_epochs = 2.0
+  config.log.every_steps = 20
   return config.lock()
