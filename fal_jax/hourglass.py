@@ -6,7 +6,7 @@ a change of layout and not a table.
 
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,18 @@ class _Norm(nn.Module):
 
 def _conv(features: int, size: int, *, name: str, bias: bool = False) -> nn.Conv:
   return nn.Conv(features, (size, size), use_bias=bias, kernel_init=_initialiser, name=name)
+
+
+class _ConvBeforeNorm(nn.Conv):
+  """A convolution whose bias receives no gradient.
+
+  It shifts whole channels, and the BatchNorm at the end of every way onwards takes that out again: its gradient is zero but for
+  rounding, of which Adam would make steps of full size, other ones on every number of devices.
+  """
+
+  def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    value = super().param(name, *args, **kwargs)
+    return jax.lax.stop_gradient(value) if name == "bias" else value
 
 
 class ConvBlock(nn.Module):
@@ -137,7 +149,9 @@ class FAN(nn.Module):
     features = self.features
     norm = functools.partial(_Norm, self.momentum, self.axis_name)
     # Explicit padding: XLA's SAME would pad 2 before and 3 after, a shift of half a pixel against PyTorch.
-    stem = nn.Conv(features // 4, (7, 7), strides=2, padding=((3, 3), (3, 3)), kernel_init=_initialiser, name="conv1")
+    stem = _ConvBeforeNorm(
+        features // 4, (7, 7), strides=2, padding=((3, 3), (3, 3)), kernel_init=_initialiser, name="conv1"
+    )
     x = norm(name="bn1")(stem(images), train)
     x = _pool(ConvBlock(features // 2, norm, name="conv2")(x, train), self.pool)
     x = ConvBlock(features // 2, norm, name="conv3")(x, train)
@@ -146,9 +160,11 @@ class FAN(nn.Module):
     for i in range(self.num_stacks):
       y = Hourglass(features, norm, depth=self.depth, pool=self.pool, name=f"m{i}")(x, train)
       y = ConvBlock(features, norm, name=f"top_m_{i}")(y, train)
-      y = norm(name=f"bn_end{i}")(_conv(features, 1, name=f"conv_last{i}", bias=True)(y), train)
+      last = _ConvBeforeNorm(features, (1, 1), kernel_init=_initialiser, name=f"conv_last{i}")
+      y = norm(name=f"bn_end{i}")(last(y), train)
       heatmaps = _conv(self.num_landmarks, 1, name=f"l{i}", bias=True)(y)
       stacks.append(heatmaps)
       if i + 1 < self.num_stacks:
-        x = x + _conv(features, 1, name=f"bl{i}", bias=True)(y) + _conv(features, 1, name=f"al{i}", bias=True)(heatmaps)
+        x = x + _ConvBeforeNorm(features, (1, 1), name=f"bl{i}", kernel_init=_initialiser)(y)
+        x = x + _ConvBeforeNorm(features, (1, 1), name=f"al{i}", kernel_init=_initialiser)(heatmaps)
     return jnp.stack(stacks)
