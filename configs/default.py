@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
   config.codec.window = 5  # heatmap px, d; Sec. 3.3
   config.codec.temperature = 10.0  # tau; Sec. 3.3
   config.codec.encode = "continuous"  # "continuous" (Eq. 3) or "rounded" (Eq. 2)
-  config.codec.decode = "local_softargmax"  # or "argmax", "quarter_offset", "global_softargmax"
+  config.codec.decode = "local_softargmax"  # or "argmax", "quarter_offset", "global_softargmax", "dark", "calibrated"
   config.codec.amplitude = "peak_one"  # or "normalised", the factor printed in Eq. 1
 
   config.model = ConfigDict()

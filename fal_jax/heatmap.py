@@ -7,11 +7,11 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from fal_jax import affine
+from fal_jax import affine, peaks
 from fal_jax.errors import InputError
 
 Encoding = Literal["continuous", "rounded"]
-Decoding = Literal["argmax", "quarter_offset", "local_softargmax", "global_softargmax"]
+Decoding = Literal["argmax", "quarter_offset", "local_softargmax", "global_softargmax", "dark", "calibrated"]
 Amplitude = Literal["peak_one", "normalised"]
 
 
@@ -25,7 +25,7 @@ class HeatmapCodec:
     size: rows and columns of a heatmap.
     stride: crop px per heatmap px.
     sigma: standard deviation of the Gaussian, heatmap px. The paper gives none (it calls sigma "the variance").
-    window: odd side d of the patch that the local soft-argmax reads, heatmap px (Sec. 3.3, 5 in the paper).
+    window: odd side d of the patch that is read around a peak, heatmap px (Sec. 3.3, 5 in the paper).
     temperature: tau of Eq. 4 (10 in the paper).
     encoding: "continuous" centres the Gaussian on the real-valued position (Eq. 3); "rounded" on the nearest cell (Eq. 2).
     decoding: how a position is read off a heatmap; see the method `decode`.
@@ -63,6 +63,8 @@ class HeatmapCodec:
         raise InputError(f"codec.{name} must be positive, got {number}.")
     if window % 2 != 1 or not 1 <= window <= size:
       raise InputError(f"codec.window must be odd and at most the heatmap's size {size}, got {window}.")
+    if decode == "calibrated" and window < 3:
+      raise InputError(f"codec.decode='calibrated' fits a window of at least 3 x 3 cells, but codec.window is {window}.")
     if amplitude == "normalised" and "softargmax" in decode:
       warnings.warn(
           "codec.amplitude='normalised' is Eq. 1 as printed: a soft-argmax at temperature 10 cannot read such low peaks. "
@@ -98,15 +100,17 @@ class HeatmapCodec:
     return jnp.where(known[..., None, None, :], y[..., :, None, :] * x[..., None, :, :], 0)
 
   def decode(self, heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Reads sub-pixel landmarks off heatmaps.
+    """Reads sub-pixel landmarks off heatmaps, all at once; jitted, one call decodes a whole batch.
 
     "argmax" takes the highest cell; "quarter_offset" moves it by 0.25 px along each axis towards the higher neighbour;
-    "local_softargmax" adds the expectation of a softmax over the window around it; "global_softargmax" is that expectation over
-    the whole map. A window at the border counts only the cells that exist, which pulls a peak on the outermost cell inwards by
-    about 0.27 heatmap px (sigma 2).
+    "local_softargmax" adds the expectation of a softmax over the window around it, and "global_softargmax" is that expectation
+    over the whole map. "dark" puts a parabola through logarithms of 3 x 3 cells. "calibrated", ours, fits the Gaussian that the
+    network was taught to the window: it has no bias to begin with, at the border neither.
+
+    A window at the border counts only the cells that exist, which pulls the soft-argmax of a peak on the outermost cell inwards
+    by about 0.27 heatmap px (sigma 2).
 
     Source: Bulat et al. 2021, Sec. 3.3, Eq. 4-5.
-    Deviation: the offset is centred with (d - 1) / 2, not d / 2: our window cells are counted from zero.
 
     Args:
       heatmaps: (..., H, W, K) float32, peaks of about 1.
@@ -116,55 +120,42 @@ class HeatmapCodec:
         the first cell; a channel holding NaN gives NaN, for that landmark alone.
       scores: (..., K) float32, the heatmap's highest value.
     """
+    landmarks, scores, _ = self.decode_with_covariance(heatmaps)
+    return landmarks, scores
+
+  def decode_with_covariance(self, heatmaps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`decode`, and how far the heat around each landmark spreads.
+
+    Args:
+      heatmaps: (..., H, W, K) float32, peaks of about 1.
+
+    Returns:
+      landmarks: (..., K, 2) float32, crop px, as `decode`.
+      scores: (..., K) float32, as `decode`.
+      covariance: (..., K, 2, 2) float32, crop px squared: second moment of the window's heat about the landmark. The window cuts
+        it, so it compares landmarks and directions; it is no interval of confidence.
+    """
     if heatmaps.shape[-3:-1] != (self.size, self.size):
       raise InputError(f"heatmaps must be (..., {self.size}, {self.size}, K) for this codec, got {heatmaps.shape}.")
     heatmaps = jnp.asarray(heatmaps, jnp.float32)
-    x, y, scores = _peaks(heatmaps)
-    if self.decoding == "global_softargmax":
-      position = _expectation(heatmaps, self.temperature)
-    else:
-      position = jnp.stack([x, y], -1).astype(jnp.float32)
-      if self.decoding == "quarter_offset":
-        position = position + 0.25 * jnp.sign(_slope(heatmaps, x, y))
-      elif self.decoding == "local_softargmax":
-        radius = self.window // 2
-        position = position + _expectation(_windows(heatmaps, x, y, radius), self.temperature) - radius
+    x, y, scores = peaks.peak_cells(heatmaps)
+    cell = jnp.stack([x, y], -1).astype(jnp.float32)
+    patch = peaks.windows(heatmaps, x, y, self.window)
+    match self.decoding:
+      case "argmax":
+        offset = jnp.zeros_like(cell)
+      case "quarter_offset":
+        offset = 0.25 * peaks.higher_neighbour(peaks.windows(heatmaps, x, y, 3))
+      case "local_softargmax":
+        offset = peaks.softmax_mean(patch, self.temperature)
+      case "global_softargmax":
+        offset = peaks.softmax_mean(heatmaps, self.temperature) + (self.size - 1) / 2 - cell
+      case "dark":
+        offset = peaks.log_parabola(peaks.windows(heatmaps, x, y, 3))
+      case "calibrated":
+        offset = peaks.gaussian_fit(patch, peaks.softmax_mean(patch, self.temperature), sigma=self.sigma)
+    landmarks = affine.apply(affine.invert(affine.shrink(self.stride)), cell + offset)
+    covariance = self.stride**2 * peaks.second_moment(patch, offset)
     broken = jnp.isnan(heatmaps).any((-3, -2))  # asked for outright: a maximum may pass over NaN on some backends
-    landmarks = affine.apply(affine.invert(affine.shrink(self.stride)), position)
-    return jnp.where(broken[..., None], jnp.nan, landmarks), jnp.where(broken, jnp.nan, scores)
-
-
-def _peaks(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Column, row and value (..., K) of the highest cell: first the best row, then the best cell in it.
-
-  One argmax over the flattened map would compare (value, index) pairs cell by cell, three times slower on CPU.
-  """
-  y = jnp.argmax(heatmaps.max(-2), -2)
-  row = jnp.take_along_axis(heatmaps, y[..., None, None, :], -3)[..., 0, :, :]
-  x = jnp.argmax(row, -2)
-  return x, y, jnp.take_along_axis(row, x[..., None, :], -2)[..., 0, :]
-
-
-def _windows(heatmaps: jax.Array, x: jax.Array, y: jax.Array, radius: int, *, outside: float = -jnp.inf) -> jax.Array:
-  """The (..., d, d, K) patches around cells (x, y); cells beyond the map read `outside`."""
-  height, width = heatmaps.shape[-3:-1]
-  offsets = jnp.arange(-radius, radius + 1)
-  rows, columns = y[..., None, :] + offsets[:, None], x[..., None, :] + offsets[:, None]  # (..., d, K)
-  patch = jnp.take_along_axis(heatmaps, jnp.clip(rows, 0, height - 1)[..., :, None, :], -3)
-  patch = jnp.take_along_axis(patch, jnp.clip(columns, 0, width - 1)[..., None, :, :], -2)
-  inside = ((rows >= 0) & (rows < height))[..., :, None, :] & ((columns >= 0) & (columns < width))[..., None, :, :]
-  return jnp.where(inside, patch, outside)
-
-
-def _expectation(patch: jax.Array, temperature: float) -> jax.Array:
-  """Mean cell (..., K, 2) as (x, y) under softmax(temperature * patch), counted from the patch's first cell. Eq. 4-5."""
-  probability = jax.nn.softmax(temperature * patch, axis=(-3, -2))
-  rows, columns = (jnp.arange(length, dtype=jnp.float32)[:, None] for length in patch.shape[-3:-1])
-  return jnp.stack([(probability.sum(-3) * columns).sum(-2), (probability.sum(-2) * rows).sum(-2)], -1)
-
-
-def _slope(heatmaps: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-  """Right minus left and lower minus upper neighbour, (..., K, 2); zero where one of the two is beyond the map."""
-  cross = _windows(heatmaps, x, y, 1, outside=jnp.nan)
-  slope = jnp.stack([cross[..., 1, 2, :] - cross[..., 1, 0, :], cross[..., 2, 1, :] - cross[..., 0, 1, :]], -1)
-  return jnp.nan_to_num(slope)
+    landmarks = jnp.where(broken[..., None], jnp.nan, landmarks)
+    return landmarks, jnp.where(broken, jnp.nan, scores), jnp.where(broken[..., None, None], jnp.nan, covariance)

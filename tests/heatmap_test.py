@@ -1,5 +1,7 @@
 """HeatmapCodec: encoding against a loop, decoding against a loop, the round trip against its known error."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from fal_jax import affine
 from fal_jax.errors import InputError
-from fal_jax.heatmap import HeatmapCodec
+from fal_jax.heatmap import Decoding, HeatmapCodec
 
 
 def interior_points(count: int = 4000, seed: int = 0) -> np.ndarray:
@@ -119,7 +121,7 @@ def test_of_two_equal_peaks_one_is_returned_and_no_mixture():
   np.testing.assert_allclose(affine.apply(affine.shrink(4), landmarks), [[40, 10], [40, 10]], atol=1e-4)
 
 
-@pytest.mark.parametrize("decode", ["argmax", "quarter_offset", "local_softargmax", "global_softargmax"])
+@pytest.mark.parametrize("decode", get_args(Decoding))
 def test_nan_in_one_channel_stays_there(decode):
   codec = HeatmapCodec(decode=decode)
   heatmaps = np.array(codec.encode(interior_points(3)))
@@ -130,15 +132,17 @@ def test_nan_in_one_channel_stays_there(decode):
   np.testing.assert_array_equal(landmarks[0, [0, 2]], clean[0, [0, 2]])
 
 
-@pytest.mark.parametrize("decode", ["argmax", "quarter_offset", "local_softargmax"])
+@pytest.mark.parametrize("decode", [decode for decode in get_args(Decoding) if decode != "global_softargmax"])
 def test_a_constant_map_decodes_near_its_first_cell(decode):
-  landmarks, scores = HeatmapCodec(decode=decode).decode(np.full((64, 64, 1), 0.25, np.float32))
-  position = affine.apply(affine.shrink(4), landmarks)
-  assert (np.asarray(position) >= -1e-5).all() and (np.asarray(position) <= 1.5).all() and scores[0] == 0.25
+  for height in (0.25, 0, -3):
+    landmarks, scores = HeatmapCodec(decode=decode).decode(np.full((64, 64, 1), height, np.float32))
+    position = affine.apply(affine.shrink(4), landmarks)
+    assert (np.asarray(position) >= -1e-5).all() and (np.asarray(position) <= 2).all() and scores[0] == height
 
 
-def test_mirrored_heatmaps_decode_to_mirrored_landmarks():
-  codec, points = HeatmapCodec(), interior_points(500)
+@pytest.mark.parametrize("decode", get_args(Decoding))
+def test_mirrored_heatmaps_decode_to_mirrored_landmarks(decode):
+  codec, points = HeatmapCodec(decode=decode), interior_points(500)
   heatmaps = codec.encode(points)
   landmarks, _ = codec.decode(heatmaps)
   mirrored, _ = codec.decode(heatmaps[..., ::-1, :])
@@ -152,8 +156,9 @@ def test_a_border_peak_is_pulled_inwards_by_a_quarter_and_never_beyond_the_map()
   assert affine.apply(affine.shrink(4), np.asarray(landmarks))[0, 0] == pytest.approx(0.27, abs=0.03)
 
 
-def test_gradients_are_finite_on_flat_heatmaps():
-  gradient = jax.grad(lambda h: HeatmapCodec().decode(h)[0].sum())(jnp.zeros((64, 64, 2)))
+@pytest.mark.parametrize("decode", ["local_softargmax", "global_softargmax"])
+def test_gradients_are_finite_on_flat_heatmaps(decode):
+  gradient = jax.grad(lambda h: HeatmapCodec(decode=decode).decode(h)[0].sum())(jnp.zeros((64, 64, 2)))
   assert np.isfinite(gradient).all()
 
 
@@ -166,6 +171,7 @@ def test_gradients_are_finite_on_flat_heatmaps():
         ({"window": 65}, "odd"),
         ({"sigma": 0}, "positive"),
         ({"temperature": -1}, "positive"),
+        ({"decode": "calibrated", "window": 1}, "window"),
     ],
 )
 def test_bad_options_are_refused_in_a_sentence_that_names_the_remedy(options, named):

@@ -1,0 +1,209 @@
+"""Reading positions off heatmaps: the cell with the peak, the window around it, and where in the window the peak really is.
+
+Functions of windows take the (..., d, d, K) patches of `windows`, in which a cell beyond the map is -inf, and answer in heatmap px
+from the window's centre cell. The patches are small, so everything is a few sums over 9 or 25 cells, for all landmarks at once.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+FIT_STEPS = 8  # a perfect peak is exact to float32 after 5, one outside the map after 8
+WIDTH_RIDGE = 1e-2  # of the fit: what holds the width where the window hardly shows it; a perfect peak is not moved by it
+LARGEST_WIDENING = 0.4  # of the fit: logarithm; no network draws peaks half or twice as wide as it was taught
+
+
+def peak_cells(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Column, row and value of the highest cell: first the best row, then the best cell in it.
+
+  One argmax over the flattened map would compare (value, index) pairs cell by cell, three times slower on CPU.
+
+  Args:
+    heatmaps: (..., H, W, K) float32.
+
+  Returns:
+    x, y (..., K) int32 and value (..., K) float32; of equal cells the first in reading order.
+  """
+  y = jnp.argmax(heatmaps.max(-2), -2)
+  row = jnp.take_along_axis(heatmaps, y[..., None, None, :], -3)[..., 0, :, :]
+  x = jnp.argmax(row, -2)
+  return x, y, jnp.take_along_axis(row, x[..., None, :], -2)[..., 0, :]
+
+
+def windows(heatmaps: jax.Array, x: jax.Array, y: jax.Array, size: int) -> jax.Array:
+  """The patches around cells.
+
+  Args:
+    heatmaps: (..., H, W, K) float32.
+    x: (..., K) int, columns of the centre cells.
+    y: (..., K) int, their rows.
+    size: odd side d of a patch.
+
+  Returns:
+    (..., d, d, K) float32; -inf beyond the map.
+  """
+  height, width = heatmaps.shape[-3:-1]
+  offsets = _offsets(size).astype(jnp.int32)
+  rows, columns = y[..., None, :] + offsets, x[..., None, :] + offsets  # (..., d, K)
+  patch = jnp.take_along_axis(heatmaps, jnp.clip(rows, 0, height - 1)[..., :, None, :], -3)
+  patch = jnp.take_along_axis(patch, jnp.clip(columns, 0, width - 1)[..., None, :, :], -2)
+  inside = ((rows >= 0) & (rows < height))[..., :, None, :] & ((columns >= 0) & (columns < width))[..., None, :, :]
+  return jnp.where(inside, patch, -jnp.inf)
+
+
+def softmax_mean(patch: jax.Array, temperature: float) -> jax.Array:
+  """Mean position under softmax(temperature * patch).
+
+  Source: Bulat et al. 2021, Eq. 4-5.
+  Deviation: centred with (d - 1) / 2, not d / 2: our cells are counted from zero.
+
+  Args:
+    patch: (..., rows, columns, K) float32.
+    temperature: tau of Eq. 4.
+
+  Returns:
+    (..., K, 2) float32 as (x, y), from the middle of the patch.
+  """
+  return _mean(jax.nn.softmax(temperature * patch, axis=(-3, -2)))
+
+
+def higher_neighbour(patch: jax.Array) -> jax.Array:
+  """The side on which the higher neighbour lies: -1, 0 or 1 along x and y; 0 where one of the two is beyond the map.
+
+  Args:
+    patch: (..., 3, 3, K) float32.
+
+  Returns:
+    (..., K, 2) float32 as (x, y).
+  """
+  slope = jnp.stack([patch[..., 1, 2, :] - patch[..., 1, 0, :], patch[..., 2, 1, :] - patch[..., 0, 1, :]], -1)
+  return jnp.where(jnp.isfinite(slope), jnp.sign(slope), 0)
+
+
+def log_parabola(patch: jax.Array) -> jax.Array:
+  """The summit of the parabola through the logarithms of 3 x 3 cells: exact for a Gaussian of any height and width.
+
+  Source: Zhang et al., Distribution-Aware Coordinate Representation (DARK), CVPR 2020, Eq. 3-9.
+  Deviation: no blur before it, and differences of neighbours only.
+
+  Args:
+    patch: (..., 3, 3, K) float32; what is not positive counts as a very small number.
+
+  Returns:
+    (..., K, 2) float32 as (x, y), at most one cell to either side; 0 along an axis that has a neighbour beyond the map, and where
+    the parabola has no summit.
+  """
+  log = jnp.log(jnp.maximum(patch, 1e-10))
+  outside = jnp.isneginf(patch)
+  centre = log[..., 1, 1, :]
+  dx, dy = (log[..., 1, 2, :] - log[..., 1, 0, :]) / 2, (log[..., 2, 1, :] - log[..., 0, 1, :]) / 2
+  dxx = log[..., 1, 2, :] - 2 * centre + log[..., 1, 0, :]
+  dyy = log[..., 2, 1, :] - 2 * centre + log[..., 0, 1, :]
+  dxy = (log[..., 2, 2, :] - log[..., 2, 0, :] - log[..., 0, 2, :] + log[..., 0, 0, :]) / 4
+  open_x, open_y = outside[..., 1, ::2, :].any(-2), outside[..., ::2, 1, :].any(-2)
+  # An axis with a neighbour beyond the map keeps its cell, the other is read alone.
+  dx, dy, dxy = jnp.where(open_x, 0, dx), jnp.where(open_y, 0, dy), jnp.where(open_x | open_y, 0, dxy)
+  dxx, dyy = jnp.where(open_x, -1, dxx), jnp.where(open_y, -1, dyy)
+  determinant = dxx * dyy - dxy * dxy
+  summit = (determinant > 0) & (dxx < 0)
+  step = jnp.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1) / jnp.where(summit, determinant, 1)[..., None]
+  return jnp.where(summit[..., None], jnp.clip(step, -1, 1), 0)
+
+
+def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Array:
+  """The centre of the Gaussian that fits a window best, in position, height and width.
+
+  The local soft-argmax knows only that a peak is where it is high, and is wrong by a known amount: between cells the window is
+  cut on one side, and low peaks pull to the middle of the window. What we know more is that the network was taught Gaussians of
+  one width. Gauss-Newton on squared differences, weighted by the squared Gaussian: the slopes of the peak count, the noise at its
+  foot does not. A perfect peak comes back exactly, whatever its height, and at the border too, since the cells beyond it are
+  missing on both sides of the comparison.
+
+  Args:
+    patch: (..., d, d, K) float32, d at least 3.
+    start: (..., K, 2) float32, a first reading, e.g. `softmax_mean`.
+    sigma: width the network was taught, heatmap px.
+
+  Returns:
+    (..., K, 2) float32 as (x, y), at most (d - 1) / 2 cells to either side.
+  """
+  inside = jnp.isfinite(patch)
+  heat = jnp.where(inside, patch, 0)
+  cells = _offsets(patch.shape[-2])
+  reach = (patch.shape[-2] - 1) / 2
+
+  def total(array: jax.Array) -> jax.Array:
+    return array.sum((-3, -2))
+
+  def step(_: Any, state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, y, width = state  # (..., K) each; width is the logarithm of the part by which the peak is wider than sigma
+    precision = (jnp.exp(-2 * width) / sigma**2)[..., None, None, :]
+    from_x, from_y = (cells - x[..., None, :])[..., None, :, :], (cells - y[..., None, :])[..., :, None, :]
+    shape = jnp.where(inside, jnp.exp(-0.5 * precision * (from_x**2 + from_y**2)), 0)
+    weight = shape**2
+    norm = total(weight * shape**2)
+    height = jnp.maximum(total(weight * shape * heat) / norm, 1e-6)
+    rest = heat / height[..., None, None, :] - shape
+
+    def without_height(slope: jax.Array) -> jax.Array:  # the height is fitted at once, so only what it cannot explain is left
+      return slope - shape * (total(weight * slope * shape) / norm)[..., None, None, :]
+
+    slopes = [without_height(shape * precision * part) for part in (from_x, from_y, from_x**2 + from_y**2)]
+    curvature = [[total(weight * first * second) for second in slopes] for first in slopes]
+    pull = [total(weight * slope * rest) for slope in slopes]
+    curvature[2][2] = curvature[2][2] + WIDTH_RIDGE
+    pull[2] = pull[2] - WIDTH_RIDGE * width
+    dx, dy, dwidth = _solve_symmetric(curvature, pull)
+    return (
+        jnp.clip(x + jnp.clip(dx, -0.5, 0.5), -reach, reach),
+        jnp.clip(y + jnp.clip(dy, -0.5, 0.5), -reach, reach),
+        jnp.clip(width + jnp.clip(dwidth, -0.2, 0.2), -LARGEST_WIDENING, LARGEST_WIDENING),
+    )
+
+  x, y, _ = jax.lax.fori_loop(0, FIT_STEPS, step, (start[..., 0], start[..., 1], jnp.zeros_like(start[..., 0])))
+  return jnp.stack([x, y], -1)
+
+
+def second_moment(patch: jax.Array, position: jax.Array) -> jax.Array:
+  """Spread of the heat in a window about a position: what is negative or beyond the map counts as cold.
+
+  Args:
+    patch: (..., d, d, K) float32.
+    position: (..., K, 2) float32 as (x, y), from the middle of the patch.
+
+  Returns:
+    (..., K, 2, 2) float32, heatmap px squared; that of even heat over the window where there is none at all.
+  """
+  heat = jnp.maximum(patch, 0)
+  amount = heat.sum((-3, -2), keepdims=True)
+  share = jnp.where(amount > 0, heat / jnp.where(amount > 0, amount, 1), 1 / (patch.shape[-3] * patch.shape[-2]))
+  cells = _offsets(patch.shape[-2])
+  from_x = (cells - position[..., None, :, 0])[..., None, :, :]
+  from_y = (cells - position[..., None, :, 1])[..., :, None, :]
+  xx, xy, yy = ((share * product).sum((-3, -2)) for product in (from_x**2, from_x * from_y, from_y**2))
+  return jnp.stack([jnp.stack([xx, xy], -1), jnp.stack([xy, yy], -1)], -2)
+
+
+def _offsets(size: int) -> jax.Array:
+  """(size, 1) float32: cells along an axis, from the middle."""
+  return jnp.arange(size, dtype=jnp.float32)[:, None] - (size - 1) / 2
+
+
+def _mean(share: jax.Array) -> jax.Array:
+  rows, columns = _offsets(share.shape[-3]), _offsets(share.shape[-2])
+  return jnp.stack([(share.sum(-3) * columns).sum(-2), (share.sum(-2) * rows).sum(-2)], -1)
+
+
+def _solve_symmetric(matrix: list[list[jax.Array]], right: list[jax.Array]) -> list[jax.Array]:
+  """Solves a symmetric 3 x 3 system, elementwise over landmarks; 0 where the matrix is singular."""
+  (a, b, c), (_, d, e), (_, _, f) = matrix
+  adjugate = (
+      (d * f - e * e, c * e - b * f, b * e - c * d),
+      (c * e - b * f, a * f - c * c, b * c - a * e),
+      (b * e - c * d, b * c - a * e, a * d - b * b),
+  )
+  determinant = a * adjugate[0][0] + b * adjugate[0][1] + c * adjugate[0][2]
+  regular = determinant > 1e-12
+  divisor = jnp.where(regular, determinant, 1)
+  return [jnp.where(regular, sum(x * y for x, y in zip(row, right, strict=True)) / divisor, 0) for row in adjugate]
