@@ -1,8 +1,9 @@
-"""python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw [--mode=train|eval|predict]
+"""python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw [--mode=train|eval|predict|codec_report]
 
 Flags and exit codes, nothing else. 0 finished, 2 the user's mistake, 3 diverged, 75 interrupted and saved.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -11,13 +12,14 @@ from ml_collections import ConfigDict, config_flags
 
 from fal_jax.errors import InputError
 
-MODES = ("train", "eval", "predict")
+MODES = ("train", "eval", "predict", "codec_report")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, results.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "train evaluates at its end; predict needs no --config.")
 _IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
 _BOX = flags.DEFINE_list("box", None, "predict: x0,y0,x1,y1 of the face in image pixels; by default the whole image.")
+_LANDMARKS = flags.DEFINE_string("landmarks", None, "codec_report: .npz of landmarks (N, K, 2), image px, instead of a dataset.")
 
 
 def main(_: Sequence[str]) -> int:
@@ -48,6 +50,13 @@ def _run() -> int:
 
     for split, summary in evaluate.run(_CONFIG.value, _WORKDIR.value).items():
       print(evaluate.table(split, summary))
+    return 0
+  if _MODE.value == "codec_report":
+    from fal_jax import codec_report
+
+    command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
+    for report in codec_report.run(_CONFIG.value, _WORKDIR.value, _LANDMARKS.value, command=command):
+      print(report)
     return 0
   from fal_jax import evaluate, train
 

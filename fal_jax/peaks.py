@@ -1,7 +1,7 @@
 """Reading positions off heatmaps: the cell with the peak, the window around it, and where in the window the peak really is.
 
-Functions of windows take the (..., d, d, K) patches of `windows`, in which a cell beyond the map is -inf, and answer in heatmap px
-from the window's centre cell. The patches are small, so everything is a few sums over 9 or 25 cells, for all landmarks at once.
+Functions of windows take the (..., d, d, K) patches of `windows`, in which a cell beyond the map is -inf, and answer in heatmap
+px from the window's centre cell. The patches are small, everything is a few sums over 9 or 25 cells, for all landmarks at once.
 """
 
 from typing import Any

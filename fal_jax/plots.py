@@ -1,10 +1,11 @@
-"""Pictures of results: sheets of faces, cumulative error distributions, learning curves.
+"""Pictures of results: sheets of faces, cumulative error distributions, codecs, learning curves.
 
 Sheets need only OpenCV and Pillow. Curves need matplotlib, which comes with `pip install 'fal_jax[demo]'`; it is used without
 pyplot, so that no window system and no global state is touched.
 """
 
 import importlib.util
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -120,12 +121,83 @@ def draw_ced(path: str | os.PathLike[str], errors: Mapping[str, ArrayLike], *, n
     axes.plot(x, 100 * y, label=f"{label}\n{numbers}", clip_on=False, zorder=3, **_line(i))
   axes.set_xlim(0, max_error)
   axes.set_ylim(0, 100)
-  of_what = f"NME$_{{{norm}}}$, % of the {_NORM_TEXT[norm]}" if norm in _NORM_TEXT else f"NME, % of {norm}"
-  axes.set_xlabel(of_what)
+  axes.set_xlabel(_norm_label(norm))
   axes.set_ylabel("faces with at most this error, %")
   legend = axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", labelspacing=0.7)
   legend.set_zorder(4)
   legend.set_title(f"AUC and failure rate (FR) at {max_error:g} %", prop={"size": 8})
+  _finish(figure, path)
+
+
+def draw_codec_report(
+    path: str | os.PathLike[str],
+    errors: Mapping[str, ArrayLike],
+    *,
+    norm: str,
+    temperatures: ArrayLike,
+    heatmap_px: ArrayLike,
+    marks: Mapping[str, tuple[float, float]],
+    titles: tuple[str, str],
+) -> None:
+  """Draws the sorted errors of faces under several codecs, and beside them the error of the local soft-argmax by temperature.
+
+  Codecs whose curves coincide share one curve, and its label names them all. Labels stand at the curves' ends, in their colours.
+
+  Args:
+    path: .png, .pdf or .svg; its folder is created.
+    errors: by codec, (N,) NME in percent of one and the same normaliser, the baseline first.
+    norm: as in `draw_ced`.
+    temperatures: (T,) of the right panel, rising.
+    heatmap_px: (T,) mean errors at these, heatmap px.
+    marks: by label, the points (temperature, error) to mark on the right.
+    titles: of the two panels.
+
+  Raises:
+    InputError: if matplotlib is missing, or there is no face.
+  """
+  curves: list[tuple[list[str], np.ndarray]] = []
+  for name, values in errors.items():
+    sorted_values = np.sort(np.asarray(values, np.float64))
+    if not len(sorted_values):
+      raise InputError(f"there is no error of any face to draw for {name!r}")
+    same = [names for names, others in curves if np.allclose(others, sorted_values, rtol=0.02, atol=0)]
+    if same:
+      same[0].append(name)
+    else:
+      curves.append(([name], sorted_values))
+  figure = _figure(12.5, 5)
+  left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+  for i, (_, values) in enumerate(curves):
+    # One step more than faces: a line through a single point would be no line.
+    left.plot(np.linspace(0, 100, len(values) + 1), np.append(values[0], values), color=_curve_colour(i), linewidth=2.2)
+  _log_axis(left, "y")
+  left.set_xlim(0, 100)
+  left.set_xlabel("faces, sorted by their error, %")
+  left.set_ylabel(_norm_label(norm))
+  left.set_title(titles[0], loc="left", fontsize=11)
+  low, high = left.get_ylim()
+  ends = [math.log(max(float(values[-1]), low) / low) / math.log(high / low) for _, values in curves]
+  means = [f"{np.mean(values):#.2g}".rstrip(".") for _, values in curves]
+  texts = ["\n= ".join(names).replace(", ", ",\n") + f"\nmean {mean} %" for (names, _), mean in zip(curves, means, strict=True)]
+  heights = [0.037 * (text.count("\n") + 1) + 0.025 for text in texts]
+  for i, at in enumerate(_spread(ends, heights)):
+    left.annotate(
+        texts[i], (1, ends[i]), (1.06, at), xycoords="axes fraction", color=_curve_colour(i), fontsize=9, va="center",
+        arrowprops={"arrowstyle": "-", "color": _curve_colour(i), "linewidth": 0.9, "relpos": (0, 0.5), "shrinkB": 0},
+    )  # fmt: skip
+
+  right.plot(temperatures, heatmap_px, color="0.45", linewidth=2.2)
+  for i, (label, (x, y)) in enumerate(marks.items()):
+    right.plot([x], [y], "o", color="black", markerfacecolor=("white", "black")[i % 2], markersize=8, markeredgewidth=2, zorder=3,
+               label=f"{label}, {y:.3g} px")  # fmt: skip
+  _log_axis(right, "x")
+  _log_axis(right, "y")
+  least, most = np.min(heatmap_px), np.max(heatmap_px)
+  right.set_ylim(least * min(least / most, 0.2) ** 0.22)  # leaves room for the legend below the valley, however deep it is
+  right.legend(loc="lower left", fontsize=9.5, frameon=False, handletextpad=0.2)
+  right.set_xlabel("temperature τ")
+  right.set_ylabel("mean error, heatmap px")
+  right.set_title(titles[1], loc="left", fontsize=11)
   _finish(figure, path)
 
 
@@ -216,6 +288,41 @@ def _figure(width: float, height: float) -> Any:
 def _line(i: int, *, solid: bool = False) -> dict[str, Any]:
   style = "-" if solid else _LINE_STYLES[i % len(_LINE_STYLES)]  # readable in print and without colour vision
   return {"color": _LINE_COLOURS[i % len(_LINE_COLOURS)], "linestyle": style, "linewidth": 1.8}
+
+
+def _curve_colour(i: int) -> str:
+  """The baseline black, the others in colours that stay apart."""
+  return ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07800", "#3A93C4", "#666666")[i % 8]
+
+
+def _norm_label(norm: str) -> str:
+  return f"NME$_{{{norm}}}$, % of the {_NORM_TEXT[norm]}" if norm in _NORM_TEXT else f"NME, % of {norm}"
+
+
+def _log_axis(axes: Any, which: str) -> None:
+  """A logarithmic axis with plain numbers: 1, 2, 5, 10, or powers of ten alone where there are many."""
+  from matplotlib.ticker import LogLocator, NullFormatter
+
+  axes.set(**{f"{which}scale": "log"})
+  axis = getattr(axes, f"{which}axis")
+  low, high = axis.get_view_interval()
+  axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 2000 * low else (1,)))
+  axis.set_major_formatter(lambda value, _: f"{value:g}")
+  axis.set_minor_formatter(NullFormatter())
+
+
+def _spread(centres: Sequence[float], heights: Sequence[float]) -> list[float]:
+  """Moves labels of given heights apart so that none overlap and, as far as there is room, all stay between 0 and 1."""
+  order = sorted(range(len(centres)), key=lambda i: centres[i])
+  moved, floor = list(centres), 0.0
+  for i in order:
+    moved[i] = max(moved[i], floor + heights[i] / 2)
+    floor = moved[i] + heights[i] / 2
+  ceiling = 1.0
+  for i in reversed(order):
+    moved[i] = min(moved[i], ceiling - heights[i] / 2)
+    ceiling = moved[i] - heights[i] / 2
+  return moved
 
 
 def _finish(figure: Any, path: str | os.PathLike[str]) -> None:

@@ -14,8 +14,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
     ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks"),
-    ("augment", "hourglass", "crop", "metrics"),
-    ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import"),
+    ("augment", "hourglass", "crop", "metrics", "roundtrip"),
+    ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
+     "annotations"),
     ("train", "evaluate", "predict", "export", "codec_report", "doctor", "bench"),
     ("main",),
 )

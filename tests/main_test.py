@@ -80,7 +80,7 @@ def test_help_lists_the_flags_without_waiting_for_jax():
   start = time.monotonic()
   _, out, err = main("--help")
   assert time.monotonic() - start < 5
-  assert all(flag in out for flag in ("--config", "--workdir", "--mode", "--images", "--box")) and not err
+  assert all(flag in out for flag in ("--config", "--workdir", "--mode", "--images", "--box", "--landmarks")) and not err
   code = "import sys; from fal_jax import main; sys.exit('jax' in sys.modules)"
   assert subprocess.run([sys.executable, "-c", code], cwd=tiny_dataset.ROOT, check=False).returncode == 0
 

@@ -156,6 +156,33 @@ def test_an_error_that_is_nan_is_not_drawn_over(tmp_path):
     plots.draw_ced(tmp_path / "ced.png", {"a": [1.0, np.nan]}, norm="ic", max_error=8)
 
 
+def _codec_report(path, errors, **changes):
+  x = np.geomspace(1, 100, 50)
+  arguments = {"norm": "box", "temperatures": x, "heatmap_px": 0.1 + np.log(x / 8) ** 2, "marks": {"here": (8.0, 0.1)},
+               "titles": ("left", "right"), **changes}  # fmt: skip
+  plots.draw_codec_report(path, errors, **arguments)
+  return _sheet(path)
+
+
+def test_codecs_have_a_curve_each_at_its_error_and_share_it_where_they_agree(tmp_path):
+  errors = {"a": np.full(30, 10.0), "b": np.full(30, 0.1), "a again": np.full(30, 10.05), "c": np.full(30, 1.0)}
+  sheet = _codec_report(tmp_path / "new" / "r.png", errors)
+  left = sheet[:, :800]
+  blue, orange = _is(left, (0, 0x72, 0xB2), 10), _is(left, (0xD5, 0x5E, 0), 10)
+  heights = [np.median(np.nonzero(curve)[0]) for curve in (blue, orange)]
+  black = np.flatnonzero((left.sum(-1) < 60).mean(1) > 0.4)  # rows with a long black line: the first curve
+  assert (heights[0] - heights[1]) == pytest.approx(heights[1] - black[0], abs=8)  # one decade each: 0.1, 1 and 10
+  assert not _is(left, (0, 0x9E, 0x73), 10).any()  # there is no fourth curve
+
+
+def test_one_face_and_flat_or_steep_curves_can_be_drawn(tmp_path):
+  for number, values in enumerate(([3.0], [1e-7, 20.0])):
+    sheet = _codec_report(tmp_path / f"{number}.png", {"a": values, "b": [0.5]}, heatmap_px=np.full(50, 0.3))
+    assert sheet.shape == (750, 1875, 3)
+  with pytest.raises(InputError, match="no error of any face to draw for 'a'"):
+    _codec_report(tmp_path / "none.png", {"a": []})
+
+
 def test_a_learning_curve_has_one_panel_per_name_and_passes_over_gaps(tmp_path):
   steps = np.arange(1, 101)
   values = {"loss": 1 / steps, "nme": [None, *np.linspace(9, 4, 98), np.nan], "never": np.full(100, np.nan)}
@@ -182,6 +209,7 @@ def test_without_matplotlib_curves_say_what_to_install_and_sheets_still_work(tmp
   for draw in (
       lambda: plots.draw_ced(tmp_path / "c.png", {"a": [1.0]}, norm="ic", max_error=8),
       lambda: plots.draw_learning_curve(tmp_path / "c.png", [1], {"loss": [1]}),
+      lambda: _codec_report(tmp_path / "c.png", {"a": [1.0]}),
   ):
     with pytest.raises(InputError, match=r"pip install 'fal_jax\[demo\]'"):
       draw()
