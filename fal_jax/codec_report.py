@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import affine, evaluate, heatmap, metrics, plots, recipe
+from fal_jax import affine, decoder_tables, evaluate, heatmap, metrics, plots, recipe
 from fal_jax.annotations import Faces, read_npz, read_split
 from fal_jax.crop import crop_from_image
 from fal_jax.errors import InputError
@@ -26,6 +26,8 @@ NORMS = ("ic", "box", "diag")
 
 def run(config: ConfigDict, workdir: str | Path, landmarks: str | None, *, command: str) -> Iterator[str]:
   """--mode=codec_report: writes `codec_report/<name>.md`, `.json`, `.png`, and `.csv` with the NME of each face.
+
+  And `decoders.md`, about noise and low peaks, which needs no landmarks.
 
   Args:
     config: gives crop and codec, and the dataset unless `landmarks` does.
@@ -52,6 +54,7 @@ def run(config: ConfigDict, workdir: str | Path, landmarks: str | None, *, comma
     directory.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise InputError(f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder.") from error
+  (directory / "decoders.md").write_text(decoder_tables.report(config), encoding="utf-8")
   for faces, (report, errors) in zip(read, measured, strict=True):
     path = directory / f"{faces.name}.md"
     path.with_name(f"{faces.name}.json").write_text(json.dumps({"command": command, **report}, indent=2) + "\n", encoding="utf-8")

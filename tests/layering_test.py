@@ -17,7 +17,7 @@ RANKS = (
     ("augment", "hourglass", "crop", "metrics", "roundtrip"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
      "annotations"),
-    ("train", "evaluate", "predict", "export", "codec_report", "doctor", "bench"),
+    ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench"),
     ("main",),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
