@@ -1,4 +1,4 @@
-"""python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw [--mode=train|eval|predict|codec_report]
+"""python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw [--mode=MODE]
 
 Flags and exit codes, nothing else. 0 finished, 2 the user's mistake, 3 diverged, 75 interrupted and saved.
 """
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, config_flags
 
 from fal_jax.errors import InputError
 
-MODES = ("train", "eval", "predict", "codec_report")
+MODES = ("train", "eval", "predict", "codec_report", "import_torch")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, results.")
@@ -20,6 +20,7 @@ _MODE = flags.DEFINE_enum("mode", "train", MODES, "train evaluates at its end; p
 _IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
 _BOX = flags.DEFINE_list("box", None, "predict: x0,y0,x1,y1 of the face in image pixels; by default the whole image.")
 _LANDMARKS = flags.DEFINE_string("landmarks", None, "codec_report: .npz of landmarks (N, K, 2), image px, instead of a dataset.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar.")
 
 
 def main(_: Sequence[str]) -> int:
@@ -57,6 +58,13 @@ def _run() -> int:
     command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
     for report in codec_report.run(_CONFIG.value, _WORKDIR.value, _LANDMARKS.value, command=command):
       print(report)
+    return 0
+  if _MODE.value == "import_torch":
+    if not _WEIGHTS.value:
+      raise InputError("No --weights given: name the file with the PyTorch weights, e.g. --weights=2DFAN4.pth.tar.")
+    from fal_jax import torch_import
+
+    print(torch_import.run(_CONFIG.value, _WORKDIR.value, _WEIGHTS.value))
     return 0
   from fal_jax import evaluate, train
 

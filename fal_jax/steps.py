@@ -76,7 +76,11 @@ class Recipe:
 def init_state(key: jax.Array, recipe: Recipe) -> TrainState:
   """A fresh state, step 0."""
   image = jnp.zeros((1, recipe.crop_size, recipe.crop_size, 3))
-  variables = recipe.model.init(key, image, False)
+  return first_state(recipe.model.init(key, image, False), recipe)
+
+
+def first_state(variables: Any, recipe: Recipe) -> TrainState:
+  """Step 0 with given `params` and `batch_stats`."""
   params = variables["params"]
   return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], recipe.tx.init(ravel_pytree(params)[0]))
 

@@ -85,7 +85,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     if restored is not None:
       state, saved, start_step = restored
       refuse_other_mathematics(saved["config"], extra["config"], workdir)
-      if saved["train_images"] != len(source):  # the order of the images and the learning rate would jump
+      # Another number would make the order of the images and the learning rate jump; imported weights come with none.
+      if saved["train_images"] not in (None, len(source)):
         raise InputError(
             f"{workdir} holds a run on {saved['train_images']} images and {config.data.name!r} now has {len(source)}: "
             "use another --workdir, or the former dataset."

@@ -22,7 +22,8 @@ RANKS = (
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
 FORBIDDEN = {"tensorflow", "tf_keras", "keras", "torch", "clu", "pickle", "cloudpickle", "dill"}
-ALLOWED = {("torch_import", "torch")}  # reading the published PyTorch weights is what that module is for
+# Reading the published PyTorch weights is what the module is for, and being the network they are of what the other is for.
+ALLOWED = {("torch_import", "torch"), ("torch_fan", "torch")}
 
 
 def python_files() -> list[pathlib.Path]:

@@ -64,6 +64,7 @@ CONFIG = "--config=configs/default.py"
         ([CONFIG, "--wrkdir=w"], "Did you mean: workdir"),
         ([CONFIG, "--workdir=w", "train"], "Unexpected 'train'"),
         (["--workdir=w", "--mode=predict", "--images=a.png", "--box=1,2,x,4"], "--box must be four numbers"),
+        ([CONFIG, "--workdir=w", "--mode=import_torch"], "No --weights given: name the file"),
     ],
 )
 def test_bad_flags_are_said_in_one_sentence(arguments, named):
@@ -80,7 +81,8 @@ def test_help_lists_the_flags_without_waiting_for_jax():
   start = time.monotonic()
   _, out, err = main("--help")
   assert time.monotonic() - start < 5
-  assert all(flag in out for flag in ("--config", "--workdir", "--mode", "--images", "--box", "--landmarks")) and not err
+  flags = ("--config", "--workdir", "--mode", "--images", "--box", "--landmarks", "--weights")
+  assert all(flag in out for flag in flags) and not err
   code = "import sys; from fal_jax import main; sys.exit('jax' in sys.modules)"
   assert subprocess.run([sys.executable, "-c", code], cwd=tiny_dataset.ROOT, check=False).returncode == 0
 
@@ -170,6 +172,15 @@ def test_a_workdir_that_is_a_file_is_refused(said, folder, tmp_path):
 def test_evaluation_prints_its_table(said, folder, workdir):
   code, out, _ = said(workdir=str(workdir), mode="eval", config=tiny_dataset.config(folder))
   assert code == 0 and out.startswith("test: 11 images, 0 without a usable normaliser\n  nme_ic ")
+
+
+def test_weights_cannot_be_imported_without_pytorch_and_that_is_said(said, folder, tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "torch", None)
+  (tmp_path / "fan.pth").write_text("")
+  config = tiny_dataset.config(folder)
+  code, _, err = said(workdir=str(tmp_path / "w"), mode="import_torch", weights=str(tmp_path / "fan.pth"), config=config)
+  assert code == 2 and "pip install torch, or pip install 'fal_jax[torch]'" in err and len(err.splitlines()) == 1
+  assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.parametrize(
