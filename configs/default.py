@@ -11,6 +11,7 @@ from ml_collections import ConfigDict, config_dict
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.seed = 0  # of weights, order of images and views
+  config.head = "heatmaps"  # or "correction_static", "correction_dynamic", "global_softargmax": Table 1
 
   config.data = ConfigDict()
   config.data.name = config_dict.placeholder(str)  # TFDS name, e.g. "wflw"
@@ -48,8 +49,10 @@ def get_config() -> ConfigDict:
   config.augment.colour = (0.6, 1.4)  # factors of brightness, contrast, saturation; Sec. 5
 
   config.siamese = ConfigDict()
-  config.siamese.num_views = 2  # Sec. 3.4
+  config.siamese.num_views = 2  # Sec. 3.4; 1 trains without
   config.siamese.reduce = "mean"  # "mean" over the views that saw a cell, or "sum" as Eq. 6 prints
+  config.siamese.target_scale = 1.0  # of the heatmaps the views are held against; "sum" of two views asks for 2; not stated
+  config.siamese.view_loss = 0.0  # weight of each view's own loss, in its own frame, beside that of Eq. 6; not stated
 
   config.optimizer = ConfigDict()
   config.optimizer.learning_rate = 1e-4  # Adam; Sec. 5

@@ -14,7 +14,7 @@ from fal_jax.heatmap import HeatmapCodec
 SIGMAS = (1.0, 1.5, 2.0, 3.0)  # heatmap px
 HEIGHTS = (1.0, 0.5, 0.25)  # of the peak
 WIDER = (1.0, 1.15)  # the peak's width in parts of the codec's sigma
-NOISES = (("none", 0.0), ("white", 0.02), ("white", 0.1), ("blurred", 0.05))  # kind, and standard deviation in parts of the height
+NOISES = (("none", 0.0), ("white", 0.02), ("white", 0.1), ("blurred", 0.05))  # kind, deviation in parts of the height
 POINTS = 4000
 MAP = 32  # heatmap px, side of the maps
 
@@ -57,7 +57,8 @@ def perfect(config: ConfigDict) -> str:
   lines = ["| encode + decode | " + " | ".join(f"sigma {sigma:g}" for sigma in SIGMAS) + " |", "|---|" + "---|" * len(SIGMAS)]
   for encode, decode in rows:
     codecs = [_codec(config, sigma=sigma, encode=encode, decode=decode) for sigma in SIGMAS]
-    lines.append(f"| {encode} + {decode} | " + " | ".join(_shown(mean_error(jax.random.key(0), codec)) for codec in codecs) + " |")
+    errors = [mean_error(jax.random.key(0), codec) for codec in codecs]
+    lines.append(f"| {encode} + {decode} | " + " | ".join(map(_shown, errors)) + " |")
   return "\n".join(lines)
 
 
