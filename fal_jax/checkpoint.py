@@ -150,6 +150,13 @@ def config_differences(saved: Mapping[str, Any], now: Mapping[str, Any], *, pref
   return differences
 
 
+def write_whole(path: Path, text: str) -> None:
+  """Writes a small file that others find as it was or as it is now, never half of it, whatever kills this process."""
+  unfinished = path.with_name(f"{path.name}.unfinished")
+  unfinished.write_text(text, encoding="utf-8")
+  os.replace(unfinished, path)
+
+
 def _lock(directory: Path) -> int:
   """Keeps a second run out of the folder, where it would replace the first one's checkpoints unnoticed.
 

@@ -104,8 +104,13 @@ def score(predictions: Predictions, markup: int) -> dict[str, Any]:
   return summary
 
 
-def run(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, Any]]:
+def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = None) -> dict[str, dict[str, Any]]:
   """--mode=eval: the newest checkpoint of a run on every split of `config.eval.splits`.
+
+  Args:
+    config: of the evaluation; the decoder may be another than in training.
+    workdir: of the run.
+    directory: where the results go; by default `<workdir>/eval`.
 
   Returns:
     split -> summary.
@@ -113,18 +118,17 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, Any]]:
   recipe.validate(config, device_count=jax.device_count())
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
-  return {split: report(config, workdir, split, predict=predict, variables=variables, step=step) for split in config.eval.splits}
+  directory = directory or Path(workdir) / "eval"
+  options = {"predict": predict, "variables": variables, "step": step}
+  return {split: report(config, directory, split, **options) for split in config.eval.splits}
 
 
-def report(
-    config: ConfigDict, workdir: str | Path, split: str, *, predict: Callable, variables: Any, step: int
-) -> dict[str, Any]:
-  """Evaluates one split and writes `eval/<split>.json`, `<split>_predictions.csv`, and the pictures."""
+def report(config: ConfigDict, directory: Path, split: str, *, predict: Callable, variables: Any, step: int) -> dict[str, Any]:
+  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder."""
   rule = recipe.crop_rule(config)
   source = data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
   summary = score(predictions, config.data.markup)
-  directory = Path(workdir) / "eval"
   directory.mkdir(parents=True, exist_ok=True)
   written = {**summary, "provenance": provenance(config, split=split, step=step)}
   (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")

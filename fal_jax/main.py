@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from fal_jax import flag_parser
 from fal_jax.errors import InputError
 
 MODES = ("train", "eval", "predict", "codec_report", "import_torch")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, results.")
+_WORKDIR = flag_parser.WORKDIR
+flags.declare_key_flag("workdir")  # for --help
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "train evaluates at its end; predict needs no --config.")
 _IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
 _BOX = flags.DEFINE_list("box", None, "predict: x0,y0,x1,y1 of the face in image pixels; by default the whole image.")
@@ -92,26 +94,6 @@ def _numbers(texts: list[str] | None) -> list[float] | None:
   return numbers or None
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
-  """Flags, with one sentence instead of a traceback for what absl and ml_collections raise."""
-  try:
-    parsed = flags.FLAGS(list(argv))
-    if len(parsed) == 1:
-      return parsed
-    text = f"Unexpected {' '.join(parsed[1:])!r}: flags are written --name=value, without spaces"
-  except (AttributeError, KeyError) as error:
-    reason: object = error
-    while isinstance(reason, Exception):  # ml_collections wraps the one into the other
-      reason = reason.args[0]
-    text = f"No such key in the config: {reason}"
-  except ModuleNotFoundError as error:
-    text = f"The config needs another file ({error}): start from the repository's folder"
-  except (flags.Error, TypeError, ValueError, OSError, SyntaxError) as error:
-    text = str(error)
-  print(f"{' '.join(text.split()).rstrip(' .?')}. See configs/default.py for all keys and --help for all flags.", file=sys.stderr)
-  sys.exit(2)
-
-
 if __name__ == "__main__":
   logging.set_verbosity(logging.WARNING)
-  app.run(main, flags_parser=_parse)
+  app.run(main, flags_parser=flag_parser.parse)

@@ -30,12 +30,15 @@ class Interrupted(RuntimeError):
   """A signal asked the run to stop; it has saved its state and the same command goes on from there."""
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, Any]]:
+def train_and_evaluate(
+    config: ConfigDict, workdir: str | Path, *, stop_asked: threading.Event | None = None
+) -> dict[str, dict[str, Any]]:
   """Trains to the end of `config.train.epochs`, going on from the newest checkpoint if there is one, and evaluates.
 
   Args:
     config: see `configs/default.py`.
     workdir: of the run; everything is written below it.
+    stop_asked: flag of a caller that catches signals for more than this run; by default the run catches them itself.
 
   Returns:
     Summary of each split of `config.eval.splits`.
@@ -93,11 +96,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         )
       total_steps = max(total_steps, start_step)  # it may have gone further, under more epochs
       print(f"Going on from step {start_step} of {total_steps} in {workdir}", flush=True)
-    (workdir / "config.json").write_text(json.dumps(extra["config"], indent=2) + "\n", encoding="utf-8")
+    checkpoint.write_whole(workdir / "config.json", json.dumps(extra["config"], indent=2) + "\n")
 
     # -------------------------------------------------------------------------------------------------------------------- Loop
     log = on_exit.enter_context(metric_log.MetricLog(workdir, resume_step=start_step)) if is_first_process else None
-    stop_asked = on_exit.enter_context(stop_on_signal())
+    stop_asked = stop_asked or on_exit.enter_context(stop_on_signal())
     if start_step == 0:
       split = config.eval.splits[0]
       baseline = evaluate.score(evaluate.mean_shape(source, eval_sources[split], rule=rule), config.data.markup)
@@ -146,7 +149,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     summaries = {}
     for split in config.eval.splits:
-      summaries[split] = evaluate.report(config, workdir, split, predict=predict, variables=variables, step=total_steps)
+      summaries[split] = evaluate.report(config, workdir / "eval", split, predict=predict, variables=variables, step=total_steps)
       report_eval(log, total_steps, split, summaries[split], norm=config.eval.norm)
   if is_first_process:
     draw_curves(workdir, split=config.eval.splits[0], norm=config.eval.norm)

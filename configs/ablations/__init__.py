@@ -1,0 +1,21 @@
+"""Rows of the paper's Tables 1 to 3, each on top of any dataset's config, and the tables that list them.
+
+A row is a config like any other; what follows the colon names the dataset's config in configs/, demo if it is left out:
+
+  python -m fal_jax.main --config=configs/ablations/encoding.py:w300_small --workdir=runs/encoding
+"""
+
+import importlib
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from fal_jax.errors import InputError
+
+
+def base_config(name: str) -> ConfigDict:
+  """The config that a row changes, unlocked."""
+  names = sorted(path.stem for path in Path(__file__).parents[1].glob("*.py") if path.stem != "__init__")
+  if name not in names:
+    raise InputError(f"No dataset's config is called {name!r}: after the colon goes one of {', '.join(names)}")
+  return importlib.import_module(f"configs.{name}").get_config().unlock()

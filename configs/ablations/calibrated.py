@@ -1,0 +1,14 @@
+"""Ours, not in the paper: the training of siamese.py read by the decoder that fits the Gaussian which was taught.
+
+  python -m fal_jax.main --config=configs/ablations/calibrated.py:demo --workdir=runs/calibrated
+"""
+
+from ml_collections import ConfigDict
+
+from configs.ablations import siamese
+
+
+def get_config(base: str = "demo") -> ConfigDict:
+  config = siamese.get_config(base).unlock()
+  config.codec.decode = "calibrated"
+  return config.lock()

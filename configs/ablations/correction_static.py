@@ -1,0 +1,17 @@
+"""The baseline with a learnt displacement added to the highest cell; it is taught what rounding took away (Sec. 4.1).
+
+  python -m fal_jax.main --config=configs/ablations/correction_static.py:demo --workdir=runs/correction_static
+
+Paper: NME_box 2.27 on 300W test.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.ablations import baseline
+
+
+def get_config(base: str = "demo") -> ConfigDict:
+  config = baseline.get_config(base).unlock()
+  config.head = "correction_static"
+  config.codec.decode = "argmax"
+  return config.lock()

@@ -1,0 +1,26 @@
+"""Table 1: losses, all with one view.
+
+  python -m fal_jax.ablate --table=configs/ablations/table1.py:demo --seeds=3 --workdir=runs/ablation
+
+The paper's last row, 2.04, is also its figure for the whole method on that test set, and 2.32 the one published with FAN, so its
+table may compare more than losses. Here all rows have one view and differ in nothing else.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(base: str = "demo") -> ConfigDict:
+  table = ConfigDict()
+  table.title = "Table 1: losses"
+  table.base = base
+  table.metric = "nme_box"
+  table.paper = "300W test"  # what the paper's numbers were measured on
+  table.against = "first"
+  table.rows = (  # file in this folder, name in the table, the paper's number
+    ("baseline", "l2 heatmap regression", 2.32),
+    ("correction_static", "coordinate correction, static", 2.27),
+    ("correction_dynamic", "coordinate correction, dynamic", 2.30),
+    ("global_softargmax", "global soft-argmax", 3.19),
+    ("encoding_decoding", "continuous heatmaps, local soft-argmax", 2.04),
+  )
+  return table.lock()
