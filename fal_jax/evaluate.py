@@ -116,17 +116,29 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
     split -> summary.
   """
   recipe.validate(config, device_count=jax.device_count())
+  sources = open_splits(config)
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
   directory = directory or Path(workdir) / "eval"
-  options = {"predict": predict, "variables": variables, "step": step}
-  return {split: report(config, directory, split, **options) for split in config.eval.splits}
+  return {
+      split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
+      for split, source in sources.items()
+  }
 
 
-def report(config: ConfigDict, directory: Path, split: str, *, predict: Callable, variables: Any, step: int) -> dict[str, Any]:
+def open_splits(config: ConfigDict) -> dict[str, data.Source]:
+  """All of `config.eval.splits`, at once: a misspelt name must not be found out after hours."""
+  return {
+      split: data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
+      for split in config.eval.splits
+  }
+
+
+def report(
+    config: ConfigDict, directory: Path, split: str, source: data.Source, *, predict: Callable, variables: Any, step: int
+) -> dict[str, Any]:
   """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder."""
   rule = recipe.crop_rule(config)
-  source = data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
   summary = score(predictions, config.data.markup)
   directory.mkdir(parents=True, exist_ok=True)

@@ -62,10 +62,7 @@ def train_and_evaluate(
   )
   if not len(source):
     raise InputError(f"The split {config.data.train_split!r} of {config.data.name!r} holds no images.")
-  eval_sources = {
-      split: data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
-      for split in config.eval.splits
-  }  # all of them now: a misspelt name must not be found out after hours of training
+  eval_sources = evaluate.open_splits(config)
   batch_size = config.train.batch_size
   steps_per_epoch = len(source) / batch_size
   total_steps = round(config.train.epochs * steps_per_epoch)
@@ -104,7 +101,7 @@ def train_and_evaluate(
     if start_step == 0:
       split = config.eval.splits[0]
       baseline = evaluate.score(evaluate.mean_shape(source, eval_sources[split], rule=rule), config.data.markup)
-      report_eval(log, 0, split, baseline, norm=config.eval.norm, what="mean shape in the box")
+      show_eval(0, split, baseline, norm=config.eval.norm, what="mean shape in the box")
     batches = data.train_batches(
         source,
         rule=rule,
@@ -141,7 +138,8 @@ def train_and_evaluate(
             predict, variables, eval_sources[split], rule=rule, batch_size=config.eval.batch_size
         )
         summary = evaluate.score(predictions, config.data.markup)
-        report_eval(log, step, split, summary, norm=config.eval.norm)
+        log_eval(log, step, split, summary)
+        show_eval(step, split, summary, norm=config.eval.norm)
       if stop and not last:
         raise Interrupted(f"Stopped at step {step} of {total_steps} and saved in {workdir}; run the same command to go on.")
 
@@ -149,8 +147,11 @@ def train_and_evaluate(
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     summaries = {}
     for split in config.eval.splits:
-      summaries[split] = evaluate.report(config, workdir / "eval", split, predict=predict, variables=variables, step=total_steps)
-      report_eval(log, total_steps, split, summaries[split], norm=config.eval.norm)
+      summaries[split] = evaluate.report(
+          config, workdir / "eval", split, eval_sources[split], predict=predict, variables=variables, step=total_steps
+      )
+      log_eval(log, total_steps, split, summaries[split])
+      show_eval(total_steps, split, summaries[split], norm=config.eval.norm)
   if is_first_process:
     draw_curves(workdir, split=config.eval.splits[0], norm=config.eval.norm)
   return summaries
@@ -175,17 +176,17 @@ def refuse_non_finite(values: Mapping[str, float], step: int, workdir: Path) -> 
     )
 
 
-def report_eval(
-    log: metric_log.MetricLog | None, step: int, split: str, summary: Mapping[str, Any], *, norm: str, what: str = "network"
-) -> None:
-  """One line on the screen and one in the log per evaluation."""
-  if log is None:
-    return
-  numbers = {name: value for name, value in summary.items() if isinstance(value, float)}
-  if what == "network":
-    log.write(step, {f"{split}/{name}": value for name, value in numbers.items()})
-  shown = "  ".join(f"{name} {value:.3f}" for name, value in numbers.items() if f"_{norm}" in name)
-  print(f"step {step}  {split}, {what}: {shown}", flush=True)
+def log_eval(log: metric_log.MetricLog | None, step: int, split: str, summary: Mapping[str, Any]) -> None:
+  """The numbers of an evaluation, into the log of the first process."""
+  if log:
+    log.write(step, {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, float)})
+
+
+def show_eval(step: int, split: str, summary: Mapping[str, Any], *, norm: str, what: str = "network") -> None:
+  """One line on the screen per evaluation."""
+  if jax.process_index() == 0:
+    numbers = {name: value for name, value in summary.items() if isinstance(value, float) and f"_{norm}" in name}
+    print(f"step {step}  {split}, {what}: " + "  ".join(f"{name} {value:.3f}" for name, value in numbers.items()), flush=True)
 
 
 def draw_curves(workdir: Path, *, split: str, norm: str) -> None:
