@@ -135,7 +135,6 @@ class FAN(nn.Module):
   momentum: float = 0.9
   axis_name: str | None = None
 
-  @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     """Predicts heatmaps.
 
@@ -145,6 +144,20 @@ class FAN(nn.Module):
 
     Returns:
       (S, B, H / 4, W / 4, K) float32, one set per stack, the last one being the prediction.
+    """
+    return self.heatmaps_and_features(images, train)[0]
+
+  @nn.compact
+  def heatmaps_and_features(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    """Predicts heatmaps, and gives what the last ones are made from; arguments as in a plain call.
+
+    Args:
+      images: (B, H, W, 3) float32 RGB in [0, 1].
+      train: as in a plain call.
+
+    Returns:
+      heatmaps: (S, B, H / 4, W / 4, K) float32.
+      features: (B, H / 4, W / 4, features) float32.
     """
     features = self.features
     norm = functools.partial(_Norm, self.momentum, self.axis_name)
@@ -167,4 +180,4 @@ class FAN(nn.Module):
       if i + 1 < self.num_stacks:
         x = x + _ConvBeforeNorm(features, (1, 1), name=f"bl{i}", kernel_init=_initialiser)(y)
         x = x + _ConvBeforeNorm(features, (1, 1), name=f"al{i}", kernel_init=_initialiser)(heatmaps)
-    return jnp.stack(stacks)
+    return jnp.stack(stacks), y

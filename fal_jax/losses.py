@@ -1,6 +1,7 @@
-"""The heatmap loss."""
+"""Squared errors of heatmaps and of points."""
 
 import jax
+import jax.numpy as jnp
 
 
 def heatmap_l2(heatmaps: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
@@ -12,9 +13,9 @@ def heatmap_l2(heatmaps: jax.Array, target: jax.Array, weight: jax.Array) -> jax
   Source: Bulat et al. 2021, Sec. 5 (pixel-wise l2), on every stack as in FAN.
 
   Args:
-    heatmaps: (S, B, H, W, K) float32.
-    target: (B, H, W, K) float32.
-    weight: broadcastable to (B, H, W, K); zero where a landmark is not annotated or a pixel was seen by no view.
+    heatmaps: (S, ..., H, W, K) float32.
+    target: (..., H, W, K) float32.
+    weight: broadcastable to (..., H, W, K); zero where a landmark is not annotated or a pixel was seen by no view.
 
   Returns:
     Scalar, in squared heatmap units.
@@ -22,3 +23,19 @@ def heatmap_l2(heatmaps: jax.Array, target: jax.Array, weight: jax.Array) -> jax
   if heatmaps.shape[1:] != target.shape:
     raise ValueError(f"heatmaps {heatmaps.shape} and target {target.shape} must agree but for the stacks")
   return (weight * (heatmaps - target) ** 2).sum()
+
+
+def point_l2(points: jax.Array, target: jax.Array) -> jax.Array:
+  """Squared distances, summed over all landmarks that have a target.
+
+  Args:
+    points: (..., K, 2) float32.
+    target: (..., K, 2) float32; not finite where a landmark is not annotated.
+
+  Returns:
+    Scalar, in squared units of the points.
+  """
+  if points.shape != target.shape:
+    raise ValueError(f"points {points.shape} and target {target.shape} must agree")
+  known = jnp.isfinite(target).all(-1, keepdims=True)
+  return (jnp.where(known, points - jnp.where(known, target, 0), 0) ** 2).sum()

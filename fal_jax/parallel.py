@@ -9,6 +9,7 @@ import jaxlib
 import numpy as np
 
 from fal_jax import steps
+from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 
@@ -53,7 +54,9 @@ def train_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], tu
   return _pmap(step, devices=jax.devices(), out_axes=(None, None), donate_argnums=(0,))
 
 
-def predict_function(model: FAN, codec: HeatmapCodec) -> Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def predict_function(
+    model: FAN | CorrectedFAN, codec: HeatmapCodec
+) -> Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray]]:
   """`steps.predict_step` over the devices of this process.
 
   Returns:

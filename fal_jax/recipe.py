@@ -1,6 +1,7 @@
 """From a config to the objects that compute: checked once, all problems in one message."""
 
 import math
+from typing import get_args
 
 from ml_collections import ConfigDict
 
@@ -8,6 +9,7 @@ from fal_jax import steps
 from fal_jax.augment import ViewRange
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
+from fal_jax.heads import CorrectedFAN, Head
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 from fal_jax.landmarks import markup
@@ -27,9 +29,10 @@ def codec(config: ConfigDict) -> HeatmapCodec:
   return HeatmapCodec(size=config.crop.size // STRIDE, stride=STRIDE, **config.codec.to_dict())
 
 
-def model(config: ConfigDict, *, axis_name: str | None) -> FAN:
+def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:
   """The network that a config describes."""
-  return FAN(num_landmarks=config.data.markup, axis_name=axis_name, **config.model.to_dict())
+  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **config.model.to_dict())
+  return CorrectedFAN(fan) if config.head.startswith("correction") else fan
 
 
 def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
@@ -48,6 +51,9 @@ def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
       num_views=config.siamese.num_views,
       reduce=config.siamese.reduce,
       seed=config.seed,
+      target_scale=config.siamese.target_scale,
+      view_loss=config.siamese.view_loss,
+      head=config.head,
   )
 
 
@@ -73,6 +79,14 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     problems.append(f"config.data.cache is {config.data.cache!r}; choose none or host.")
   if config.model.pool not in ("avg", "max"):
     problems.append(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
+  if config.head not in get_args(Head):
+    problems.append(f"config.head is {config.head!r}; choose one of {', '.join(get_args(Head))}.")
+  elif config.head.startswith("correction") and config.codec.decode != "argmax":
+    problems.append(f"config.head={config.head} corrects the highest cell: set --config.codec.decode=argmax.")
+  elif config.head == "global_softargmax" and config.codec.decode != "global_softargmax":
+    problems.append("config.head=global_softargmax is for that decoder: set --config.codec.decode=global_softargmax.")
+  if not 0 <= config.siamese.view_loss < math.inf:
+    problems.append(f"config.siamese.view_loss must be 0 or more, got {config.siamese.view_loss}.")
   if config.eval.norm not in ("ic", "ip", "box", "diag"):
     problems.append(f"config.eval.norm is {config.eval.norm!r}; choose ic, ip, box or diag.")
   step = STRIDE * 2**config.model.depth
@@ -96,6 +110,7 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
       "model.depth": config.model.depth,
       "model.num_stacks": config.model.num_stacks,
       "siamese.num_views": config.siamese.num_views,
+      "siamese.target_scale": config.siamese.target_scale,
       "optimizer.learning_rate": config.optimizer.learning_rate,
       "optimizer.drop_factor": config.optimizer.drop_factor,
       "eval.every_epochs": config.eval.every_epochs,

@@ -43,6 +43,21 @@ def pull_back(heatmaps: jax.Array, view: View, *, stride: float, flip: jax.Array
   return affine.warp(heatmaps, crop_from_view, size), validity
 
 
+def landmarks_in_views(landmarks: jax.Array, views: View, *, flip: jax.Array) -> jax.Array:
+  """Where each view shows the landmarks, and under the names they have there.
+
+  Args:
+    landmarks: (B, K, 2) float32, crop px; NaN stays NaN.
+    views: `View` of shape (V, B).
+    flip: (K,) int, the landmark that each becomes in a mirror.
+
+  Returns:
+    (V, B, K, 2) float32, px of each view.
+  """
+  seen = affine.apply(views.view_from_crop, landmarks)
+  return jnp.where(views.mirrored[..., None, None], seen[..., flip, :], seen)
+
+
 def combine(
     heatmaps: jax.Array, views: View, *, stride: float, flip: jax.Array, reduce: Reduce
 ) -> tuple[jax.Array, jax.Array]:

@@ -15,9 +15,10 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from fal_jax import affine, losses, siamese
+from fal_jax import affine, heads, losses, peaks, siamese
 from fal_jax.augment import View, ViewRange, render_view, sample_view
 from fal_jax.collectives import pmean, psum
+from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 
@@ -52,9 +53,12 @@ class Recipe:
     num_views: views per image, 2 in the paper.
     reduce: how the views' heatmaps are combined.
     seed: of the views; the order of the images has its own in `data.py`.
+    target_scale: of the heatmaps that the combined views are held against.
+    view_loss: weight of each view's own heatmap loss in its own frame.
+    head: what the network gives beside heatmaps, or is trained through.
   """
 
-  model: FAN
+  model: FAN | CorrectedFAN
   codec: HeatmapCodec
   tx: optax.GradientTransformation
   schedule: optax.Schedule
@@ -65,6 +69,9 @@ class Recipe:
   num_views: int
   reduce: siamese.Reduce
   seed: int
+  target_scale: float = 1.0
+  view_loss: float = 0.0
+  head: heads.Head = "heatmaps"
 
   @property
   def crop_from_stored(self) -> np.ndarray:
@@ -112,6 +119,56 @@ def render_views(recipe: Recipe, stored: jax.Array, views: View) -> jax.Array:
   return jax.vmap(jax.vmap(one), (None, 0))(stored, views)
 
 
+def landmark_loss(recipe: Recipe, heatmaps: jax.Array, landmarks: jax.Array, views: View) -> jax.Array:
+  """The loss of Eq. 6 and what a config may put beside it or in its place, summed over landmarks.
+
+  Args:
+    recipe: says what counts.
+    heatmaps: (S, V, B, H, W, K) float32, in the frames of the views.
+    landmarks: (B, K, 2) float32 crop px, NaN where not annotated.
+    views: `View` of shape (V, B).
+
+  Returns:
+    Scalar.
+  """
+  codec, flip = recipe.codec, jnp.asarray(recipe.flip)
+  in_views = siamese.landmarks_in_views(landmarks, views, flip=flip)
+  if recipe.head == "global_softargmax":  # the heatmaps are free to be what they like, only their mean position counts
+    position = peaks.softmax_mean(heatmaps, codec.temperature) + (codec.size - 1) / 2
+    target = affine.apply(affine.shrink(codec.stride), in_views)
+    return losses.point_l2(position, jnp.broadcast_to(target, position.shape)) / recipe.num_views
+  annotated = jnp.isfinite(landmarks).all(-1)[:, None, None, :]
+  combined, seen = siamese.combine(heatmaps, views, stride=codec.stride, flip=flip, reduce=recipe.reduce)
+  loss = losses.heatmap_l2(combined, recipe.target_scale * codec.encode(landmarks), seen[..., None] * annotated)
+  if recipe.view_loss:
+    own = losses.heatmap_l2(heatmaps, codec.encode(in_views), jnp.isfinite(in_views).all(-1)[..., None, None, :])
+    loss += recipe.view_loss * own / recipe.num_views
+  return loss
+
+
+def correction_loss(
+    recipe: Recipe, displacement: jax.Array, heatmaps: jax.Array, landmarks: jax.Array, views: View
+) -> jax.Array:
+  """Squared error of the learnt displacements, heatmap px, summed over landmarks and averaged over views.
+
+  Args:
+    recipe: its head says what the displacement is held against.
+    displacement: (V, B, K, 2) float32, heatmap px.
+    heatmaps: (V, B, H, W, K) float32 of the last stack.
+    landmarks: (B, K, 2) float32 crop px, NaN where not annotated.
+    views: `View` of shape (V, B).
+
+  Returns:
+    Scalar.
+  """
+  in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(recipe.flip))
+  if recipe.head == "correction_static":
+    target = heads.static_target(in_views, recipe.codec)
+  else:
+    target = heads.dynamic_target(in_views, heatmaps, recipe.codec)
+  return losses.point_l2(displacement, target) / recipe.num_views
+
+
 def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[TrainState, dict[str, jax.Array]]:
   """Two views of every image through the network, heatmaps pulled back and combined, one step of the optimiser.
 
@@ -128,19 +185,20 @@ def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[Trai
   """
   views = sample_views(recipe, state.step, batch["index"])
   images = render_views(recipe, batch["image"], views)
-  target = recipe.codec.encode(batch["landmarks"])
   annotated = jnp.isfinite(batch["landmarks"]).all(-1)
   count = jnp.maximum(psum(annotated.sum(), DEVICES), 1)
-  flip = jnp.asarray(recipe.flip)
 
   def loss_of(params: Any) -> tuple[jax.Array, Any]:
     variables = {"params": params, "batch_stats": state.batch_stats}
     together = images.reshape(-1, *images.shape[2:])  # all views in one batch: one pass, shared BatchNorm statistics
-    heatmaps, updated = recipe.model.apply(variables, together, True, mutable=["batch_stats"])
+    outputs, updated = recipe.model.apply(variables, together, True, mutable=["batch_stats"])
+    heatmaps, displacement = outputs if isinstance(recipe.model, CorrectedFAN) else (outputs, None)
     heatmaps = heatmaps.reshape(heatmaps.shape[0], *images.shape[:2], *heatmaps.shape[2:]).astype(jnp.float32)
-    combined, seen = siamese.combine(heatmaps, views, stride=recipe.codec.stride, flip=flip, reduce=recipe.reduce)
-    weight = seen[..., None] * annotated[:, None, None, :]
-    return losses.heatmap_l2(combined, target, weight) / count, updated["batch_stats"]
+    loss = landmark_loss(recipe, heatmaps, batch["landmarks"], views)
+    if displacement is not None:
+      displacement = displacement.reshape(*images.shape[:2], *displacement.shape[1:])
+      loss += correction_loss(recipe, displacement, heatmaps[-1], batch["landmarks"], views)
+    return loss / count, updated["batch_stats"]
 
   (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
   # Each device holds its part of one global sum, so the parts are added. BatchNorm has averaged its statistics already, but a
@@ -160,7 +218,9 @@ def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[Trai
   return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
 
-def predict_step(variables: Any, images: jax.Array, *, model: FAN, codec: HeatmapCodec) -> tuple[jax.Array, jax.Array]:
+def predict_step(
+    variables: Any, images: jax.Array, *, model: FAN | CorrectedFAN, codec: HeatmapCodec
+) -> tuple[jax.Array, jax.Array]:
   """Network and decoder on upright crops.
 
   Args:
@@ -172,5 +232,9 @@ def predict_step(variables: Any, images: jax.Array, *, model: FAN, codec: Heatma
   Returns:
     landmarks (B, K, 2) in crop px and scores (B, K), float32, of the last stack.
   """
-  heatmaps: Any = model.apply(variables, images.astype(jnp.float32) / 255, False)
-  return codec.decode(heatmaps[-1])
+  outputs: Any = model.apply(variables, images.astype(jnp.float32) / 255, False)
+  if not isinstance(model, CorrectedFAN):
+    return codec.decode(outputs[-1])
+  heatmaps, displacement = outputs
+  landmarks, scores = codec.decode(heatmaps[-1])
+  return landmarks + codec.stride * displacement, scores

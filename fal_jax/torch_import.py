@@ -65,6 +65,8 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
         f"{weights} finds {network.num_landmarks} landmarks and config.data.markup is {config.data.markup}: "
         "take the config of a dataset with as many."
     )
+  if config.head.startswith("correction"):
+    raise InputError(f"{weights} holds heatmaps alone and config.head is {config.head!r}: set --config.head=heatmaps.")
   sizes = {name: getattr(network, name) for name in ("num_stacks", "features", "depth")}
   changes = [f"--config.model.{name}={size}" for name, size in sizes.items() if config.model[name] != size]
   config = config.copy_and_resolve_references()

@@ -25,11 +25,6 @@ UNIT_SQUARE = (math.sqrt(2) + math.asinh(1)) / 6
 LOCAL = "continuous + local_softargmax"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  return tiny_dataset.folder(tmp_path_factory.getbasetemp())
-
-
 def config(**changes):
   """At the paper's size; without a dataset."""
   return tiny_dataset.config(Path("nowhere"), **{"crop__size": 256, "crop__stored_size": 416, "crop__face": 220.0, **changes})
@@ -221,7 +216,9 @@ def test_without_matplotlib_the_table_is_made_and_the_figure_s_absence_said(tmp_
   monkeypatch.setattr(plots, "has_matplotlib", lambda: False)
   _, text = report(tmp_path, npz(tmp_path, landmarks=many_faces()))
   assert "No figure is drawn: matplotlib is not installed" in text and "| rounded + argmax" in text
-  assert sorted(path.name for path in (tmp_path / "run" / "codec_report").iterdir()) == ["faces.csv", "faces.json", "faces.md"]
+  assert sorted(path.name for path in (tmp_path / "run" / "codec_report").iterdir()) == [
+      "decoders.md", "faces.csv", "faces.json", "faces.md",
+  ]  # fmt: skip
 
 
 def faces_with(row: int, value: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import tiny_dataset
 from ml_collections import ConfigDict
 
 from fal_jax import recipe
+from fal_jax.errors import InputError
 
 FILES = sorted(path for path in (tiny_dataset.ROOT / "configs").glob("*.py") if path.name != "__init__.py")
 
@@ -56,6 +57,25 @@ def test_a_run_can_start_from_it(load, name):
   recipe.validate(config, device_count=8)
   recipe.train_recipe(config, steps_per_epoch=100)
   assert config.train.epochs > max(config.optimizer.drop_epochs, default=0), "the last drop comes after the end"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"head": "regression"}, "correction_static"),
+        ({"head": "correction_dynamic"}, "codec.decode=argmax"),
+        ({"head": "global_softargmax"}, "codec.decode=global_softargmax"),
+        ({"siamese.view_loss": -1.0}, "view_loss"),
+        ({"siamese.target_scale": 0.0}, "target_scale"),
+        ({"siamese.reduce": "max"}, "mean, sum"),
+    ],
+)
+def test_a_method_that_does_not_fit_together_is_refused_with_what_to_set(load, changes, named):
+  config = load("demo").unlock()
+  config.update_from_flattened_dict(changes)
+  with pytest.raises(InputError, match=named) as caught:
+    recipe.validate(config, device_count=1)
+  assert len(str(caught.value).splitlines()) == 1
 
 
 def test_its_docstring_holds_the_command_that_runs_it(name):

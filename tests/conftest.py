@@ -1,10 +1,31 @@
 """Eight fake CPU devices for every test, and a clean JAX configuration."""
 
 import os
+import shutil
 import signal
+
+import pytest
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # A shell that starts a job in the background lets it ignore Ctrl-C; the tests of signals need Python's own handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """Where the tiny dataset is prepared."""
+  import tiny_dataset  # JAX must not start before the devices are faked
+
+  return tiny_dataset.folder(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  """A copy of a run trained on it, for one file of tests."""
+  import tiny_dataset
+
+  copy = tmp_path_factory.mktemp("trained") / "run"
+  shutil.copytree(tiny_dataset.trained(tmp_path_factory.getbasetemp()), copy)
+  return copy

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 
 import jax
 import numpy as np
@@ -12,19 +11,6 @@ import tiny_dataset
 from fal_jax import data, evaluate, metrics, parallel, recipe
 from fal_jax.checkpoint import digest
 from fal_jax.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  return tiny_dataset.folder(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-  """A copy of a trained run, to be evaluated again."""
-  copy = tmp_path_factory.mktemp("evaluate") / "run"
-  shutil.copytree(tiny_dataset.trained(tmp_path_factory.getbasetemp()), copy)
-  return copy
 
 
 @pytest.fixture(scope="module")

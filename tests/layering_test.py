@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RANKS = (
     ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks",
      "flag_parser"),
-    ("augment", "hourglass", "crop", "metrics", "roundtrip"),
+    ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
      "annotations"),
     ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",

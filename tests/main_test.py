@@ -1,6 +1,5 @@
 """The command line: a user's mistake ends with 2 and one sentence, never with a traceback."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -15,18 +14,6 @@ from PIL import Image
 from fal_jax import main as command_line
 from fal_jax import parallel, train
 from fal_jax.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  return tiny_dataset.folder(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-  copy = tmp_path_factory.mktemp("main") / "run"
-  shutil.copytree(tiny_dataset.trained(tmp_path_factory.getbasetemp()), copy)
-  return copy
 
 
 def main(*arguments):

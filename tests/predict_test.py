@@ -1,7 +1,6 @@
 """Prediction on photographs: any number of faces, points in the photograph's own pixels, whatever its format."""
 
 import csv
-import shutil
 
 import numpy as np
 import pytest
@@ -13,13 +12,6 @@ from fal_jax.errors import InputError
 from fal_jax.predict import FaceAligner
 
 SIZE = 90, 100  # rows and columns of the test photograph
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-  copy = tmp_path_factory.mktemp("predict") / "run"
-  shutil.copytree(tiny_dataset.trained(tmp_path_factory.getbasetemp()), copy)
-  return copy
 
 
 @pytest.fixture(scope="module", autouse=True)

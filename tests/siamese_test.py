@@ -204,6 +204,32 @@ def test_the_gradient_of_combine_is_its_transpose():
   assert np.abs(gradient).max() > 0.1
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_gradient_of_pulling_back_is_what_numpy_scatters_and_what_finite_differences_see(mirrored):
+  view = jax.tree.map(lambda a: a[0, 0], make_views([turned(-24, 1.13, (30, 11))], [mirrored]))
+  rng = np.random.default_rng(0)
+  heatmaps, b = rng.normal(size=(2, CELLS, CELLS, K)).astype(np.float32)
+
+  def inner(heatmaps):
+    return (siamese.pull_back(heatmaps, view, stride=STRIDE, flip=jnp.asarray(FLIP))[0] * b).sum()
+
+  gradient = np.asarray(jax.grad(inner)(jnp.asarray(heatmaps)))
+  row, column = np.mgrid[:CELLS, :CELLS]
+  crop_px = (np.stack([column, row], -1) + 0.5) * STRIDE - 0.5
+  x, y = np.moveaxis((affine.apply(np.asarray(view.view_from_crop, np.float64), crop_px) + 0.5) / STRIDE - 0.5, -1, 0)
+  scattered = np.zeros((CELLS, CELLS, K))
+  for dx, dy in np.ndindex(2, 2):
+    tap_x, tap_y = np.floor(x).astype(int) + dx, np.floor(y).astype(int) + dy
+    weight = (1 - np.abs(x - tap_x)) * (1 - np.abs(y - tap_y))
+    inside = (tap_x >= 0) & (tap_x < CELLS) & (tap_y >= 0) & (tap_y < CELLS)
+    np.add.at(scattered, (tap_y[inside], tap_x[inside]), weight[inside, None] * b[inside])
+  expected = scattered[..., np.argsort(FLIP)] if mirrored else scattered
+  np.testing.assert_allclose(gradient, expected, atol=2e-4)
+  direction = rng.normal(size=heatmaps.shape).astype(np.float32)
+  seen = (inner(jnp.asarray(heatmaps + direction)) - inner(jnp.asarray(heatmaps - direction))) / 2
+  assert float(seen) == pytest.approx(float((gradient * direction).sum()), rel=2e-3, abs=0.5)
+
+
 def test_an_unknown_way_to_combine_is_refused_with_the_known_ones():
   views = make_views([turned(0, 1)], [False])
   with pytest.raises(InputError, match="mean, sum"):

@@ -217,11 +217,6 @@ def test_arrays_that_are_no_state_dict_are_refused_with_the_file_s_name(tmp_path
 SHAPE = {"features": 8, "depth": 1}  # of tiny_dataset's network, so that what the tests compile is shared
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  return tiny_dataset.folder(tmp_path_factory.getbasetemp())
-
-
 @pytest.fixture(autouse=True)
 def shared_compilation(monkeypatch):
   monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)

@@ -21,11 +21,6 @@ LAST = 12  # steps of a whole run
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  return tiny_dataset.folder(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="module")
 def whole(tmp_path_factory):
   """Workdir of a run that nothing interrupted."""
   return tiny_dataset.trained(tmp_path_factory.getbasetemp())
