@@ -19,11 +19,6 @@ TABLE = ConfigDict({"title": "T", "base": "tiny", "metric": "nme_ic", "paper": "
 ROWS = {"rounded": {"codec__encode": "rounded"}, "plain": {}, "wide": {"codec__window": 7}}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  return tiny_dataset.folder(tmp_path_factory.getbasetemp())
-
-
 def rows_of(folder, changes=ROWS, **common):
   return [
       Row(name, name.upper(), None, tiny_dataset.config(folder, **{**FAST, **common, **change}))
