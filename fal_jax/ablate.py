@@ -36,9 +36,9 @@ def main(argv: Sequence[str]) -> int:
 def _run(overrides: Sequence[str]) -> int:
   if not _WORKDIR.value:
     raise InputError("No --workdir given: name the folder of the ablation, e.g. --workdir=runs/ablation.")
-  path = config_flags.get_config_filename(flags.FLAGS["table"]) if _TABLE.value is not None else None
-  if path is None:
+  if _TABLE.value is None:
     raise InputError("No --table given: name one of those in configs/ablations/, e.g. --table=configs/ablations/table2.py:demo.")
+  path = config_flags.get_config_filename(flags.FLAGS["table"]).split(":")[0]
   if not isinstance(_TABLE.value, ConfigDict) or "rows" not in _TABLE.value:
     raise InputError(f"--table={path} is not a table: name one of those in configs/ablations/.")
   command = shlex.join(["python", "-m", "fal_jax.ablate", *sys.argv[1:]])
