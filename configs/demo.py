@@ -21,10 +21,10 @@ def get_config() -> ConfigDict:
   config.model.depth = 2
   config.model.momentum = 0.99  # a batch of 16 is too noisy for 0.9
   config.train.batch_size = 16
-  config.train.epochs = 10.0
-  config.optimizer.learning_rate = 2e-3
-  config.optimizer.drop_epochs = (6.5, 8.5, 9.5)
-  config.optimizer.drop_factor = 0.3
-  config.eval.every_epochs = 5.0
+  config.train.epochs = 12.0
+  config.optimizer.learning_rate = 1.5e-3  # at 2e-3 one seed in three jumped back and lost half a percent
+  config.optimizer.drop_epochs = (6.5, 8.5, 10.5, 11.5)
+  config.optimizer.drop_factor = 0.4
+  config.eval.every_epochs = 6.0
   config.log.every_steps = 125
   return config.lock()

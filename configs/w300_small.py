@@ -14,7 +14,9 @@ def get_config() -> ConfigDict:
   config.data.name = "w300"
   config.data.train_split = "fit"
   config.train.epochs = 40.0
+  config.optimizer.learning_rate = 2e-3
   config.optimizer.drop_epochs = (24, 32, 37)
+  config.optimizer.drop_factor = 0.3
   config.eval.splits = ("val",)
   config.eval.every_epochs = 2.0
   config.log.every_steps = 20

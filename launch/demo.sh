@@ -20,6 +20,6 @@ Next:
   source .venv/bin/activate
   python -m fal_jax.main --mode=predict --workdir=$workdir --images=photo.jpg --box=x0,y0,x1,y1
   python -m fal_jax.main --config=configs/demo.py --config.data.dir=data --workdir=${workdir}_long \\
-    --config.train.epochs=100 --config.optimizer.drop_epochs=65,85,95
+    --config.train.epochs=120 --config.optimizer.drop_epochs=65,85,105,115
   python -m tfds_builders.prepare w300 --manual_dir=FOLDER_WITH_300W --data_dir=data --allow_partial
 TEXT
