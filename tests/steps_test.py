@@ -144,9 +144,9 @@ def test_fan_itself_trains_alike_on_one_and_on_eight_devices():
 
 @pytest.mark.slow
 def test_the_demo_s_own_steps_do_not_depend_on_the_number_of_devices_but_for_rounding():
-  """In float64, and so under Adam at its full rate. Only the rendering of views stays in float32, the same for two images a device
-  and for eight. All in float32, the same ten steps drift apart by 1e-4: a rounding of 1e-7 puts one in ten million of the ReLUs on
-  the other side, which moves the gradient by the root of that, and Adam makes steps of it.
+  """In float64, and so under Adam at its full rate. Only the rendering of views stays in float32, the same for two images on a
+  device and for eight. All in float32, the ten steps drift apart by 1e-4: a rounding of 1e-7 puts one in ten million ReLUs on the
+  other side, which moves the gradient by the root of that, and Adam makes steps of it.
   """
   with jax.enable_x64(True):
     recipe = train_recipe(demo.get_config(), steps_per_epoch=125)
