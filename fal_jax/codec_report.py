@@ -6,12 +6,12 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import affine, decoder_tables, evaluate, heatmap, metrics, plots, recipe
+from fal_jax import affine, decoder_tables, evaluate, metrics, plots, recipe
 from fal_jax.annotations import Faces, read_npz, read_split
 from fal_jax.crop import crop_from_image
 from fal_jax.errors import InputError
@@ -80,8 +80,10 @@ def codec(config: ConfigDict, **changes: str) -> HeatmapCodec:
 
 def methods(config: ConfigDict) -> dict[str, HeatmapCodec]:
   """The codecs to compare: baselines, every decoder there is, Eq. 1 as printed, and the config's own if it is none of these."""
-  pairs = [("rounded", "argmax"), ("rounded", "quarter_offset"), *(("continuous", name) for name in get_args(heatmap.Decoding))]
-  found = {f"{encode} + {decode}": codec(config, encode=encode, decode=decode, amplitude="peak_one") for encode, decode in pairs}
+  found = {
+      f"{encode} + {decode}": codec(config, encode=encode, decode=decode, amplitude="peak_one")
+      for encode, decode in decoder_tables.PAIRS
+  }
   found[EQ_1] = codec(config, encode="continuous", decode="local_softargmax", amplitude="normalised")
   own = codec(config)
   return found if own in found.values() else {**found, f"config: {own.encoding} + {own.decoding}, {own.amplitude}": own}

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 from fal_jax import heatmap
 from fal_jax.heatmap import HeatmapCodec
 
+# Encodings and decodings to compare: both baselines, and every decoder of continuous heatmaps.
+PAIRS = (("rounded", "argmax"), ("rounded", "quarter_offset"), *(("continuous", name) for name in get_args(heatmap.Decoding)))
 SIGMAS = (1.0, 1.5, 2.0, 3.0)  # heatmap px
 HEIGHTS = (1.0, 0.5, 0.25)  # of the peak
 WIDER = (1.0, 1.15)  # the peak's width in parts of the codec's sigma
@@ -53,9 +55,8 @@ def mean_error(
 
 def perfect(config: ConfigDict) -> str:
   """Markdown: the error of every decoder on perfect heatmaps against sigma, at the config's window and temperature."""
-  rows = [("rounded", "argmax"), ("rounded", "quarter_offset"), *(("continuous", name) for name in get_args(heatmap.Decoding))]
   lines = ["| encode + decode | " + " | ".join(f"sigma {sigma:g}" for sigma in SIGMAS) + " |", "|---|" + "---|" * len(SIGMAS)]
-  for encode, decode in rows:
+  for encode, decode in PAIRS:
     codecs = [_codec(config, sigma=sigma, encode=encode, decode=decode) for sigma in SIGMAS]
     errors = [mean_error(jax.random.key(0), codec) for codec in codecs]
     lines.append(f"| {encode} + {decode} | " + " | ".join(map(_shown, errors)) + " |")

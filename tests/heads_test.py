@@ -12,9 +12,11 @@ from steps_test import CODEC, CROP, FLIP, RECIPE, initial_state, make_batch, run
 from fal_jax import affine, heads, siamese, steps
 from fal_jax.augment import ViewRange
 from fal_jax.heads import CorrectedFAN
+from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 
 CELLS = CROP // 4
+ARGMAX = HeatmapCodec(size=CELLS, sigma=1.0, decode="argmax")
 STILL = ViewRange(rotation=0.0, scale=(1.0, 1.0), mirror=0.0)
 
 
@@ -40,15 +42,14 @@ def test_the_static_target_is_what_rounding_loses():
 
 
 def test_the_dynamic_target_leads_from_the_highest_cell_to_the_truth_and_no_further_than_the_window():
-  codec = dataclasses.replace(RECIPE, codec=type(CODEC)(size=CELLS, sigma=1.0, decode="argmax")).codec
   landmarks = np.array([[[20.0, 31.0], [40.0, 9.0], [50.0, 50.0]]], np.float32)
   heatmaps = np.zeros((1, CELLS, CELLS, 3), np.float32)
   for k, (x, y) in enumerate([(5, 7), (9, 3), (1, 12)]):
     heatmaps[0, y, x, k] = 1
-  target = np.asarray(heads.dynamic_target(landmarks, heatmaps, codec))
+  target = np.asarray(heads.dynamic_target(landmarks, heatmaps, ARGMAX))
   expected = np.clip(to_heatmap(landmarks) - np.array([[[5, 7], [9, 3], [1, 12]]]), -2.5, 2.5)
   np.testing.assert_allclose(target, expected, atol=1e-5)
-  gradient = jax.grad(lambda h: heads.dynamic_target(landmarks, h, codec).sum())(jnp.asarray(heatmaps))
+  gradient = jax.grad(lambda h: heads.dynamic_target(landmarks, h, ARGMAX).sum())(jnp.asarray(heatmaps))
   assert not np.asarray(gradient).any()
 
 
@@ -104,15 +105,14 @@ def test_the_loss_through_the_global_softargmax_counts_distances_of_mean_positio
 
 @pytest.mark.parametrize("head", ["correction_static", "correction_dynamic"])
 def test_the_correction_s_loss_is_its_distance_from_its_target(head):
-  codec = type(CODEC)(size=CELLS, sigma=1.0, decode="argmax")
-  recipe = dataclasses.replace(RECIPE, head=head, codec=codec)
+  recipe = dataclasses.replace(RECIPE, head=head, codec=ARGMAX)
   landmarks = make_batch()["landmarks"]
   landmarks[0, 2] = np.nan
   views = views_of(recipe, 0, np.arange(len(landmarks), dtype=np.int32))
   in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
   heatmaps = random_heatmaps(2, len(landmarks))
   static = head == "correction_static"
-  target = heads.static_target(in_views, codec) if static else heads.dynamic_target(in_views, heatmaps, codec)
+  target = heads.static_target(in_views, ARGMAX) if static else heads.dynamic_target(in_views, heatmaps, ARGMAX)
   known = np.isfinite(in_views).all(-1)
   assert not known.all()
   exact = jnp.where(known[..., None], target, 7.0)  # where nothing is annotated, anything may be said
@@ -129,14 +129,13 @@ class KnowsBoth(CorrectedFAN):
 
   def apply(self, variables, images, train):
     del variables, train
-    heatmaps = type(CODEC)(size=CELLS, stride=1, sigma=1.0).encode(jnp.asarray(self.cells, jnp.float32)[None])
+    heatmaps = HeatmapCodec(size=CELLS, stride=1, sigma=1.0).encode(jnp.asarray(self.cells, jnp.float32)[None])
     return heatmaps[None].repeat(len(images), 1), jnp.asarray(self.displacement, jnp.float32)[None].repeat(len(images), 0)
 
 
 def test_predictions_are_the_highest_cell_and_the_displacement():
   model = KnowsBoth(fan=None, cells=((3, 4), (7, 9), (12, 2)), displacement=((0.25, -0.5), (0, 0), (1.0, 0.125)))
-  codec = type(CODEC)(size=CELLS, sigma=1.0, decode="argmax")
-  landmarks, _ = steps.predict_step({}, np.zeros((2, CROP, CROP, 3), np.uint8), model=model, codec=codec)
+  landmarks, _ = steps.predict_step({}, np.zeros((2, CROP, CROP, 3), np.uint8), model=model, codec=ARGMAX)
   expected = np.array([[3.25, 3.5], [7, 9], [13, 2.125]])
   np.testing.assert_allclose(to_heatmap(np.asarray(landmarks)), np.stack([expected] * 2), atol=1e-5)
 
@@ -157,9 +156,8 @@ def test_the_correction_adds_one_layer_to_the_network():
 def test_every_head_learns_four_images_by_heart(head):
   fan = FAN(1, len(FLIP), 8, depth=2, axis_name=steps.DEVICES)
   model = fan if head == "global_softargmax" else CorrectedFAN(fan)
-  codec = type(CODEC)(size=CELLS, sigma=1.0, decode="argmax")
   tx = optax.adam(3e-3)
-  recipe = dataclasses.replace(RECIPE, model=model, codec=codec, tx=tx, head=head, num_views=1, ranges=STILL)
+  recipe = dataclasses.replace(RECIPE, model=model, codec=ARGMAX, tx=tx, head=head, num_views=1, ranges=STILL)
   _, log = run(recipe, initial_state(recipe), make_batch(4), devices=2, count=60)
   losses = [metrics["loss"] for metrics in log]
   assert np.mean(losses[-5:]) < 0.5 * losses[0]
