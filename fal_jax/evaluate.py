@@ -110,7 +110,8 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   Args:
     config: of the evaluation; the decoder may be another than in training.
     workdir: of the run.
-    directory: where the results go; by default `<workdir>/eval`.
+    directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for another dataset than the
+      run's own, whose splits may have the same names.
 
   Returns:
     split -> summary.
@@ -119,11 +120,21 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   sources = open_splits(config)
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
-  directory = directory or Path(workdir) / "eval"
+  directory = directory or Path(workdir) / "eval" / ("" if config.data.name == _dataset_of(workdir) else config.data.name)
   return {
       split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
       for split, source in sources.items()
   }
+
+
+def _dataset_of(workdir: str | Path) -> str | None:
+  """TFDS name of the dataset that a run was started on."""
+  checkpoints = Checkpoints(workdir, create=False)
+  try:
+    saved = checkpoints.read_config() or {}
+  finally:
+    checkpoints.close()
+  return saved.get("data", {}).get("name")
 
 
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
