@@ -77,6 +77,14 @@ def test_archives_that_nobody_unpacked_do_as_well(run, tmp_path, versions):
   assert [(row["file_name"], row["image"]) for row in from_archives] == [(row["file_name"], row["image"]) for row in from_folders]
 
 
+def test_one_folder_may_hold_a_folder_for_each_dataset(run, tmp_path):
+  (tmp_path / "all").mkdir()
+  (tmp_path / "300w").rename(tmp_path / "all" / "w300")
+  code, out, _ = run("--dry_run", manual_dir=tmp_path / "all")
+  assert code == 0 and ["train", "18", "3,148"] in [line.split() for line in out.splitlines()]
+  assert run(manual_dir=tmp_path / "all")[0] == 0
+
+
 def test_unpacked_files_stay_for_the_next_try_when_some_are_bad(run, tmp_path, versions):
   shutil.copytree(tmp_path / "300w", tmp_path / "packed")
   (tmp_path / "packed" / "ibug" / "image_0001.png").write_bytes(b"")

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       epilog=f"Datasets: {', '.join(dataset_names())}.",
   )
   parser.add_argument("names", metavar="NAME", nargs="+", help="dataset to build, or NAME/CONFIG for one of its configurations")
-  parser.add_argument("--manual_dir", type=Path, help="folder with the files that you downloaded")
+  parser.add_argument("--manual_dir", type=Path, help="folder with your downloaded files, or with a folder NAME for each")
   parser.add_argument("--data_dir", type=Path, help="folder to build in (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)")
   parser.add_argument("--allow_partial", action="store_true", help="build what is there although the official dataset has more")
   parser.add_argument("--skip_bad", action="store_true", help="leave bad files out, and list them in metadata.json")
@@ -89,12 +89,19 @@ def make_builder(name: str, args: argparse.Namespace) -> FaceDatasetBuilder:
     instructions = textwrap.dedent(cls.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
     if args.manual_dir is None:
       raise InputError(f"{name} is built from files that you download: give their folder with --manual_dir.\n{instructions}")
-    manual_dir = args.manual_dir.expanduser()
+    manual_dir = _manual_dir(name, args)
     if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
       raise InputError(f"--manual_dir={args.manual_dir} is not a folder, or an empty one.\n{instructions}")
     options = {"allow_partial": args.allow_partial, "skip_bad": args.skip_bad}
   data_dir = args.data_dir.expanduser() if args.data_dir else None
   return cls(data_dir=data_dir, config=config or None, **options)
+
+
+def _manual_dir(name: str, args: argparse.Namespace) -> Path:
+  """Where the files of one dataset are: `--manual_dir`, or in it the folder of the dataset's name if there is one."""
+  folder = args.manual_dir.expanduser()
+  own = folder / name.split("/", maxsplit=1)[0]
+  return own if own.is_dir() else folder
 
 
 def _run(name: str, args: argparse.Namespace) -> None:
@@ -107,7 +114,7 @@ def _run(name: str, args: argparse.Namespace) -> None:
       return
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as unpack_dir:
-      splits = builder.plan(args.manual_dir.expanduser(), unpack_dir=Path(unpack_dir))
+      splits = builder.plan(_manual_dir(name, args), unpack_dir=Path(unpack_dir))
     _print_table(builder, {split: len(faces) for split, faces in splits.items()})
     print(f"Checked in {time.monotonic() - start:.1f} s. Dry run: nothing was written.")
     return
@@ -120,7 +127,7 @@ def _run(name: str, args: argparse.Namespace) -> None:
       print(f"{full_name} is built already; --overwrite builds it again.")
     else:
       start = time.monotonic()
-      _build(builder, args.manual_dir)
+      _build(builder, _manual_dir(name, args) if args.manual_dir else None)
       if isinstance(builder, ManualFaceBuilder):
         shutil.rmtree(builder.unpack_dir, ignore_errors=True)
       print(f"{full_name} built in {time.monotonic() - start:.1f} s.")
@@ -148,7 +155,7 @@ def _build(builder: FaceDatasetBuilder, manual_dir: Path | None) -> None:
     with tempfile.TemporaryDirectory() as downloads, contextlib.redirect_stdout(io.StringIO()):  # TFDS prints unknown sizes
       builder.download_and_prepare(
           download_dir=downloads,
-          download_config=tfds.download.DownloadConfig(manual_dir=manual_dir.expanduser() if manual_dir else None),
+          download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
       )
   except OSError as error:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):

@@ -82,6 +82,8 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     """
     layout = self.layout(unpack(self.ARCHIVES, manual_dir, unpack_dir or self.unpack_dir))
     how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
+    sizes = ", ".join(f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size)
+    how_to_get += f"\nOfficial sizes: {sizes}." if sizes else ""
     if not any(layout.splits.values()) and not layout.findings:
       raise InputError(f"{self.name}: nothing of it lies below {manual_dir}.\n{_lines(layout.missing)}\n{how_to_get}")
     if layout.missing and not self.allow_partial:
