@@ -37,7 +37,7 @@ class Builder(ManualFaceBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = cofw.HOW_TO_GET
-  ARCHIVES = (Archive("COFW_color.zip", size="503,327,162 bytes"),)
+  ARCHIVES = (Archive("COFW_color.zip", size="503 MB"),)
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"train": 1345, "fit": 1210, "val": 135, "test": 507}
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
       "COFW_test_color.mat/0001": (64.091, 12.455),  # the file counts from 1

@@ -44,11 +44,11 @@ class Builder(ManualFaceBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-      Clone https://github.com/golnazghiasi/cofw68-benchmark into the folder, or put its archive cofw68-benchmark-master.zip
-      there.
       {cofw.HOW_TO_GET.strip()}
+      Clone https://github.com/golnazghiasi/cofw68-benchmark into the same folder, or put its archive there,
+      cofw68-benchmark-master.zip.
       """
-  ARCHIVES = (Archive("COFW_color.zip", size="503,327,162 bytes"), Archive("cofw68-benchmark-master.zip"))
+  ARCHIVES = (Archive("COFW_color.zip", size="503 MB"), Archive("cofw68-benchmark-master.zip"))
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"test": 507}
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
       "COFW_test_color.mat/0001": (57.006, 30.044),  # the file counts from 1

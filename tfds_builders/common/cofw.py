@@ -12,8 +12,9 @@ from tfds_builders.common.mat import cell, cells, matrix, open_mat73
 from tfds_builders.common.validate import Finding
 
 HOW_TO_GET = """
-      Download COFW_color.zip (503,327,162 bytes) from https://data.caltech.edu/records/bc0bf-nc666 into the folder, or unpack it
-      there: it holds COFW_train_color.mat and COFW_test_color.mat."""
+      Download COFW_color.zip from https://data.caltech.edu/records/bc0bf-nc666 into one folder, or unpack it there: it holds
+      COFW_train_color.mat and COFW_test_color.mat.
+      """
 
 # Where the .mat files lie below the folder: as packed, or in the folder that unpacking made.
 _FOLDERS = ("", "COFW_color/", "COFW/")
