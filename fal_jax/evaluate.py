@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,21 +120,27 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   sources = open_splits(config)
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
-  directory = directory or Path(workdir) / "eval" / ("" if config.data.name == _dataset_of(workdir) else config.data.name)
+  if directory is None:
+    dataset = _evaluated_dataset(config)
+    directory = Path(workdir) / "eval" / ("" if dataset == _own_dataset(workdir) else dataset)
   return {
       split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
       for split, source in sources.items()
   }
 
 
-def _dataset_of(workdir: str | Path) -> str | None:
-  """TFDS name of the dataset that a run was started on."""
+def _own_dataset(workdir: str | Path) -> str | None:
+  """TFDS name of the dataset that a run evaluates itself on."""
   checkpoints = Checkpoints(workdir, create=False)
   try:
-    saved = checkpoints.read_config() or {}
+    saved = checkpoints.read_config()
   finally:
     checkpoints.close()
-  return saved.get("data", {}).get("name")
+  return _evaluated_dataset(saved) if saved else None
+
+
+def _evaluated_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
+  return config["eval"].get("name") or config["data"]["name"]
 
 
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
