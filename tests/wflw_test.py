@@ -123,7 +123,7 @@ def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
 @pytest.mark.parametrize("folder", ["WFLW_images", "WFLW_annotations"])
 def test_a_folder_without_the_other_is_refused_even_for_a_partial_build(folder, root):
   shutil.rmtree(root / folder)
-  with pytest.raises(InputError, match="nothing of it lies below .*\n.* not found"):
+  with pytest.raises(InputError, match=r"nothing of it lies below .*\n.* not found"):
     build(root, allow_partial=True).plan(root)
 
 
@@ -164,9 +164,9 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, root):
     ],
 )
 @pytest.mark.parametrize("name", [wflw_files.FACES.format("train"), wflw_files.SUBSET.format("blur")])
-def test_a_file_that_is_no_list_is_one_sentence_and_exit_2(content, cause, name, root, tmp_path, capfd):
+def test_a_file_that_is_no_list_is_one_sentence_and_exit_2(content, cause, name, root, capfd):
   (root / name).write_bytes(content)
-  assert prepare.main(["wflw", f"--manual_dir={root}", f"--data_dir={tmp_path / 'data'}", "--skip_bad"]) == 2
+  assert prepare.main(["wflw", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]) == 2
   error = capfd.readouterr().err
   assert error.startswith(f"error: {root / name} ") and len(error.splitlines()) == 1
   assert re.search(cause, error)
