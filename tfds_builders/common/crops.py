@@ -17,8 +17,7 @@ from fal_jax.errors import InputError
 from fal_jax.images import read_image
 from tfds_builders.common.schema import FaceDatasetBuilder
 
-# Finer than the photographs' own compression, and colour at full resolution.
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)  # finer than the photographs' own compression
 _CHUNK = 256  # faces read ahead: all of a large dataset would fill the memory
 
 
