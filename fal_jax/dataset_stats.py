@@ -9,6 +9,7 @@ from fal_jax import affine
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 
+MARGIN = 4  # heatmap px around the heatmap in which landmarks outside are still counted
 _SAME_FACE_IOU = 0.5  # two persons' faces in one picture never share half of their boxes
 
 
@@ -69,7 +70,7 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   return np.where(sound, common / np.where(union > 0, union, 1), np.nan)
 
 
-def heatmap_depth(landmarks: np.ndarray, boxes: np.ndarray, rule: CropRule, *, stride: int) -> np.ndarray:
+def heatmap_positions(landmarks: np.ndarray, boxes: np.ndarray, rule: CropRule, *, stride: int) -> np.ndarray:
   """Positions of landmarks in the heatmaps of their crops.
 
   Args:
@@ -93,6 +94,14 @@ def heatmap_depth(landmarks: np.ndarray, boxes: np.ndarray, rule: CropRule, *, s
 def border_distance(positions: np.ndarray, size: int) -> np.ndarray:
   """(..., 2) positions in a square of `size` px to (...,) px from its border, negative outside."""
   return np.minimum(positions, size - 1 - positions).min(-1) + 0.5
+
+
+def heat_counts(positions: np.ndarray, size: int) -> np.ndarray:
+  """How many landmarks fall on each heatmap cell: (N, K, 2) positions to (size + 2 MARGIN, size + 2 MARGIN) int, rows first."""
+  cells = np.floor(positions[np.isfinite(positions).all(-1)] + 0.5) + MARGIN
+  side = size + 2 * MARGIN
+  x, y = cells[((cells >= 0) & (cells < side)).all(-1)].astype(int).T
+  return np.bincount(y * side + x, minlength=side * side).reshape(side, side)
 
 
 def repeated_faces(split: Split) -> np.ndarray:

@@ -176,6 +176,39 @@ def sides_alike(markup: Markup) -> bool:
   return bool((markup.flip == np.arange(markup.num)).all())
 
 
+def sides(mean: np.ndarray, markup: Markup) -> Literal["right", "exchanged"] | None:
+  """Whether landmarks named right_ lie where a person's right is; however the shape is turned, only a mirror exchanges them.
+
+  Args:
+    mean: (K, 2) mean shape.
+    markup: the mark-up; its names tell sides, and what is up and down.
+
+  Returns:
+    None where the names do not tell.
+  """
+
+  def centre(*words: str) -> np.ndarray:
+    rows = [k for k, name in enumerate(markup.names) if any(word in name for word in words) and np.isfinite(mean[k]).all()]
+    return mean[rows].mean(0) if rows else np.full(2, np.nan)
+
+  across, down = centre("left_") - centre("right_"), centre("mouth", "lip", "chin") - centre("eye", "brow", "pupil")
+  turn = across[0] * down[1] - across[1] * down[0]
+  if not abs(turn) > 0.05:  # of the shape's size squared: a face turned to the side tells nothing
+    return None
+  return "right" if turn > 0 else "exchanged"
+
+
+def of_config(wanted: list[str], splits: list[str]) -> list[Finding]:
+  """Findings about splits that the config names and the dataset does not have."""
+  if not (absent := [name for name in dict.fromkeys(wanted) if name not in splits]):
+    return []
+  return [Finding(
+      "error", f"The config names splits that are not there: {', '.join(absent)}",
+      f"The dataset has {', '.join(splits)}; training or evaluation would stop at once.",
+      "Set --config.data.train_split and --config.eval.splits, or prepare the missing part.",
+  )]  # fmt: skip
+
+
 def of_faces(names: Mapping[str, list[str]], found: Mapping[str, Mapping[str, np.ndarray]]) -> list[Finding]:
   """Findings about single faces.
 
@@ -242,19 +275,18 @@ def of_overlaps(overlaps: Mapping[str, Mapping[str, Mapping[str, int]]], train: 
       configured = (a == train and b in tests) or (b == train and a in tests)
       roles = {_role(a, train, tests), _role(b, train, tests)}
       mixed = roles == {"train", "test"}
-      if faces and mixed and (configured or not within):
+      if faces and within and not configured:
+        designed.append(within)
+      elif faces and (configured or mixed):
         findings.append(Finding(
             "error", f"{a} and {b} share {faces:,} faces",
             "A network that has seen the test's faces in training looks better than it is.",
             f"Take these faces out of {train if configured else 'one of the splits'}, or evaluate on another split.",
         ))  # fmt: skip
-      elif faces and within and not mixed:
-        designed.append(within)
       elif faces:
-        whole = f"All of {within.replace(' within ', ' lies in ')}" if within else f"{a} and {b} share {faces:,} faces"
         findings.append(Finding(
-            "warning", whole, "By design or not: a network trained on the one must not be measured on the other.",
-            "Keep to a protocol's own pairs of splits.",
+            "warning", f"{a} and {b} share {faces:,} faces", "They overlap without one being part of the other.",
+            "Train on one and evaluate on the other only without these faces.",
         ))  # fmt: skip
       elif mixed:
         findings.append(Finding(
@@ -264,7 +296,32 @@ def of_overlaps(overlaps: Mapping[str, Mapping[str, Mapping[str, int]]], train: 
         ))  # fmt: skip
   if designed:
     findings.append(Finding(
-        "note", "Splits that are parts of others", f"{'; '.join(designed)}. Unions like these are made by design.", "Nothing.",
+        "note", "Splits that are parts of others", f"{'; '.join(designed)}. Such unions are made by design.",
+        "Never train on one and evaluate on the other.",
+    ))  # fmt: skip
+  return findings
+
+
+def of_crop(percents: Mapping[str, Mapping[str, float]], rule: CropRule, band: int) -> list[Finding]:
+  """Findings about where the config's crops put the landmarks.
+
+  Args:
+    percents: split -> `band` and `outside`, shares of its annotated landmarks in percent.
+    rule: the config's.
+    band: width of the border band, heatmap px.
+  """
+  findings = []
+  listed = {kind: "; ".join(f"{split} {share[kind]:.2f} %" for split, share in percents.items()) for kind in ("band", "outside")}
+  if (worst := max(share["outside"] for share in percents.values())) > 0:
+    findings.append(Finding(
+        "warning" if worst > 0.5 else "note", "Landmarks outside the crop", f"{listed['outside']}. A heatmap cannot show them: the "
+        "network must miss them.", f"Lower config.crop.face (now {rule.face:g} of {rule.size} px) or crop by another box.",
+    ))  # fmt: skip
+  if (worst := max(share["band"] for share in percents.values())) > 0:
+    findings.append(Finding(
+        "warning" if worst > 5 else "note", f"Landmarks within {band} heatmap px of the crop's border", f"{listed['band']}. The window "
+        "that reads them is cut there, which pulls them inwards by up to a quarter of a heatmap px.",
+        f"Lower config.crop.face (now {rule.face:g} of {rule.size} px), or set --config.codec.decode=calibrated.",
     ))  # fmt: skip
   return findings
 

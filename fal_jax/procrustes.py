@@ -50,7 +50,7 @@ def distances(landmarks: np.ndarray, mean: np.ndarray, *, mirrored_alike: bool =
   return np.sqrt(_nan_mean((np.abs(aligned - target) ** 2).T))
 
 
-def mirror_disagreement(mean: np.ndarray, flip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mirror_disagreement(mean: np.ndarray, flip: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
   """How far a shape is from its own mirror image under a flip permutation, and which permutation would suit it better.
 
   Args:
@@ -58,20 +58,22 @@ def mirror_disagreement(mean: np.ndarray, flip: np.ndarray) -> tuple[np.ndarray,
     flip: (K,) int, see `landmarks.Markup.flip`.
 
   Returns:
-    (K,) float64, distance of each landmark to its mirrored partner, in units of the shape; NaN where either is unknown. And (K,)
-    int, the landmark whose mirror image lies nearest.
+    (K, 2) the mirror image, moved onto the shape; (K,) distance of each landmark to it, in units of the shape, NaN where it or its
+    partner is unknown; (K,) int, the landmark whose mirror image lies nearest; and (K,) how near that is.
   """
   shape = _complex(mean)
   mirrored = -shape.conj()
   aligned, turn, _ = _align(mirrored[flip][None], shape)
   distance = np.abs(aligned[0] - shape)
-  # The same similarity for all, so that a wrong pair cannot hide in it.
   known = np.isfinite(distance)
-  if not known.any():
-    return distance, flip.copy()
-  shift = (aligned[0] - turn[0] * mirrored[flip])[known].mean()
-  others = np.abs(turn[0] * mirrored[None] + shift - shape[:, None])
-  return distance, np.where(known, np.where(np.isfinite(others), others, np.inf).argmin(1), flip)
+  others = np.full((len(shape), len(shape)), np.inf)
+  if known.any():
+    # One similarity for all, so that a wrong pair cannot hide in it.
+    shift = (aligned[0] - turn[0] * mirrored[flip])[known].mean()
+    others = np.abs(turn[0] * mirrored + shift - shape[:, None])
+    others = np.where(known & known[:, None], others, np.inf)
+  nearest = np.where(known, others.argmin(1), flip)
+  return np.stack([aligned[0].real, aligned[0].imag], -1), distance, nearest, others.min(1)
 
 
 def _complex(points: np.ndarray) -> np.ndarray:
