@@ -13,9 +13,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from fal_jax import data, dataset_stats, doctor_page, evaluate, metrics, procrustes, recipe
+from fal_jax import data, dataset_stats, doctor_faces, doctor_page, doctor_sheets, evaluate, metrics, procrustes, recipe
 from fal_jax import doctor_findings as findings
-from fal_jax.crop import CropRule
 from fal_jax.dataset_stats import Split
 from fal_jax.doctor_findings import SEVERITIES, Finding
 from fal_jax.errors import InputError
@@ -41,10 +40,12 @@ def run(config: ConfigDict, workdir: str | Path, *, command: str) -> str:
   """
   if not config.data.name:
     raise InputError("config.data.name is empty: name a prepared dataset, e.g. --config.data.name=wflw.")
-  rule, scheme = recipe.crop_rule(config), markup(config.data.markup)
+  recipe.crop_rule(config), recipe.codec(config)  # their mistakes come up before anything is read
+  scheme = markup(config.data.markup)
   place = {"data_dir": config.data.dir, "num_landmarks": scheme.num}
   builder = data.open_dataset(config.data.name, **place)
-  sources = {name: data.open_split(config.data.name, name, **place) for name, info in builder.info.splits.items() if info.num_examples}
+  names = [name for name, split in builder.info.splits.items() if split.num_examples]
+  sources = {name: data.open_split(config.data.name, name, **place) for name in names}
   if not sources:
     raise InputError(f"The dataset {config.data.name!r} holds no image: prepare it again.")
   directory = Path(workdir).expanduser() / "doctor"
@@ -60,7 +61,9 @@ def run(config: ConfigDict, workdir: str | Path, *, command: str) -> str:
   path = directory / f"{config.data.name.replace('/', '_').replace(':', '_')}.html"
   listed = [dataclasses.asdict(finding) for finding in found]
   path.with_suffix(".json").write_text(json.dumps({**numbers, "findings": listed}, indent=2) + "\n", encoding="utf-8")
-  path.write_text(doctor_page.page(report, found, flags, splits, sources, scheme), encoding="utf-8")
+  shown = doctor_page.largest(report)
+  sheets = doctor_sheets.sheets(splits, sources, scheme, distances=report["distances"], flags=flags, shown=shown)
+  path.write_text(doctor_page.page(report, found, sheets, scheme), encoding="utf-8")
   return summary(report, found) + f"\nPage: {path}"
 
 
@@ -94,8 +97,9 @@ def read_split(source: data.Source, *, title: str) -> Split:
   points = np.array(landmarks, np.float64)
   points[~np.isfinite(points).all(-1)] = np.nan
   return Split(
-      ids, files, pictures, np.array(sizes), modes, np.array(orientations), points, np.array(visible), np.array(boxes, np.float64)
-  )
+      ids=ids, files=files, pictures=pictures, sizes=np.array(sizes), modes=modes, orientations=np.array(orientations),
+      landmarks=points, visible=np.array(visible, bool), boxes=np.array(boxes, np.float64),
+  )  # fmt: skip
 
 
 def examine(
@@ -109,19 +113,20 @@ def examine(
     metadata: what the builder noted.
 
   Returns:
-    The numbers, ready for JSON but for `heat` and `distances`, which are arrays by split; the findings, worst first; and split -> flag -> (N,) bool.
+    The numbers, ready for JSON but for `heat` and `distances`, which are arrays by split; the findings, worst first; and
+    split -> flag -> (N,) bool.
   """
   scheme, rule, band = markup(config.data.markup), recipe.crop_rule(config), config.codec.window // 2
   landmarks = np.concatenate([split.landmarks for split in splits.values()])
-  mean = procrustes.mean_shape(landmarks, mirrored_alike=findings.sides_alike(scheme))
+  mean = procrustes.mean_shape(landmarks, mirrored_alike=doctor_faces.sides_alike(scheme))
   shape = describe_shape(mean, scheme)
   numbers, flags, heat, distances = {}, {}, {}, {}
   for name, split in splits.items():
     boxes = dataset_stats.landmark_boxes(split.landmarks) if rule.box == "landmarks" else split.boxes
     heat[name] = dataset_stats.heatmap_positions(split.landmarks, boxes, rule, stride=recipe.STRIDE)
     depth = dataset_stats.border_distance(heat[name], rule.size // recipe.STRIDE)
-    flags[name] = findings.flags(split, mean=mean, markup=scheme, rule=rule, depth=depth)
-    distances[name], _ = findings.shape_distances(split, mean, scheme)
+    flags[name] = doctor_faces.flags(split, mean=mean, markup=scheme, rule=rule, depth=depth)
+    distances[name], _ = doctor_faces.shape_distances(split, mean, scheme)
     official = (metadata.get("official_counts") or {}).get(name)
     numbers[name] = {"faces": len(split.ids), "official": official, **measure(split, depth, distances[name], scheme, band)}
     numbers[name]["flags"] = {flag: int(mask.sum()) for flag, mask in flags[name].items()}
@@ -136,7 +141,7 @@ def examine(
       *findings.of_config([train, *tests], list(splits)),
       *findings.of_shape(shape, scheme),
       *findings.of_overlaps(overlaps, train, tests),
-      *findings.of_faces({name: split.ids for name, split in splits.items()}, flags),
+      *doctor_faces.of_faces({name: split.ids for name, split in splits.items()}, flags),
       *findings.of_metadata(metadata),
       *findings.of_crop(percents, rule, band),
   ]
@@ -213,7 +218,7 @@ def describe_shape(mean: np.ndarray, scheme: Markup) -> dict[str, Any]:
     unit, size = "the box's size", float(metrics.norms(mean[None], scheme)["box"][0])
   shape: dict[str, Any] = {"mean": _listed(mean), "unit": unit, "sides": None, "asymmetry_percent": None,
                            "worst_percent": None, "better_partners": [], "mirror": None}  # fmt: skip
-  if findings.sides_alike(scheme):
+  if doctor_faces.sides_alike(scheme):
     return shape
   mirror, distance, nearest, gap = procrustes.mirror_disagreement(mean, scheme.flip)
   if np.isfinite(distance).any():

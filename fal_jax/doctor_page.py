@@ -4,20 +4,13 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
-from fal_jax import affine, data, dataset_stats, shape_plots
-from fal_jax.crop import CropRule, crop_from_image, cut
-from fal_jax.dataset_stats import Split
+from fal_jax import dataset_stats, shape_plots
 from fal_jax.doctor_findings import SEVERITIES, Finding
-from fal_jax.errors import InputError
-from fal_jax.images import read_image
 from fal_jax.landmarks import Markup
 
-SHEET_FACES = 12
 LISTED_FACES = 40  # names under a finding; the JSON beside the page has all
-_TILE = CropRule(size=192, stored_size=192, face=110, box="landmarks")
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fbfbfa; --ink: #1d1d20; --quiet: #6b6b72; --rule: #dedee2; --card: #ffffff;
@@ -43,7 +36,7 @@ figure { margin: 0; } svg { display: block; width: 100%; height: auto; } svg tex
 .right { fill: var(--right); } .left { fill: var(--left); } .middle { fill: var(--middle); } .bar { fill: var(--bar); }
 .line { stroke: var(--quiet); stroke-width: 1.2; } .pair { stroke: var(--quiet); stroke-opacity: .35; stroke-width: 1; fill: none; stroke-dasharray: 4 4; }
 .mirror { fill: none; stroke: var(--ink); stroke-opacity: .55; stroke-width: 1; } .axis { stroke: var(--quiet); stroke-width: 1; fill: none; }
-.heat .axis { stroke-width: .4; } .heat .pair { stroke-width: .3; stroke-opacity: .9; stroke-dasharray: 1.2 1; }
+.heat .axis, .heat .pair { vector-effect: non-scaling-stroke; stroke-width: 1.5; stroke-opacity: 1; }
 .face { border-radius: 4px; background: #000; } .face circle { stroke: #000; stroke-width: .6; } .face .right { fill: #56b4e9; } .face .left { fill: #ff9248; }
 .face .middle { fill: #fff; } .face .hidden { fill: #0008; stroke-width: 1; } .face .hidden.right { stroke: #56b4e9; } .face .hidden.left { stroke: #ff9248; }
 .face .hidden.middle { stroke: #fff; } .edge { stroke: #fff; stroke-opacity: .45; stroke-width: .7; }
@@ -54,30 +47,13 @@ figure { margin: 0; } svg { display: block; width: 100%; height: auto; } svg tex
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin: 0 .25em 0 .6em; }
 """  # noqa: E501  # a style sheet reads better in rules than in lines
 
-# What the captions of faces call the flags; the others concern too many faces or cannot be seen.
-_CAPTIONS = {
-    "unreadable": "header unreadable", "empty": "no landmark", "no_extent": "no extent", "swapped": "left and right exchanged",
-    "far_outside": "far outside", "box_degenerate": "box degenerate", "no_crop": "no crop", "repeated": "repeated",
-    "renamed": "several names", "box_elsewhere": "box elsewhere", "small_norm": "small eye distance", "odd": "odd shape",
-}  # fmt: skip
-
-
-def page(
-    report: Mapping[str, Any],
-    findings: Sequence[Finding],
-    flags: Mapping[str, Mapping[str, np.ndarray]],
-    splits: Mapping[str, Split],
-    sources: Mapping[str, data.Source],
-    markup: Markup,
-) -> str:
+def page(report: Mapping[str, Any], findings: Sequence[Finding], sheets: Sequence[str], markup: Markup) -> str:
   """The whole page.
 
   Args:
     report: the numbers, see `doctor.examine`; also `dataset` and `command`.
     findings: worst first.
-    flags: split -> flag -> (N,) bool.
-    splits: the faces.
-    sources: where their images are.
+    sheets: HTML of the faces, see `doctor_sheets`.
     markup: the mark-up.
 
   Returns:
@@ -87,26 +63,25 @@ def page(
   counts = {severity: sum(finding.severity == severity for finding in findings) for severity in SEVERITIES}
   verdict = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count) or "Nothing found"
   crop = report["crop"]
-  sheets, decoded = _sheets(report, flags, splits, sources, markup)
   parts = [
       f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
       f"<title>{text(report['dataset'])}: doctor</title><style>{_STYLE}</style></head><body>",
       f"<h1>{text(report['dataset'])}</h1>",
-      f'<p class="quiet">{markup.num} landmarks. Crops of {crop["size"]} px from the box of the {report["box"]}, its larger side '
-      f"{crop['face']:g} px; trained on {text(report['train'])}, evaluated on {text(', '.join(report['tests']))}.</p>",
+      f'<p class="quiet">{markup.num} landmarks. Crops of {crop["size"]} px from the box of the {report["box"]}, its larger '
+      f"side {crop['face']:g} px; trained on {text(report['train'])}, evaluated on {text(', '.join(report['tests']))}.</p>",
       f"<h2>Findings: {verdict}</h2>", *map(_finding, findings),
       "<h2>Numbers</h2>", _numbers(report["splits"]),
-      "<p class=quiet>Three numbers are the 5 % quantile, the median and the 95 % quantile, in px of the stored image unless said "
-      "otherwise. Distance to the mean face: root mean square over the landmarks after the best similarity, in percent of the mean face's "
-      "root mean square radius.</p>",
+      '<p class="quiet">Three numbers are the 5 % quantile, the median and the 95 % quantile, in px of the stored image unless '
+      "said otherwise. Distance to the mean face: root mean square over the landmarks after the best similarity, in percent of "
+      "the mean face's root mean square radius.</p>",
   ]  # fmt: skip
-  if len(splits) > 1:
+  if len(report["splits"]) > 1:
     parts += ["<h2>Pictures that splits share</h2>", _overlaps(report["overlaps"])]
   parts += ["<h2>Mean face</h2>", _shape(report["shape"], markup), "<h2>Where landmarks fall in the heatmap</h2>", _heat(report),
             "<h2>Face sizes</h2>", _sizes(report), "<h2>Faces</h2>", *sheets]  # fmt: skip
   commit = f", commit {report['git_commit'][:10]}" if report["git_commit"] else ""
   parts.append(
-      f'<p class="quiet">All annotations and image headers were read, and the pixels of {decoded} images. fal_jax '
+      f'<p class="quiet">All annotations and image headers were read; of the images only those shown were decoded. fal_jax '
       f"{report['fal_jax']}{commit}.<br><code>{text(report['command'])}</code></p></body></html>\n"
   )
   return "\n".join(parts)
@@ -127,16 +102,16 @@ def _finding(finding: Finding) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   """Cells are HTML already; the first of each row is its name."""
-  body = "".join(
-      f"<tr><th>{row[0]}</th>{''.join(cell if cell.startswith('<td') else f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows
-  )
+  filled = [[cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row[1:]] for row in rows]
+  body = "".join(f"<tr><th>{row[0]}</th>{''.join(cells)}</tr>" for row, cells in zip(rows, filled, strict=True))
   heads = "".join(f"<th>{cell}</th>" for cell in head)
   return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _numbers(splits: Mapping[str, Mapping[str, Any]]) -> str:
   def three(values: Sequence[float] | None, factor: float = 1, unit: str = "") -> str:
-    return "–" if values is None else " · ".join(f"{factor * value:.3g}" if factor * value < 100 else f"{factor * value:.0f}" for value in values[1:4]) + unit
+    scaled = [factor * value for value in (values or ())[1:4]]
+    return " · ".join(f"{value:.3g}" if value < 100 else f"{value:,.0f}" for value in scaled) + unit if scaled else "–"
 
   rows = {
       "faces": lambda row: f"{row['faces']:,}",
@@ -149,7 +124,8 @@ def _numbers(splits: Mapping[str, Mapping[str, Any]]) -> str:
       "landmarks annotated": lambda row: f"{row['landmarks']:,}",
       "not annotated": lambda row: f"{row['missing']:,}",
       "visible": lambda row: f"{row['percent_visible']:.1f} %",
-      "outside the image": lambda row: f"{row['outside_image']:,}" + (f", up to {row['outside_image_px']:.0f} px" if row["outside_image"] else ""),
+      "outside the image": lambda row: f"{row['outside_image']:,}",
+      "the furthest of them": lambda row: f"{row['outside_image_px']:.1f} px" if row["outside_image"] else "–",
       "in the border band of the heatmap": lambda row: f"{row['percent_in_band']:.2f} %",
       "outside the heatmap": lambda row: f"{row['percent_outside_crop']:.2f} %",
       "boxes of the dataset": lambda row: f"{row['faces'] - row['flags']['box_missing']:,}",
@@ -164,38 +140,46 @@ def _overlaps(overlaps: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
     pictures, faces = overlaps[a][b]["pictures"], overlaps[a][b]["faces"]
     if a == b:
       return f'<td class="own">{pictures:,}</td>'
-    return f'<td class="hit">{pictures:,}{f" ({faces:,} same faces)" if faces != pictures else ""}</td>' if pictures else "<td>0</td>"
+    same = f" ({faces:,} same faces)" if faces != pictures else ""
+    return f'<td class="hit">{pictures:,}{same}</td>' if pictures else "<td>0</td>"
 
   table = _table(["", *map(html.escape, overlaps)], [[html.escape(a), *(cell(a, b) for b in overlaps)] for a in overlaps])
   return f'<p class="quiet">Faces of the row whose picture, byte by byte, is in the column as well.</p>{table}'
 
 
 def _shape(shape: Mapping[str, Any], markup: Markup) -> str:
-  points = {key: None if shape[key] is None else np.array([point or (np.nan, np.nan) for point in shape[key]]) for key in ("mean", "mirror")}
-  if points["mean"] is None or not np.isfinite(points["mean"]).any():
+  def points(listed: Sequence[Sequence[float] | None]) -> np.ndarray:
+    return np.array([point or (np.nan, np.nan) for point in listed])
+
+  mean = points(shape["mean"])
+  if not np.isfinite(mean).any():
     return "<p>No landmark is annotated.</p>"
-  if shape["asymmetry_percent"] is None:
+  if (markup.flip == np.arange(markup.num)).all():
     said = "Left and right profiles share one scheme, so there are no pairs; faces are mirrored to the same side here."
+  elif shape["asymmetry_percent"] is None:
+    said = "No pair of left and right is annotated, so it cannot be compared with its mirror image."
   else:
     said = (f"It disagrees with its mirror image (rings) by {shape['asymmetry_percent']:.2f} % of {shape['unit']} on average, by "
             f"{shape['worst_percent']:.2f} % at most. Dashed lines join the partners of the flip permutation.")  # fmt: skip
   legend = "".join(f'<span class="dot" style="background: var(--{name})"></span>{label}' for name, label in
                    (("right", "the person's right"), ("left", "left"), ("middle", "middle")))  # fmt: skip
-  drawing = shape_plots.mean_shape(points["mean"], points["mirror"], markup)
+  drawing = shape_plots.mean_shape(mean, points(shape["mirror"]) if shape["mirror"] else None, markup)
   return f'<p>{said}</p><figure>{drawing}<figcaption>{legend}</figcaption></figure>'
 
 
 def _heat(report: Mapping[str, Any]) -> str:
   figures = "".join(
       f"<figure><h3>{html.escape(name)}</h3>{shape_plots.heat(counts, margin=dataset_stats.MARGIN, band=report['band'])}</figure>"
-      for name, counts in report["heat"].items() if name in _largest(report)
+      for name, counts in report["heat"].items() if name in largest(report)
   )  # fmt: skip
-  return (f'<p class="quiet">Darker is more, on a logarithmic scale. Solid: the border of the heatmap; beyond it nothing can be found. '
-          f"Dashed: {report['band']} cells inside, where the decoder's window is cut.</p><div class=\"pairs\">{figures}</div>")  # fmt: skip
+  said = ("Stronger is more, on a logarithmic scale. Solid: the border of the heatmap; beyond it nothing can be found. Dashed: "
+          f"{report['band']} cells inside, where the decoder's window is cut.")  # fmt: skip
+  return f'<p class="quiet">{said}</p><div class="pairs">{figures}</div>'
 
 
 def _sizes(report: Mapping[str, Any]) -> str:
-  edges, used = report["face_size_edges"], np.array([row["face_sizes"] for row in report["splits"].values()]).any(0)
+  edges = report["face_size_edges"]
+  used = np.array([row["face_sizes"] for row in report["splits"].values()]).sum(0) > 0
   if not used.any():
     return "<p>No face has a size.</p>"
   # At least three octaves, or a set of equal sizes would be one wide bar.
@@ -204,62 +188,19 @@ def _sizes(report: Mapping[str, Any]) -> str:
   figures = "".join(
       f"<figure><h3>{html.escape(name)}</h3>" + shape_plots.histogram(
           report["splits"][name]["face_sizes"][first:last], edges[first : last + 1], label=f"Face sizes of {name}") + "</figure>"
-      for name in _largest(report)
+      for name in largest(report)
   )  # fmt: skip
-  return f'<p class="quiet">√(width × height) of the landmarks\' box, px of the stored image; bins of a quarter of an octave.</p>{figures}'
+  said = "√(width × height) of the landmarks' box, px of the stored image; bins of a quarter of an octave."
+  return f'<p class="quiet">{said}</p>{figures}'
 
 
-def _largest(report: Mapping[str, Any]) -> list[str]:
-  """Splits that are not wholly in another one: pictures of the parts would only repeat theirs."""
+def largest(report: Mapping[str, Any]) -> list[str]:
+  """Names of the splits that are not wholly in another one: pictures of the parts would only repeat theirs."""
   overlaps, names = report["overlaps"], list(report["splits"])
 
   def part(a: str, b: str) -> bool:
-    whole = overlaps[a][b]["faces"] == report["splits"][a]["faces"]
-    return a != b and whole and (report["splits"][b]["faces"], -names.index(b)) > (report["splits"][a]["faces"], -names.index(a))
+    """Of two splits of the same faces, the later one is a part of the earlier."""
+    faces = {name: report["splits"][name]["faces"] for name in (a, b)}
+    return a != b and overlaps[a][b]["faces"] == faces[a] and (faces[b], -names.index(b)) > (faces[a], -names.index(a))
 
   return [a for a in names if not any(part(a, b) for b in names)]
-
-
-def _sheets(
-    report: Mapping[str, Any], flags: Mapping[str, Mapping[str, np.ndarray]], splits: Mapping[str, Split],
-    sources: Mapping[str, data.Source], markup: Markup,
-) -> tuple[list[str], int]:  # fmt: skip
-  """The first and the oddest faces of each split, and how many images were decoded for them."""
-  parts, decoded = [], 0
-  shown = _largest(report)
-  for name in shown:
-    split, distance = splits[name], report["distances"][name]
-    order = np.argsort(-np.nan_to_num(distance, nan=np.inf), kind="stable")
-    for title, rows in (("first", np.arange(len(split.ids))[:SHEET_FACES]), ("oddest", order[:SHEET_FACES])):
-      tiles = [_tile(sources[name], row, split, distance[row], flags[name], markup) for row in rows.tolist()]
-      decoded += len(tiles)
-      parts.append(f'<h3>{html.escape(name)}, {title}</h3><div class="faces">{"".join(tiles)}</div>')
-  left_out = [name for name in splits if name not in shown]
-  said = f" {html.escape(', '.join(left_out))} {'is' if len(left_out) == 1 else 'are'} part of these." if left_out else ""
-  intro = ('<p class="quiet">The person\'s right is blue, left is orange, white lies between; hollow where annotated as hidden; dashed is the '
-           f"dataset's box. Oddest: furthest from the mean face, in percent as above.{said}</p>")  # fmt: skip
-  return [intro, *parts], decoded
-
-
-def _tile(
-    source: data.Source, row: int, split: Split, distance: float, flags: Mapping[str, np.ndarray], markup: Markup
-) -> str:
-  """One face with its caption; what cannot be drawn is said in its place."""
-  points, box = split.landmarks[row], dataset_stats.landmark_boxes(split.landmarks[row][None])[0]
-  if not np.isfinite(box).all():
-    box = np.array([0, 0, *np.maximum(split.sizes[row] - 1, 1)], np.float64)
-  centre, half = (box[:2] + box[2:]) / 2, max((box[2:] - box[:2]).max() / 2, 4.0)  # 8 px at least: there may be no extent
-  crop = crop_from_image(np.concatenate([centre - half, centre + half]), _TILE)
-  try:
-    pixels = cut(read_image(source[row]["image"], name=split.ids[row]), crop, _TILE.size)
-  except InputError as error:
-    picture = f'<div class="none">{html.escape(str(error))}</div>'
-  else:
-    jpeg = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-    corners = affine.apply(crop, split.boxes[row].reshape(2, 2)).reshape(4)
-    picture = shape_plots.face(
-        jpeg, affine.apply(crop, points), markup, visible=split.visible[row], box=corners, size=_TILE.size
-    )
-  said = ", ".join(caption for flag, caption in _CAPTIONS.items() if flags[flag][row])
-  number = "" if np.isnan(distance) else f"{100 * distance:.1f} %"
-  return f"<figure>{picture}<figcaption>{html.escape(split.ids[row])}<br>{number} <b>{said}</b></figcaption></figure>"

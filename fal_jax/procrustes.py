@@ -1,6 +1,6 @@
 """Mean shape of many faces, and how far each face is from it: similarity Procrustes analysis with missing landmarks.
 
-Shapes are complex numbers x + iy in here, because turning and scaling is then one product; only (..., 2) arrays come in and go out.
+Shapes are complex numbers x + iy in here, because turning and scaling is then one product; (..., 2) arrays come in and go out.
 """
 
 import numpy as np
@@ -58,22 +58,40 @@ def mirror_disagreement(mean: np.ndarray, flip: np.ndarray) -> tuple[np.ndarray,
     flip: (K,) int, see `landmarks.Markup.flip`.
 
   Returns:
-    (K, 2) the mirror image, moved onto the shape; (K,) distance of each landmark to it, in units of the shape, NaN where it or its
-    partner is unknown; (K,) int, the landmark whose mirror image lies nearest; and (K,) how near that is.
+    (K, 2) the mirror image, moved onto the shape; (K,) distance of each landmark to it, in units of the shape, NaN where it or
+    its partner is unknown; (K,) int, the landmark whose mirror image lies nearest; and (K,) how near that is.
   """
   shape = _complex(mean)
   mirrored = -shape.conj()
-  aligned, turn, _ = _align(mirrored[flip][None], shape)
-  distance = np.abs(aligned[0] - shape)
-  known = np.isfinite(distance)
-  others = np.full((len(shape), len(shape)), np.inf)
-  if known.any():
-    # One similarity for all, so that a wrong pair cannot hide in it.
-    shift = (aligned[0] - turn[0] * mirrored[flip])[known].mean()
-    others = np.abs(turn[0] * mirrored + shift - shape[:, None])
-    others = np.where(known & known[:, None], others, np.inf)
-  nearest = np.where(known, others.argmin(1), flip)
-  return np.stack([aligned[0].real, aligned[0].imag], -1), distance, nearest, others.min(1)
+  known = np.isfinite(shape)
+  if not known.any():
+    return mean.copy(), np.full(len(flip), np.nan), flip.copy(), np.full(len(flip), np.inf)
+  # Fitted to the permutation alone, a wrong pair would drag all others along. So the nearest partners are fitted, beginning from
+  # the permutation and from the upright mirror image, and the better of the two symmetries is what the permutation is held to.
+  symmetries = [_symmetry(shape, mirrored, start) for start in (flip, _nearest(shape, mirrored)[0])]
+  moved, nearest, gap = min(symmetries, key=lambda symmetry: symmetry[2][known].sum())
+  image = moved[flip]
+  return np.stack([image.real, image.imag], -1), np.abs(image - shape), np.where(known, nearest, flip), gap
+
+
+def _symmetry(shape: np.ndarray, mirrored: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Moves the (K,) mirror image onto the shape, by partners that are chosen anew until they stay; also these, and how near."""
+  moved, (nearest, gap) = mirrored, (partners, np.empty(0))
+  for _ in range(_ROUNDS):
+    aligned, turn, _ = _align(mirrored[nearest][None], shape)
+    known = np.isfinite(aligned[0])
+    moved = turn[0] * mirrored + (aligned[0] - turn[0] * mirrored[nearest])[known].mean()
+    previous, (nearest, gap) = nearest, _nearest(shape, moved)
+    if (nearest == previous).all():
+      break
+  return moved, nearest, gap
+
+
+def _nearest(shape: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """For each point of the shape, which of the others is nearest, and how near; 0 and infinity where it is not known."""
+  distance = np.abs(others - shape[:, None])
+  distance = np.where(np.isfinite(distance), distance, np.inf)
+  return distance.argmin(1), distance.min(1)
 
 
 def _complex(points: np.ndarray) -> np.ndarray:

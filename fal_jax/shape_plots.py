@@ -15,7 +15,7 @@ from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
 
 
-def mean_shape(mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, width: int = 900) -> str:
+def mean_shape(mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, width: int = 820) -> str:
   """Draws a shape with its numbers, lines between the partners of the flip permutation, and rings for its mirror image.
 
   Args:
@@ -43,8 +43,8 @@ def mean_shape(mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, w
   parts += [_line(at[a], at[b], "line") for a, b in markup.edges if known[a] and known[b]]
   if mirror is not None:
     parts += [_circle(point, 6.5, "mirror") for point in scale * mirror + middle if np.isfinite(point).all()]
-  parts += [_circle(at[k], 3.6, side(markup, k)) for k in np.flatnonzero(known)]
-  rows = np.flatnonzero(known)
+  parts += [_circle(at[k], 3.6, side(markup, k)) for k in np.flatnonzero(known).tolist()]
+  rows = np.flatnonzero(known).tolist()
   for k, place in zip(rows, _label_places(at[known], distance=15.0), strict=True):
     parts.append(f'<text x="{place[0]:.1f}" y="{place[1] + 4:.1f}">{k}</text>')
   return "".join([*parts, "</svg>"])
@@ -66,13 +66,13 @@ def face(jpeg: bytes, points: np.ndarray, markup: Markup, *, visible: np.ndarray
   """
   known = (np.abs(points) < 1e4).all(-1)  # NaN is not; nor needs to be drawn what is that far outside
   at = np.where(known[:, None], points, 0) + 0.5  # SVG's origin is the corner of the first pixel
-  parts = [f'<svg class="face" viewBox="0 0 {size} {size}" role="img"><image width="{size}" height="{size}" href="{_uri(jpeg, "jpeg")}"/>']
+  picture = f'<image width="{size}" height="{size}" href="{_uri(jpeg, "jpeg")}"/>'
+  parts = [f'<svg class="face" viewBox="0 0 {size} {size}" role="img">{picture}']
   if (np.abs(box) < 1e4).all():
-    x, y = box[:2] + 0.5
-    parts.append(f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{max(box[2] - box[0], 0):.1f}" height="{max(box[3] - box[1], 0):.1f}"/>')
+    parts.append(_rect(box[:2] + 0.5, np.maximum(box[2:] - box[:2], 0), "box"))
   parts += [_line(at[a], at[b], "edge") for a, b in markup.edges if known[a] and known[b]]
   radius = 1.5 if markup.num > 80 else 1.8
-  for k in np.flatnonzero(known):
+  for k in np.flatnonzero(known).tolist():
     parts.append(_circle(at[k], radius, side(markup, k) + ("" if visible[k] else " hidden")))
   return "".join([*parts, "</svg>"])
 
@@ -100,9 +100,9 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, label: str, widt
   for bin_, (count, left, right) in enumerate(zip(counts, edges[:-1], edges[1:], strict=True)):
     if count:
       tall = max(1.5, (floor - 16) * count / most)
-      tip = f"<title>{left:.0f} to {right:.0f} px: {count:,} faces</title>"
-      parts.append(f'<rect class="bar" x="{place(left) + 1:.1f}" y="{floor - tall:.1f}" width="{place(right) - place(left) - 2:.1f}" '
-                   f'height="{tall:.1f}">{tip}</rect>')  # fmt: skip
+      tip = f"{left:.0f} to {right:.0f} px: {count:,} faces"
+      low, wide = np.array([place(left) + 1, floor - tall]), place(right) - place(left) - 2
+      parts.append(_rect(low, np.array([wide, tall]), "bar", tip=tip))
       if bin_ == np.argmax(counts):
         parts.append(f'<text x="{(place(left) + place(right)) / 2:.1f}" y="{floor - tall - 5:.1f}">{count:,}</text>')
   parts.append(_line(np.array([0, floor]), np.array([width, floor]), "axis"))
@@ -131,11 +131,12 @@ def heat(counts: np.ndarray, *, margin: int, band: int, width: int = 360) -> str
   pixels[..., 3] = np.round(255 * strength)
   png = cv2.imencode(".png", pixels)[1].tobytes()
   inner = side - 2 * margin
-  border, inside = (f'<rect class="{name}" x="{at}" y="{at}" width="{side - 2 * at}" height="{side - 2 * at}"/>'
-                    for name, at in (("axis", margin), ("pair", margin + band)))  # fmt: skip
   title = f"<title>Landmarks on the {inner} x {inner} cells of the heatmap</title>"
   picture = f'<image class="cells" width="{side}" height="{side}" href="{_uri(png, "png")}"/>'
-  return f'<svg class="heat" style="max-width:{width}px" viewBox="0 0 {side} {side}" role="img">{title}{picture}{border}{inside}</svg>'
+  for name, at in (("axis", margin), ("pair", margin + band)):
+    picture += _rect(np.full(2, at), np.full(2, side - 2 * at), name)
+  head = f'<svg class="heat" style="max-width:{width}px" viewBox="0 0 {side} {side}" role="img">'
+  return f"{head}{title}{picture}</svg>"
 
 
 def side(markup: Markup, k: int) -> str:
@@ -158,6 +159,12 @@ def _label_places(points: np.ndarray, *, distance: float) -> np.ndarray:
 
 def _line(a: np.ndarray, b: np.ndarray, name: str) -> str:
   return f'<line class="{name}" x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}"/>'
+
+
+def _rect(corner: np.ndarray, sides: np.ndarray, name: str, *, tip: str = "") -> str:
+  x, y, width, height = (f"{value:.1f}" for value in (*corner, *sides))
+  title = f"<title>{html.escape(tip)}</title>" if tip else ""
+  return f'<rect class="{name}" x="{x}" y="{y}" width="{width}" height="{height}">{title}</rect>'
 
 
 def _circle(at: np.ndarray, radius: float, name: str) -> str:

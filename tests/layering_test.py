@@ -18,8 +18,8 @@ RANKS = (
     ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
      "annotations", "dataset_stats", "shape_plots"),
-    ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "doctor_findings", "doctor_page", "bench",
-     "ablation", "ablation_table"),
+    ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",
+     "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table"),
     ("main", "ablate"),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
