@@ -130,17 +130,18 @@ def examine(
     official = (metadata.get("official_counts") or {}).get(name)
     numbers[name] = {"faces": len(split.ids), "official": official, **measure(split, depth, distances[name], scheme, band)}
     numbers[name]["flags"] = {flag: int(mask.sum()) for flag, mask in flags[name].items()}
-  overlaps: dict[str, dict[str, dict[str, int]]] = {}
-  for a in splits:
-    shared = {b: dataset_stats.shared(splits[a], splits[b]) for b in splits}
+  overlaps, names = {}, {}
+  for a, split in splits.items():
+    shared = {b: dataset_stats.shared(split, other) for b, other in splits.items()}
     overlaps[a] = {b: {"pictures": int(picture.sum()), "faces": int(face.sum())} for b, (picture, face) in shared.items()}
+    names[a] = {b: [split.ids[row] for row in np.flatnonzero(picture)] for b, (picture, _) in shared.items()}
   train = config.data.train_split.split("[", maxsplit=1)[0]
   tests = [name.split("[", maxsplit=1)[0] for name in config.eval.splits]
   percents = {name: {"band": row["percent_in_band"], "outside": row["percent_outside_crop"]} for name, row in numbers.items()}
   found = [
       *findings.of_config([train, *tests], list(splits)),
       *findings.of_shape(shape, scheme),
-      *findings.of_overlaps(overlaps, train, tests),
+      *findings.of_overlaps(overlaps, train, tests, names=names),
       *doctor_faces.of_faces({name: split.ids for name, split in splits.items()}, flags),
       *findings.of_metadata(metadata),
       *findings.of_crop(percents, rule, band),

@@ -84,7 +84,7 @@ def of_shape(shape: Mapping[str, Any], markup: Markup) -> list[Finding]:
   if partners := shape["better_partners"]:
     listed = ", ".join(f"{k} ({markup.names[k]}) mirrors {p}, not {markup.flip[k]}" for k, p in partners[:8])
     findings.append(Finding(
-        "error", f"The flip permutation does not fit the mean shape at {len(partners)} landmarks",
+        "error", f"The flip permutation does not fit the mean shape at {_count(len(partners), 'landmark')}",
         f"In the mean face, {listed}{' ...' if len(partners) > 8 else ''}. Mirrored views are taught wrong labels.",
         "Check the names of these landmarks in the mark-up: the prefixes left_ and right_ make the permutation.",
     ))  # fmt: skip
@@ -98,44 +98,52 @@ def of_shape(shape: Mapping[str, Any], markup: Markup) -> list[Finding]:
   return findings
 
 
-def of_overlaps(overlaps: Mapping[str, Mapping[str, Mapping[str, int]]], train: str, tests: list[str]) -> list[Finding]:
+def of_overlaps(
+    overlaps: Mapping[str, Mapping[str, Mapping[str, int]]],
+    train: str,
+    tests: list[str],
+    *,
+    names: Mapping[str, Mapping[str, list[str]]],
+) -> list[Finding]:
   """Findings about pictures that are in several splits.
 
   Args:
     overlaps: split -> other split -> `pictures` and `faces` of the first that are in the other; the diagonal gives all of them.
     train: the config's training split.
     tests: the config's evaluation splits.
+    names: split -> other split -> what the faces of the first are called whose pictures are in the other.
   """
-  findings, designed = [], []
-  splits = list(overlaps)
+  findings: list[Finding] = []
+  designed, splits = [], list(overlaps)
   for place, a in enumerate(splits):
     for b in splits[place + 1 :]:
       faces, pictures = overlaps[a][b]["faces"], overlaps[a][b]["pictures"]
       if not pictures:
         continue
-      whole = ((x, y) for x, y in ((a, b), (b, a)) if overlaps[x][y]["faces"] == overlaps[x][x]["faces"])
+      whole = ((x, y) for x, y in ((a, b), (b, a)) if overlaps[x][y] == overlaps[x][x])
       within = next((f"{x} within {y}" for x, y in whole), None)
       configured = (a == train and b in tests) or (b == train and a in tests)
       roles = {_role(a, train, tests), _role(b, train, tests)}
       mixed = roles == {"train", "test"}
+      both = {a: names[a][b], b: names[b][a]}
       if faces and within and not configured:
         designed.append(within)
       elif faces and (configured or mixed):
         findings.append(Finding(
-            "error", f"{a} and {b} share {faces:,} faces",
+            "error", f"{a} and {b} share {_count(faces, 'face')}",
             "A network that has seen the test's faces in training looks better than it is.",
-            f"Take these faces out of {train if configured else 'one of the splits'}, or evaluate on another split.",
+            f"Take these faces out of {train if configured else 'one of the splits'}, or evaluate on another split.", both,
         ))  # fmt: skip
       elif faces:
         findings.append(Finding(
-            "warning", f"{a} and {b} share {faces:,} faces", "They overlap without one being part of the other.",
-            "Train on one and evaluate on the other only without these faces.",
+            "warning", f"{a} and {b} share {_count(faces, 'face')}", "They overlap without one being part of the other.",
+            "Train on one and evaluate on the other only without these faces.", both,
         ))  # fmt: skip
       elif mixed:
         findings.append(Finding(
-            "warning", f"{a} and {b} share {pictures:,} pictures, but no face",
+            "warning", f"{a} and {b} share {_count(pictures, 'picture')}, but no face",
             "Different people in the same photograph: light, blur and background are known from training.",
-            "Know it when you compare numbers; most published protocols have it too.",
+            "Know it when you compare numbers; most published protocols have it too.", both,
         ))  # fmt: skip
   if designed:
     findings.append(Finding(
@@ -182,14 +190,18 @@ def of_metadata(metadata: Mapping[str, Any]) -> list[Finding]:
     ))  # fmt: skip
   if skipped := metadata.get("skipped"):
     findings.append(Finding(
-        "warning", f"{len(skipped):,} bad files were left out when it was prepared",
+        "warning", f"{_count(len(skipped), 'bad file')} left out when it was prepared",
         "; ".join(f"{file}: {why}" for file, why in list(skipped.items())[:10]) + (" ..." if len(skipped) > 10 else "."),
         "Mend these files and prepare it again.",
     ))  # fmt: skip
   if notes := metadata.get("notes"):
-    listed = "; ".join(f"{note}: {len(files):,} files, e.g. {files[0]}" for note, files in notes.items())
+    listed = "; ".join(f"{note}: {_count(len(files), 'file')}, e.g. {files[0]}" for note, files in notes.items())
     findings.append(Finding("note", "Noted by the builder", f"{listed}.", "Nothing."))
   return findings
+
+
+def _count(number: int, noun: str) -> str:
+  return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _role(split: str, train: str, tests: list[str]) -> str:

@@ -94,7 +94,8 @@ def _finding(finding: Finding) -> str:
       f"<p>{text(split)}: {text(', '.join(ids[:LISTED_FACES]))}{' ...' if len(ids) > LISTED_FACES else ''}</p>"
       for split, ids in finding.faces.items()
   )
-  faces = f"<details><summary>{counts}</summary>{lists}</details>" if lists else ""
+  opened = " open" if finding.severity == "error" and sum(map(len, finding.faces.values())) <= LISTED_FACES else ""
+  faces = f"<details{opened}><summary>{counts}</summary>{lists}</details>" if lists else ""
   remedy = "" if finding.remedy == "Nothing." else f"<p><strong>What to do:</strong> {text(finding.remedy)}</p>"
   return (f'<section class="finding {finding.severity}"><h3><span class="tag">{finding.severity}</span>{text(finding.title)}</h3>'
           f"<p>{text(finding.meaning)}</p>{remedy}{faces}</section>")  # fmt: skip
@@ -201,6 +202,6 @@ def largest(report: Mapping[str, Any]) -> list[str]:
   def part(a: str, b: str) -> bool:
     """Of two splits of the same faces, the later one is a part of the earlier."""
     faces = {name: report["splits"][name]["faces"] for name in (a, b)}
-    return a != b and overlaps[a][b]["faces"] == faces[a] and (faces[b], -names.index(b)) > (faces[a], -names.index(a))
+    return a != b and overlaps[a][b] == overlaps[a][a] and (faces[b], -names.index(b)) > (faces[a], -names.index(a))
 
   return [a for a in names if not any(part(a, b) for b in names)]

@@ -1,4 +1,4 @@
-"""The faces that `doctor` shows: the first and the oddest of each split, cut from their photographs."""
+"""The faces that `doctor` shows: the first, the wrong and the oddest of each split, cut from their photographs."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def sheets(
     flags: Mapping[str, Mapping[str, np.ndarray]],
     shown: Sequence[str],
 ) -> list[str]:
-  """Draws the first and the oddest faces; only their images are decoded.
+  """Draws the first faces, those with something wrong, and the oddest; only their images are decoded.
 
   Args:
     splits: the faces.
@@ -54,12 +54,16 @@ def sheets(
   ]
   for name in shown:
     order = np.argsort(-np.nan_to_num(distances[name], nan=np.inf), kind="stable")
-    for title, rows in (("first", np.arange(len(order))[:FACES]), ("oddest", order[:FACES])):
+    wrong = np.flatnonzero(np.logical_or.reduce([flags[name][flag] for flag in _CAPTIONS if flag != "odd"]))
+    for title, rows in (("first", np.arange(len(order))), ("with something wrong", wrong), ("oddest", order)):
+      if not len(rows):
+        continue
+      more = f", {FACES} of {len(rows):,}" if len(rows) > FACES and rows is wrong else ""
       tiles = [
           _tile(sources[name], row, splits[name], markup, distance=distances[name][row], flags=flags[name])
-          for row in rows.tolist()
+          for row in rows[:FACES].tolist()
       ]
-      parts.append(f'<h3>{html.escape(name)}, {title}</h3><div class="faces">{"".join(tiles)}</div>')
+      parts.append(f'<h3>{html.escape(name)}, {title}{more}</h3><div class="faces">{"".join(tiles)}</div>')
   return parts
 
 
