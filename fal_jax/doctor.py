@@ -136,7 +136,9 @@ def examine(
     overlaps[a] = {b: {"pictures": int(picture.sum()), "faces": int(face.sum())} for b, (picture, face) in shared.items()}
     names[a] = {b: [split.ids[row] for row in np.flatnonzero(picture)] for b, (picture, _) in shared.items()}
   train = config.data.train_split.split("[", maxsplit=1)[0]
-  tests = [name.split("[", maxsplit=1)[0] for name in config.eval.splits]
+  # Faces cut out for training are evaluated on the photographs, a dataset of another name.
+  here = config.eval.get("name") in (None, "", config.data.name)
+  tests = [name.split("[", maxsplit=1)[0] for name in config.eval.splits] if here else []
   percents = {name: {"band": row["percent_in_band"], "outside": row["percent_outside_crop"]} for name, row in numbers.items()}
   found = [
       *findings.of_config([train, *tests], list(splits)),

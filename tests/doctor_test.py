@@ -222,8 +222,7 @@ def test_splits_that_the_config_names_and_the_dataset_lacks_are_an_error():
 def test_every_markup_makes_a_page(num):
   rng = np.random.default_rng(num)
   shape = rng.uniform(10, 80, (num, 2))
-  image = tiny_dataset.png(np.zeros((*SIZE, 3), np.uint8))
-  faces = [face_example(image=image, landmarks=shape + rng.normal(0, 1, (num, 2)), file_name=f"{i}.png") for i in range(4)]
+  faces = [face_example(image=photograph(i), landmarks=shape + rng.normal(0, 1, (num, 2)), file_name=f"{i}.png") for i in range(4)]
   faces[0]["landmarks"][0] = np.nan
   text = page({"train": faces}, data__markup=num)
   assert f">{num - 1}</text>" in text and text.count('class="face"') == 8
