@@ -68,7 +68,8 @@ def page(report: Mapping[str, Any], findings: Sequence[Finding], sheets: Sequenc
       f"<title>{text(report['dataset'])}: doctor</title><style>{_STYLE}</style></head><body>",
       f"<h1>{text(report['dataset'])}</h1>",
       f'<p class="quiet">{markup.num} landmarks. Crops of {crop["size"]} px from the box of the {report["box"]}, its larger '
-      f"side {crop['face']:g} px; trained on {text(report['train'])}, evaluated on {text(', '.join(report['tests']) or 'another dataset')}.</p>",
+      f"side {crop['face']:g} px; trained on {text(report['train'])}, evaluated on "
+      f"{text(', '.join(report['tests']) or 'another dataset')}.</p>",
       f"<h2>Findings: {verdict}</h2>", *map(_finding, findings),
       "<h2>Numbers</h2>", _numbers(report["splits"]),
       '<p class="quiet">Three numbers are the 5 % quantile, the median and the 95 % quantile, in px of the stored image unless '
