@@ -114,7 +114,9 @@ def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
   """
   try:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
-      return header.width, header.height, header.mode, exif_orientation(header)
+      # Pillow would decode all of a PNG file to see whether an EXIF block follows its pixels.
+      searchable = header.format != "PNG" or "exif" in header.info
+      return header.width, header.height, header.mode, exif_orientation(header) if searchable else 1
   except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
     raise InputError(f"{name}: not an image: {_likely_cause(data)}.") from error
 
