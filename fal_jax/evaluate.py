@@ -110,7 +110,7 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   Args:
     config: of the evaluation; the decoder may be another than in training.
     workdir: of the run.
-    directory: where the results go; by default `<workdir>/eval`.
+    directory: where the results go; by default `eval_directory`.
 
   Returns:
     split -> summary.
@@ -119,7 +119,7 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   sources = open_splits(config)
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
-  directory = directory or Path(workdir) / "eval"
+  directory = directory or eval_directory(config, workdir)
   return {
       split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
       for split, source in sources.items()
@@ -129,9 +129,15 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
   """All of `config.eval.splits`, at once: a misspelt name must not be found out after hours."""
   return {
-      split: data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
+      split: data.open_split(recipe.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup)
       for split in config.eval.splits
   }
+
+
+def eval_directory(config: ConfigDict, workdir: str | Path) -> Path:
+  """`<workdir>/eval`, and below it a folder for each other dataset: their splits have the same names."""
+  own = recipe.eval_dataset(config) == config.data.name
+  return Path(workdir) / "eval" / ("" if own else config.eval.name)
 
 
 def report(
@@ -179,7 +185,7 @@ def table(split: str, summary: dict[str, Any]) -> str:
 def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
   """What a number needs to be compared with another: data, box, crop, decoder, step and code."""
   return {
-      "dataset": config.data.name,
+      "dataset": recipe.eval_dataset(config),
       "split": split,
       "box": config.data.box,
       "crop": config.crop.to_dict(),

@@ -35,6 +35,11 @@ def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:
   return CorrectedFAN(fan) if config.head.startswith("correction") else fan
 
 
+def eval_dataset(config: ConfigDict) -> str:
+  """TFDS name of the dataset that `config.eval.splits` are of: `config.eval.name`, or by default the one trained on."""
+  return config.eval.name or config.data.name
+
+
 def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
   """Everything constant that a training step needs."""
   tx, schedule = adam_with_drops(**config.optimizer.to_dict(), steps_per_epoch=steps_per_epoch)

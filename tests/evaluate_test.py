@@ -134,6 +134,39 @@ def test_several_splits_have_files_of_their_own(run, workdir):
   assert json.loads((workdir / "eval" / "train.json").read_text())["num_images"] == tiny_dataset.TRAIN
 
 
+class OtherFaces(tiny_dataset.TinyFaces, skip_registration=True):
+  """The same splits of another dataset: a face less in each."""
+
+  def _generate_examples(self, split, first, count):
+    return super()._generate_examples(split, first, count - 1 if count > 1 else count)
+
+
+def test_another_dataset_can_be_evaluated_into_a_folder_of_its_own(config, folder, workdir, tmp_path, monkeypatch):
+  monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+  OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path / "downloads")
+  (tmp_path / "tiny_faces").symlink_to(folder / "tiny_faces")
+  before = sorted((workdir / "eval").glob("test*"))
+  times = [path.stat().st_mtime_ns for path in before]
+  found = evaluate.run(tiny_dataset.config(tmp_path, eval__name="other_faces"), workdir)
+  assert found["test"]["num_images"] == tiny_dataset.TEST - 1
+  written = json.loads((workdir / "eval" / "other_faces" / "test.json").read_text())
+  assert written["num_images"] == tiny_dataset.TEST - 1 and written["provenance"]["dataset"] == "other_faces"
+  assert [path.stat().st_mtime_ns for path in before] == times, "what the run says of its own dataset stays"
+
+
+def test_a_run_may_train_on_one_dataset_and_be_evaluated_on_another(folder, tmp_path):
+  OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path / "downloads")
+  (tmp_path / "tiny_faces").symlink_to(folder / "tiny_faces")
+  config = tiny_dataset.config(tmp_path, train__epochs=0.0, eval__name="other_faces", data__train_split="nowhere")
+  assert tiny_dataset.run(config, tmp_path / "run")["test"]["num_images"] == tiny_dataset.TEST - 1
+  assert json.loads((tmp_path / "run" / "eval" / "other_faces" / "test.json").read_text())["num_images"] == tiny_dataset.TEST - 1
+
+
+def test_naming_the_dataset_of_the_run_again_changes_no_place(config, tmp_path):
+  named = tiny_dataset.config(config.data.dir, eval__name="tiny_faces")
+  assert evaluate.eval_directory(named, tmp_path) == evaluate.eval_directory(config, tmp_path) == tmp_path / "eval"
+
+
 def test_evaluating_changes_nothing(run, config, workdir, variables):
   saved, weights = tiny_dataset.last_digest(workdir), digest(variables)
   files = {path: path.stat().st_mtime_ns for path in (workdir / "checkpoints").rglob("*")}
@@ -168,6 +201,7 @@ def test_the_table_shows_every_normaliser(predictions):
     ("changes", "named"),
     [
         ({"eval__splits": ("valid",)}, "no split 'valid'"),
+        ({"eval__name": "elsewhere"}, "The dataset 'elsewhere' is not prepared"),
         ({"eval__splits": ()}, "config.eval.splits"),
         ({"model__features": 16}, "another network"),
         ({"eval__batch_size": 5}, "multiple of the number of devices"),
