@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import scipy.io
 import tensorflow_datasets as tfds
 
+from fal_jax import data
 from fal_jax.errors import InputError
 from fal_jax.landmarks import MARKUPS
 from tfds_builders import prepare
@@ -95,6 +97,8 @@ def test_prepare_writes_pixels_of_the_view_and_the_images_own_bytes(root, tmp_pa
     assert row["image"] == (root / name).read_bytes()
     assert row["subset"].decode() == name.split("/")[0].lower() and np.isnan(row["box_dataset"]).all()
   assert found["AFW/AFW_1001_2_0.jpg"]["photograph"] == b"AFW_1001"
+  name = runpy.run_path(str(Path(__file__).parents[1] / "configs" / "w300_private.py"))["get_config"]().data.name
+  assert len(data.open_split(name, "train", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 30
 
 
 def test_the_archive_itself_will_do(root, tmp_path):

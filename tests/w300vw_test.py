@@ -1,6 +1,7 @@
 """The 300VW builder: the very frame of each annotation, the protocol's frames and no others, every problem by name."""
 
 import os
+import runpy
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from fal_jax import data
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
 from tfds_builders import prepare
@@ -115,6 +117,8 @@ def test_prepare_writes_the_very_frame_of_each_annotation(root, tmp_path, capfd)
 
   folder = tmp_path / "data" / "w300vw" / "every1"
   assert [path.name for path in folder.iterdir()] == ["1.0.0"], "no extracted frame stays behind"
+  name = runpy.run_path(str(Path(__file__).parents[1] / "configs" / "w300vw.py"))["get_config"]().eval.name
+  assert len(data.open_split(name, "test_a", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 12
   builder = tfds.builder_from_directory(folder / "1.0.0")
   assert builder.info.metadata["markup"] == 68 and not builder.info.metadata["partial"]
   for split, (video, count) in zip(("train", "test_a", "test_b", "test_c"), FRAMES.items(), strict=True):
