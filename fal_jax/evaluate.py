@@ -110,7 +110,8 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   Args:
     config: of the evaluation; the decoder may be another than in training.
     workdir: of the run.
-    directory: where the results go; by default `eval_directory`.
+    directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for another dataset than the
+      run's own, whose splits may have the same names.
 
   Returns:
     split -> summary.
@@ -119,11 +120,23 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   sources = open_splits(config)
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
-  directory = directory or eval_directory(config, workdir)
+  if directory is None:
+    dataset = recipe.eval_dataset(config)
+    directory = Path(workdir) / "eval" / ("" if dataset == _own_dataset(workdir) else dataset)
   return {
       split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
       for split, source in sources.items()
   }
+
+
+def _own_dataset(workdir: str | Path) -> str | None:
+  """TFDS name of the dataset that a run evaluates itself on."""
+  checkpoints = Checkpoints(workdir, create=False)
+  try:
+    saved = checkpoints.read_config()
+  finally:
+    checkpoints.close()
+  return recipe.eval_dataset(saved) if saved else None
 
 
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
@@ -132,12 +145,6 @@ def open_splits(config: ConfigDict) -> dict[str, data.Source]:
       split: data.open_split(recipe.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup)
       for split in config.eval.splits
   }
-
-
-def eval_directory(config: ConfigDict, workdir: str | Path) -> Path:
-  """`<workdir>/eval`, and below it a folder for each other dataset: their splits have the same names."""
-  own = recipe.eval_dataset(config) == config.data.name
-  return Path(workdir) / "eval" / ("" if own else config.eval.name)
 
 
 def report(

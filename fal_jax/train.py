@@ -148,10 +148,10 @@ def train_and_evaluate(
 
     # -------------------------------------------------------------------------------------------------------------- Evaluation
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    summaries, directory = {}, evaluate.eval_directory(config, workdir)
+    summaries = {}
     for split in config.eval.splits:
       summaries[split] = evaluate.report(
-          config, directory, split, eval_sources[split], predict=predict, variables=variables, step=total_steps
+          config, workdir / "eval", split, eval_sources[split], predict=predict, variables=variables, step=total_steps
       )
       log_eval(log, total_steps, split, summaries[split])
       show_eval(total_steps, split, summaries[split], norm=config.eval.norm)

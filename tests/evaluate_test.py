@@ -2,10 +2,13 @@
 
 import csv
 import json
+from typing import ClassVar
+from unittest import mock
 
 import jax
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 import tiny_dataset
 
 from fal_jax import data, evaluate, metrics, parallel, recipe
@@ -135,36 +138,38 @@ def test_several_splits_have_files_of_their_own(run, workdir):
 
 
 class OtherFaces(tiny_dataset.TinyFaces, skip_registration=True):
-  """The same splits of another dataset: a face less in each."""
+  """Another dataset of the same mark-up, in a configuration, whose split has the same name."""
 
-  def _generate_examples(self, split, first, count):
-    return super()._generate_examples(split, first, count - 1 if count > 1 else count)
+  BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [tfds.core.BuilderConfig(name="few")]
+
+  def _split_generators(self, dl_manager):
+    return {"test": self._generate_examples("test", 300, 3)}
 
 
-def test_another_dataset_can_be_evaluated_into_a_folder_of_its_own(config, folder, workdir, tmp_path, monkeypatch):
-  monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+@pytest.mark.parametrize("key", ["data__name", "eval__name"])
+def test_another_dataset_s_results_lie_beside_the_run_s_own(run, workdir, tmp_path, key):
+  own = run()["test"]
+  OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path)
+  other = run(**{key: "other_faces/few"}, data__dir=str(tmp_path), eval__norm="box")["test"]
+  assert (own["num_images"], other["num_images"]) == (tiny_dataset.TEST, 3)
+  written = json.loads((workdir / "eval" / "other_faces" / "few" / "test.json").read_text())
+  assert written["nme_box"] == other["nme_box"] and written["provenance"]["dataset"] == "other_faces/few"
+  assert json.loads((workdir / "eval" / "test.json").read_text())["nme_box"] == own["nme_box"]
+
+
+def test_a_run_may_train_on_one_dataset_and_evaluate_itself_on_another(folder, tmp_path):
   OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path / "downloads")
   (tmp_path / "tiny_faces").symlink_to(folder / "tiny_faces")
-  before = sorted((workdir / "eval").glob("test*"))
-  times = [path.stat().st_mtime_ns for path in before]
-  found = evaluate.run(tiny_dataset.config(tmp_path, eval__name="other_faces"), workdir)
-  assert found["test"]["num_images"] == tiny_dataset.TEST - 1
-  written = json.loads((workdir / "eval" / "other_faces" / "test.json").read_text())
-  assert written["num_images"] == tiny_dataset.TEST - 1 and written["provenance"]["dataset"] == "other_faces"
-  assert [path.stat().st_mtime_ns for path in before] == times, "what the run says of its own dataset stays"
-
-
-def test_a_run_may_train_on_one_dataset_and_be_evaluated_on_another(folder, tmp_path):
-  OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path / "downloads")
-  (tmp_path / "tiny_faces").symlink_to(folder / "tiny_faces")
-  config = tiny_dataset.config(tmp_path, train__epochs=0.0, eval__name="other_faces", data__train_split="nowhere")
-  assert tiny_dataset.run(config, tmp_path / "run")["test"]["num_images"] == tiny_dataset.TEST - 1
-  assert json.loads((tmp_path / "run" / "eval" / "other_faces" / "test.json").read_text())["num_images"] == tiny_dataset.TEST - 1
-
-
-def test_naming_the_dataset_of_the_run_again_changes_no_place(config, tmp_path):
-  named = tiny_dataset.config(config.data.dir, eval__name="tiny_faces")
-  assert evaluate.eval_directory(named, tmp_path) == evaluate.eval_directory(config, tmp_path) == tmp_path / "eval"
+  workdir = tmp_path / "run"
+  config = tiny_dataset.config(tmp_path, train__epochs=1.0, eval__name="other_faces/few")
+  assert tiny_dataset.run(config, workdir)["test"]["num_images"] == 3
+  written = json.loads((workdir / "eval" / "test.json").read_text())
+  assert written["num_images"] == 3 and written["provenance"]["dataset"] == "other_faces/few"
+  with mock.patch.object(parallel, "predict_function", tiny_dataset.predict_function):
+    evaluate.run(config, workdir)
+    assert sorted(path.name for path in (workdir / "eval").iterdir() if path.is_dir()) == [], "it is the run's own"
+    evaluate.run(tiny_dataset.config(tmp_path), workdir)
+  assert json.loads((workdir / "eval" / "tiny_faces" / "test.json").read_text())["num_images"] == tiny_dataset.TEST
 
 
 def test_evaluating_changes_nothing(run, config, workdir, variables):

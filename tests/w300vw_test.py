@@ -113,7 +113,7 @@ def test_prepare_writes_the_very_frame_of_each_annotation(root, tmp_path, capfd)
   out, err = capfd.readouterr()
   lines = [line.split() for line in out.splitlines()]
   assert ["train", "23", "23"] in lines and ["test_c", "8", "8"] in lines and err == ""
-  assert "--config=configs/w300vw.py --mode=eval" in out and "--workdir=runs/w300_private" in out
+  assert "--config=configs/w300vw.py --mode=eval" in out and "--workdir=runs/w300lp" in out
 
   folder = tmp_path / "data" / "w300vw" / "every1"
   assert [path.name for path in folder.iterdir()] == ["1.0.0"], "no extracted frame stays behind"

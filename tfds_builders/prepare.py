@@ -232,6 +232,8 @@ def _print_table(builder: FaceDatasetBuilder, counts: Mapping[str, int]) -> None
     official = officials.get(split)
     print(f"{split:<16}{counts.get(split, 0):>10,}{'-' if official is None else f'{official:,}':>10}")
   metadata = builder.info.metadata or {}
+  if "release" in metadata:
+    print(f"release: {metadata['release']}")
   for line in metadata.get("missing", ()):
     print(f"missing: {line}")
   for note, files in metadata.get("notes", {}).items():

@@ -38,7 +38,8 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
   A dataset's own builder says which archives there are (`ARCHIVES`), what lies where in them (`layout`), how many faces each
   official split has (`OFFICIAL_COUNTS`), and in `_info` the mark-up: `metadata=tfds.core.MetadataDict(markup=K)`. The build adds
-  to that metadata `partial` (bool), `missing` (a line each), `skipped` (file -> why) and `notes` (what -> files).
+  to that metadata `partial` (bool), `missing` (a line each), `skipped` (file -> why), `notes` (what -> files) and
+  `official_counts` (split -> faces).
   """
 
   MISSING_LANDMARKS: ClassVar[bool] = False  # whether NaN is the dataset's sign for "not annotated"
@@ -84,7 +85,7 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
     sizes = ", ".join(f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size)
     how_to_get += f"\nOfficial sizes: {sizes}." if sizes else ""
-    if not any(layout.splits.values()) and not layout.findings:
+    if not any(layout.splits.values()) and not any(finding.severity == "error" for finding in layout.findings):
       raise InputError(f"{self.name}: nothing of it lies below {manual_dir}.\n{_lines(layout.missing)}\n{how_to_get}")
     if layout.missing and not self.allow_partial:
       raise InputError(
@@ -109,12 +110,18 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     for name, split in splits.items():
       if layout.splits[name] and not split:
         raise InputError(f"{self.name}: every face of the split {name!r} is bad.\n{listing(errors)}")
+    if not any(splits.values()):
+      raise InputError(f"{self.name}: every face below {manual_dir} is bad.\n{listing(errors)}")
     notes: dict[str, list[str]] = {}
     for finding in sorted(findings):
       if finding.severity == "note":
         notes.setdefault(finding.message, []).append(finding.file)
     skipped = {finding.file: finding.message for finding in sorted(errors)}
-    self.info.metadata.update(partial=bool(layout.missing), missing=layout.missing, skipped=skipped, notes=notes)
+    # Whoever opens the prepared dataset later, `doctor` for one, has no builder class to ask.
+    official = dict(self.OFFICIAL_COUNTS)
+    self.info.metadata.update(
+        partial=bool(layout.missing), missing=layout.missing, skipped=skipped, notes=notes, official_counts=official
+    )
     return {name: split for name, split in splits.items() if split}
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:

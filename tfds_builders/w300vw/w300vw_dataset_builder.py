@@ -104,7 +104,7 @@ class Builder(ManualFaceBuilder):
     return flags if name == "every1" else f"{flags} --config.eval.name={self.name}/{name}"
 
   def workdir(self) -> str:
-    return "runs/w300_private"
+    return "runs/w300lp"
 
   def official_counts(self) -> Mapping[str, int]:
     """Known for all frames together only: how many a video has, its authors do not say."""
