@@ -8,8 +8,8 @@ Expected (the paper's entry on leader-boards, "300W Split 2 (300W-LP)"): NME_box
 on 300W-LP alone, as here, or went on with the 3,837 public photographs of 300W as LUVLi did, the text that we have does not say.
 Ours: not run, it takes an accelerator, the archive and the private test images.
 
-The same run is what configs/cofw68.py, menpo.py and w300vw.py test on other datasets. Never report its numbers on 300W's common, challenge or full test: 300W-LP
-holds views of those very photographs.
+The same run is what configs/cofw68.py, menpo.py and w300vw.py test on other datasets. Never report its numbers on 300W's common,
+challenge or full test: 300W-LP holds views of those very photographs.
 """
 
 from ml_collections import ConfigDict
