@@ -65,6 +65,7 @@ def get_config() -> ConfigDict:
   config.train.epochs = 50.0  # Sec. 5; 0 evaluates the untrained network
 
   config.eval = ConfigDict()
+  config.eval.name = config_dict.placeholder(str)  # TFDS name of the dataset evaluated on; by default data.name
   config.eval.splits = ("test",)  # evaluated at the end of training and by --mode=eval
   config.eval.every_epochs = 5.0  # evaluates the first of these splits while training
   config.eval.batch_size = 32  # images of all devices together; a last short batch is padded and the padding not counted

@@ -44,7 +44,7 @@ def run(config: ConfigDict, workdir: str | Path, landmarks: str | None, *, comma
   if landmarks is not None:
     read = [read_npz(landmarks, num_landmarks=num)]
   elif config.data.name and config.eval.splits:
-    name, place = config.data.name, config.data.dir
+    name, place = recipe.eval_dataset(config), config.data.dir
     read = [read_split(name, split, data_dir=place, num_landmarks=num, rule=rule) for split in config.eval.splits]
   else:
     raise InputError("config.data.name or config.eval.splits is empty: name a prepared dataset and splits, or give --landmarks.")

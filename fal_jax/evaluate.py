@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
   if directory is None:
-    dataset = _evaluated_dataset(config)
+    dataset = recipe.eval_dataset(config)
     directory = Path(workdir) / "eval" / ("" if dataset == _own_dataset(workdir) else dataset)
   return {
       split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
@@ -136,17 +136,13 @@ def _own_dataset(workdir: str | Path) -> str | None:
     saved = checkpoints.read_config()
   finally:
     checkpoints.close()
-  return _evaluated_dataset(saved) if saved else None
-
-
-def _evaluated_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
-  return config["eval"].get("name") or config["data"]["name"]
+  return recipe.eval_dataset(saved) if saved else None
 
 
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
   """All of `config.eval.splits`, at once: a misspelt name must not be found out after hours."""
   return {
-      split: data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
+      split: data.open_split(recipe.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup)
       for split in config.eval.splits
   }
 
@@ -196,7 +192,7 @@ def table(split: str, summary: dict[str, Any]) -> str:
 def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
   """What a number needs to be compared with another: data, box, crop, decoder, step and code."""
   return {
-      "dataset": config.data.name,
+      "dataset": recipe.eval_dataset(config),
       "split": split,
       "box": config.data.box,
       "crop": config.crop.to_dict(),

@@ -1,7 +1,8 @@
 """From a config to the objects that compute: checked once, all problems in one message."""
 
 import math
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from ml_collections import ConfigDict
 
@@ -33,6 +34,15 @@ def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:
   """The network that a config describes."""
   fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **config.model.to_dict())
   return CorrectedFAN(fan) if config.head.startswith("correction") else fan
+
+
+def eval_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
+  """TFDS name of the dataset that `config.eval.splits` are of: `config.eval.name`, or by default the one trained on.
+
+  Args:
+    config: all of it; one that a run saved before there was this key will do.
+  """
+  return config["eval"].get("name") or config["data"]["name"]
 
 
 def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
