@@ -102,9 +102,9 @@ def test_prepare_writes_pixels_of_the_view_and_the_images_own_bytes(root, tmp_pa
 
 
 def test_training_on_crops_of_it_is_still_evaluated_on_300w(root, tmp_path, capfd):
-  assert prepare.main(["w300lp", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}", "--crops=256"]) == 0
+  assert prepare.main(["w300lp", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}", "--crops=320"]) == 0
   last = capfd.readouterr().out.splitlines()[-1]
-  assert "configs/w300_private.py --config.data.name=w300lp_no_flips_crops256 " in last and "eval.name" not in last
+  assert "configs/w300_private.py --config.data.name=w300lp_no_flips_crops320 " in last and "eval.name" not in last
 
 
 def test_the_archive_itself_will_do(root, tmp_path):
