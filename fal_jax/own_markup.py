@@ -106,7 +106,7 @@ def described(description: Mapping[str, Any]) -> Markup:
 
   if not isinstance(description.get("mirror"), list):
     problems.append(
-        f"mirror is {_shown(description.get('mirror'))}, expected a list of the pairs that change places in a mirror, [] if none do"
+        f"mirror is {_shown(description.get('mirror'))}, expected a list of pairs that change places in a mirror, [] if none do"
     )
   pair_of: dict[int, int] = {}
   mirror = []
