@@ -4,7 +4,7 @@
   python -m fal_jax.main --config=configs/custom.py:my_faces/markup.yaml --config.data.dir=data --workdir=runs/my_faces
 
 The whole description goes into the config, hence into the run: predicting needs the file no more, nor does evaluating or resuming
-by configs/saved.py. Hardware: a GPU or TPU; for two CPU cores there is configs/custom_small.py. See tfds_builders/custom/README.md.
+by configs/saved.py. Hardware: a GPU or TPU; configs/custom_small.py is for two CPU cores. See tfds_builders/custom/README.md.
 """
 
 from ml_collections import ConfigDict
@@ -19,11 +19,11 @@ def get_config(file: str = "") -> ConfigDict:
 
 
 def describe(config: ConfigDict, file: str) -> ConfigDict:
-  """Puts what a mark-up file says into a config."""
+  """Puts what a mark-up file says into a new config, which it returns locked."""
   if not file:
     raise InputError("No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml")
   content = own_markup.read_file(file)
-  config = config.copy_and_resolve_references().unlock()
+  config.unlock()
   config.data.name = f"custom/{content.name}"
   config.data.markup = content.markup.num
   config.data.own_markup = own_markup.to_json(content.markup) if content.is_own else None

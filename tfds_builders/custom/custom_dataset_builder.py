@@ -140,7 +140,7 @@ def _faces(image: Path, name: str, annotations: Sequence[Annotation], findings: 
   for index, face in enumerate(annotations):
     if face.size and size and face.size != size:
       said, found = (f"{width} x {height}" for width, height in (face.size, size))
-      findings.append(Finding(face.where, f"width and height of {name} are said to be {said}, they are {found}: turned, resized?"))
+      findings.append(Finding(face.where, f"width and height of {name} should be {said}, they are {found}: turned or resized?"))
     elif face.landmarks is not None:
       extra = {"face_index": index, "box_dataset": face.box, "visible": face.visible}
       faces.append(Face(image, name, face.landmarks, extra))
