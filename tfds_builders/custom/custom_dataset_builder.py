@@ -18,7 +18,7 @@ from fal_jax.errors import InputError
 from tfds_builders.common.downloads import Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
 from tfds_builders.common.schema import face_features
-from tfds_builders.common.validate import Face, Finding
+from tfds_builders.common.validate import Face, Finding, listing
 from tfds_builders.custom.annotation import Annotation, find_image
 from tfds_builders.custom.coco import read_coco
 from tfds_builders.custom.pairs import read_pairs
@@ -90,6 +90,9 @@ class Builder(ManualFaceBuilder):
     for name, found in sorted(faces_of.items()):
       if name in split_of:
         splits.setdefault(split_of[name], []).extend(_faces(root / name, name, found, findings))
+    if self.skip_bad and (empty := [split for split, faces in splits.items() if not faces]):
+      errors = [finding for finding in findings if finding.severity == "error"]
+      raise InputError(f"{self.name}: every face of the split {empty[0]!r} is bad.\n{listing(errors)}")
     _check_landmarks_occur(splits.get("train", []), content, findings)
     return Layout(splits, missing=[], findings=findings)
 
