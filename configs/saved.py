@@ -19,7 +19,8 @@ def get_config(workdir: str = "") -> ConfigDict:
   try:
     saved = json.loads(path.read_text(encoding="utf-8"))
   except (OSError, ValueError) as error:
-    raise InputError(f"{path} cannot be read ({error}): after the colon goes the folder of a run") from error
+    reason = getattr(error, "strerror", None) or error
+    raise InputError(f"{path} cannot be read ({reason}): after the colon goes the folder of a run") from error
   config = default.get_config()  # keys that a run of an earlier release lacks
   config.update(saved)
   return config
