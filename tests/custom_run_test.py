@@ -12,7 +12,7 @@ import tiny_dataset
 from absl import flags
 from ml_collections import config_flags
 
-from fal_jax import evaluate, flag_parser, landmarks, own_markup, predict, recipe
+from fal_jax import evaluate, flag_parser, landmarks, own_markup, parallel, predict, recipe, train
 from fal_jax.errors import InputError
 from tfds_builders import prepare
 
@@ -23,16 +23,8 @@ TINY = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-  """Where the compiled functions of all tests are."""
-  tiny_dataset.folder(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def load(monkeypatch):
-  monkeypatch.syspath_prepend(str(tiny_dataset.ROOT))
-  return lambda name, argument: importlib.import_module(f"configs.{name}").get_config(argument)
+def load(name, argument):
+  return importlib.import_module(f"configs.{name}").get_config(argument)
 
 
 def tiny(config, **changes):
@@ -41,26 +33,33 @@ def tiny(config, **changes):
   return config
 
 
-@pytest.fixture
-def dataset(tmp_path):
-  """The user's folder, prepared; one landmark of one face is not annotated."""
-  root = files.write_images(tmp_path / "faces", range(20))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """A folder with a dataset, one landmark of one face not annotated, its mark-up file and a run on it; and what the run found."""
+  tiny_dataset.folder(tmp_path_factory.getbasetemp())  # sets up the cache of compiled functions
+  place = tmp_path_factory.mktemp("custom")
+  root = files.write_images(place / "faces", range(20))
   table = files.rows(range(20))
   table[4][3:5] = "", ""
   files.write_table(root, table)
-  assert prepare.main(["custom", f"--manual_dir={root}", f"--data_dir={tmp_path / 'data'}"]) == 0
-  return root
+  assert prepare.main(["custom", f"--manual_dir={root}", f"--data_dir={place / 'data'}"]) == 0
+  config = tiny(load("custom", str(root / "markup.yaml")), **{"data.dir": str(place / "data")})
+  (root / "markup.yaml").rename(place / "markup.yaml")
+  (root / files.name(0)).rename(place / "photo.png")
+  shutil.rmtree(root)
+  return place, config, tiny_dataset.run(config, place / "run")["test"]
 
 
-def test_a_run_on_one_s_own_landmarks_needs_the_mark_up_file_only_at_its_start(session, dataset, load, tmp_path):
-  workdir = tmp_path / "run"
-  config = tiny(load("custom", str(dataset / "markup.yaml")), **{"data.dir": str(tmp_path / "data")})
+def test_a_config_says_what_the_mark_up_file_does(trained):
+  _, config, summary = trained
   assert (config.data.name, config.data.markup, config.eval.norm) == ("custom/my_faces", files.NUM, "ic")
-  summary = tiny_dataset.run(config, workdir)["test"]
   assert summary["num_images"] == 2 and {"nme_ic", "nme_box", "nme_diag"} <= summary.keys() and "nme_ip" not in summary
 
-  image = (dataset / files.name(0)).rename(tmp_path / "photo.png")
-  shutil.rmtree(dataset)
+
+def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path, monkeypatch):
+  monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+  place, _, summary = trained
+  workdir = shutil.copytree(place / "run", tmp_path / "run")
 
   # Evaluated by the config that the run has saved: the same numbers.
   saved = load("saved", str(workdir))
@@ -79,18 +78,20 @@ def test_a_run_on_one_s_own_landmarks_needs_the_mark_up_file_only_at_its_start(s
   markup = recipe.markup(aligner.config)
   assert markup.names == tuple(files.NAMES) and markup.edges == ((3, 4),)
   np.testing.assert_array_equal(markup.flip, [1, 0, 2, 4, 3])
-  written = predict.run(workdir, [str(image)], None)
+  written = predict.run(workdir, [str(place / "photo.png")], None)
   assert (written / "0000_photo.jpg").is_file()
   assert len((written / "predictions.csv").read_text().splitlines()[1].split(",")) == 1 + 2 * files.NUM
 
 
-def test_a_run_does_not_go_on_under_another_mark_up(session, dataset, load, tmp_path):
-  workdir, file = tmp_path / "run", dataset / "markup.yaml"
-  place = {"data.dir": str(tmp_path / "data")}
-  tiny_dataset.run(tiny(load("custom", str(file)), **place), workdir)
-  file.write_text("name: my_faces\norigin: 0\nlandmarks: 5\nmirror: [[0, 1]]\nouter_eyes: [0, 1]\n")
+def test_a_run_does_not_go_on_under_another_mark_up(trained, tmp_path):
+  place, config, _ = trained
+  (tmp_path / "markup.yaml").write_text(files.MARKUP.replace(", [3, 4]]", "]"))
+  other = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
+  saved, now = (json.loads(each.to_json_best_effort()) for each in (config, other))
   with pytest.raises(InputError, match=r"holds a run with another config; use another --workdir.*\n  data\.own_markup: "):
-    tiny_dataset.run(tiny(load("custom", str(file)), **place), workdir)
+    train.refuse_other_mathematics(saved, now, place / "run")
+  same = tiny(load("custom", str(place / "markup.yaml")), **{"data.dir": config.data.dir})
+  train.refuse_other_mathematics(saved, json.loads(same.to_json_best_effort()), place / "run")
 
 
 @pytest.fixture
@@ -139,14 +140,14 @@ def test_mistakes_after_the_colon_are_one_sentence(read_flags, argument, named):
   assert named in str(caught.value) and len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 400
 
 
-def test_one_s_own_mark_up_may_be_one_of_the_library_s(load, tmp_path):
+def test_one_s_own_mark_up_may_be_one_of_the_library_s(tmp_path):
   (tmp_path / "markup.yaml").write_text("name: mine\norigin: 0\nmarkup: 39\n")
   config = load("custom", str(tmp_path / "markup.yaml"))
   assert (config.data.markup, config.data.own_markup, config.eval.norm) == (39, None, "box")
   assert recipe.markup(config) is landmarks.MARKUPS[39]
 
 
-def test_without_eyes_the_box_is_the_normaliser(load, tmp_path):
+def test_without_eyes_the_box_is_the_normaliser(tmp_path):
   (tmp_path / "markup.yaml").write_text("name: dots\norigin: 0\nlandmarks: 4\nmirror: []\n")
   config = load("custom", str(tmp_path / "markup.yaml"))
   assert config.eval.norm == "box" and own_markup.from_json(config.data.own_markup).num == 4
