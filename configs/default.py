@@ -20,7 +20,8 @@ def get_config() -> ConfigDict:
   config.data.own_markup = config_dict.placeholder(str)  # a mark-up of your own as JSON, by configs/custom.py; None: one of these
   config.data.train_split = "train"
   config.data.box = "landmarks"  # "dataset" or "landmarks"; which of them the paper used is not stated
-  config.data.cache = "none"  # "host" keeps decoded training crops in memory: crop.stored_size^2 * 3 bytes per image
+  # "host" keeps decoded training crops in memory, "device" in every accelerator's: crop.stored_size^2 * 3 bytes per image.
+  config.data.cache = "none"
 
   config.crop = ConfigDict()
   config.crop.size = 256  # px, side of the network's input; Sec. 5

@@ -97,7 +97,7 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
     sizes = ", ".join(f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size)
     how_to_get += f"\nOfficial sizes: {sizes}." if sizes else ""
-    if not any(layout.splits.values()) and not layout.findings:
+    if not any(layout.splits.values()) and not any(finding.severity == "error" for finding in layout.findings):
       raise InputError(f"{self.name}: nothing of it lies below {manual_dir}.\n{_lines(layout.missing)}\n{how_to_get}")
     if layout.missing and not self.allow_partial:
       raise InputError(
@@ -122,6 +122,8 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     for name, split in splits.items():
       if layout.splits[name] and not split:
         raise InputError(f"{self.name}: every face of the split {name!r} is bad.\n{listing(errors)}")
+    if not any(splits.values()):
+      raise InputError(f"{self.name}: every face below {manual_dir} is bad.\n{listing(errors)}")
     notes: dict[str, list[str]] = {}
     for finding in sorted(findings):
       if finding.severity == "note":
