@@ -145,8 +145,8 @@ def _faces(image: Path, name: str, annotations: Sequence[Annotation], findings: 
       said, found = (f"{width} x {height}" for width, height in (face.size, size))
       findings.append(Finding(face.where, f"width and height of {name} should be {said}, they are {found}: turned or resized?"))
     elif face.landmarks is not None:
-      extra = {"face_index": index, "box_dataset": face.box, "visible": face.visible}
-      faces.append(Face(image, name, face.landmarks, extra))
+      number = {"face_index": index} if len(annotations) > 1 else {}  # only then do messages give it
+      faces.append(Face(image, name, face.landmarks, {"box_dataset": face.box, "visible": face.visible, **number}))
   return faces
 
 
