@@ -13,13 +13,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
-    ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks",
+    ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks", "procrustes",
      "flag_parser", "own_markup"),
     ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
-     "annotations"),
+     "annotations", "dataset_stats", "shape_plots"),
     ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",
-     "ablation", "ablation_table"),
+     "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table"),
     ("main", "ablate"),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
