@@ -12,7 +12,7 @@ import tiny_dataset
 from absl import flags
 from ml_collections import config_flags
 
-from fal_jax import evaluate, flag_parser, landmarks, own_markup, parallel, predict, recipe, train
+from fal_jax import doctor, evaluate, flag_parser, landmarks, own_markup, parallel, predict, recipe, train
 from fal_jax.errors import InputError
 from tfds_builders import prepare
 
@@ -92,6 +92,15 @@ def test_a_run_does_not_go_on_under_another_mark_up(trained, tmp_path):
     train.refuse_other_mathematics(saved, now, place / "run")
   same = tiny(load("custom", str(place / "markup.yaml")), **{"data.dir": config.data.dir})
   train.refuse_other_mathematics(saved, json.loads(same.to_json_best_effort()), place / "run")
+
+
+def test_the_doctor_finds_pairs_that_do_not_fit_the_faces(trained, tmp_path):
+  _, config, _ = trained
+  (tmp_path / "markup.yaml").write_text(files.MARKUP.replace("[[right_eye, left_eye], [3, 4]]", "[[0, 3], [1, 4]]"))
+  wrong = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
+  complaint = "The flip permutation does not fit the mean shape at 4 landmarks"
+  assert complaint in doctor.run(wrong, tmp_path / "wrong", command="")
+  assert complaint not in doctor.run(config, tmp_path / "right", command="")
 
 
 @pytest.fixture
