@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
   config.data.name = config_dict.placeholder(str)  # TFDS name, e.g. "wflw"
   config.data.dir = config_dict.placeholder(str)  # where it is prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets
   config.data.markup = 68  # number of landmarks: 68, 98, 29, 19 or 39
+  config.data.own_markup = config_dict.placeholder(str)  # a mark-up of your own as JSON, by configs/custom.py; None: one of these
   config.data.train_split = "train"
   config.data.box = "landmarks"  # "dataset" or "landmarks"; which of them the paper used is not stated
   # "host" keeps decoded training crops in memory, "device" in every accelerator's: crop.stored_size^2 * 3 bytes per image.

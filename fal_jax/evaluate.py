@@ -18,6 +18,7 @@ from fal_jax import affine, data, metrics, parallel, plots, recipe, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
+from fal_jax.landmarks import Markup
 
 SHEET_FACES = 16
 SHEET_SIZE = 160  # px of a face on a sheet before it is doubled, whatever the network's input: cut anew from the photograph
@@ -94,7 +95,7 @@ def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule
   return Predictions([data.example_id(record) for record in source], landmarks, scores, true, boxes)
 
 
-def score(predictions: Predictions, markup: int) -> dict[str, Any]:
+def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
   """The numbers of `metrics.summarise` under all normalisers; faces without a usable normaliser are printed."""
   summary = metrics.summarise(
       predictions.landmarks, predictions.true, metrics.norms(predictions.true, markup), ids=predictions.ids
@@ -153,7 +154,7 @@ def report(
   """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder."""
   rule = recipe.crop_rule(config)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
-  summary = score(predictions, config.data.markup)
+  summary = score(predictions, recipe.markup(config))
   directory.mkdir(parents=True, exist_ok=True)
   written = {**summary, "provenance": provenance(config, split=split, step=step)}
   (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
@@ -217,7 +218,7 @@ def write_predictions(path: Path, ids: list[str], landmarks: np.ndarray) -> None
 def _draw(
     directory: Path, split: str, predictions: Predictions, source: data.Source, *, rule: CropRule, config: ConfigDict
 ) -> None:
-  norm = metrics.norms(predictions.true, config.data.markup)[config.eval.norm]
+  norm = metrics.norms(predictions.true, recipe.markup(config))[config.eval.norm]
   errors = metrics.nme(predictions.landmarks, predictions.true, norm)
   sound = np.flatnonzero(np.isfinite(errors) & (norm >= metrics.MIN_NORM))
   if not len(sound):
@@ -232,7 +233,7 @@ def _draw(
         [example["image"] for example in examples],
         [affine.apply(example["crop_from_image"], example["landmarks"]) for example in examples],
         [affine.apply(e["crop_from_image"], predictions.landmarks[row]) for e, row in zip(examples, rows, strict=True)],
-        markup=config.data.markup,
+        markup=recipe.markup(config),
         titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
         columns=4,
     )

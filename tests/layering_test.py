@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
     ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks", "procrustes",
-     "flag_parser"),
+     "flag_parser", "own_markup"),
     ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
      "annotations", "dataset_stats", "shape_plots"),
