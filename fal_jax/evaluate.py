@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import affine, data, metrics, parallel, plots, recipe, steps
+from fal_jax import affine, annotations, data, metrics, parallel, plots, protocols, recipe, reports, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
+from fal_jax.landmarks import Markup
 
 SHEET_FACES = 16
 SHEET_SIZE = 160  # px of a face on a sheet before it is doubled, whatever the network's input: cut anew from the photograph
@@ -94,13 +94,12 @@ def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule
   return Predictions([data.example_id(record) for record in source], landmarks, scores, true, boxes)
 
 
-def score(predictions: Predictions, markup: int) -> dict[str, Any]:
+def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
   """The numbers of `metrics.summarise` under all normalisers; faces without a usable normaliser are printed."""
   summary = metrics.summarise(
       predictions.landmarks, predictions.true, metrics.norms(predictions.true, markup), ids=predictions.ids
   )
-  for norm, ids in summary["degenerate"].items():
-    logging.warning("%d faces have no usable normaliser %s and are not in its numbers: %s", len(ids), norm, ", ".join(ids[:10]))
+  reports.warn_of_degenerate(summary)
   return summary
 
 
@@ -137,15 +136,23 @@ def open_splits(config: ConfigDict) -> dict[str, data.Source]:
 def report(
     config: ConfigDict, directory: Path, split: str, source: data.Source, *, predict: Callable, variables: Any, step: int
 ) -> dict[str, Any]:
-  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder."""
+  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder.
+
+  Returns:
+    What `reports.summarise` says under the protocol of the dataset.
+  """
   rule = recipe.crop_rule(config)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
-  summary = score(predictions, config.data.markup)
+  faces = annotations.from_source(source, config.data.name, split, rule=rule)
+  protocol = protocols.find(config.data.name, split, norm=config.eval.norm)
+  summary = reports.summarise(faces, predictions.landmarks, config.data.markup, protocol)
+  reports.warn_of_degenerate(summary)
   directory.mkdir(parents=True, exist_ok=True)
   written = {**summary, "provenance": provenance(config, split=split, step=step)}
   (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
   write_predictions(directory / f"{split}_predictions.csv", predictions.ids, predictions.landmarks)
   _draw(directory, split, predictions, source, rule=rule, config=config)
+  reports.draw(directory, split, faces, predictions.landmarks, config.data.markup, norm=config.eval.norm)
   return summary
 
 
@@ -167,13 +174,8 @@ def restore_variables(config: ConfigDict, workdir: str | Path) -> tuple[Any, int
 
 
 def table(split: str, summary: dict[str, Any]) -> str:
-  """The numbers of a split for the screen, one line per normaliser."""
-  lines = [f"{split}: {summary['num_images']} images, {summary['num_degenerate']} without a usable normaliser"]
-  for norm in ("ic", "ip", "box", "diag"):
-    cells = [f"{name} {value:.2f}" for name, value in summary.items() if isinstance(value, float) and f"_{norm}" in name]
-    if cells:
-      lines.append("  " + "".join(f"{cell:<18}" for cell in cells).rstrip())
-  return "\n".join(lines)
+  """The numbers of a split for the screen."""
+  return reports.table(split, summary)
 
 
 def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
       "step": step,
       "seed": config.seed,
       "fal_jax": fal_jax.__version__,
-      "git_commit": _git_commit(),
+      "git_commit": reports.git_commit(),
   }
 
 
@@ -205,8 +207,8 @@ def _draw(
     directory: Path, split: str, predictions: Predictions, source: data.Source, *, rule: CropRule, config: ConfigDict
 ) -> None:
   norm = metrics.norms(predictions.true, config.data.markup)[config.eval.norm]
-  errors = metrics.nme(predictions.landmarks, predictions.true, norm)
-  sound = np.flatnonzero(np.isfinite(errors) & (norm >= metrics.MIN_NORM))
+  errors, usable = metrics.sound_errors(predictions.landmarks, predictions.true, norm)
+  sound = np.flatnonzero(usable)
   if not len(sound):
     logging.warning("No face of %s has the normaliser %s: no pictures drawn.", split, config.eval.norm)
     return
@@ -223,17 +225,3 @@ def _draw(
         titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
         columns=4,
     )
-  if not plots.has_matplotlib():
-    logging.warning("No CED curve drawn: %s", plots.NO_MATPLOTLIB)
-    return
-  plots.draw_ced(directory / f"{split}_ced.png", {split: errors[sound]}, norm=config.eval.norm, max_error=10)
-
-
-def _git_commit() -> str | None:
-  """Commit of the checkout this package runs from; None when it is installed elsewhere."""
-  here = Path(fal_jax.__file__).parent
-  try:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
-  except (OSError, subprocess.SubprocessError):
-    return None
-  return found.stdout.strip()

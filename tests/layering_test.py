@@ -14,12 +14,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
     ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks",
-     "flag_parser"),
-    ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads"),
+     "flag_parser", "faces"),
+    ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads", "auc_variants", "intervals",
+     "jitter", "cross_markup", "protocols"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
-     "annotations"),
+     "annotations", "landmark_files", "landmark_plot", "reports"),
     ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",
-     "ablation", "ablation_table"),
+     "ablation", "ablation_table", "score"),
     ("main", "ablate"),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
