@@ -101,6 +101,8 @@ def _luvli(errors: np.ndarray, threshold: float) -> float:
 def _spiga(errors: np.ndarray, threshold: float) -> float:
   if not np.isfinite(errors).all():
     raise InputError("the AUC variant 'spiga' has no meaning where an error is infinite: its bins reach to the greatest error")
+  if np.ptp(errors) < 1e-6:
+    return _exact(errors, threshold)  # there is nothing to divide into bins
   counts, edges = np.histogram(errors, bins=10_000)
   starts = edges[:-1][edges[:-1] < threshold]
   if not len(starts):

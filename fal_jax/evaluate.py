@@ -152,7 +152,9 @@ def report(
   (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
   write_predictions(directory / f"{split}_predictions.csv", predictions.ids, predictions.landmarks)
   _draw(directory, split, predictions, source, rule=rule, config=config)
-  reports.draw(directory, split, faces, predictions.landmarks, config.data.markup, norm=config.eval.norm)
+  norm = config.eval.norm
+  threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
+  reports.draw(directory, split, faces, predictions.landmarks, config.data.markup, norm=norm, threshold=threshold)
   return summary
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from fal_jax.errors import InputError
 
 MAX_BYTES = 2**30  # unpacked; a million faces of 68 landmarks
+MAX_PX = 1e7  # no image is as large; infinity is not either
 ENDINGS = (".csv", ".json", ".npz", ".npy")
 _BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 
@@ -86,16 +87,16 @@ def _checked(found: LandmarkFile) -> LandmarkFile:
       raise InputError(f"{path} gives {len(twice)} ids more than once ({listed(twice)}): give each face its own id.")
     if "" in seen:
       raise InputError(f"{path} has a face without an id (face {found.ids.index('') + 1}): give each face its own id.")
-  if rows := np.flatnonzero(np.isinf(landmarks).any((1, 2))).tolist():
+  if rows := np.flatnonzero((np.abs(landmarks) > MAX_PX).any((1, 2))).tolist():
     names = found.ids or [f"face {row}" for row in range(len(landmarks))]
-    raise InputError(f"{path} has infinite coordinates for {listed([names[row] for row in rows])}: mend these faces.")
+    raise InputError(f"{path} has coordinates beyond {MAX_PX:g} px for {listed([names[row] for row in rows])}: mend these faces.")
   for name, array, shape in (("visible", found.visible, landmarks.shape[:2]), ("box", found.boxes, (len(landmarks), 4))):
     if array is not None and array.shape != shape:
       raise InputError(f"{path}: `{name}` has shape {array.shape}, expected {shape} for these landmarks.")
   return found
 
 
-def listed(names: Sequence[str], most: int = 10) -> str:
+def listed(names: Sequence[str], *, most: int = 10) -> str:
   """Names for a message: at most so many, and how many more there are."""
   return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

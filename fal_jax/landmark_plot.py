@@ -41,6 +41,7 @@ def draw_landmark_errors(
   unit = float(np.mean(np.asarray(norms, np.float64) / size[:, 0, 0])) / 100  # of one percent, in sizes of the face
   figure = plots.new_figure(6.4, 6.0)
   from matplotlib.collections import EllipseCollection
+  from matplotlib.patheffects import withStroke
 
   axes = figure.add_subplot()
   for a, b in markup.edges:
@@ -54,7 +55,11 @@ def draw_landmark_errors(
   circles.set_array(errors[known])
   axes.add_collection(circles)
   for k in np.argsort(-np.where(known, errors, -1), kind="stable")[: min(5, known.sum())]:
-    axes.annotate(f"{k}: {errors[k]:.1f}", shape[k], (0, 9), textcoords="offset points", fontsize=8, ha="center", zorder=4)
+    top = shape[k] - [0, unit * errors[k]]
+    axes.annotate(
+        f"{k}: {errors[k]:.1f}", top, (0, 2), textcoords="offset points", fontsize=8, ha="center", va="bottom", zorder=4,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )  # fmt: skip
   axes.set_aspect("equal")
   axes.invert_yaxis()
   axes.margins(0.1)

@@ -135,7 +135,7 @@ def sound_errors(
     (N,) float64 percent, and (N,) bool. A large error is no reason to leave a face out.
   """
   errors = nme(pred, true, norm, mask=mask)
-  return errors, np.isfinite(errors) & (np.asarray(norm, np.float64) >= MIN_NORM)
+  return errors, ~np.isnan(errors) & (np.asarray(norm, np.float64) >= MIN_NORM)
 
 
 def auc(nme: ArrayLike, threshold: float) -> float:
@@ -242,7 +242,7 @@ def _errors(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, mask: ArrayLike |
     rows = ", ".join(map(str, broken[:10])) + (f" and {broken.size - 10} more" if broken.size > 10 else "")
     raise InputError(f"predictions of rows {rows} are not finite: the network that made them diverged or its input was broken")
   norm = np.where(np.isfinite(norm) & (norm > 0), norm, np.nan)
-  distance = np.linalg.norm(np.where(counts[..., None], pred - true, 0), axis=-1)
+  distance = np.hypot(*np.moveaxis(np.where(counts[..., None], pred - true, 0), -1, 0))  # no square that could overflow
   return 100 * distance / norm[:, None], counts
 
 

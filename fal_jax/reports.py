@@ -36,7 +36,7 @@ def summarise(faces: Faces, pred: np.ndarray, markup: int | landmarks.Markup, pr
       protocol: title, norm, threshold, source, note, the paper's numbers, and faces `expected` and `found`
       percentiles: of the faces' errors, by normaliser
       intervals: 95 % bootstrap intervals of nme, auc and fr by their names; over videos where there are any, else over faces
-      auc_variants: the protocol's area as other projects compute it, see `auc_variants`
+      auc_variants: each area as other projects compute it, see `auc_variants`
       regions, landmarks: the protocol's error by part of the face and by landmark (null where not annotated)
       visibility: the protocol's error on visible and on occluded landmarks, where some are occluded
       subsets: num_images, nme, auc and fr of each subset
@@ -45,12 +45,12 @@ def summarise(faces: Faces, pred: np.ndarray, markup: int | landmarks.Markup, pr
   given = norms(faces, markup, protocol)
   thresholds = protocol.thresholds
   summary = metrics.summarise(pred, faces.landmarks, given, ids=faces.ids, thresholds=thresholds)
-  norm = main_norm(summary, protocol)
+  norm, threshold = _main(summary, protocol)
   complete = protocol.splits.get(faces.name)
   summary["protocol"] = {
       "title": protocol.title,
       "norm": norm,
-      "threshold": protocol.threshold,
+      "threshold": threshold,
       "expected": complete,
       "found": len(faces.ids),
       "paper": dict(protocol.paper.get(faces.name, {})),
@@ -58,20 +58,21 @@ def summarise(faces: Faces, pred: np.ndarray, markup: int | landmarks.Markup, pr
       "note": protocol.note,
   }
   bounds: dict[str, list[float]] = {}
-  summary["percentiles"] = {}
+  summary["percentiles"], summary["auc_variants"] = {}, {}
   for name, pixels in given.items():
     errors, sound = metrics.sound_errors(pred, faces.landmarks, pixels)
     if sound.any():
       summary["percentiles"][name] = metrics.percentiles(errors[sound])
       videos = [faces.videos[row] for row in np.flatnonzero(sound)] if faces.videos else None
       bounds |= _intervals(errors[sound], name, thresholds.get(name, ()), videos)
+      for at in thresholds.get(name, ()):
+        areas = auc_variants.auc_of_all(errors[sound], at)
+        summary["auc_variants"][f"auc_{name}_{at:g}"] = {variant: 100 * area for variant, area in areas.items()}
   over = "videos" if faces.videos else "faces"
   summary["intervals"] = {"level": 95, "resamples": RESAMPLES, "seed": 0, "over": over, **bounds}
   if f"nme_{norm}" not in summary:
     return summary
   errors, sound = metrics.sound_errors(pred, faces.landmarks, given[norm])
-  variants = auc_variants.auc_of_all(errors[sound], protocol.threshold)
-  summary["auc_variants"] = {"of": f"auc_{norm}_{protocol.threshold:g}", **{name: 100 * area for name, area in variants.items()}}
   arrays = pred[sound], faces.landmarks[sound], given[norm][sound]
   summary["regions"] = metrics.region_errors(*arrays, markup)
   summary["landmarks"] = [float(e) if np.isfinite(e) else None for e in metrics.landmark_errors(*arrays)]
@@ -95,9 +96,10 @@ def summarise(faces: Faces, pred: np.ndarray, markup: int | landmarks.Markup, pr
   return summary
 
 
-def main_norm(summary: Mapping[str, Any], protocol: Protocol) -> str:
-  """The protocol's normaliser, or box where no face has it (profiles have no two eyes)."""
-  return protocol.norm if f"nme_{protocol.norm}" in summary else "box"
+def _main(summary: Mapping[str, Any], protocol: Protocol) -> tuple[str, float]:
+  """The protocol's normaliser and threshold, or those of the box where no face has it (profiles have no two eyes)."""
+  found = f"nme_{protocol.norm}" in summary
+  return (protocol.norm, protocol.threshold) if found else ("box", metrics.THRESHOLDS["box"][0])
 
 
 def warn_of_degenerate(summary: Mapping[str, Any]) -> None:
@@ -166,8 +168,9 @@ def _more(summary: Mapping[str, Any]) -> list[str]:
   spread = ", ".join(f"{name} {value:.2f}" for name, value in summary["percentiles"][norm].items())
   lines.append(f"  nme_{norm} of a face: {spread}")
   lines.append(f"  nme_{norm} by region: " + ", ".join(f"{name} {value:.2f}" for name, value in summary["regions"].items()))
-  others = ", ".join(f"{k} {v:.2f}" for k, v in summary["auc_variants"].items() if k not in ("of", "exact"))
-  lines.append(f"  {summary['auc_variants']['of']} by other projects' formulas: {others}")
+  for name in names[1:2]:
+    others = ", ".join(f"{k} {v:.2f}" for k, v in summary["auc_variants"][name].items() if k != "exact")
+    lines.append(f"  {name} by other projects' formulas: {others}")
   if "visibility" in summary:
     kinds = ", ".join(f"{k} {v:.2f}" for k, v in summary["visibility"].items() if k != "occluded_percent" and v is not None)
     lines.append(f"  nme_{norm} of landmarks: {kinds} ({summary['visibility']['occluded_percent']:.1f} % occluded)")
@@ -193,9 +196,9 @@ def _subset_lines(subsets: Mapping[str, Any], names: list[str]) -> list[str]:
 
 
 def draw(
-    directory: Path, name: str, faces: Faces, pred: np.ndarray, markup: int | landmarks.Markup, *, norm: str
+    directory: Path, name: str, faces: Faces, pred: np.ndarray, markup: int | landmarks.Markup, *, norm: str, threshold: float
 ) -> None:
-  """Draws `<name>_ced.png` and `<name>_landmarks.png` under one of the normalisers."""
+  """Draws `<name>_ced.png` up to the threshold, in percent, and `<name>_landmarks.png` for predictions (N, K, 2)."""
   if not plots.has_matplotlib():
     logging.warning("No curves drawn: %s", plots.NO_MATPLOTLIB)
     return
@@ -204,7 +207,7 @@ def draw(
   if not sound.any():
     logging.warning("No face of %s has the normaliser %s: no curves drawn.", name, norm)
     return
-  plots.draw_ced(directory / f"{name}_ced.png", {name: errors[sound]}, norm=norm, max_error=10)
+  plots.draw_ced(directory / f"{name}_ced.png", {name: errors[sound]}, norm=norm, max_error=threshold)
   landmark_plot.draw_landmark_errors(
       directory / f"{name}_landmarks.png",
       faces.landmarks[sound],

@@ -106,7 +106,7 @@ def run(
   except OSError as error:
     raise InputError(f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder.") from error
   reports.write_errors(directory / f"{name}_errors.csv", faces, pred, given)
-  reports.draw(directory, name, faces, pred, scheme, norm=norm)
+  reports.draw(directory, name, faces, pred, scheme, norm=norm, threshold=summary["protocol"]["threshold"])
   return f"{found.path.name} on {faces.dataset}{f', {faces.name}' if truth is None else ''}", summary
 
 
@@ -126,9 +126,9 @@ def suspicions(pred: np.ndarray, true: np.ndarray, norm: np.ndarray) -> list[str
     text = f"Half of the faces are off by more than {median:.0f} % of the normaliser"
     swapped = float(np.median(metrics.nme(pred[..., ::-1], true, norm)))
     fitted = float(np.median(metrics.nme(_moved_and_scaled(pred, true), true, norm)))
-    if swapped < median / 5:
+    if swapped < 25:
       return [f"{text}, but by {swapped:.1f} % if x and y change places: the predictions seem to be (y, x)."]
-    if fitted < median / 5:
+    if fitted < 25:
       return [f"{text}, but by {fitted:.1f} % once each face is moved and scaled: these seem to be coordinates of a crop or of a "
               "resized image; map them back to pixels of the original."]  # fmt: skip
     return [f"{text}: are these the same faces, in pixels of the original images?"]
