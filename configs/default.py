@@ -19,7 +19,8 @@ def get_config() -> ConfigDict:
   config.data.markup = 68  # number of landmarks: 68, 98, 29, 19 or 39
   config.data.train_split = "train"
   config.data.box = "landmarks"  # "dataset" or "landmarks"; which of them the paper used is not stated
-  config.data.cache = "none"  # "host" keeps decoded training crops in memory: crop.stored_size^2 * 3 bytes per image
+  # "host" keeps decoded training crops in memory, "device" in every accelerator's: crop.stored_size^2 * 3 bytes per image.
+  config.data.cache = "none"
 
   config.crop = ConfigDict()
   config.crop.size = 256  # px, side of the network's input; Sec. 5

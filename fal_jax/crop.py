@@ -66,6 +66,9 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
   return affine.similarity(angle=np.float64(0), scale=scale, src_centre=(box[:2] + box[2:]) / 2, dst_centre=centre)
 
 
+_UNSEEN = 1e-3  # px: a prepared crop is only shifted, and what its box' rounding to float32 adds is not worth a resampling
+
+
 def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
   """Resamples the square that a map shows, on the host; black outside the image.
 
@@ -80,6 +83,10 @@ def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
     (size, size, 3) uint8.
   """
   height, width = image.shape[:2]
+  shift = np.round(dst_from_image[:, 2])
+  off = np.abs(dst_from_image - np.column_stack([np.eye(2), shift])).max(0) @ np.array([width, height, 1])
+  if off < _UNSEEN:
+    return _shifted(image, int(shift[0]), int(shift[1]), size)
   shrinkage = 1 / np.hypot(dst_from_image[0, 0], dst_from_image[1, 0])
   factor = int(min(shrinkage, max(height, width)))  # at most the whole image to a pixel: padding to more would fill the memory
   if factor > 1:
@@ -88,3 +95,13 @@ def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
     image = cv2.resize(padded, (padded.shape[1] // factor, padded.shape[0] // factor), interpolation=cv2.INTER_AREA)
     dst_from_image = affine.compose(dst_from_image, affine.invert(affine.shrink(factor).astype(np.float64)))
   return cv2.warpAffine(image, np.asarray(dst_from_image, np.float64), (size, size), flags=cv2.INTER_LINEAR)
+
+
+def _shifted(image: np.ndarray, x: int, y: int, size: int) -> np.ndarray:
+  """`cut` by a whole number of pixels."""
+  height, width = image.shape[:2]
+  result = np.zeros((size, size, 3), np.uint8)
+  rows, columns = (slice(max(0, shift), min(size, side + shift)) for shift, side in ((y, height), (x, width)))
+  if rows.start < rows.stop and columns.start < columns.stop:
+    result[rows, columns] = image[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+  return result

@@ -6,7 +6,8 @@ saved. What is random about a view is decided on the device, see `steps.sample_v
 
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import grain
@@ -19,7 +20,7 @@ from fal_jax.errors import InputError
 from fal_jax.images import read_image
 
 Source = Sequence[Mapping[str, Any]]
-Cache = Literal["none", "host"]
+Cache = Literal["none", "host", "device"]
 
 
 def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int) -> Source:
@@ -140,7 +141,8 @@ def train_batches(
     rule: how boxes become crops.
     batch_size: of all processes together; a multiple of `process_count`.
     seed: of the order.
-    cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each; "none" decodes anew each epoch.
+    cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each; "none" decodes anew each epoch;
+      with "device" the batches hold the `index` alone, for `parallel.gather_function` of `decode_all`.
     start_step: how many batches to pass over; costs nothing.
     process_index: which share of each global batch is ours.
     process_count: number of shares.
@@ -154,11 +156,33 @@ def train_batches(
   def load(index: int) -> dict[str, np.ndarray]:
     return load_train_example(source, index, rule)
 
-  load = functools.cache(load) if cache == "host" else load
-  mine = order[process_index::process_count].map(lambda index: load(int(index)))
+  def number(index: int) -> dict[str, Any]:
+    return {"index": np.int32(index)}
+
+  example: Mapping[Cache, Callable] = {"none": load, "host": functools.cache(load), "device": number}
+  mine = order[process_index::process_count].map(lambda index: example[cache](int(index)))
   batches = mine.batch(batch_size // process_count)[start_step:]
   threads = os.cpu_count() or 1
   return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)))
+
+
+def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
+  """Every face for training at once.
+
+  Returns:
+    `image` (N, stored_size, stored_size, 3) uint8 and `landmarks` (N, K, 2) float32, as in `load_train_example`.
+  """
+  first = load_train_example(source, 0, rule)
+  examples = {name: np.empty((len(source), *first[name].shape), first[name].dtype) for name in ("image", "landmarks")}
+
+  def load(index: int) -> None:
+    example = load_train_example(source, index, rule)
+    for name, array in examples.items():
+      array[index] = example[name]
+
+  with ThreadPoolExecutor(os.cpu_count()) as pool:
+    list(pool.map(load, range(len(source))))
+  return examples
 
 
 def eval_batches(source: Source, *, rule: CropRule, batch_size: int) -> Iterator[list[dict[str, Any]]]:

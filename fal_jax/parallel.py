@@ -1,7 +1,7 @@
 """pmap, in one place: pure per-device functions in, functions of whole batches out."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import jaxlib
 import numpy as np
 
 from fal_jax import steps
+from fal_jax.errors import InputError
 from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
@@ -17,6 +18,8 @@ from fal_jax.hourglass import FAN
 # is experimental, so releases that nobody has tried it on go without.
 _CPU_OPTION_RELEASES = ("0.10.2", "0.11.2")
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+
+_CACHE_SHARE = 0.5  # of a device's free memory that the images may take; the rest is the network's
 
 
 def _pmap(function: Callable, *, devices: list[jax.Device], out_axes: Any, donate_argnums: tuple[int, ...] = ()) -> Callable:
@@ -46,6 +49,36 @@ def split_over_devices(batch: Any) -> Any:
   """(B, ...) arrays of this process to (local devices, B / local devices, ...)."""
   count = jax.local_device_count()
   return jax.tree.map(lambda array: array.reshape(count, array.shape[0] // count, *array.shape[1:]), batch)
+
+
+def gather_function(examples: Mapping[str, np.ndarray]) -> Callable[[Any], Any]:
+  """Copies whole arrays to every device of this process, once, and gathers batches of them there.
+
+  Args:
+    examples: arrays (N, ...), as from `data.decode_all`.
+
+  Returns:
+    A function of a batch that holds an `index`, (B,) int32: the batch and the rows of all arrays, split over devices.
+
+  Raises:
+    InputError: they do not fit.
+  """
+  devices = jax.local_devices()
+  needed = sum(array.nbytes for array in examples.values())
+  free = [stats["bytes_limit"] - stats["bytes_in_use"] for device in devices if (stats := device.memory_stats())]
+  if free and needed > _CACHE_SHARE * min(free):
+    raise InputError(
+        f"The training crops take {needed / 1e9:.1f} GB and a device has {min(free) / 1e9:.1f} GB free, of which training needs "
+        "most: set --config.data.cache=host, or a smaller --config.crop.stored_size."
+    )
+  mesh = jax.sharding.Mesh(np.array(devices), (steps.DEVICES,))
+  held = jax.device_put(dict(examples), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+  def rows(held: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
+    return {**batch, **{name: array.at[batch["index"]].get(mode="promise_in_bounds") for name, array in held.items()}}
+
+  gather = _pmap(rows, devices=devices, out_axes=0)
+  return lambda batch: gather(held, split_over_devices(batch))
 
 
 def train_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], tuple[steps.TrainState, dict[str, jax.Array]]]:

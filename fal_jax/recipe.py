@@ -75,8 +75,8 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
       problems.append(str(error))
   if not config.data.name:
     problems.append("config.data.name is empty: name a prepared dataset, e.g. --config.data.name=wflw.")
-  if config.data.cache not in ("none", "host"):
-    problems.append(f"config.data.cache is {config.data.cache!r}; choose none or host.")
+  if config.data.cache not in ("none", "host", "device"):
+    problems.append(f"config.data.cache is {config.data.cache!r}; choose none, host or device.")
   if config.model.pool not in ("avg", "max"):
     problems.append(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
   if config.head not in get_args(Head):

@@ -5,7 +5,7 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +113,15 @@ def train_and_evaluate(
         process_count=jax.process_count(),
     )
     on_exit.callback(batches.close)  # type: ignore[attr-defined]  # grain's iterators have it, typing.Iterator does not
+    on_devices: Callable = parallel.split_over_devices
+    if config.data.cache == "device":
+      on_devices = parallel.gather_function(data.decode_all(source, rule))
     if is_first_process and start_step < total_steps:
       steps_left = f"steps {start_step + 1} to {total_steps}"
       print(f"Training on {len(source):,} images, {steps_left}; the first one takes longer, it is compiled", flush=True)
     eval_every = config.eval.every_epochs * steps_per_epoch
     for step in range(start_step + 1, total_steps + 1):
-      state, step_metrics = train_step(state, parallel.split_over_devices(next(batches)))
+      state, step_metrics = train_step(state, on_devices(next(batches)))
       last = step == total_steps
       stop = stop_asked.is_set()  # asked once a step, so that no step is announced as saved that was not
       logs = last or step % config.log.every_steps == 0

@@ -63,6 +63,21 @@ def test_cut_equals_scipy_s_bilinear_samples_borders_included(scale):
   assert difference.mean() < 2
 
 
+@pytest.mark.parametrize("shift", [(0, 0), (3, -5), (-20, 7), (47, 0), (48, 0), (-40, -50), (1000, -1000)])
+def test_cut_by_whole_pixels_copies_them(shift):
+  image, m = noise((40, 50)), affine.translation(np.array(shift, float))
+  np.testing.assert_array_equal(cut(image, m, 48), np.round(sample(image, m, 48)))
+  nearly = m + np.array([[1e-6, 0, 2e-4], [0, -1e-6, -2e-4]])  # what a box in float32 adds
+  np.testing.assert_array_equal(cut(image, nearly, 48), cut(image, m, 48))
+
+
+def test_a_tenth_of_a_pixel_is_resampled():
+  image, m = noise((40, 50)), affine.translation(np.array([3.1, -5.0]))
+  assert np.abs(cut(image, m, 48).astype(float) - sample(image, m, 48)).max() <= 255 / 32 + 0.5
+  assert np.abs(cut(image, m, 48).astype(float) - cut(image, np.round(m), 48)).max() > 10
+
+
+
 @pytest.mark.parametrize(("scale", "factor"), [(0.49, 2), (1 / 3, 3), (0.19, 5)])
 def test_cut_averages_areas_first_when_the_picture_shrinks(scale, factor):
   height, width = 203, 187  # no multiples: the last row and column of areas are completed with black

@@ -3,13 +3,14 @@
 import itertools
 import shutil
 
+import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import tiny_dataset
 from scipy import ndimage
 
-from fal_jax import data
+from fal_jax import data, parallel
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
 
@@ -64,8 +65,26 @@ def assert_same_batches(found, expected):
       np.testing.assert_array_equal(one[name], other[name])
 
 
-def test_cached_batches_hold_the_same_bits(train):
+def test_batches_cached_on_the_host_hold_the_same_bits(train):
   assert_same_batches(take(train, 6, cache="host"), take(train, 6))
+
+
+def test_batches_gathered_on_the_devices_hold_the_same_bits(train):
+  gather = parallel.gather_function(data.decode_all(train, RULE))
+  indices = take(train, 6, cache="device", batch_size=8)
+  assert [sorted(batch) for batch in indices] == [["index"]] * 6
+  found, expected = map(gather, indices), take(train, 6, batch_size=8)
+  assert_same_batches([jax.tree.map(np.asarray, batch) for batch in found], list(map(parallel.split_over_devices, expected)))
+
+
+def test_a_cache_that_a_device_cannot_hold_is_refused_with_the_way_out(monkeypatch):
+  class Small:
+    def memory_stats(self):
+      return {"bytes_limit": 3_000_000_000, "bytes_in_use": 1_000_000_000}
+
+  monkeypatch.setattr(jax, "local_devices", lambda: [Small()])
+  with pytest.raises(InputError, match=r"crops take 1\.5 GB and a device has 2\.0 GB free.*data\.cache=host"):
+    parallel.gather_function({"image": np.broadcast_to(np.uint8(0), (1_500_000_000,))})
 
 
 def test_a_batch_holds_stored_squares_crop_landmarks_and_numbers(train):

@@ -4,8 +4,10 @@ import dataclasses
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
@@ -14,6 +16,8 @@ import w300_files
 from tfds_builders import prepare
 from tfds_builders.synthetic_faces.synthetic_faces_dataset_builder import Builder as SyntheticFaces
 from tfds_builders.w300.w300_dataset_builder import Builder
+
+RAW = {"image": tfds.decode.SkipDecoding()}
 
 
 @pytest.fixture
@@ -51,6 +55,57 @@ def test_a_build_ends_with_a_table_and_the_next_command(run, tmp_path, versions)
   assert f"python -m fal_jax.main --config=configs/w300.py --config.data.dir={data_dir} --workdir=" in out.splitlines()[-1]
   assert sorted(path.name for path in data_dir.iterdir()) == ["w300"]
   assert tfds.builder("w300", data_dir=data_dir).info.metadata["markup"] == 68
+
+
+def test_archives_that_nobody_unpacked_do_as_well(run, tmp_path, versions):
+  source, packed = tmp_path / "300w", tmp_path / "packed"
+  packed.mkdir()
+  for folder in ("afw", "helen", "lfpw", "ibug"):
+    shutil.make_archive(str(packed / folder), "zip", source / folder)
+  whole = Path(shutil.make_archive(str(tmp_path / "300w"), "zip", source, "300W")).read_bytes()
+  for part in range(2):
+    (packed / f"300w.zip.00{part + 1}").write_bytes(whole[part * 999 : 999 if part == 0 else None])
+
+  code, out, err = run("--dry_run", manual_dir=packed)
+  assert (code, err) == (0, "") and not (tmp_path / "data").exists()
+  code, out, err = run(manual_dir=packed)
+  assert (code, err, versions()) == (0, "", ["1.0.0"]), "nothing unpacked is left"
+  assert ["train", "18", "3,148"] in [line.split() for line in out.splitlines()]
+  from_archives = list(tfds.builder("w300", data_dir=tmp_path / "data").as_data_source("test_full", decoders=RAW))
+  run("--overwrite")
+  from_folders = list(tfds.builder("w300", data_dir=tmp_path / "data").as_data_source("test_full", decoders=RAW))
+  assert [(row["file_name"], row["image"]) for row in from_archives] == [(row["file_name"], row["image"]) for row in from_folders]
+
+
+def test_one_folder_may_hold_a_folder_for_each_dataset(run, tmp_path):
+  (tmp_path / "all").mkdir()
+  (tmp_path / "300w").rename(tmp_path / "all" / "w300")
+  code, out, _ = run("--dry_run", manual_dir=tmp_path / "all")
+  assert code == 0 and ["train", "18", "3,148"] in [line.split() for line in out.splitlines()]
+  assert run(manual_dir=tmp_path / "all")[0] == 0
+
+
+def test_unpacked_files_stay_for_the_next_try_when_some_are_bad(run, tmp_path, versions):
+  shutil.copytree(tmp_path / "300w", tmp_path / "packed")
+  (tmp_path / "packed" / "ibug" / "image_0001.png").write_bytes(b"")
+  shutil.make_archive(str(tmp_path / "packed" / "ibug"), "zip", tmp_path / "packed" / "ibug")
+  shutil.rmtree(tmp_path / "packed" / "ibug")
+  code, _, err = run(manual_dir=tmp_path / "packed")
+  assert code == 2 and "ibug/image_0001.png" in err and versions() == ["unpacked"]
+  code, out, _ = run("--skip_bad", manual_dir=tmp_path / "packed")
+  assert code == 0 and "skipped: 1 bad files" in out and versions() == ["1.0.0"]
+
+
+def test_a_file_of_another_version_is_noticed_by_its_first_landmark(run, tmp_path, monkeypatch):
+  name = "ibug/image_0001.png"
+  seed = list(w300_files.COUNTS).index("ibug")
+  first = sum(list(w300_files.COUNTS.values())[:seed])
+  x, y = w300_files.face_landmarks(first)[0]
+  monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x, y)})
+  assert run()[0] == 0
+  monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x + 1, y + 1)})
+  code, _, err = run("--overwrite")
+  assert code == 2 and f"{name}: the first landmark is ({x:.3f}, {y:.3f}), in the official files ({x + 1:.3f}" in err
 
 
 def test_building_again_does_nothing_unless_told_to(run, tmp_path):

@@ -136,6 +136,7 @@ def run(config: ConfigDict, workdir: Path, *, around_step: Callable[[Callable], 
     around_step: puts something around the compiled training step.
   """
   sections = json.loads(config.to_json_best_effort())
+  del sections["data"]["cache"]  # another way to the same batches
   key = json.dumps({name: value for name, value in sections.items() if name not in ("eval", "train", "checkpoint", "log")})
   make = parallel.train_function
 

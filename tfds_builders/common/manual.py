@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from fal_jax.errors import InputError
+from tfds_builders.common.downloads import Archive, Downloads, unpack
 from tfds_builders.common.schema import FaceDatasetBuilder, face_example
 from tfds_builders.common.validate import Face, Finding, check_faces, listing
 
@@ -35,12 +36,15 @@ class Layout:
 class ManualFaceBuilder(FaceDatasetBuilder):
   """Builds a dataset from files below `manual_dir`.
 
-  A dataset's own builder says what lies where (`layout`), how many faces each official split has (`OFFICIAL_COUNTS`), and in
-  `_info` the mark-up: `metadata=tfds.core.MetadataDict(markup=K)`. The build adds to that metadata `partial` (bool), `missing`
-  (a line each), `skipped` (file -> why) and `notes` (what -> files).
+  A dataset's own builder says which archives there are (`ARCHIVES`), what lies where in them (`layout`), how many faces each
+  official split has (`OFFICIAL_COUNTS`), and in `_info` the mark-up: `metadata=tfds.core.MetadataDict(markup=K)`. The build adds
+  to that metadata `partial` (bool), `missing` (a line each), `skipped` (file -> why) and `notes` (what -> files).
   """
 
   MISSING_LANDMARKS: ClassVar[bool] = False  # whether NaN is the dataset's sign for "not annotated"
+  ARCHIVES: ClassVar[tuple[Archive, ...]] = ()  # those that lie in `manual_dir` untouched are unpacked
+  # First landmarks of some faces by file name, image px, pixel-centre: another version or convention of the files shows there.
+  FIRST_LANDMARKS: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
   def __init__(self, *, allow_partial: bool = False, skip_bad: bool = False, **kwargs: Any):
     """See `FaceDatasetBuilder`.
@@ -55,14 +59,20 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     super().__init__(**kwargs)
 
   @abc.abstractmethod
-  def layout(self, manual_dir: Path) -> Layout:
-    """Looks through the folder; does not raise for what is missing or wrong in it, but lists it."""
+  def layout(self, downloads: Downloads) -> Layout:
+    """Looks through the downloaded files; does not raise for what is missing or wrong in them, but lists it."""
 
-  def plan(self, manual_dir: Path) -> dict[str, list[Face]]:
+  @property
+  def unpack_dir(self) -> Path:
+    """Where archives are unpacked while a dataset is built: beside it, so that a second try finds them."""
+    return Path(self.data_path).parent / "unpacked"
+
+  def plan(self, manual_dir: Path, *, unpack_dir: Path | None = None) -> dict[str, list[Face]]:
     """Finds and checks everything.
 
     Args:
-      manual_dir: folder with the downloaded files.
+      manual_dir: folder with the downloaded files, archives or unpacked.
+      unpack_dir: where archives are unpacked, by default `self.unpack_dir`; needed until the dataset is written.
 
     Returns:
       The faces of each split that has any. `self.info.metadata` then says what is missing, skipped or noteworthy.
@@ -70,9 +80,11 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     Raises:
       InputError: files are missing and `allow_partial` is off, or faces are bad and `skip_bad` is off: lists all of them.
     """
-    layout = self.layout(manual_dir)
+    layout = self.layout(unpack(self.ARCHIVES, manual_dir, unpack_dir or self.unpack_dir))
     how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
-    if not any(layout.splits.values()) and not layout.findings:
+    sizes = ", ".join(f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size)
+    how_to_get += f"\nOfficial sizes: {sizes}." if sizes else ""
+    if not any(layout.splits.values()) and not any(finding.severity == "error" for finding in layout.findings):
       raise InputError(f"{self.name}: nothing of it lies below {manual_dir}.\n{_lines(layout.missing)}\n{how_to_get}")
     if layout.missing and not self.allow_partial:
       raise InputError(
@@ -81,7 +93,9 @@ class ManualFaceBuilder(FaceDatasetBuilder):
       )
 
     faces = list({id(face): face for split in layout.splits.values() for face in split}.values())
-    checked = check_faces(faces, title=f"Checking {self.name}", missing_allowed=self.MISSING_LANDMARKS)
+    checked = check_faces(
+        faces, title=f"Checking {self.name}", missing_allowed=self.MISSING_LANDMARKS, first_landmarks=self.FIRST_LANDMARKS
+    )
     findings = layout.findings + [finding for of_face in checked for finding in of_face]
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors and not self.skip_bad:
@@ -95,6 +109,8 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     for name, split in splits.items():
       if layout.splits[name] and not split:
         raise InputError(f"{self.name}: every face of the split {name!r} is bad.\n{listing(errors)}")
+    if not any(splits.values()):
+      raise InputError(f"{self.name}: every face below {manual_dir} is bad.\n{listing(errors)}")
     notes: dict[str, list[str]] = {}
     for finding in sorted(findings):
       if finding.severity == "note":

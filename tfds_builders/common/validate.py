@@ -7,10 +7,10 @@ import dataclasses
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,15 @@ from tqdm import tqdm
 
 from fal_jax.errors import InputError
 from fal_jax.images import exif_orientation, read_image
+
+KNOWN_WITHIN = 0.01  # px; half a pixel or a whole one is what conventions differ by
+
+
+class ImageFile(Protocol):
+  """An image file wherever it lies: a `Path`, or something inside another file. It is read twice, by several threads."""
+
+  def read_bytes(self) -> bytes:
+    """The bytes of a JPEG, PNG, ... file."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,10 +40,15 @@ class Face:
     extra: what else `schema.face_example` takes: `visible`, `box_dataset`, `face_index`, values of the dataset's own features.
   """
 
-  image: Path
+  image: ImageFile
   file_name: str
   landmarks: np.ndarray
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def label(self) -> str:
+    """What findings call it: `file_name`, with `#face_index` in datasets that annotate several faces of an image."""
+    return f"{self.file_name}#{self.extra['face_index']}" if "face_index" in self.extra else self.file_name
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -111,13 +125,20 @@ def check_image(image: bytes, *, file: str) -> tuple[tuple[int, int] | None, lis
   return (width, height), findings
 
 
-def check_faces(faces: Sequence[Face], *, title: str, missing_allowed: bool = False) -> list[list[Finding]]:
+def check_faces(
+    faces: Sequence[Face],
+    *,
+    title: str,
+    missing_allowed: bool = False,
+    first_landmarks: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> list[list[Finding]]:
   """Checks every face, decoding every image once, on all cores: OpenCV decodes outside Python's lock.
 
   Args:
     faces: what to check.
     title: of the progress bar, which is shown on terminals only.
     missing_allowed: see `check_landmarks`.
+    first_landmarks: of known faces, by file name, image px, pixel-centre; an image none of whose faces has it is an error.
 
   Returns:
     The findings of each face, in the order of `faces`.
@@ -127,9 +148,9 @@ def check_faces(faces: Sequence[Face], *, title: str, missing_allowed: bool = Fa
     try:
       image = face.image.read_bytes()
     except OSError as error:
-      return b"", [Finding(face.file_name, f"cannot be read: {error.strerror or error}")]
-    size, findings = check_image(image, file=face.file_name)
-    findings += check_landmarks(face.landmarks, size, file=face.file_name, missing_allowed=missing_allowed)
+      return b"", [Finding(face.label, f"cannot be read: {error.strerror or error}")]
+    size, findings = check_image(image, file=face.label)
+    findings += check_landmarks(face.landmarks, size, file=face.label, missing_allowed=missing_allowed)
     return hashlib.blake2b(image + face.landmarks.tobytes(), digest_size=16).digest(), findings
 
   pool = ThreadPoolExecutor(os.cpu_count())
@@ -141,11 +162,31 @@ def check_faces(faces: Sequence[Face], *, title: str, missing_allowed: bool = Fa
   first: dict[bytes, str] = {}
   results = []
   for face, (digest, findings) in zip(faces, checked, strict=True):
-    original = first.setdefault(digest, face.file_name)
-    if digest and original != face.file_name:
-      findings.append(Finding(face.file_name, f"same image and landmarks as {original}", "note"))
+    original = first.setdefault(digest, face.label)
+    if digest and original != face.label:
+      findings.append(Finding(face.label, f"same image and landmarks as {original}", "note"))
     results.append(findings)
+  for index, finding in _first_landmarks_that_differ(faces, first_landmarks):
+    results[index].append(finding)
   return results
+
+
+def _first_landmarks_that_differ(
+    faces: Sequence[Face], known: Mapping[str, tuple[float, float]]
+) -> Iterator[tuple[int, Finding]]:
+  """An error for the nearest face of each image that has no face with the known first landmark."""
+  of_image: dict[str, list[int]] = {}
+  for index, face in enumerate(faces):
+    if face.file_name in known:
+      of_image.setdefault(face.file_name, []).append(index)
+  for name, indices in of_image.items():
+    distances = [float(np.abs(faces[index].landmarks[0] - known[name]).max()) for index in indices]
+    nearest = int(np.argmin(distances))
+    if distances[nearest] > KNOWN_WITHIN:
+      face, (x, y) = faces[indices[nearest]], known[name]
+      got = ", ".join(f"{value:.3f}" for value in face.landmarks[0])
+      message = f"the first landmark is ({got}), in the official files ({x:.3f}, {y:.3f}): another version of them?"
+      yield indices[nearest], Finding(face.label, message)
 
 
 def listing(findings: Sequence[Finding]) -> str:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from fal_jax.errors import InputError
+from tfds_builders.common.downloads import Archive, Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
 from tfds_builders.common.pts import read_pts
 from tfds_builders.common.schema import face_features
@@ -64,9 +65,17 @@ class Builder(ManualFaceBuilder):
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
       Ask for the archives afw.zip, helen.zip, lfpw.zip, ibug.zip and 300w.zip.001 to .004 on
-      https://ibug.doc.ic.ac.uk/resources/300-W/ and unpack them into one folder, which then holds
+      https://ibug.doc.ic.ac.uk/resources/300-W/ and put them into one folder, or unpack them there; it then holds
       afw, helen/trainset, helen/testset, lfpw/trainset, lfpw/testset, ibug, 300W/01_Indoor and 300W/02_Outdoor.
       """
+  ARCHIVES = (
+      Archive("afw.zip", "afw"), Archive("helen.zip", "helen"), Archive("lfpw.zip", "lfpw"), Archive("ibug.zip", "ibug"),
+      Archive("300w.zip.001"),
+  )  # fmt: skip
+  FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
+      "300W/01_Indoor/indoor_001.png": (445.0, 90.0),  # the file says 446 91, counted from 1
+      "300W/01_Indoor/indoor_029.png": (267.0, 397.882),
+  }
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {
       "train": 3148, "fit": 2832, "val": 316, "test_common": 554, "test_challenge": 135, "test_full": 689, "test_private": 600,
   }
@@ -86,10 +95,10 @@ class Builder(ManualFaceBuilder):
     complete = self.info.metadata and not self.info.metadata.get("partial")
     return f"--config=configs/{'w300' if complete else 'w300_small'}.py"
 
-  def layout(self, manual_dir: Path) -> Layout:
+  def layout(self, downloads: Downloads) -> Layout:
     layout = Layout(splits={name: [] for name in self.OFFICIAL_COUNTS}, missing=[], findings=[])
     for folder in _FOLDERS:
-      found, count = _read_folder(manual_dir, folder, layout.findings)
+      found, count = _read_folder(downloads, folder, layout.findings)
       if count != folder.count:
         layout.missing.append(f"{folder.path}: expected {folder.count} annotated images, found {count}")
       for split in folder.splits:
@@ -100,11 +109,11 @@ class Builder(ManualFaceBuilder):
     return layout
 
 
-def _read_folder(root: Path, folder: _Folder, findings: list[Finding]) -> tuple[list[Face | None], int]:
+def _read_folder(downloads: Downloads, folder: _Folder, findings: list[Finding]) -> tuple[list[Face | None], int]:
   """Reads one folder.
 
   Args:
-    root: the dataset's folder.
+    downloads: the dataset's files.
     folder: which part of it.
     findings: what is wrong with its files is added here.
 
@@ -112,12 +121,8 @@ def _read_folder(root: Path, folder: _Folder, findings: list[Finding]) -> tuple[
     A face for each pair of image and `.pts`, sorted by name, None where the pair is bad, so that the hold-out of the others does
     not depend on it; and the number of pairs.
   """
-  path = root
-  for part in folder.path.split("/"):
-    path /= part
-    if (path / part).is_dir():  # some unpackers make a folder of the archive's name around the archive's folder
-      path /= part
-  if not path.is_dir():
+  path = downloads.find(folder.path)
+  if path is None:
     return [], 0
 
   pairs: dict[str, dict[str, list[Path]]] = {}
@@ -130,7 +135,7 @@ def _read_folder(root: Path, folder: _Folder, findings: list[Finding]) -> tuple[
   count = 0
   for _, pair in sorted(pairs.items()):
     images, annotations = pair.get("image", []), pair.get("pts", [])
-    file_name = (images or annotations)[0].relative_to(root).as_posix()
+    file_name = f"{folder.path}/{(images or annotations)[0].name}"
     face = None
     if len(images) == 1 and len(annotations) == 1:
       try:
@@ -138,7 +143,7 @@ def _read_folder(root: Path, folder: _Folder, findings: list[Finding]) -> tuple[
         face = Face(images[0], file_name, landmarks, {"subset": folder.subset})
       except InputError as error:
         message = str(error).removeprefix(str(annotations[0])).lstrip(",: ").rstrip(".")
-        findings.append(Finding(annotations[0].relative_to(root).as_posix(), message))
+        findings.append(Finding(f"{folder.path}/{annotations[0].name}", message))
     elif not annotations:
       findings.append(Finding(file_name, "no .pts file beside this image"))
     elif not images:

@@ -1,0 +1,88 @@
+"""The faces of a dataset that is built, cut out with a margin: small pictures that training decodes several times as fast."""
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from fal_jax import affine
+from fal_jax.crop import CropRule, crop_from_image, cut
+from fal_jax.data import example_id, face_box
+from fal_jax.errors import InputError
+from fal_jax.images import read_image
+from tfds_builders.common.schema import FaceDatasetBuilder
+
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)  # finer than the photographs' own compression
+_CHUNK = 256  # faces read ahead: all of a large dataset would fill the memory
+
+
+class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[call-arg]  # TFDS's own option
+  """Every split of another dataset, each face as one square whose middle is the network's crop.
+
+  Records have the features of the other dataset; landmarks and boxes are in pixels of the square. They are for training: what is
+  predicted on them is not in pixels of the photograph.
+  """
+
+  VERSION = tfds.core.Version("1.0.0")
+  RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+
+  def __init__(self, *, source: FaceDatasetBuilder, rule: CropRule, **kwargs: Any):
+    """See `FaceDatasetBuilder`.
+
+    Args:
+      source: a dataset that is built.
+      rule: says how large the square and the face in it are, and around which box.
+      **kwargs: `data_dir` and whatever else TFDS takes.
+    """
+    config = source.builder_config.name if source.builder_config else ""
+    self.name = "_".join(filter(None, (source.name, config, f"crops{rule.stored_size}")))
+    self.source, self.rule = source, rule
+    super().__init__(**kwargs)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    info, rule = self.source.info, self.rule
+    metadata = dict(info.metadata or {})
+    how = {"box": rule.box, "face": rule.face, "stored_size": rule.stored_size}
+    return tfds.core.DatasetInfo(
+        builder=self, description=f"{info.full_name}, faces cut out: {how}.", features=info.features, homepage=info.homepage,
+        citation=info.citation, license=info.redistribution_info.license,
+        metadata=tfds.core.MetadataDict(metadata | {"crops_of": info.full_name, "crops": how}),
+    )  # fmt: skip
+
+  def train_flags(self) -> str:
+    evaluated = self.source.info.full_name.rsplit("/", 1)[0]  # without the version
+    return f"{self.source.train_flags()} --config.data.name={self.name} --config.eval.name={evaluated}"
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
+    return {split: self._generate_examples(split) for split in self.source.info.splits}
+
+  def _generate_examples(self, split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    records = self.source.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    bar = tqdm(total=len(records), desc=f"Cutting {split}", unit=" faces", disable=None)
+    with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
+      for start in range(0, len(records), _CHUNK):
+        rows = [records[row] for row in range(start, min(start + _CHUNK, len(records)))]
+        for record, example in zip(rows, pool.map(self._cut, rows), strict=True):
+          bar.update()
+          yield f"{record['file_name'].decode()}#{int(record['face_index'])}", example
+
+  def _cut(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    margin = (self.rule.stored_size - self.rule.size) / 2
+    try:
+      crop = crop_from_image(face_box(record, self.rule), self.rule)
+    except InputError as error:
+      raise InputError(f"{example_id(record)}: {error}") from error
+    square_from_image = affine.compose(affine.translation(np.array([margin, margin])), crop)
+    image = read_image(record["image"], name=example_id(record))
+    _, jpeg = cv2.imencode(".jpg", cut(image, square_from_image, self.rule.stored_size)[..., ::-1], _JPEG)
+
+    def place(points: np.ndarray) -> np.ndarray:
+      return affine.apply(square_from_image, points.astype(np.float64)).astype(np.float32)
+
+    boxes = {name: place(record[name].reshape(2, 2)).reshape(4) for name in ("box_dataset", "box_landmarks")}
+    return {**record, "image": jpeg.tobytes(), "landmarks": place(record["landmarks"]), **boxes}

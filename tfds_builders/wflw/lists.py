@@ -1,0 +1,120 @@
+"""The annotation lists of WFLW: one face a line, blanks between the numbers, the image's name at the end."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from fal_jax.errors import InputError
+
+# In the lists' order; the names are those of the six subset lists.
+ATTRIBUTES = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
+
+_NUM_COORDINATES = 196
+_NUM_NUMBERS = _NUM_COORDINATES + 4 + len(ATTRIBUTES)
+# Decimal numbers only: float() also takes `nan`, `inf` and `1_000`.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+  """One face of a list.
+
+  Attributes:
+    name: of its image below `WFLW_images`, with "/".
+    landmarks: (98, 2) float64, (x, y) in image px, pixel-centre, 0-based as in the file; may be negative or outside the image.
+    box: (4,) float64, x0, y0, x1, y1 in image px, the authors' rectangle; NaN in the subset lists, which have none.
+    attributes: names of those of `ATTRIBUTES` that the face has, in their order.
+  """
+
+  name: str
+  landmarks: np.ndarray
+  box: np.ndarray
+  attributes: tuple[str, ...]
+
+  @property
+  def key(self) -> tuple[str, bytes]:
+    """Equal for the same face in two lists."""
+    return self.name, self.landmarks.tobytes()
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+  """The lines of a list, counted from 1, without empty ones.
+
+  Raises:
+    InputError: it cannot be read, is empty, or is no text.
+  """
+  try:
+    text = path.read_bytes().decode("utf-8-sig")
+  except OSError as error:
+    raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+  except UnicodeDecodeError as error:
+    raise InputError(f"{path} is not a list of faces (byte {error.start} is not UTF-8): fetch it again.") from error
+  if text.lower().lstrip().startswith(("<!doctype html", "<html")):
+    raise InputError(f"{path} is a web page (a login or error page?): download it again.")
+  stripped = map(str.strip, text.split("\n"))  # splitlines() would also cut at rarer signs, which names may hold
+  lines = [(number, line) for number, line in enumerate(stripped, start=1) if line]
+  if not lines:
+    raise InputError(f"{path} is empty (an interrupted download?): fetch it again.")
+  return lines
+
+
+def parse_line(line: str) -> Line:
+  """Reads a line of list_98pt_rect_attr_{train,test}.txt: 196 coordinates, rectangle, six attributes, name.
+
+  Args:
+    line: without its end.
+
+  Raises:
+    InputError: says what is wrong, without the file and the line's number.
+  """
+  numbers, name = _split(line, _NUM_NUMBERS)
+  box, flags = np.array(numbers[_NUM_COORDINATES:-6]), numbers[-6:]
+  if strange := [flag for flag in flags if flag not in (0, 1)]:
+    raise InputError(f"an attribute is {strange[0]:g}, expected 0 or 1")
+  if not (box[2:] > box[:2]).all():
+    raise InputError(f"the rectangle {box.tolist()} has no area, expected x_min y_min x_max y_max")
+  attributes = tuple(attribute for attribute, flag in zip(ATTRIBUTES, flags, strict=True) if flag)
+  return Line(name, np.array(numbers[:_NUM_COORDINATES]).reshape(-1, 2), box, attributes)
+
+
+def parse_subset_line(line: str) -> Line:
+  """Reads a line of list_98pt_test_*.txt: 196 coordinates, name.
+
+  Args:
+    line: without its end.
+
+  Raises:
+    InputError: says what is wrong, without the file and the line's number.
+  """
+  numbers, name = _split(line, _NUM_COORDINATES)
+  return Line(name, np.array(numbers).reshape(-1, 2), np.full(4, np.nan), ())
+
+
+def _split(line: str, count: int) -> tuple[list[float], str]:
+  """So many numbers, and the rest of the line: an image's name may hold blanks."""
+  words = line.split(maxsplit=count)
+  numbers = [float(word) for word in _leading_numbers(words)]
+  if len(numbers) < count or len(words) == count:
+    raise InputError(f"{len(numbers)} numbers before the image's name, expected {count}")
+  if not np.isfinite(numbers).all():
+    raise InputError("a number is too large")
+  name = words[count]
+  if _NUMBER.fullmatch(name.split()[0]):
+    raise InputError(f"more than {count} numbers before the image's name")
+  path = PurePosixPath(name)
+  if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+    raise InputError(f"the image's name {name[:60]!r} leads out of the dataset's folder")
+  if not path.parts or max(len(os.fsencode(part)) for part in path.parts) > 255:
+    raise InputError(f"{name[:60]!r} is no name of a file")
+  return numbers, name
+
+
+def _leading_numbers(words: list[str]) -> Iterator[str]:
+  for word in words[:_NUM_NUMBERS]:
+    if not _NUMBER.fullmatch(word):
+      return
+    yield word
