@@ -143,8 +143,9 @@ def report(
   """
   rule = recipe.crop_rule(config)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
-  faces = annotations.from_source(source, config.data.name, split, rule=rule)
-  protocol = protocols.find(config.data.name, split, norm=config.eval.norm)
+  name = config.eval.get("name") or config.data.name
+  faces = annotations.from_source(source, name, split, rule=rule)
+  protocol = protocols.find(name, split, norm=config.eval.norm)
   summary = reports.summarise(faces, predictions.landmarks, config.data.markup, protocol)
   reports.warn_of_degenerate(summary)
   directory.mkdir(parents=True, exist_ok=True)

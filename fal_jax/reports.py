@@ -161,6 +161,7 @@ def _more(summary: Mapping[str, Any]) -> list[str]:
   paper = ", ".join(f"{name} {value:g}" for name, value in protocol["paper"].items())
   lines = [f"  WARNING: {warning}" for warning in summary.get("warnings", [])]
   lines.append(f"  protocol: {protocol['title']}" + (f"; the paper: {paper}" if paper else ""))
+  lines += [f"  note: {protocol['note']}"] * bool(protocol["note"])
   if protocol["expected"] not in (None, protocol["found"]):
     lines.append(f"  NOT COMPARABLE: the protocol has {protocol['expected']} faces, these are {protocol['found']}")
   ends = ", ".join(f"{name} {bounds[name][0]:.2f} to {bounds[name][1]:.2f}" for name in names)

@@ -170,11 +170,11 @@ def _dataset(config: ConfigDict) -> Faces:
   from fal_jax import annotations  # reads TFDS, which takes seconds to import and is not needed for files
   from fal_jax.crop import CropRule
 
-  if not config.data.name or not config.eval.splits:
+  name = config.eval.get("name") or config.data.name
+  if not name or not config.eval.splits:
     raise InputError("config.data.name or config.eval.splits is empty: name a prepared dataset and a split, or give --truth.")
-  name, split = config.data.name, config.eval.splits[0]
   return annotations.read_split(
-      name, split, data_dir=config.data.dir, num_landmarks=config.data.markup, rule=CropRule(box="landmarks")
+      name, config.eval.splits[0], data_dir=config.data.dir, num_landmarks=config.data.markup, rule=CropRule(box="landmarks")
   )
 
 
