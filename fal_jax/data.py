@@ -23,20 +23,16 @@ Source = Sequence[Mapping[str, Any]]
 Cache = Literal["none", "host", "device"]
 
 
-def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int) -> Source:
-  """Opens one split of a prepared dataset for random access.
+def open_dataset(name: str, *, data_dir: str | None, num_landmarks: int) -> tfds.core.DatasetBuilder:
+  """Opens a prepared dataset: its splits and metadata.
 
   Args:
     name: TFDS name, e.g. "w300" or "synthetic_faces/98".
-    split: name of a split, TFDS slices included ("train[:90%]").
     data_dir: where `tfds_builders.prepare` put it; by default TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets).
     num_landmarks: K of the mark-up that the caller is going to use.
 
-  Returns:
-    A sequence of records as in `tfds_builders.common.schema`, images still encoded.
-
   Raises:
-    InputError: not prepared there, damaged, no such split, an empty one, or another mark-up.
+    InputError: not prepared there, or another mark-up.
   """
   place = os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
   try:
@@ -58,6 +54,25 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
         f"The dataset {name!r} has {found} landmarks but config.data.markup is {num_landmarks}: set --config.data.markup={found} "
         "or choose another dataset."
     )
+  return builder
+
+
+def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int) -> Source:
+  """Opens one split of a prepared dataset for random access.
+
+  Args:
+    name: as in `open_dataset`.
+    split: name of a split, TFDS slices included ("train[:90%]").
+    data_dir: as in `open_dataset`.
+    num_landmarks: as in `open_dataset`.
+
+  Returns:
+    A sequence of records as in `tfds_builders.common.schema`, images still encoded.
+
+  Raises:
+    InputError: as in `open_dataset`; no such split, an empty one, or damaged files.
+  """
+  builder = open_dataset(name, data_dir=data_dir, num_landmarks=num_landmarks)
   base = split.split("[", maxsplit=1)[0]
   if base not in builder.info.splits:
     raise InputError(f"The dataset {name!r} has no split {split!r}; it has {', '.join(sorted(builder.info.splits))}.")

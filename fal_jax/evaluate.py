@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,8 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   Args:
     config: of the evaluation; the decoder may be another than in training.
     workdir: of the run.
-    directory: where the results go; by default `<workdir>/eval`.
+    directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for another dataset than the
+      run's own, whose splits may have the same names.
 
   Returns:
     split -> summary.
@@ -118,11 +119,27 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   sources = open_splits(config)
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
-  directory = directory or Path(workdir) / "eval"
+  if directory is None:
+    dataset = _evaluated_dataset(config)
+    directory = Path(workdir) / "eval" / ("" if dataset == _own_dataset(workdir) else dataset)
   return {
       split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
       for split, source in sources.items()
   }
+
+
+def _own_dataset(workdir: str | Path) -> str | None:
+  """TFDS name of the dataset that a run evaluates itself on."""
+  checkpoints = Checkpoints(workdir, create=False)
+  try:
+    saved = checkpoints.read_config()
+  finally:
+    checkpoints.close()
+  return _evaluated_dataset(saved) if saved else None
+
+
+def _evaluated_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
+  return config["eval"].get("name") or config["data"]["name"]
 
 
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
@@ -143,7 +160,7 @@ def report(
   """
   rule = recipe.crop_rule(config)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
-  name = config.eval.get("name") or config.data.name
+  name = _evaluated_dataset(config)
   faces = annotations.from_source(source, name, split, rule=rule)
   protocol = protocols.find(name, split, norm=config.eval.norm)
   summary = reports.summarise(faces, predictions.landmarks, config.data.markup, protocol)

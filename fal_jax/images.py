@@ -106,6 +106,21 @@ def read_image(
   return np.ascontiguousarray(pixels)
 
 
+def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
+  """Width, height, Pillow's mode ("RGB", "L", ...) and EXIF orientation of an image file; its pixels stay encoded.
+
+  Raises:
+    InputError: the file is not an image, or its header is damaged.
+  """
+  try:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
+      # Pillow would decode all of a PNG file to see whether an EXIF block follows its pixels.
+      searchable = header.format != "PNG" or "exif" in header.info
+      return header.width, header.height, header.mode, exif_orientation(header) if searchable else 1
+  except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+    raise InputError(f"{name}: not an image: {_likely_cause(data)}.") from error
+
+
 def exif_orientation(image: Image.Image) -> int:
   """EXIF orientation of an opened image, 1 to 8; 1, upright, where there is none or the EXIF block is damaged."""
   try:

@@ -85,8 +85,8 @@ def _checked(found: LandmarkFile) -> LandmarkFile:
     seen: set[str] = set()
     if twice := list(dict.fromkeys(name for name in found.ids if name in seen or seen.add(name))):  # type: ignore[func-returns-value]
       raise InputError(
-          f"{path} gives {len(twice)} ids more than once ({listed(twice, most=3)}): give each face its own; the faces of one image "
-          "are a.jpg, a.jpg#1, a.jpg#2 in our files."
+          f"{path} gives {len(twice)} ids more than once ({listed(twice, most=3)}): give each face its own; in our files the "
+          "faces of one image are a.jpg, a.jpg#1, a.jpg#2."
       )
     if "" in seen:
       raise InputError(f"{path} has a face without an id (face {found.ids.index('') + 1}): give each face its own id.")

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 from fal_jax import flag_parser
 from fal_jax.errors import InputError
 
-MODES = ("train", "eval", "predict", "score", "codec_report", "import_torch")
+MODES = ("train", "eval", "predict", "score", "codec_report", "doctor", "import_torch")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z.")
 _WORKDIR = flag_parser.WORKDIR
@@ -66,6 +66,11 @@ def _run() -> int:
     command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
     for report in codec_report.run(config, _WORKDIR.value, _LANDMARKS.value, command=command):
       print(report)
+    return 0
+  if _MODE.value == "doctor":
+    from fal_jax import doctor
+
+    print(doctor.run(config, _WORKDIR.value, command=shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])))
     return 0
   if _MODE.value == "import_torch":
     if not _WEIGHTS.value:

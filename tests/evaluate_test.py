@@ -2,10 +2,12 @@
 
 import csv
 import json
+from typing import ClassVar
 
 import jax
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 import tiny_dataset
 
 from fal_jax import data, evaluate, metrics, parallel, recipe
@@ -132,6 +134,25 @@ def test_several_splits_have_files_of_their_own(run, workdir):
   assert list(run(eval__splits=("nowhere", "train"))) == ["nowhere", "train"]
   assert json.loads((workdir / "eval" / "nowhere.json").read_text())["num_images"] == 1
   assert json.loads((workdir / "eval" / "train.json").read_text())["num_images"] == tiny_dataset.TRAIN
+
+
+class OtherFaces(tiny_dataset.TinyFaces, skip_registration=True):
+  """Another dataset of the same mark-up, in a configuration, whose split has the same name."""
+
+  BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [tfds.core.BuilderConfig(name="few")]
+
+  def _split_generators(self, dl_manager):
+    return {"test": self._generate_examples("test", 300, 3)}
+
+
+def test_another_dataset_s_results_lie_beside_the_run_s_own(run, workdir, tmp_path):
+  own = run()["test"]
+  OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path)
+  other = run(data__name="other_faces/few", data__dir=str(tmp_path), eval__norm="box")["test"]
+  assert (own["num_images"], other["num_images"]) == (tiny_dataset.TEST, 3)
+  written = json.loads((workdir / "eval" / "other_faces" / "few" / "test.json").read_text())
+  assert written["nme_box"] == other["nme_box"] and written["provenance"]["dataset"] == "other_faces/few"
+  assert json.loads((workdir / "eval" / "test.json").read_text())["nme_box"] == own["nme_box"]
 
 
 def test_evaluating_changes_nothing(run, config, workdir, variables):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from fal_jax.errors import InputError
-from fal_jax.images import read_image
+from fal_jax.images import read_header, read_image
 
 _NOISE = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.uint8)
 _SMOOTH = cv2.resize(_NOISE, (37, 30), interpolation=cv2.INTER_CUBIC)
@@ -94,6 +94,17 @@ def test_animations_give_their_first_frame(kind):
   options = {"lossless": True} if kind == "WEBP" else {}
   image = read_image(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
   np.testing.assert_array_equal(image, np.broadcast_to(np.uint8([255, 0, 0]), (3, 4, 3)))
+
+
+def test_a_header_is_read_without_the_pixels():
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  data = encoded(Image.fromarray(_SMOOTH).convert("L"), "JPEG", exif=exif)
+  assert read_header(data[:400], name="cut") == (37, 30, "L", 6)
+  assert read_header(png_without_pixels(700, 20), name="none") == (700, 20, "RGB", 1)
+  for bad in (b"", b"<html>", data[:10]):
+    with pytest.raises(InputError, match=r"a\.jpg: not an image: "):
+      read_header(bad, name="a.jpg")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])

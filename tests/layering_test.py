@@ -13,14 +13,14 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
-    ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks",
+    ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks", "procrustes",
      "flag_parser", "faces"),
-    ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads", "auc_variants", "intervals",
-     "jitter", "cross_markup", "protocols"),
+    ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads", "auc_variants", "intervals", "jitter", "cross_markup",
+     "protocols"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
-     "annotations", "landmark_files", "landmark_plot", "reports"),
-    ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",
-     "ablation", "ablation_table", "score"),
+     "annotations", "dataset_stats", "shape_plots", "landmark_files", "landmark_plot", "reports"),
+    ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench", "score",
+     "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table"),
     ("main", "ablate"),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}

@@ -83,3 +83,16 @@ def test_unreadable_files_are_named(tmp_path):
 def test_a_convention_must_be_named(tmp_path):
   with pytest.raises(InputError, match="origin must be 0 or 1, not 2"):
     read_pts(tmp_path / "face.pts", num_landmarks=3, origin=2)
+
+
+def test_any_of_several_mark_ups_is_read_and_the_header_decides(tmp_path):
+  path = tmp_path / "face.pts"
+  for count in (68, 39):
+    path.write_text("1 2\n" * count)
+    assert read_pts(path, num_landmarks=(68, 39), origin=1).shape == (count, 2)
+  path.write_text("version: 1\nn_points: 39\n{\n" + "1 2\n" * 68 + "}")
+  with pytest.raises(InputError, match="holds 68 landmarks, expected 39"):
+    read_pts(path, num_landmarks=(68, 39), origin=1)
+  path.write_text("1 2\n" * 67)
+  with pytest.raises(InputError, match="holds 67 landmarks, expected 68 or 39"):
+    read_pts(path, num_landmarks=(68, 39), origin=1)

@@ -57,7 +57,9 @@ def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
   assert {split: len(rows) for split, rows in records.items()} == {
       "train": 18, "fit": 14, "val": 4, "test_common": 4, "test_challenge": 2, "test_full": 6, "test_private": 2,
   }
-  assert dict(info.metadata) == {"markup": 68, "partial": False, "missing": [], "skipped": {}, "notes": {}}
+  assert dict(info.metadata) == {
+      "markup": 68, "partial": False, "missing": [], "skipped": {}, "notes": {}, "official_counts": Builder.OFFICIAL_COUNTS,
+  }
   subsets = {"300W/01_Indoor": "indoor", "300W/02_Outdoor": "outdoor"} | {name: name for name in ("afw", "helen", "lfpw", "ibug")}
   files = sorted(path for path in root.rglob("*") if path.suffix in (".jpg", ".png"))
   stems = [f"{folder}/image_{index + 1:04d}" for folder, count in w300_files.COUNTS.items() for index in range(count)]

@@ -156,7 +156,7 @@ def _make(
       print(f"{full_name} built in {time.monotonic() - start:.1f} s.")
   _print_table(builder, {split: info.num_examples for split, info in builder.info.splits.items()})
   print(f"In {path}.\nNext: python -m fal_jax.main {builder.train_flags()} --config.data.dir={builder.data_dir_root} "
-        f"--workdir=runs/{builder.name}")
+        f"--workdir={builder.workdir()}")
   return builder
 
 
@@ -227,10 +227,13 @@ def _locked(folder: Path) -> Iterator[None]:
 def _print_table(builder: FaceDatasetBuilder, counts: Mapping[str, int]) -> None:
   """Prints the splits beside the official numbers, and what the build left out or found odd."""
   print(f"\n{'split':<16}{'images':>10}{'official':>10}")
-  for split in dict.fromkeys([*builder.OFFICIAL_COUNTS, *counts]):
-    official = builder.OFFICIAL_COUNTS.get(split)
+  officials = builder.official_counts()
+  for split in dict.fromkeys([*officials, *counts]):
+    official = officials.get(split)
     print(f"{split:<16}{counts.get(split, 0):>10,}{'-' if official is None else f'{official:,}':>10}")
   metadata = builder.info.metadata or {}
+  if "release" in metadata:
+    print(f"release: {metadata['release']}")
   for line in metadata.get("missing", ()):
     print(f"missing: {line}")
   for note, files in metadata.get("notes", {}).items():

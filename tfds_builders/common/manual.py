@@ -38,7 +38,8 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
   A dataset's own builder says which archives there are (`ARCHIVES`), what lies where in them (`layout`), how many faces each
   official split has (`OFFICIAL_COUNTS`), and in `_info` the mark-up: `metadata=tfds.core.MetadataDict(markup=K)`. The build adds
-  to that metadata `partial` (bool), `missing` (a line each), `skipped` (file -> why) and `notes` (what -> files).
+  to that metadata `partial` (bool), `missing` (a line each), `skipped` (file -> why), `notes` (what -> files) and
+  `official_counts` (split -> faces).
   """
 
   MISSING_LANDMARKS: ClassVar[bool] = False  # whether NaN is the dataset's sign for "not annotated"
@@ -116,7 +117,11 @@ class ManualFaceBuilder(FaceDatasetBuilder):
       if finding.severity == "note":
         notes.setdefault(finding.message, []).append(finding.file)
     skipped = {finding.file: finding.message for finding in sorted(errors)}
-    self.info.metadata.update(partial=bool(layout.missing), missing=layout.missing, skipped=skipped, notes=notes)
+    # Whoever opens the prepared dataset later, `doctor` for one, has no builder class to ask.
+    official = dict(self.OFFICIAL_COUNTS)
+    self.info.metadata.update(
+        partial=bool(layout.missing), missing=layout.missing, skipped=skipped, notes=notes, official_counts=official
+    )
     return {name: split for name, split in splits.items() if split}
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ _COMMENT = re.compile(r"(#|//).*")
 _HEADER = re.compile(r"(version|n_points)\s*:\s*(\S*)", re.IGNORECASE)
 
 
-def read_pts(path: str | os.PathLike[str], *, num_landmarks: int, origin: int) -> np.ndarray:
+def read_pts(path: str | os.PathLike[str], *, num_landmarks: int | Collection[int], origin: int) -> np.ndarray:
   """Reads the landmarks of a `.pts` file, with or without the header `version: 1, n_points: 68, {`.
 
   This is the one place where the file's convention becomes ours: iBUG's tools are MATLAB's, whose first pixel has its centre at
@@ -22,7 +23,7 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int, origin: int) -
 
   Args:
     path: the file.
-    num_landmarks: how many it must hold.
+    num_landmarks: how many it must hold; several numbers where any of them will do.
     origin: coordinate of the first pixel's centre in the file: 1 for iBUG's annotations, 0 for zero-based ones.
 
   Returns:
@@ -33,6 +34,8 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int, origin: int) -
   """
   if origin not in (0, 1):
     raise InputError(f"origin must be 0 or 1, not {origin!r}.")
+  accepted = (num_landmarks,) if isinstance(num_landmarks, int) else tuple(num_landmarks)
+  expected = " or ".join(map(str, accepted))
   try:
     text = Path(path).read_bytes().decode("utf-8-sig")
   except OSError as error:
@@ -48,8 +51,10 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int, origin: int) -
       continue
     header = _HEADER.fullmatch(line)
     if header and not opened and not points:
-      if header[1].lower() == "n_points" and header[2] != str(num_landmarks):
-        raise InputError(f"{path}: the header says n_points {header[2]!r}, expected {num_landmarks}; is it another mark-up?")
+      if header[1].lower() == "n_points":
+        if header[2] not in map(str, accepted):
+          raise InputError(f"{path}: the header says n_points {header[2]!r}, expected {expected}; is it another mark-up?")
+        accepted, expected = (int(header[2]),), header[2]
     elif line == "{" and not opened and not points:
       opened = True
     elif line == "}" and opened and not closed:
@@ -61,8 +66,8 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int, origin: int) -
 
   if opened and not closed:
     raise InputError(f"{path}: no closing brace after {len(points)} landmarks, the file is cut short, fetch it again.")
-  if len(points) != num_landmarks:
-    raise InputError(f"{path} holds {len(points)} landmarks, expected {num_landmarks}.")
+  if len(points) not in accepted:
+    raise InputError(f"{path} holds {len(points)} landmarks, expected {expected}.")
   return np.array(points, np.float64) - origin
 
 

@@ -16,8 +16,16 @@ class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
     super().__init__(file_format=file_format or "array_record", **kwargs)
 
   def train_flags(self) -> str:
-    """Flags of `fal_jax.main` that train on this dataset; `prepare` proposes them when it is built."""
+    """Flags of `fal_jax.main` that train on this dataset, or test on it; `prepare` proposes them when it is built."""
     return f"--config=configs/{self.name}.py"
+
+  def workdir(self) -> str:
+    """The run that `train_flags` are for: another dataset's where this one is for testing only."""
+    return f"runs/{self.name}"
+
+  def official_counts(self) -> Mapping[str, int]:
+    """`OFFICIAL_COUNTS`, or those of the configuration and release that is built."""
+    return self.OFFICIAL_COUNTS
 
 
 def face_features(num_landmarks: int, **extra: Any) -> tfds.features.FeaturesDict:

@@ -4,17 +4,14 @@ Layout, splits and conventions are described in README.md beside this file.
 """
 
 import dataclasses
-from pathlib import Path
 from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from fal_jax.errors import InputError
 from tfds_builders.common.downloads import Archive, Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
-from tfds_builders.common.pts import read_pts
+from tfds_builders.common.pairs import read_pairs
 from tfds_builders.common.schema import face_features
-from tfds_builders.common.validate import Face, Finding
 
 _CITATION = """\
 @inproceedings{sagonas2013_300w,
@@ -54,8 +51,6 @@ _FOLDERS = (
 
 # Every tenth image of each training folder is `val`, the others are `fit`.
 _HOLD_OUT = 10
-
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 class Builder(ManualFaceBuilder):
@@ -98,7 +93,10 @@ class Builder(ManualFaceBuilder):
   def layout(self, downloads: Downloads) -> Layout:
     layout = Layout(splits={name: [] for name in self.OFFICIAL_COUNTS}, missing=[], findings=[])
     for folder in _FOLDERS:
-      found, count = _read_folder(downloads, folder, layout.findings)
+      path = downloads.find(folder.path)
+      found, count = (
+          read_pairs(path, folder.path, num_landmarks=68, findings=layout.findings, subset=folder.subset) if path else ([], 0)
+      )
       if count != folder.count:
         layout.missing.append(f"{folder.path}: expected {folder.count} annotated images, found {count}")
       for split in folder.splits:
@@ -107,50 +105,3 @@ class Builder(ManualFaceBuilder):
         layout.splits["val"] += [face for face in found[::_HOLD_OUT] if face]
         layout.splits["fit"] += [face for index, face in enumerate(found) if index % _HOLD_OUT and face]
     return layout
-
-
-def _read_folder(downloads: Downloads, folder: _Folder, findings: list[Finding]) -> tuple[list[Face | None], int]:
-  """Reads one folder.
-
-  Args:
-    downloads: the dataset's files.
-    folder: which part of it.
-    findings: what is wrong with its files is added here.
-
-  Returns:
-    A face for each pair of image and `.pts`, sorted by name, None where the pair is bad, so that the hold-out of the others does
-    not depend on it; and the number of pairs.
-  """
-  path = downloads.find(folder.path)
-  if path is None:
-    return [], 0
-
-  pairs: dict[str, dict[str, list[Path]]] = {}
-  for file in sorted(path.iterdir()):
-    ending = file.suffix.lower()
-    if not file.name.startswith(".") and ending in (*_IMAGE_ENDINGS, ".pts"):
-      pairs.setdefault(file.stem, {}).setdefault("pts" if ending == ".pts" else "image", []).append(file)
-
-  faces: list[Face | None] = []
-  count = 0
-  for _, pair in sorted(pairs.items()):
-    images, annotations = pair.get("image", []), pair.get("pts", [])
-    file_name = f"{folder.path}/{(images or annotations)[0].name}"
-    face = None
-    if len(images) == 1 and len(annotations) == 1:
-      try:
-        landmarks = read_pts(annotations[0], num_landmarks=68, origin=1)
-        face = Face(images[0], file_name, landmarks, {"subset": folder.subset})
-      except InputError as error:
-        message = str(error).removeprefix(str(annotations[0])).lstrip(",: ").rstrip(".")
-        findings.append(Finding(f"{folder.path}/{annotations[0].name}", message))
-    elif not annotations:
-      findings.append(Finding(file_name, "no .pts file beside this image"))
-    elif not images:
-      findings.append(Finding(file_name, "no image beside this .pts file"))
-    else:
-      names = ", ".join(file.name for file in images + annotations)
-      findings.append(Finding(file_name, f"expected one image and one .pts file of this name, found {names}"))
-    count += bool(images and annotations)
-    faces.append(face)
-  return faces, count

@@ -1,0 +1,110 @@
+"""COFW: 29 landmarks on faces that are partly occluded, with an occlusion flag for each landmark.
+
+Layout, splits and conventions are described in README.md beside this file.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from fal_jax.errors import InputError
+from tfds_builders.common import cofw
+from tfds_builders.common.downloads import Archive, Downloads
+from tfds_builders.common.manual import Layout, ManualFaceBuilder
+from tfds_builders.common.mat import matrix, numbers, open_mat73
+from tfds_builders.common.schema import face_features
+from tfds_builders.common.validate import Face, Finding
+
+_CITATION = """\
+@inproceedings{burgosartizzu2013_cofw,
+  author    = {Xavier P. Burgos-Artizzu and Pietro Perona and Piotr Doll{\\'a}r},
+  title     = {Robust Face Landmark Estimation Under Occlusion},
+  booktitle = {IEEE International Conference on Computer Vision},
+  year      = {2013},
+}
+"""
+_NUM_LANDMARKS = 29
+
+# Every tenth face of the training file is `val`, the others are `fit`.
+_HOLD_OUT = 10
+
+
+class Builder(ManualFaceBuilder):
+  """Builds COFW-29 from Caltech's colour files."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+  MANUAL_DOWNLOAD_INSTRUCTIONS = cofw.HOW_TO_GET
+  ARCHIVES = (Archive("COFW_color.zip", size="503 MB"),)
+  OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"train": 1345, "fit": 1210, "val": 135, "test": 507}
+  FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
+      "COFW_test_color.mat/0001": (64.091, 12.455),  # the file counts from 1
+      "COFW_test_color.mat/0460": (111.026, 99.603),
+  }
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+        builder=self,
+        description=__doc__,
+        features=face_features(_NUM_LANDMARKS),
+        homepage="https://data.caltech.edu/records/bc0bf-nc666",
+        citation=_CITATION,
+        license="CC BY 4.0, as its page on data.caltech.edu says; the photographs belong to their owners.",
+        metadata=tfds.core.MetadataDict(markup=_NUM_LANDMARKS),
+    )
+
+  def layout(self, downloads: Downloads) -> Layout:
+    layout = Layout(splits={name: [] for name in self.OFFICIAL_COUNTS}, missing=[], findings=[])
+    for split, suffix in (("train", "Tr"), ("test", "T")):
+      name = f"COFW_{split}_color.mat"
+      faces: list[Face | None] = []
+      reason = ""
+      if path := cofw.find(downloads, name):
+        try:
+          faces = _read_faces(path, suffix, layout.findings)
+        except InputError as error:
+          reason = f": {error}"
+      if len(faces) != self.OFFICIAL_COUNTS[split]:
+        layout.missing.append(f"{name}: expected {self.OFFICIAL_COUNTS[split]:,} faces, found {len(faces):,}{reason}")
+      layout.splits[split] = [face for face in faces if face]
+      if split == "train":
+        layout.splits["val"] = [face for face in faces[::_HOLD_OUT] if face]
+        layout.splits["fit"] = [face for index, face in enumerate(faces) if index % _HOLD_OUT and face]
+    return layout
+
+
+def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face | None]:
+  """Reads one file; here its convention becomes ours.
+
+  Args:
+    path: the .mat file.
+    suffix: of the names of its variables, "Tr" or "T".
+    findings: what is wrong with single faces is added here.
+
+  Returns:
+    The faces in their order, None where one is bad, so that the hold-out of the others does not depend on it.
+  """
+  images_name, points_name, boxes_name = f"Is{suffix}", f"phis{suffix}", f"bboxes{suffix}"
+  with open_mat73(path, [images_name, points_name, boxes_name]) as file:
+    points = numbers(matrix(file[points_name]), (None, 3 * _NUM_LANDMARKS), what=f"{path}: {points_name}")
+    boxes = numbers(matrix(file[boxes_name]), (len(points), 4), what=f"{path}: {boxes_name}")
+  images = cofw.read_images(path, images_name, findings)
+  if len(images) != len(points):
+    raise InputError(f"{path} holds {len(images)} images but {len(points)} rows of landmarks: fetch it again.")
+
+  faces: list[Face | None] = []
+  for index, image in enumerate(images):
+    name = cofw.face_name(path, index)
+    x, y, occluded = points[index].reshape(3, _NUM_LANDMARKS)
+    if not np.isin(occluded, (0, 1)).all():
+      findings.append(Finding(name, f"occlusion {occluded[~np.isin(occluded, (0, 1))][0]:g}, expected 0 or 1"))
+      image = None
+    box = cofw.box_from_xywh(boxes[index])
+    if np.isnan(box).any():
+      findings.append(Finding(name, "its box has no extent; the record has none", "note"))
+    # MATLAB's first pixel has its centre at (1, 1).
+    extra = {"visible": occluded == 0, "box_dataset": box}
+    faces.append(Face(image, name, np.stack([x, y], -1) - 1, extra) if image else None)
+  return faces
