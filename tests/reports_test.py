@@ -142,7 +142,7 @@ def test_the_picture_of_landmark_errors_marks_the_landmark_that_is_off(tmp_path,
 def test_the_interval_of_equal_faces_is_their_number_and_an_error_at_the_threshold_is_no_failure_there_either():
   faces = _faces(3)
   faces.landmarks[:] = np.round(faces.landmarks)  # so that 5 px are 5 px, 10 % of the 50 px between the eyes
-  found = _summary(faces, faces.landmarks + [[[0.0, 5.0]]], protocols.find("mine", "test", norm="ic"))
+  found = _summary(faces, faces.landmarks + np.array([0.0, 5.0]), protocols.find("mine", "test", norm="ic"))
   assert (found["nme_ic"], found["fr_ic_10"], found["fr_ic_8"]) == (10, 0, 100)
   for name in ("nme_ic", "auc_ic_10", "auc_ic_8", "fr_ic_10", "fr_ic_8"):
     assert found["intervals"][name] == pytest.approx([found[name]] * 2, abs=1e-9)
