@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import affine, data, metrics, parallel, plots, recipe, steps
+from fal_jax import affine, annotations, data, metrics, parallel, plots, protocols, recipe, reports, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
@@ -100,8 +99,7 @@ def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
   summary = metrics.summarise(
       predictions.landmarks, predictions.true, metrics.norms(predictions.true, markup), ids=predictions.ids
   )
-  for norm, ids in summary["degenerate"].items():
-    logging.warning("%d faces have no usable normaliser %s and are not in its numbers: %s", len(ids), norm, ", ".join(ids[:10]))
+  reports.warn_of_degenerate(summary)
   return summary
 
 
@@ -151,15 +149,26 @@ def open_splits(config: ConfigDict) -> dict[str, data.Source]:
 def report(
     config: ConfigDict, directory: Path, split: str, source: data.Source, *, predict: Callable, variables: Any, step: int
 ) -> dict[str, Any]:
-  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder."""
+  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder.
+
+  Returns:
+    What `reports.summarise` says under the protocol of the dataset.
+  """
   rule = recipe.crop_rule(config)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
-  summary = score(predictions, recipe.markup(config))
+  name = recipe.eval_dataset(config)
+  faces = annotations.from_source(source, name, split, rule=rule)
+  protocol = protocols.find(name, split, norm=config.eval.norm)
+  summary = reports.summarise(faces, predictions.landmarks, recipe.markup(config), protocol)
+  reports.warn_of_degenerate(summary)
   directory.mkdir(parents=True, exist_ok=True)
   written = {**summary, "provenance": provenance(config, split=split, step=step)}
   (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
   write_predictions(directory / f"{split}_predictions.csv", predictions.ids, predictions.landmarks)
   _draw(directory, split, predictions, source, rule=rule, config=config)
+  norm = config.eval.norm
+  threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
+  reports.draw(directory, split, faces, predictions.landmarks, recipe.markup(config), norm=norm, threshold=threshold)
   return summary
 
 
@@ -181,13 +190,8 @@ def restore_variables(config: ConfigDict, workdir: str | Path) -> tuple[Any, int
 
 
 def table(split: str, summary: dict[str, Any]) -> str:
-  """The numbers of a split for the screen, one line per normaliser."""
-  lines = [f"{split}: {summary['num_images']} images, {summary['num_degenerate']} without a usable normaliser"]
-  for norm in ("ic", "ip", "box", "diag"):
-    cells = [f"{name} {value:.2f}" for name, value in summary.items() if isinstance(value, float) and f"_{norm}" in name]
-    if cells:
-      lines.append("  " + "".join(f"{cell:<18}" for cell in cells).rstrip())
-  return "\n".join(lines)
+  """The numbers of a split for the screen."""
+  return reports.table(split, summary)
 
 
 def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
@@ -202,7 +206,7 @@ def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
       "step": step,
       "seed": config.seed,
       "fal_jax": fal_jax.__version__,
-      "git_commit": _git_commit(),
+      "git_commit": reports.git_commit(),
   }
 
 
@@ -219,8 +223,8 @@ def _draw(
     directory: Path, split: str, predictions: Predictions, source: data.Source, *, rule: CropRule, config: ConfigDict
 ) -> None:
   norm = metrics.norms(predictions.true, recipe.markup(config))[config.eval.norm]
-  errors = metrics.nme(predictions.landmarks, predictions.true, norm)
-  sound = np.flatnonzero(np.isfinite(errors) & (norm >= metrics.MIN_NORM))
+  errors, usable = metrics.sound_errors(predictions.landmarks, predictions.true, norm)
+  sound = np.flatnonzero(usable)
   if not len(sound):
     logging.warning("No face of %s has the normaliser %s: no pictures drawn.", split, config.eval.norm)
     return
@@ -237,17 +241,3 @@ def _draw(
         titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
         columns=4,
     )
-  if not plots.has_matplotlib():
-    logging.warning("No CED curve drawn: %s", plots.NO_MATPLOTLIB)
-    return
-  plots.draw_ced(directory / f"{split}_ced.png", {split: errors[sound]}, norm=config.eval.norm, max_error=10)
-
-
-def _git_commit() -> str | None:
-  """Commit of the checkout this package runs from; None when it is installed elsewhere."""
-  here = Path(fal_jax.__file__).parent
-  try:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
-  except (OSError, subprocess.SubprocessError):
-    return None
-  return found.stdout.strip()
