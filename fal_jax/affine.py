@@ -164,7 +164,7 @@ def _sample(image: jax.Array, dst_from_src: jax.Array, size: tuple[int, int]) ->
   def tap(dx: int, dy: int) -> jax.Array:
     weight_x = fraction[..., 0] if dx else 1 - fraction[..., 0]
     weight_y = fraction[..., 1] if dy else 1 - fraction[..., 1]
-    return _read(image, corner + np.float32([dx, dy]), weight_x * weight_y)
+    return _read(image, corner + np.array([dx, dy], np.float32), weight_x * weight_y)
 
   return tap(0, 0) + tap(1, 0) + tap(0, 1) + tap(1, 1)
 
@@ -185,7 +185,7 @@ def _adjoint(cotangent: jax.Array, dst_from_src: jax.Array, size: tuple[int, int
     return _read(cotangent, candidates, jnp.prod(jnp.maximum(1 - away, 0), -1))
 
   near = range(1 - _REACH, 1 + _REACH)
-  total = sum(read(middle + np.float32([dx, dy])) for dy in near for dx in near)
+  total = functools.reduce(jnp.add, (read(middle + np.array([dx, dy], np.float32)) for dy in near for dx in near))
 
   # Further reach: a loop over the square around `middle` that such a map needs, or over all pixels; no round at all for others.
   reach = jnp.ceil(jnp.abs(dst_from_src[:, :2]).sum(-1).max())
