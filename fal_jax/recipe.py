@@ -1,8 +1,10 @@
 """From a config to the objects that compute: checked once, all problems in one message."""
 
 import math
-from typing import get_args
+from typing import Literal, get_args
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fal_jax import steps
@@ -15,6 +17,8 @@ from fal_jax.hourglass import FAN
 from fal_jax.landmarks import markup
 from fal_jax.optimizer import adam_with_drops
 from fal_jax.siamese import check_reduce
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 STRIDE = 4  # crop px per heatmap px: the stem's convolution and its pooling
 
@@ -31,8 +35,17 @@ def codec(config: ConfigDict) -> HeatmapCodec:
 
 def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:
   """The network that a config describes."""
-  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **config.model.to_dict())
+  dtype = jnp.bfloat16 if precision(config) == "bfloat16" else None
+  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **{**config.model.to_dict(), "dtype": dtype})
   return CorrectedFAN(fan) if config.head.startswith("correction") else fan
+
+
+def precision(config: ConfigDict) -> Precision:
+  """The precision of the network's convolutions; "auto" is what the present devices are built for."""
+  asked = config.model.get("dtype", "float32")  # runs older than the option have none
+  if asked != "auto":
+    return asked
+  return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 
 def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
@@ -79,6 +92,8 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     problems.append(f"config.data.cache is {config.data.cache!r}; choose none or host.")
   if config.model.pool not in ("avg", "max"):
     problems.append(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
+  if config.model.dtype not in get_args(Precision):
+    problems.append(f"config.model.dtype is {config.model.dtype!r}; choose one of {', '.join(get_args(Precision))}.")
   if config.head not in get_args(Head):
     problems.append(f"config.head is {config.head!r}; choose one of {', '.join(get_args(Head))}.")
   elif config.head.startswith("correction") and config.codec.decode != "argmax":
