@@ -202,7 +202,7 @@ def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
       "box": config.data.box,
       "crop": config.crop.to_dict(),
       "codec": config.codec.to_dict(),
-      "model": config.model.to_dict(),
+      "model": {**config.model.to_dict(), "dtype": recipe.precision(config)},
       "step": step,
       "seed": config.seed,
       "fal_jax": fal_jax.__version__,

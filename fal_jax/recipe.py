@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fal_jax import landmarks, own_markup, steps
@@ -16,6 +18,8 @@ from fal_jax.hourglass import FAN
 from fal_jax.landmarks import Markup
 from fal_jax.optimizer import adam_with_drops
 from fal_jax.siamese import check_reduce
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 STRIDE = 4  # crop px per heatmap px: the stem's convolution and its pooling
 
@@ -49,7 +53,8 @@ def codec(config: ConfigDict) -> HeatmapCodec:
 
 def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:
   """The network that a config describes."""
-  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **config.model.to_dict())
+  dtype = jnp.bfloat16 if precision(config) == "bfloat16" else None
+  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **{**config.model.to_dict(), "dtype": dtype})
   return CorrectedFAN(fan) if config.head.startswith("correction") else fan
 
 
@@ -60,6 +65,14 @@ def eval_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
     config: all of it; one that a run saved before there was this key will do.
   """
   return config["eval"].get("name") or config["data"]["name"]
+
+
+def precision(config: ConfigDict) -> Precision:
+  """The precision of the network's convolutions; "auto" is what the present devices are built for."""
+  asked = config.model.get("dtype", "float32")  # runs older than the option have none
+  if asked != "auto":
+    return asked
+  return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 
 def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
@@ -106,6 +119,8 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     problems.append(f"config.data.cache is {config.data.cache!r}; choose none, host or device.")
   if config.model.pool not in ("avg", "max"):
     problems.append(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
+  if config.model.dtype not in get_args(Precision):
+    problems.append(f"config.model.dtype is {config.model.dtype!r}; choose one of {', '.join(get_args(Precision))}.")
   if config.head not in get_args(Head):
     problems.append(f"config.head is {config.head!r}; choose one of {', '.join(get_args(Head))}.")
   elif config.head.startswith("correction") and config.codec.decode != "argmax":

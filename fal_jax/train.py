@@ -19,7 +19,7 @@ from fal_jax.errors import InputError
 
 # Sections of the config that may change between two starts of one run: they do not touch the mathematics. The number of epochs
 # may too, since the learning rate drops at given epochs and not at given parts of the run.
-FREE_ON_RESUME = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.", "train.epochs")
+FREE_ON_RESUME = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.", "train.epochs", "model.remat")
 
 
 class Diverged(RuntimeError):
