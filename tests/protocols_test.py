@@ -1,6 +1,7 @@
 """The table of protocols: found by dataset and split, consistent in itself, and with the builders' own counts."""
 
 import importlib
+import pathlib
 
 import pytest
 
@@ -76,3 +77,8 @@ def test_the_table_for_the_readme_has_a_row_for_each_protocol():
   header, rule, *rows = protocols.markdown().splitlines()
   assert len(rows) == len(protocols.PROTOCOLS)
   assert {line.count("|") for line in (header, rule, *rows)} == {8}
+
+
+def test_the_readme_shows_the_table_as_it_is_in_code():
+  readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+  assert protocols.markdown().strip() in readme
