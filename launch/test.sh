@@ -7,4 +7,5 @@ make_environment
 # Compiled programs are kept between tests and runs; a test run that finds them is twice as fast.
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.5
-exec .venv/bin/python -m pytest "$@"
+# Files of tests go to as many processes as there are cores, at most four: each takes up to 2 GB.
+exec .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
