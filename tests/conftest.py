@@ -14,12 +14,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+VERBOSITY = logging.get_verbosity()
+
+
 @pytest.fixture(autouse=True)
 def verbosity():
-  """Command lines that a test runs in its own process silence the log; tests that read it must not come after them in vain."""
-  before = logging.get_verbosity()
-  yield
-  logging.set_verbosity(before)
+  """Command lines that a test, or a fixture of several, runs in its own process silence the log; others read it after them."""
+  logging.set_verbosity(VERBOSITY)
 
 
 @pytest.fixture(scope="module")
