@@ -14,6 +14,8 @@ from fal_jax import ablation, evaluate, parallel, train
 from fal_jax.ablation import Row
 from fal_jax.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 FAST = {"train__epochs": 2.0, "checkpoint__every_steps": 2, "eval__every_epochs": 100.0}  # 3 steps
 TABLE = ConfigDict({"title": "T", "base": "tiny", "metric": "nme_ic", "paper": "", "against": "previous", "rows": ()})
 ROWS = {"rounded": {"codec__encode": "rounded"}, "plain": {}, "wide": {"codec__window": 7}}

@@ -121,6 +121,7 @@ def test_a_window_of_one_cell_leaves_the_temperature_alone():
   assert roundtrip.recommend_temperature(HeatmapCodec(window=1, temperature=3.5)) == 3.5
 
 
+@pytest.mark.slow
 def test_the_table_holds_what_a_calculation_by_hand_gives(tmp_path):
   true = many_faces()
   written, text = report(tmp_path, npz(tmp_path, landmarks=true, names=[f"face {row}" for row in range(40)]))
@@ -156,6 +157,7 @@ def test_every_decoder_of_the_codec_has_its_row_and_so_has_the_config():
   assert own == HeatmapCodec(encode="rounded")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_the_amplitude_of_equation_1_is_shown_as_a_trap_and_warned_about_if_chosen(tmp_path):
   path = npz(tmp_path, landmarks=many_faces())
@@ -168,6 +170,7 @@ def test_the_amplitude_of_equation_1_is_shown_as_a_trap_and_warned_about_if_chos
   assert chosen["temperature_heatmap_px"]["config"] == pytest.approx(0.304, rel=0.03)
 
 
+@pytest.mark.slow
 def test_landmarks_that_are_not_annotated_are_counted_and_change_no_other(tmp_path):
   true = many_faces()
   corners = np.stack([true.min(1), true.max(1)], 1)
@@ -182,6 +185,7 @@ def test_landmarks_that_are_not_annotated_are_counted_and_change_no_other(tmp_pa
   assert found["methods"][LOCAL]["heatmap_px"] == pytest.approx(whole["methods"][LOCAL]["heatmap_px"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_landmarks_near_and_beyond_the_border_are_reported(tmp_path):
   place = np.concatenate([[0.0, 300.0], np.arange(19.25, 32.5, 0.5)])  # the crop begins at 22, its ninth pixel at 30
   true = np.tile(np.stack([place, place], -1), (3, 1, 1))
@@ -191,6 +195,7 @@ def test_landmarks_near_and_beyond_the_border_are_reported(tmp_path):
   assert f"{found['percent_cut']:.2f} % of the landmarks lie within 2 heatmap px of the border or beyond" in text
 
 
+@pytest.mark.slow
 def test_profiles_are_measured_by_their_boxes(tmp_path):
   found, text = report(tmp_path, npz(tmp_path, landmarks=many_faces(num=39)), data__markup=39)
   assert found["curve"] == "box" and "NME_box %" in text and "NME_ic %" not in text and found["degenerate"] == {}
@@ -212,6 +217,7 @@ def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image
   assert found["provenance"]["dataset"] == tiny_dataset.NAME
 
 
+@pytest.mark.slow
 def test_without_matplotlib_the_table_is_made_and_the_figure_s_absence_said(tmp_path, monkeypatch):
   monkeypatch.setattr(plots, "has_matplotlib", lambda: False)
   _, text = report(tmp_path, npz(tmp_path, landmarks=many_faces()))

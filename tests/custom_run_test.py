@@ -16,6 +16,8 @@ from fal_jax import doctor, evaluate, flag_parser, landmarks, own_markup, parall
 from fal_jax.errors import InputError
 from tfds_builders import prepare
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "crop.size": 64, "crop.stored_size": 104, "crop.face": 55.0, "model.num_stacks": 1, "model.features": 8, "model.depth": 1,
     "optimizer.learning_rate": 1e-2, "train.batch_size": 8, "train.epochs": 2.0, "eval.batch_size": 8,

@@ -246,6 +246,7 @@ def relative(found: dict, expected: dict) -> float:
   return apart / size
 
 
+@pytest.mark.slow
 def test_rematerialisation_changes_neither_loss_nor_gradients_nor_statistics(plain):
   variables, ((loss, (_, state)), gradients) = plain
   (our_loss, (_, our_state)), our_gradients = loss_and_gradients(FAN(2, LANDMARKS, 8, depth=1, remat=True), variables)
@@ -254,6 +255,7 @@ def test_rematerialisation_changes_neither_loss_nor_gradients_nor_statistics(pla
   assert relative(our_gradients, gradients) < 1e-3
 
 
+@pytest.mark.slow
 def test_in_bfloat16_heatmaps_weights_and_statistics_stay_float32_and_everything_comes_out_nearly_the_same(plain):
   variables, ((loss, (heatmaps, state)), gradients) = plain
   model = FAN(2, LANDMARKS, 8, depth=1, dtype=jnp.bfloat16)

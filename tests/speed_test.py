@@ -84,6 +84,7 @@ def messages(text: str) -> collections.Counter:
   return collections.Counter(types)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", [False, True])
 def test_devices_exchange_the_gradient_once_and_beside_it_statistics_only(remat):
   state, _ = state_and_batch(paper_recipe())
@@ -124,6 +125,7 @@ def kept_per_view(model: FAN) -> float:
   return (kept(2) - kept(1)) / MEBIBYTE
 
 
+@pytest.mark.slow
 def test_a_view_keeps_little_for_its_way_back_in_bfloat16_and_less_with_rematerialisation():
   plain, remat = (kept_per_view(FAN(2, 98, dtype=jnp.bfloat16, remat=remat)) for remat in (False, True))
   print(f"kept per view: {plain:.0f} MiB, with remat {remat:.0f} MiB")
@@ -143,6 +145,7 @@ def test_an_epoch_and_its_evaluations_compile_one_training_step_and_one_predicti
   assert [function._cache_size() for function in mapped] == [1, 1]
 
 
+@pytest.mark.slow
 def test_the_compiled_step_updates_its_state_in_place(monkeypatch):
   monkeypatch.setattr(parallel, "_CPU_OPTIONS", parallel._CPU_OPTIONS | QUICKLY)
   state, batch = initial_state(RECIPE), parallel.split_over_devices(make_batch(8))

@@ -173,6 +173,7 @@ def test_a_whole_pickled_network_is_refused(tmp_path):
     read_state_dict(tmp_path / "model.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_torchscript_is_refused_and_the_way_round_that_is_named_works(tmp_path):
   model = small()

@@ -12,6 +12,8 @@ from hourglass_test import PARAMETERS
 from fal_jax import losses
 from fal_jax.torch_import import from_torch_state_dict, network_of, to_torch_state_dict
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
 torch_fan = pytest.importorskip("torch_fan")
 

@@ -106,6 +106,7 @@ def test_a_stop_is_saved_and_says_how_to_go_on(stopped, resumed):
   assert "Stopped at step 3 of 12 and saved" in stopped[1] and "run the same command" in stopped[1]
 
 
+@pytest.mark.slow
 def test_a_run_whose_images_live_on_the_devices_ends_in_the_same_bits(whole, folder, tmp_path):
   tiny_dataset.run(tiny_dataset.config(folder, data__cache="device"), tmp_path / "run")
   assert tiny_dataset.last_digest(tmp_path / "run") == tiny_dataset.last_digest(whole)
