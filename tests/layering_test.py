@@ -20,7 +20,7 @@ RANKS = (
      "annotations", "dataset_stats", "shape_plots"),
     ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",
      "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table",
-     "bench_work", "bench_input", "bench_worker", "bench_trace", "bench_table", "torch_peer"),
+     "bench_work", "bench_input", "bench_worker", "bench_scaling", "bench_trace", "bench_table", "torch_peer"),
     ("main", "ablate"),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
