@@ -28,6 +28,7 @@ class Count:
     flops: counted by hand.
     bytes: the least that passes through memory; None where nobody can say.
     devices: that share the work.
+    in_step: how much of this work a device does in one training step; None if it does not belong to one.
   """
 
   items: int
@@ -35,6 +36,7 @@ class Count:
   flops: float
   bytes: float | None = None
   devices: int = 1
+  in_step: float | None = None
 
 
 def default_pairs(platform: str, devices: int) -> list[int]:
@@ -152,10 +154,10 @@ def forward_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   variables = jax.device_put({"params": state.params, "batch_stats": state.batch_stats}, jax.local_devices()[0])
   images = np.random.default_rng(1).uniform(size=(count, config.crop.size, config.crop.size, 3)).astype(np.float32)
   call = compiled(lambda variables, images: model.apply(variables, images, False), variables, images)
-  return repeated(call), Count(count, "images", count * flops.forward(config))
+  return repeated(call), Count(count, "images", count * flops.forward(config), in_step=1 / jax.device_count())
 
 
-def codec_tasks(config: ConfigDict) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
+def codec_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
   """Encoder and decoder on many images.
 
   Returns:
@@ -167,7 +169,8 @@ def codec_tasks(config: ConfigDict) -> tuple[dict[str, Task], dict[str, Count], 
   heatmaps = jax.jit(codec.encode)(landmarks) + noise
   tasks = {"encode": repeated(compiled(codec.encode, landmarks)), "decode": repeated(compiled(codec.decode, heatmaps))}
   needs = {"encode": flops.encode(config), "decode": flops.decode(config)}
-  counts = {name: _count(count * config.data.markup, need, times=count) for name, need in needs.items()}
+  shares = {"encode": pairs / count, "decode": None}
+  counts = {name: _count(count * config.data.markup, need, count, shares[name]) for name, need in needs.items()}
   return tasks, counts, np.asarray(heatmaps)
 
 
@@ -217,7 +220,7 @@ def warp_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[st
       "combine and gradient": repeated(compiled(combine_gradient, heatmaps, views)),
   }
   needs = {name: flops.warp(config) if name == "warp" else flops.warp_with_gradient(config) for name in tasks}
-  counts = {name: _count(len(maps) * config.data.markup, need, times=pairs) for name, need in needs.items()}
+  counts = {name: _count(len(maps) * config.data.markup, need, pairs, 1) for name, need in needs.items()}
   return tasks, counts, heatmaps
 
 
@@ -225,7 +228,7 @@ def render_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """All views of a training step, from the stored crops."""
   the_recipe, views = train_recipe(config), views_of(config, pairs)
   call = compiled(functools.partial(steps.render_views, the_recipe), random_batch(config, pairs)["image"], views)
-  return repeated(call), _count(pairs * config.siamese.num_views, flops.render(config), times=pairs, unit="images")
+  return repeated(call), _count(pairs * config.siamese.num_views, flops.render(config), pairs, 1, unit="images")
 
 
 def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
@@ -253,5 +256,7 @@ def determinism(config: ConfigDict, pairs: int) -> bool:
   return all(jax.tree.leaves(same))
 
 
-def _count(items: int, need: tuple[int, int], *, times: int, unit: str = "heatmaps") -> Count:
-  return Count(items, unit, times * need[0], times * need[1])
+def _count(items: int, need: tuple[int, int], times: int, in_step: float | None, *, unit: str = "heatmaps") -> Count:
+  """Of a part that one device does, for `times` images that need so many FLOPs and bytes each."""
+  share = None if in_step is None else in_step / jax.device_count()
+  return Count(items, unit, times * need[0], times * need[1], in_step=share)

@@ -192,7 +192,9 @@ def decode_one_by_one(heatmaps: torch.Tensor, window: int, temperature: float) -
   return found
 
 
-def peer_loss(config: ConfigDict, batch: dict[str, np.ndarray], views: dict[str, np.ndarray], device: str) -> Callable[..., Any]:
+def peer_loss(
+    config: ConfigDict, batch: dict[str, np.ndarray], views: dict[str, np.ndarray], device: str, *, narrow: bool = False
+) -> Callable[..., Any]:
   """The loss of a training step on given images and views, everything after the uint8 crops on the device.
 
   Args:
@@ -200,6 +202,7 @@ def peer_loss(config: ConfigDict, batch: dict[str, np.ndarray], views: dict[str,
     batch: `image` (B, Hs, Hs, 3) uint8 and `landmarks` (B, K, 2) float32 crop px, all annotated.
     views: `view_from_crop` (V, B, 2, 3), `mirrored` (V, B) and `colour` (V, B, 3).
     device: "cpu" or "cuda".
+    narrow: whether the network computes in bfloat16, by autocast.
 
   Returns:
     A function of the network to its loss, a scalar tensor.
@@ -223,8 +226,7 @@ def peer_loss(config: ConfigDict, batch: dict[str, np.ndarray], views: dict[str,
 
   def loss(network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     images = render(stored.repeat(num_views, 1, 1, 1), looks, colour, size).contiguous(memory_format=torch.channels_last)
-    narrow = torch.autocast(device, torch.bfloat16) if config.model.get("dtype") == "bfloat16" else contextlib.nullcontext()
-    with narrow:
+    with torch.autocast(device, torch.bfloat16) if narrow else contextlib.nullcontext():
       heatmaps = network(images)
     heatmaps = heatmaps.float()
     pulled = torch.stack([sample(torch.where(mirrored, maps[:, flip], maps), back, side) for maps in heatmaps])

@@ -20,14 +20,15 @@ RANKS = (
      "annotations", "dataset_stats", "shape_plots"),
     ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",
      "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table",
-     "bench_work", "bench_input", "bench_worker", "bench_scaling", "bench_trace", "bench_table", "torch_peer"),
+     "bench_work", "bench_input", "bench_worker", "bench_scaling", "bench_trace", "bench_table", "bench_torch",
+     "torch_peer"),
     ("main", "ablate"),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
 FORBIDDEN = {"tensorflow", "tf_keras", "keras", "torch", "clu", "pickle", "cloudpickle", "dill"}
 # Reading the published PyTorch weights is what the one is for, being the network they are of what the other is for, and standing
 # beside ours in the bench what the third is for.
-ALLOWED = {("torch_import", "torch"), ("torch_fan", "torch"), ("torch_peer", "torch")}
+ALLOWED = {("torch_import", "torch"), ("torch_fan", "torch"), ("torch_peer", "torch"), ("bench_torch", "torch")}
 
 
 def python_files() -> list[pathlib.Path]:
