@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
-import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import bench_input, bench_scaling, bench_table, bench_trace, bench_work, bench_worker, evaluate, recipe, timing
+from fal_jax import bench_input, bench_machine, bench_scaling, bench_table, bench_trace, bench_work, bench_worker, recipe, timing
 from fal_jax.bench_work import Count
 from fal_jax.errors import InputError
 from fal_jax.timing import Task
@@ -97,7 +94,7 @@ def run(
           "processes": bench_scaling.processes(config, pairs=1, rounds=few, echo=say),
       }
 
-    # ---------------------------------------------------------------------------------------------------------- Batch size, dtype
+    # -------------------------------------------------------------------------------------------------------- Batch size, dtype
     devices = jax.device_count()
     sizes = list(batch_sizes) or bench_work.default_pairs(jax.default_backend(), devices)
     bench_work.check_pairs(sizes, devices)
@@ -108,13 +105,12 @@ def run(
         "crop": config.crop.size, "matmul": bench_work.matmul_of(config),
     }  # fmt: skip
 
-    # ------------------------------------------------------------------------------ Kernels, ours and PyTorch's, in the same rounds
+    # ---------------------------------------------------------------------------- Kernels, ours and PyTorch's, in the same rounds
     say(f"compiling what is measured in rounds, for {pairs} images a step")
     tasks, peers, counts = kernels(config, pairs, chosen)
     samples = timing.interleaved({**tasks, **peers}, rounds=rounds, echo=say)
     reference = f"matmul {bench_work.matmul_of(config)}"
-    best = {"matmul": samples[reference], "matmul_flops": counts[reference].flops}
-    report["parts"] = {name: describe(samples, name, counts[name], **best) for name in tasks}
+    report["parts"] = {name: describe(samples, name, counts, reference=reference) for name in tasks}
     for part, prefix in PEERS.items():
       if part in chosen:
         report[part] = compare(f"PyTorch, {prefix}channels_last", samples, counts, prefix)
@@ -136,7 +132,7 @@ def run(
       report["sweep"] = [sweep(config, size, rounds=rounds, echo=say) for size in sorted(sizes)]
 
   # ------------------------------------------------------------------------------------------------------------------- Report
-  report["machine"] = {**machine(config), "load_average": [load, os.getloadavg()[0]]}
+  report["machine"] = {**bench_machine.describe(config), "load_average": [load, os.getloadavg()[0]]}
   report["seconds"] = time.monotonic() - start
   report["config"] = json.loads(config.to_json_best_effort())
   page = bench_table.page(report)
@@ -181,7 +177,7 @@ def check_parts(config: ConfigDict, parts: Sequence[str]) -> list[str]:
 @contextlib.contextmanager
 def compilation_cache(folder: Path) -> Iterator[None]:
   """JAX's persistent cache in a folder, for a while."""
-  before = jax.config.jax_compilation_cache_dir
+  before = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
   jax.config.update("jax_compilation_cache_dir", str(folder))
   try:
     yield
@@ -226,16 +222,16 @@ def kernels(
   return tasks, peers, counts
 
 
-def describe(samples: Samples, name: str, count: Count, *, matmul: Sequence[float], matmul_flops: float) -> dict[str, Any]:
+def describe(samples: Samples, name: str, counts: Mapping[str, Count], *, reference: str) -> dict[str, Any]:
   """A part's time, rate, share of the step and of what the machine can do.
 
   Args:
     samples: seconds of all parts, by round.
     name: of the part.
-    count: what it does.
-    matmul: seconds of the matrix product that it is held against, on one device.
-    matmul_flops: of that product.
+    counts: what each does.
+    reference: name of the matrix product that it is held against, on one device.
   """
+  count = counts[name]
   seconds = timing.spread(samples[name])
   found: dict[str, Any] = {
       "seconds": seconds, "samples": list(samples[name]), "items": count.items, "unit": count.unit,
@@ -243,8 +239,8 @@ def describe(samples: Samples, name: str, count: Count, *, matmul: Sequence[floa
   }  # fmt: skip
   if count.bytes is not None:
     found |= {"bytes": count.bytes, "bytes_per_second": count.bytes / seconds["median"]}
-  best = count.flops / (matmul_flops * count.devices)
-  found["of_matmul"] = timing.spread([best * ratio for ratio in timing.ratios(matmul, samples[name])])
+  best = count.flops / (counts[reference].flops * count.devices)
+  found["of_matmul"] = timing.spread([best * ratio for ratio in timing.ratios(samples[reference], samples[name])])
   if "step" in samples and count.in_step is not None:
     shares = timing.ratios(samples[name], samples["step"])
     found["share_of_step"] = timing.spread([count.in_step * share for share in shares])
@@ -286,26 +282,4 @@ def sweep(config: ConfigDict, pairs: int, *, rounds: int, echo: Callable[[str], 
       raise
     return {"pairs": pairs, "too_large": True}
   reference = f"matmul {bench_work.matmul_of(config)}"
-  best = {"matmul": samples[reference], "matmul_flops": counts[reference].flops}
-  return {"pairs": pairs, **{name: describe(samples, name, counts[name], **best) for name in ("step", "forward")}}
-
-
-def machine(config: ConfigDict) -> dict[str, Any]:
-  """What was measured on, and with what."""
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-  found = {
-      "cpu": _cpu(), "cores": cores, "device": jax.devices()[0].device_kind, "devices": jax.device_count(),
-      "platform": jax.default_backend(), "jax": jax.__version__, "jaxlib": jaxlib.__version__, "numpy": np.__version__,
-      "python": platform.python_version(), "system": platform.platform(), "xla_flags": os.environ.get("XLA_FLAGS", ""),
-  }  # fmt: skip
-  provenance = evaluate.provenance(config, split="", step=0)
-  return {**found, **{key: provenance[key] for key in ("fal_jax", "git_commit")}}
-
-
-def _cpu() -> str:
-  try:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-  except OSError:  # only Linux has it
-    lines = []
-  names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-  return names[0] if names else platform.processor() or platform.machine()
+  return {"pairs": pairs, **{name: describe(samples, name, counts, reference=reference) for name in ("step", "forward")}}

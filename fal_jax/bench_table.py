@@ -31,7 +31,7 @@ def _machine(report: Mapping[str, Any]) -> str:
   machine, settings = report["machine"], report["settings"]
   load = machine["load_average"]
   shown = [
-      f"{machine['devices']} x {machine['device']}, CPU {machine['cpu']} ({machine['cores']} cores), load {load[0]:.1f} before and "
+      f"{machine['devices']} x {machine['device']}, CPU {machine['cpu']} ({machine['cores']} cores), load {load[0]:.1f} before, "
       f"{load[1]:.1f} after",
       f"jax {machine['jax']}, jaxlib {machine['jaxlib']}, Python {machine['python']}, commit {machine['git_commit']}",
       f"FAN-{settings['num_stacks']}, K = {settings['landmarks']}, {settings['crop']} px, {settings['dtype']}, "
@@ -106,7 +106,8 @@ def _input(found: Mapping[str, Any]) -> str:
   fed = {name: part for name, part in found["overlapped"].items() if name != "source"}
   rows = [[name, _ms(part["seconds"]), _spread(part["waits"], "+.1%")] for name, part in fed.items()]
   overlapped = table(["step fed by data.cache", "ms", "longer by"], rows)
-  return f"## Input\n\nThe pipeline alone:\n\n{alone}\n\nThe training step, fed by {found['overlapped']['source']}:\n\n{overlapped}"
+  source = found["overlapped"]["source"]
+  return f"## Input\n\nThe pipeline alone:\n\n{alone}\n\nThe training step, fed by {source}:\n\n{overlapped}"
 
 
 def _scaling(found: Mapping[str, Any]) -> str:

@@ -45,7 +45,9 @@ def tasks(
   """
   device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend(), "")
   if not device or (device == "cuda" and not torch.cuda.is_available()):
-    raise InputError(f"PyTorch does not see this {jax.default_backend()}: install its build for it, or leave torch out of --parts.")
+    raise InputError(
+        f"PyTorch does not see the {jax.default_backend()}: install a build of it that does, or leave torch out of --parts."
+    )
   torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # as JAX does
   torch.backends.cudnn.benchmark = True  # chooses kernels by trial, as XLA does
   narrow = bench_work.dtype(config) == "bfloat16"
@@ -111,5 +113,5 @@ def tasks(
 
 
 def _network(config: ConfigDict, device: str) -> torch_peer.FAN:
-  return torch_peer.FAN(config).to(device, memory_format=torch.channels_last)
+  return torch_peer.FAN(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -1,4 +1,4 @@
-"""The work that `--mode=bench` measures on this process's devices: real functions of the package on random images and landmarks."""
+"""The work that `--mode=bench` measures on this process's devices: functions of the package on random images and landmarks."""
 
 import dataclasses
 import functools

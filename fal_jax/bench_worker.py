@@ -33,7 +33,7 @@ class Worker:
       cores: that it may use; by default all.
     """
     self.started = time.perf_counter()
-    self._complaints = tempfile.TemporaryFile("w+")
+    self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in __exit__
     inherited = {name: value for name, value in os.environ.items() if name not in environment}
     self._process = subprocess.Popen(
         [sys.executable, "-m", "fal_jax.bench_worker", json.dumps({**job, "cores": list(cores)})], cwd=ROOT, text=True,
@@ -111,13 +111,13 @@ def serve(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, s
     jax.distributed.initialize(address, num_processes=count, process_id=rank)
   seconds = {"trace": 0.0, "compile": 0.0}
 
-  def listen(name: str, duration: float, **_: Any) -> None:
+  def listen(name: str, duration: float, /, **_: Any) -> None:
     if "jaxpr_trace" in name or "jaxpr_to_mlir" in name:
       seconds["trace"] += duration
     elif "backend_compile" in name:
       seconds["compile"] += duration
 
-  jax.monitoring.register_event_duration_secs_listener(listen)
+  jax.monitoring.register_event_duration_secs_listener(listen)  # type: ignore[arg-type]  # of other names
   config = ConfigDict(job["config"])
   devices = jax.local_device_count()
   pairs = job["pairs"] or bench_work.default_pairs(jax.default_backend(), devices)[0]

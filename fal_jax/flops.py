@@ -1,4 +1,4 @@
-"""How many floating-point operations and bytes each part of the work needs, counted by hand: what a measured time is held against.
+"""How many floating-point operations and bytes each part of the work needs, by hand: what a measured time is held against.
 
 An addition and a multiplication count as two. The network's count is that of its convolutions; BatchNorm, ReLU, pooling and sums
 are a few thousandths more. Bytes are the least that must pass through memory, float32.

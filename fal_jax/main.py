@@ -74,8 +74,8 @@ def _run() -> int:
     from fal_jax import bench
 
     command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
-    options = {"parts": _PARTS.value, "rounds": _ROUNDS.value, "batch_sizes": sizes}
-    print(bench.run(_CONFIG.value, _WORKDIR.value, command=command, **options))
+    parts, rounds = _PARTS.value, _ROUNDS.value
+    print(bench.run(_CONFIG.value, _WORKDIR.value, command=command, parts=parts, rounds=rounds, batch_sizes=sizes))
     return 0
   if _MODE.value == "import_torch":
     if not _WEIGHTS.value:

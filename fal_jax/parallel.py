@@ -27,7 +27,13 @@ def _pmap(function: Callable, *, devices: list[jax.Device], out_axes: Any, donat
   mapped = jax.pmap(function, axis_name=steps.DEVICES, in_axes=(None, 0), out_axes=out_axes, devices=devices,
                     donate_argnums=donate_argnums)  # fmt: skip
   options = compiler_options(devices[0].platform)
-  return jax.jit(mapped, donate_argnums=donate_argnums, compiler_options=options) if options else mapped
+  if not options:
+    return mapped
+
+  def call(replicated: Any, sharded: Any) -> Any:  # of `mapped` itself `jax.jit` would take over all attributes, `lower` too
+    return mapped(replicated, sharded)
+
+  return jax.jit(call, donate_argnums=donate_argnums, compiler_options=options)
 
 
 def compiler_options(platform: str) -> dict[str, Any]:
@@ -93,12 +99,12 @@ def train_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], tu
   return _pmap(step, devices=jax.devices(), out_axes=(None, None), donate_argnums=(0,))
 
 
-def independent_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], tuple[steps.TrainState, dict[str, jax.Array]]]:
+def independent_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], Any]:
   """`steps.train_step` on every device of this process by itself: what training would cost if devices had nothing to say.
 
   Returns:
-    A function of the replicated state, which it leaves alone, and a batch split over devices. Its results have a leading axis of
-    devices, which no longer agree.
+    A function of the replicated state, which it leaves alone, and a batch split over devices, to the results of `train_function`
+    with a leading axis of devices, which no longer agree.
   """
 
   def alone(state: steps.TrainState, batch: Any) -> tuple[steps.TrainState, dict[str, jax.Array]]:

@@ -45,7 +45,7 @@ def interleaved(
     repeats[name] = most_repeats if once <= 0 else min(most_repeats, max(1, math.ceil(least_seconds / once)))
   found: dict[str, list[float]] = {name: [] for name in tasks}
   for number in range(rounds):
-    for name in tasks if number % 2 == 0 else reversed(tasks):
+    for name in list(tasks)[:: 1 if number % 2 == 0 else -1]:
       found[name].append(seconds(name, repeats[name]))
     echo(f"round {number + 1} of {rounds}")
   return found

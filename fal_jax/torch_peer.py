@@ -1,4 +1,4 @@
-"""The same work in PyTorch, for `--mode=bench` to run beside ours: network, views, Siamese loss, decoder, written as one would there.
+"""The same work in PyTorch, for `--mode=bench` to run beside ours: network, views, Siamese loss, decoder, as one would there.
 
 The network is declared anew from the published layer list. Tensors are (B, C, H, W) in channels_last memory.
 """

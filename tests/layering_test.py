@@ -20,7 +20,7 @@ RANKS = (
      "annotations", "dataset_stats", "shape_plots"),
     ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",
      "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table",
-     "bench_work", "bench_input", "bench_worker", "bench_scaling", "bench_trace", "bench_table", "bench_torch",
+     "bench_work", "bench_input", "bench_worker", "bench_scaling", "bench_trace", "bench_table", "bench_machine", "bench_torch",
      "torch_peer"),
     ("main", "ablate"),
 )

@@ -30,7 +30,7 @@ def test_loss_of_a_training_step_is_ours(stacks, pool, reduce):
   variables = recipe.model(c, axis_name=None).init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), False)
   # On an axis of one "device" that is none, a step is an ordinary function.
   step = jax.vmap(lambda state, batch: steps.train_step(state, batch, recipe=the_recipe), (None, 0), axis_name=steps.DEVICES)
-  state, metrics = jax.jit(step)(steps.first_state(variables, the_recipe), jax.tree.map(lambda array: array[None], batch))
+  _, metrics = jax.jit(step)(steps.first_state(variables, the_recipe), jax.tree.map(lambda array: array[None], batch))
   ours = float(metrics["loss"][0])
 
   drawn = steps.sample_views(the_recipe, np.int32(0), batch["index"])
