@@ -84,14 +84,16 @@ def run(
         pairs = batch_sizes[0] if batch_sizes else None
         found = report["first_step"][name] = bench_worker.first_step(config, pairs, cache)
         on_cpu = found["platform"] == "cpu"
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what these processes have compiled serves here as well
+    environment = {}
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what these processes have compiled serves the others and this one as well
+      environment = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}
       on_exit.enter_context(compilation_cache(cache))
     if "scaling" in chosen and (parts or on_cpu):
       say("training on several devices")
-      few = min(rounds, 3)  # each round is fifteen steps
+      options: Any = {"pairs": 1, "rounds": min(rounds, 3), "environment": environment, "echo": say}  # a round is 29 steps of one
       report["scaling"] = {
-          "fake": bench_scaling.fake(config, pairs=1, rounds=few, echo=say),
-          "processes": bench_scaling.processes(config, pairs=1, rounds=few, echo=say),
+          "fake": bench_scaling.fake(config, **options),
+          "processes": bench_scaling.processes(config, **options),
       }
 
     # -------------------------------------------------------------------------------------------------------- Batch size, dtype

@@ -21,9 +21,9 @@ def interleaved(
   """Runs every task once in every round, every other round in reverse.
 
   Args:
-    tasks: by name. Each is first run twice unseen: once to compile, and once to find how often it must be repeated.
+    tasks: by name. Each is first run unseen, once to compile, and once more to find how often it must be repeated.
     rounds: how many times each is measured.
-    least_seconds: a task that is done sooner is repeated within its turn until that time has passed.
+    least_seconds: a task that is done sooner is repeated within its turn until that time has passed; 0 for no repetition.
     most_repeats: but no more often than this.
     clock: seconds, rising; from tests.
     echo: takes a line of progress for each task and round.
@@ -41,8 +41,8 @@ def interleaved(
   for name in tasks:
     first = seconds(name, 1)
     echo(f"{name}: ready after {first:.1f} s")
-    once = seconds(name, 1)
-    repeats[name] = most_repeats if once <= 0 else min(most_repeats, max(1, math.ceil(least_seconds / once)))
+    once = seconds(name, 1) if least_seconds > 0 else first
+    repeats[name] = min(most_repeats, max(1, math.ceil(least_seconds / max(once, 1e-9))))
   found: dict[str, list[float]] = {name: [] for name in tasks}
   for number in range(rounds):
     for name in list(tasks)[:: 1 if number % 2 == 0 else -1]:

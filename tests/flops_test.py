@@ -24,7 +24,8 @@ def test_the_counts_for_the_papers_network(name, forward, pair):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"model__num_stacks": 4}, {"model__depth": 3}, {"model__features": 128, "crop__size": 192, "data__markup": 29}]
+    "changes",
+    [{}, {"model__num_stacks": 4}, {"model__depth": 3}, {"model__features": 128, "crop__size": 192, "data__markup": 29}],
 )
 def test_xla_counts_as_many_in_the_forward_pass(changes):
   """What it has more is the work between convolutions; what it has less are taps outside the image, which it leaves out."""
