@@ -12,11 +12,11 @@ data. Crops follow the landmarks as in training; --config.data.box=dataset takes
 
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import w300_private
 
 
 def get_config() -> ConfigDict:
-  config = default.get_config().unlock()
-  config.data.name = "cofw68"
-  config.eval.norm = "box"
+  config = w300_private.get_config().unlock()  # of the run: its network, crops and training data
+  config.eval.name = "cofw68"
+  config.eval.splits = ("test",)
   return config.lock()

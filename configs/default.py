@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
   config.data.name = config_dict.placeholder(str)  # TFDS name, e.g. "wflw"
   config.data.dir = config_dict.placeholder(str)  # where it is prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets
   config.data.markup = 68  # number of landmarks: 68, 98, 29, 19 or 39
+  config.data.own_markup = config_dict.placeholder(str)  # a mark-up of your own as JSON, by configs/custom.py; None: one of these
   config.data.train_split = "train"
   config.data.box = "landmarks"  # "dataset" or "landmarks"; which of them the paper used is not stated
   # "host" keeps decoded training crops in memory, "device" in every accelerator's: crop.stored_size^2 * 3 bytes per image.
@@ -41,6 +42,8 @@ def get_config() -> ConfigDict:
   config.model.depth = 4  # halvings in each hourglass; as in FAN
   config.model.momentum = 0.9  # of BatchNorm's running statistics; PyTorch's default
   config.model.pool = "avg"  # "avg" as in the published PyTorch models, "max" as in the Lua training code
+  config.model.dtype = "auto"  # of convolutions: "float32", "bfloat16" or "auto", which is the latter on GPU and TPU only
+  config.model.remat = False  # True computes hourglasses again on the way back: a third of the memory, 27 % more work
 
   config.augment = ConfigDict()
   config.augment.rotation = 30.0  # degrees to either side; Sec. 5
@@ -65,6 +68,7 @@ def get_config() -> ConfigDict:
   config.train.epochs = 50.0  # Sec. 5; 0 evaluates the untrained network
 
   config.eval = ConfigDict()
+  config.eval.name = config_dict.placeholder(str)  # TFDS name of the dataset evaluated on; by default data.name
   config.eval.splits = ("test",)  # evaluated at the end of training and by --mode=eval
   config.eval.every_epochs = 5.0  # evaluates the first of these splits while training
   config.eval.batch_size = 32  # images of all devices together; a last short batch is padded and the padding not counted

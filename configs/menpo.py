@@ -13,12 +13,11 @@ MenpoBenchmark release has 6,653 of these faces: name it beside the number if it
 
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import w300_private
 
 
 def get_config() -> ConfigDict:
-  config = default.get_config().unlock()
-  config.data.name = "menpo/frontal68"
+  config = w300_private.get_config().unlock()  # of the run: its network, crops and training data
+  config.eval.name = "menpo/frontal68"
   config.eval.splits = ("train",)
-  config.eval.norm = "box"
   return config.lock()

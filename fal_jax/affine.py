@@ -8,12 +8,15 @@ JAX in float32. It is written elementwise on purpose: a matrix product would run
 relative error of 1/256 is a pixel.
 """
 
+import functools
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+_REACH = 2  # pixels of a warp's result around a pixel's place that its gradient always reads: 4 x 4
 
 Array: TypeAlias = Any  # np.ndarray or jax.Array; the docstrings give shape, dtype and frame
 
@@ -116,6 +119,10 @@ def warp(image: Array, dst_from_src: Array, size: tuple[int, int]) -> jax.Array:
   error of 1e-7 could move. This is PyTorch's `grid_sample(padding_mode="zeros", align_corners=...)` in pixel coordinates and
   SciPy's `mode="grid-constant"`.
 
+  The gradient reads as the warp does: each pixel of the image gathers from the pixels of the result that it was mixed into, and
+  nothing is scattered. So sums have one order, on every device, and the gradient costs four warps. Maps that magnify by more than
+  `2 / sqrt(2)`, or by 2 without a rotation, are as exact but slower.
+
   Args:
     image: (H, W, C) float or uint8.
     dst_from_src: (2, 3) map from pixels of `image` to pixels of the result.
@@ -124,22 +131,86 @@ def warp(image: Array, dst_from_src: Array, size: tuple[int, int]) -> jax.Array:
   Returns:
     (size[0], size[1], C) float32.
   """
-  image = jnp.asarray(image)
-  height, width, channels = image.shape
-  src_from_dst = invert(jnp.asarray(dst_from_src, jnp.float32))
-  row, column = jnp.meshgrid(jnp.arange(size[0], dtype=jnp.float32), jnp.arange(size[1], dtype=jnp.float32), indexing="ij")
-  points = apply(src_from_dst, jnp.stack([column, row], -1))
+  image, dst_from_src = jnp.asarray(image), jnp.asarray(dst_from_src, jnp.float32)
+  if not jnp.issubdtype(image.dtype, jnp.floating):
+    return _sample(image, dst_from_src, size)
+  return _warp(image.astype(jnp.float32), dst_from_src, size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _warp(image: jax.Array, dst_from_src: jax.Array, size: tuple[int, int]) -> jax.Array:
+  return _sample(image, dst_from_src, size)
+
+
+def _warp_forward(image, dst_from_src, size):
+  return _sample(image, dst_from_src, size), (image, dst_from_src)
+
+
+def _warp_backward(size, saved, cotangent):
+  image, dst_from_src = saved
+  _, pull_map = jax.vjp(lambda m: _sample(image, m, size), dst_from_src)  # compiled to nothing where nobody asks for it
+  return _adjoint(cotangent, dst_from_src, image.shape[:2]), *pull_map(cotangent)
+
+
+_warp.defvjp(_warp_forward, _warp_backward)
+
+
+def _sample(image: jax.Array, dst_from_src: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """`warp`: every pixel of the result mixes the four of the image around it."""
+  points = apply(invert(dst_from_src), _pixels(size))
   corner = jnp.floor(points)
   fraction = points - corner
-  pixels = image.reshape(height * width, channels)
 
   def tap(dx: int, dy: int) -> jax.Array:
-    x, y = corner[..., 0] + dx, corner[..., 1] + dy
     weight_x = fraction[..., 0] if dx else 1 - fraction[..., 0]
     weight_y = fraction[..., 1] if dy else 1 - fraction[..., 1]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    # Clipped as floats: far outside, the conversion to int32 would overflow.
-    index = jnp.clip(y, 0, height - 1).astype(jnp.int32) * width + jnp.clip(x, 0, width - 1).astype(jnp.int32)
-    return jnp.where(inside, weight_x * weight_y, 0)[..., None] * pixels[index].astype(jnp.float32)
+    return _read(image, corner + np.array([dx, dy], np.float32), weight_x * weight_y)
 
   return tap(0, 0) + tap(1, 0) + tap(0, 1) + tap(1, 1)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _adjoint(cotangent: jax.Array, dst_from_src: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """The transpose of `_sample`, for an image of `size`.
+
+  A pixel was mixed into those results that read from less than one pixel beside it. Around where the map takes the pixel, these
+  lie within the reach of the map: its largest sum of absolute entries of a row, without the shift.
+  """
+  src_from_dst = invert(dst_from_src)
+  pixels = _pixels(size)
+  middle = jnp.floor(apply(dst_from_src, pixels))
+
+  def read(candidates: jax.Array) -> jax.Array:
+    away = jnp.abs(apply(src_from_dst, candidates) - pixels)
+    return _read(cotangent, candidates, jnp.prod(jnp.maximum(1 - away, 0), -1))
+
+  near = range(1 - _REACH, 1 + _REACH)
+  total = functools.reduce(jnp.add, (read(middle + np.array([dx, dy], np.float32)) for dy in near for dx in near))
+
+  # Further reach: a loop over the square around `middle` that such a map needs, or over all pixels; no round at all for others.
+  reach = jnp.ceil(jnp.abs(dst_from_src[:, :2]).sum(-1).max())
+  first = jnp.maximum(middle + 1 - reach, 0)
+  side = jnp.minimum(2 * reach, max(cotangent.shape[:2])).astype(jnp.int32)
+
+  def add(i: jax.Array, total: jax.Array) -> jax.Array:
+    candidates = first + jnp.stack([i % side, i // side], -1)
+    done = ((candidates > middle - _REACH) & (candidates <= middle + _REACH)).all(-1, keepdims=True)
+    return total + jnp.where(done, 0, read(candidates))
+
+  return jax.lax.fori_loop(0, jnp.where(reach > _REACH, side * side, 0), add, total)
+
+
+def _pixels(size: tuple[int, int]) -> jax.Array:
+  """(rows, columns, 2): x and y of every pixel."""
+  y, x = jnp.meshgrid(*(jnp.arange(side, dtype=jnp.float32) for side in size), indexing="ij")
+  return jnp.stack([x, y], -1)
+
+
+def _read(image: jax.Array, points: jax.Array, weight: jax.Array) -> jax.Array:
+  """Weight times image at whole (..., 2) points; zero outside. (..., C) float32."""
+  height, width, channels = image.shape
+  x, y = points[..., 0], points[..., 1]
+  inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+  # Clipped as floats: far outside, the conversion to int32 would overflow.
+  index = jnp.clip(y, 0, height - 1).astype(jnp.int32) * width + jnp.clip(x, 0, width - 1).astype(jnp.int32)
+  return jnp.where(inside, weight, 0)[..., None] * image.reshape(height * width, channels)[index].astype(jnp.float32)

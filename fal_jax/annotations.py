@@ -1,6 +1,5 @@
 """Annotated faces without their pixels, from a prepared dataset or an .npz file."""
 
-import dataclasses
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,27 +9,7 @@ import numpy as np
 from fal_jax import data
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
-
-
-@dataclasses.dataclass(frozen=True)
-class Faces:
-  """Annotated faces, image px.
-
-  Attributes:
-    name: what to call them.
-    dataset: where they are from.
-    box: which kind `boxes` are, "dataset" or "landmarks".
-    ids: N names.
-    landmarks: (N, K, 2) float64, NaN where not annotated.
-    boxes: (N, 4) float64, from which crops are made.
-  """
-
-  name: str
-  dataset: str
-  box: str
-  ids: list[str]
-  landmarks: np.ndarray
-  boxes: np.ndarray
+from fal_jax.faces import Faces
 
 
 def read_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int, rule: CropRule) -> Faces:
@@ -43,10 +22,33 @@ def read_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
     num_landmarks: K.
     rule: says which box.
   """
-  records = list(data.open_split(name, split, data_dir=data_dir, num_landmarks=num_landmarks))
-  landmarks = np.stack([record["landmarks"] for record in records]).astype(np.float64)
-  boxes = np.stack([data.face_box(record, rule) for record in records])
-  return Faces(split, name, rule.box, [data.example_id(record) for record in records], landmarks, boxes)
+  return from_source(data.open_split(name, split, data_dir=data_dir, num_landmarks=num_landmarks), name, split, rule=rule)
+
+
+def from_source(source: data.Source, name: str, split: str, *, rule: CropRule) -> Faces:
+  """`read_split` of a split that is open: (N, K, 2) landmarks and whatever else its records say of a face."""
+  columns: dict[str, list[np.ndarray]] = {}
+  ids, boxes = [], []
+  for record in source:  # one at a time: the images of all records would not fit into memory
+    ids.append(data.example_id(record))
+    boxes.append(data.face_box(record, rule))
+    for column in ("landmarks", "visible", "box_dataset", "subsets", "subset", "video", "frame"):
+      if column in record:
+        columns.setdefault(column, []).append(record[column])
+  tags = columns.get("subsets", columns.get("subset"))
+  return Faces(
+      name=split,
+      dataset=name,
+      box=rule.box,
+      ids=ids,
+      landmarks=np.stack(columns["landmarks"]).astype(np.float64),
+      boxes=np.stack(boxes),
+      visible=np.stack(columns["visible"]),
+      dataset_boxes=np.stack(columns["box_dataset"]).astype(np.float64),
+      subsets=None if tags is None else [tuple(data.as_text(tag).split()) for tag in tags],
+      videos=[data.as_text(video) for video in columns["video"]] if "video" in columns else None,
+      frames=np.array(columns["frame"], int) if "frame" in columns else None,
+  )
 
 
 def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:

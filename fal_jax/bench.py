@@ -102,7 +102,7 @@ def run(
     bench_work.check_pairs(sizes, devices)
     pairs = sizes[0]
     report["settings"] = {
-        "pairs": pairs, "batch_sizes": sizes, "rounds": rounds, "parts": chosen, "dtype": bench_work.dtype(config),
+        "pairs": pairs, "batch_sizes": sizes, "rounds": rounds, "parts": chosen, "dtype": recipe.precision(config),
         "landmarks": config.data.markup, "num_stacks": config.model.num_stacks, "num_views": config.siamese.num_views,
         "crop": config.crop.size, "matmul": bench_work.matmul_of(config),
     }  # fmt: skip

@@ -50,7 +50,7 @@ def tasks(
     )
   torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # as JAX does
   torch.backends.cudnn.benchmark = True  # chooses kernels by trial, as XLA does
-  narrow = bench_work.dtype(config) == "bfloat16"
+  narrow = recipe.precision(config) == "bfloat16"
 
   def repeated(call: Callable[[], Any]) -> Task:
     def task(repeats: int) -> None:

@@ -51,15 +51,9 @@ def check_pairs(pairs: Sequence[int], devices: int) -> None:
     raise InputError(f"--batch_sizes={','.join(map(str, bad))}: each must be a multiple of the number of devices ({devices}).")
 
 
-def dtype(config: ConfigDict) -> str:
-  """Of the network's convolutions: "float32" or "bfloat16"."""
-  asked = config.model.get("dtype", "float32")
-  return asked if asked != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
-
-
 def matmul_of(config: ConfigDict) -> str:
   """Which of `matmuls` multiplies as the network's convolutions do under JAX's default precision."""
-  if dtype(config) == "bfloat16":
+  if recipe.precision(config) == "bfloat16":
     return "bfloat16"
   return {"cpu": "float32", "gpu": "tf32"}.get(jax.default_backend(), "bfloat16")
 

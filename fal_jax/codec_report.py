@@ -16,7 +16,6 @@ from fal_jax.annotations import Faces, read_npz, read_split
 from fal_jax.crop import crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.landmarks import markup
 from fal_jax.roundtrip import errors_by_temperature, recommend_temperature, roundtrip
 
 STANDARD = "rounded + argmax"
@@ -38,13 +37,13 @@ def run(config: ConfigDict, workdir: str | Path, landmarks: str | None, *, comma
   Yields:
     What belongs on the screen, for each file or split.
   """
-  num, rule = markup(config.data.markup).num, recipe.crop_rule(config)
+  num, rule = recipe.markup(config).num, recipe.crop_rule(config)
   if rule.size % recipe.STRIDE:
     raise InputError(f"config.crop.size must be a multiple of {recipe.STRIDE}, got {rule.size}.")
   if landmarks is not None:
     read = [read_npz(landmarks, num_landmarks=num)]
   elif config.data.name and config.eval.splits:
-    name, place = config.data.name, config.data.dir
+    name, place = recipe.eval_dataset(config), config.data.dir
     read = [read_split(name, split, data_dir=place, num_landmarks=num, rule=rule) for split in config.eval.splits]
   else:
     raise InputError("config.data.name or config.eval.splits is empty: name a prepared dataset and splits, or give --landmarks.")
@@ -98,7 +97,7 @@ def measure(faces: Faces, config: ConfigDict) -> tuple[dict[str, Any], dict[str,
   """
   crops = np.stack([_crop(faces, row, config) for row in range(len(faces.ids))])
   crop_landmarks = affine.apply(crops, faces.landmarks)
-  norms = metrics.norms(faces.landmarks, config.data.markup)
+  norms = metrics.norms(faces.landmarks, recipe.markup(config))
   norms = {norm: norms[norm] for norm in NORMS}
   rows: dict[str, dict[str, float]] = {}
   errors: dict[str, np.ndarray] = {}

@@ -90,7 +90,7 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
 
 def example_id(record: Mapping[str, Any]) -> str:
   """Name of one face in reports and prediction files: its image's path, and which face where there are several."""
-  name = _text(record["file_name"])
+  name = as_text(record["file_name"])
   return name if int(record["face_index"]) == 0 else f"{name}#{int(record['face_index'])}"
 
 
@@ -218,7 +218,8 @@ def eval_batches(source: Source, *, rule: CropRule, batch_size: int) -> Iterator
     examples.close()  # grain leaks its shared memory otherwise
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+  """Texts of records are bytes or str, by the reader."""
   return value.decode() if isinstance(value, bytes) else str(value)
 
 

@@ -19,7 +19,7 @@ from fal_jax.dataset_stats import Split
 from fal_jax.doctor_findings import SEVERITIES, Finding
 from fal_jax.errors import InputError
 from fal_jax.images import read_header
-from fal_jax.landmarks import Markup, markup
+from fal_jax.landmarks import Markup
 
 SIZE_EDGES = np.geomspace(4, 4096, 41)  # px, quarters of an octave
 
@@ -41,7 +41,7 @@ def run(config: ConfigDict, workdir: str | Path, *, command: str) -> str:
   if not config.data.name:
     raise InputError("config.data.name is empty: name a prepared dataset, e.g. --config.data.name=wflw.")
   recipe.crop_rule(config), recipe.codec(config)  # their mistakes come up before anything is read
-  scheme = markup(config.data.markup)
+  scheme = recipe.markup(config)
   place = {"data_dir": config.data.dir, "num_landmarks": scheme.num}
   builder = data.open_dataset(config.data.name, **place)
   names = [name for name, split in builder.info.splits.items() if split.num_examples]
@@ -116,7 +116,7 @@ def examine(
     The numbers, ready for JSON but for `heat` and `distances`, which are arrays by split; the findings, worst first; and
     split -> flag -> (N,) bool.
   """
-  scheme, rule, band = markup(config.data.markup), recipe.crop_rule(config), config.codec.window // 2
+  scheme, rule, band = recipe.markup(config), recipe.crop_rule(config), config.codec.window // 2
   landmarks = np.concatenate([split.landmarks for split in splits.values()])
   mean = procrustes.mean_shape(landmarks, mirrored_alike=doctor_faces.sides_alike(scheme))
   shape = describe_shape(mean, scheme)

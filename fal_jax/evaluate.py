@@ -3,8 +3,7 @@
 import csv
 import dataclasses
 import json
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import affine, data, metrics, parallel, plots, recipe, steps
+from fal_jax import affine, annotations, data, metrics, parallel, plots, protocols, recipe, reports, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
+from fal_jax.landmarks import Markup
 
 SHEET_FACES = 16
 SHEET_SIZE = 160  # px of a face on a sheet before it is doubled, whatever the network's input: cut anew from the photograph
@@ -94,13 +94,12 @@ def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule
   return Predictions([data.example_id(record) for record in source], landmarks, scores, true, boxes)
 
 
-def score(predictions: Predictions, markup: int) -> dict[str, Any]:
+def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
   """The numbers of `metrics.summarise` under all normalisers; faces without a usable normaliser are printed."""
   summary = metrics.summarise(
       predictions.landmarks, predictions.true, metrics.norms(predictions.true, markup), ids=predictions.ids
   )
-  for norm, ids in summary["degenerate"].items():
-    logging.warning("%d faces have no usable normaliser %s and are not in its numbers: %s", len(ids), norm, ", ".join(ids[:10]))
+  reports.warn_of_degenerate(summary)
   return summary
 
 
@@ -121,7 +120,7 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   variables, step = restore_variables(config, workdir)
   predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
   if directory is None:
-    dataset = _evaluated_dataset(config)
+    dataset = recipe.eval_dataset(config)
     directory = Path(workdir) / "eval" / ("" if dataset == _own_dataset(workdir) else dataset)
   return {
       split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
@@ -136,17 +135,13 @@ def _own_dataset(workdir: str | Path) -> str | None:
     saved = checkpoints.read_config()
   finally:
     checkpoints.close()
-  return _evaluated_dataset(saved) if saved else None
-
-
-def _evaluated_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
-  return config["eval"].get("name") or config["data"]["name"]
+  return recipe.eval_dataset(saved) if saved else None
 
 
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
   """All of `config.eval.splits`, at once: a misspelt name must not be found out after hours."""
   return {
-      split: data.open_split(config.data.name, split, data_dir=config.data.dir, num_landmarks=config.data.markup)
+      split: data.open_split(recipe.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup)
       for split in config.eval.splits
   }
 
@@ -154,15 +149,26 @@ def open_splits(config: ConfigDict) -> dict[str, data.Source]:
 def report(
     config: ConfigDict, directory: Path, split: str, source: data.Source, *, predict: Callable, variables: Any, step: int
 ) -> dict[str, Any]:
-  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder."""
+  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder.
+
+  Returns:
+    What `reports.summarise` says under the protocol of the dataset.
+  """
   rule = recipe.crop_rule(config)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
-  summary = score(predictions, config.data.markup)
+  name = recipe.eval_dataset(config)
+  faces = annotations.from_source(source, name, split, rule=rule)
+  protocol = protocols.find(name, split, norm=config.eval.norm)
+  summary = reports.summarise(faces, predictions.landmarks, recipe.markup(config), protocol)
+  reports.warn_of_degenerate(summary)
   directory.mkdir(parents=True, exist_ok=True)
   written = {**summary, "provenance": provenance(config, split=split, step=step)}
   (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
   write_predictions(directory / f"{split}_predictions.csv", predictions.ids, predictions.landmarks)
   _draw(directory, split, predictions, source, rule=rule, config=config)
+  norm = config.eval.norm
+  threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
+  reports.draw(directory, split, faces, predictions.landmarks, recipe.markup(config), norm=norm, threshold=threshold)
   return summary
 
 
@@ -184,28 +190,23 @@ def restore_variables(config: ConfigDict, workdir: str | Path) -> tuple[Any, int
 
 
 def table(split: str, summary: dict[str, Any]) -> str:
-  """The numbers of a split for the screen, one line per normaliser."""
-  lines = [f"{split}: {summary['num_images']} images, {summary['num_degenerate']} without a usable normaliser"]
-  for norm in ("ic", "ip", "box", "diag"):
-    cells = [f"{name} {value:.2f}" for name, value in summary.items() if isinstance(value, float) and f"_{norm}" in name]
-    if cells:
-      lines.append("  " + "".join(f"{cell:<18}" for cell in cells).rstrip())
-  return "\n".join(lines)
+  """The numbers of a split for the screen."""
+  return reports.table(split, summary)
 
 
 def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
   """What a number needs to be compared with another: data, box, crop, decoder, step and code."""
   return {
-      "dataset": config.data.name,
+      "dataset": recipe.eval_dataset(config),
       "split": split,
       "box": config.data.box,
       "crop": config.crop.to_dict(),
       "codec": config.codec.to_dict(),
-      "model": config.model.to_dict(),
+      "model": {**config.model.to_dict(), "dtype": recipe.precision(config)},
       "step": step,
       "seed": config.seed,
       "fal_jax": fal_jax.__version__,
-      "git_commit": _git_commit(),
+      "git_commit": reports.git_commit(),
   }
 
 
@@ -221,9 +222,9 @@ def write_predictions(path: Path, ids: list[str], landmarks: np.ndarray) -> None
 def _draw(
     directory: Path, split: str, predictions: Predictions, source: data.Source, *, rule: CropRule, config: ConfigDict
 ) -> None:
-  norm = metrics.norms(predictions.true, config.data.markup)[config.eval.norm]
-  errors = metrics.nme(predictions.landmarks, predictions.true, norm)
-  sound = np.flatnonzero(np.isfinite(errors) & (norm >= metrics.MIN_NORM))
+  norm = metrics.norms(predictions.true, recipe.markup(config))[config.eval.norm]
+  errors, usable = metrics.sound_errors(predictions.landmarks, predictions.true, norm)
+  sound = np.flatnonzero(usable)
   if not len(sound):
     logging.warning("No face of %s has the normaliser %s: no pictures drawn.", split, config.eval.norm)
     return
@@ -236,21 +237,7 @@ def _draw(
         [example["image"] for example in examples],
         [affine.apply(example["crop_from_image"], example["landmarks"]) for example in examples],
         [affine.apply(e["crop_from_image"], predictions.landmarks[row]) for e, row in zip(examples, rows, strict=True)],
-        markup=config.data.markup,
+        markup=recipe.markup(config),
         titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
         columns=4,
     )
-  if not plots.has_matplotlib():
-    logging.warning("No CED curve drawn: %s", plots.NO_MATPLOTLIB)
-    return
-  plots.draw_ced(directory / f"{split}_ced.png", {split: errors[sound]}, norm=config.eval.norm, max_error=10)
-
-
-def _git_commit() -> str | None:
-  """Commit of the checkout this package runs from; None when it is installed elsewhere."""
-  here = Path(fal_jax.__file__).parent
-  try:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10)
-  except (OSError, subprocess.SubprocessError):
-    return None
-  return found.stdout.strip()

@@ -54,4 +54,4 @@ def _cause(error: BaseException) -> BaseException:
   causes = [error]
   while causes[-1].__context__ is not None:
     causes.append(causes[-1].__context__)
-  return causes[-1] if isinstance(causes[-1], InputError) else error
+  return next((cause for cause in reversed(causes) if isinstance(cause, InputError)), error)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fal_jax.batch_norm import batch_norm_relu, rectified_affine
+from fal_jax.batch_norm import STATISTICS, batch_norm_relu, rectified_affine
 
 Pool = Literal["avg", "max"]
 
@@ -53,8 +53,27 @@ class _Norm(nn.Module):
     return images
 
 
-def _conv(features: int, size: int, *, name: str, bias: bool = False) -> nn.Conv:
-  return nn.Conv(features, (size, size), use_bias=bias, kernel_init=_initialiser, name=name)
+def _conv(features: int, size: int, *, name: str, dtype: jnp.dtype | None) -> nn.Conv:
+  return nn.Conv(features, (size, size), use_bias=False, kernel_init=_initialiser, name=name, dtype=dtype)
+
+
+def _float32_sums(features: jax.Array, kernel: jax.Array, *args: Any, **options: Any) -> jax.Array:
+  """A convolution whose sums leave the multiplier as they are: the heatmaps of a bfloat16 network keep their fine steps, without
+  which a soft-argmax cannot place a peak. Its gradient is that of any other convolution in the precision of the features."""
+
+  def convolve(features: jax.Array, kernel: jax.Array, result: jnp.dtype) -> jax.Array:
+    return jax.lax.conv_general_dilated(features, kernel, *args, **{**options, "preferred_element_type": result})
+
+  @jax.custom_vjp
+  def wide(features: jax.Array, kernel: jax.Array) -> jax.Array:
+    return convolve(features, kernel, jnp.promote_types(features.dtype, jnp.float32))
+
+  def backward(saved: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    narrow = saved[0].dtype
+    return jax.vjp(functools.partial(convolve, result=narrow), *saved)[1](cotangent.astype(narrow))
+
+  wide.defvjp(lambda *operands: (wide(*operands), operands), backward)
+  return wide(features, kernel)
 
 
 class _ConvBeforeNorm(nn.Conv):
@@ -77,16 +96,18 @@ class ConvBlock(nn.Module):
 
   features: int
   norm: Callable[..., nn.Module]
+  dtype: jnp.dtype | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    conv = functools.partial(_conv, dtype=self.dtype)
     half, quarter = self.features // 2, self.features // 4
-    first = _conv(half, 3, name="conv1")(self.norm(name="bn1")(images, train))
-    second = _conv(quarter, 3, name="conv2")(self.norm(name="bn2")(first, train))
-    third = _conv(quarter, 3, name="conv3")(self.norm(name="bn3")(second, train))
+    first = conv(half, 3, name="conv1")(self.norm(name="bn1")(images, train))
+    second = conv(quarter, 3, name="conv2")(self.norm(name="bn2")(first, train))
+    third = conv(quarter, 3, name="conv3")(self.norm(name="bn3")(second, train))
     residual = images
     if images.shape[-1] != self.features:
-      residual = _conv(self.features, 1, name="downsample_2")(self.norm(name="downsample_0")(images, train))
+      residual = conv(self.features, 1, name="downsample_2")(self.norm(name="downsample_0")(images, train))
     return jnp.concatenate([first, second, third], -1) + residual
 
 
@@ -97,11 +118,12 @@ class Hourglass(nn.Module):
   norm: Callable[..., nn.Module]
   depth: int = 4
   pool: Pool = "avg"
+  dtype: jnp.dtype | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     def block(name: str, inputs: jax.Array) -> jax.Array:
-      return ConvBlock(self.features, self.norm, name=name)(inputs, train)
+      return ConvBlock(self.features, self.norm, self.dtype, name=name)(inputs, train)
 
     def level(depth: int, inputs: jax.Array) -> jax.Array:
       skip = block(f"b1_{depth}", inputs)
@@ -125,6 +147,10 @@ class FAN(nn.Module):
     pool: "avg" as in the published PyTorch models, "max" as in the Lua training code.
     momentum: share of the running statistics that each training step keeps; PyTorch's 0.1 is the other share.
     axis_name: device axis over which BatchNorm takes its statistics; None outside pmap.
+    dtype: of convolutions and of what lies between them, e.g. bfloat16; None for that of the images and weights. Weights,
+      statistics and heatmaps are float32 all the same.
+    remat: whether the way back computes the inside of each hourglass, and of each block before and after it, once more, instead
+      of keeping it from the way there.
   """
 
   num_stacks: int = 2
@@ -134,6 +160,8 @@ class FAN(nn.Module):
   pool: Pool = "avg"
   momentum: float = 0.9
   axis_name: str | None = None
+  dtype: jnp.dtype | None = None
+  remat: bool = False
 
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     """Predicts heatmaps.
@@ -161,23 +189,28 @@ class FAN(nn.Module):
     """
     features = self.features
     norm = functools.partial(_Norm, self.momentum, self.axis_name)
+    before_norm = functools.partial(_ConvBeforeNorm, kernel_init=_initialiser, dtype=self.dtype)
+    parts: list[Any] = [ConvBlock, Hourglass]
+    if self.remat:
+      keep = jax.checkpoint_policies.save_only_these_names(STATISTICS)
+      parts = [nn.remat(part, static_argnums=(2,), policy=keep) for part in parts]
+    block, hourglass = (functools.partial(part, norm=norm, dtype=self.dtype) for part in parts)
     # Explicit padding: XLA's SAME would pad 2 before and 3 after, a shift of half a pixel against PyTorch.
-    stem = _ConvBeforeNorm(
-        features // 4, (7, 7), strides=2, padding=((3, 3), (3, 3)), kernel_init=_initialiser, name="conv1"
-    )
+    stem = before_norm(features // 4, (7, 7), strides=2, padding=((3, 3), (3, 3)), name="conv1")
     x = norm(name="bn1")(stem(images), train)
-    x = _pool(ConvBlock(features // 2, norm, name="conv2")(x, train), self.pool)
-    x = ConvBlock(features // 2, norm, name="conv3")(x, train)
-    x = ConvBlock(features, norm, name="conv4")(x, train)
+    x = _pool(block(features // 2, name="conv2")(x, train), self.pool)
+    x = block(features // 2, name="conv3")(x, train)
+    x = block(features, name="conv4")(x, train)
     stacks = []
     for i in range(self.num_stacks):
-      y = Hourglass(features, norm, depth=self.depth, pool=self.pool, name=f"m{i}")(x, train)
-      y = ConvBlock(features, norm, name=f"top_m_{i}")(y, train)
-      last = _ConvBeforeNorm(features, (1, 1), kernel_init=_initialiser, name=f"conv_last{i}")
-      y = norm(name=f"bn_end{i}")(last(y), train)
-      heatmaps = _conv(self.num_landmarks, 1, name=f"l{i}", bias=True)(y)
+      y = hourglass(features, depth=self.depth, pool=self.pool, name=f"m{i}")(x, train)
+      y = block(features, name=f"top_m_{i}")(y, train)
+      y = norm(name=f"bn_end{i}")(before_norm(features, (1, 1), name=f"conv_last{i}")(y), train)
+      last = nn.Conv(self.num_landmarks, (1, 1), kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=_float32_sums,
+                     name=f"l{i}")  # fmt: skip
+      heatmaps = last(y)
       stacks.append(heatmaps)
       if i + 1 < self.num_stacks:
-        x = x + _ConvBeforeNorm(features, (1, 1), name=f"bl{i}", kernel_init=_initialiser)(y)
-        x = x + _ConvBeforeNorm(features, (1, 1), name=f"al{i}", kernel_init=_initialiser)(heatmaps)
-    return jnp.stack(stacks), y
+        x = x + before_norm(features, (1, 1), name=f"bl{i}")(y)
+        x = x + before_norm(features, (1, 1), name=f"al{i}")(heatmaps)
+    return jnp.stack(stacks), y.astype(heatmaps.dtype)

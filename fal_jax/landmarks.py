@@ -2,6 +2,7 @@
 
 Left and right are the *person's own*: in an upright photograph that is not mirrored, `right_eye_outer` lies on the image's left.
 Names carry the side as a prefix, so the mirror permutation needs no table of its own: `left_x` and `right_x` change places.
+Mark-ups of users list their pairs instead, see `own_markup`.
 
 Landmark numbers are zero-based positions in the dataset's own order (300W 68, WFLW 98, COFW 29, AFLW 19, Menpo profile 39).
 """
@@ -26,12 +27,14 @@ class Markup:
     edges: pairs of landmarks to join when drawing.
     outer_eyes: the outer eye corners (right, left), or None where the scheme has only one eye.
     pupils: for each eye (right, left) the landmarks whose mean is its centre, or None as above.
+    mirror: pairs of landmarks that change places in a mirror, the others stay; None reads them off the names.
   """
 
   names: tuple[str, ...]
   edges: tuple[Edge, ...]
   outer_eyes: Edge | None = None
   pupils: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+  mirror: tuple[Edge, ...] | None = None
 
   @property
   def num(self) -> int:
@@ -41,14 +44,22 @@ class Markup:
   @functools.cached_property
   def flip(self) -> np.ndarray:
     """(K,) int32, read-only: landmark k of a face is landmark flip[k] of the mirrored face; applying it twice changes nothing."""
-    index = {name: k for k, name in enumerate(self.names)}
-    flip = np.array([index[_other_side(name)] for name in self.names], np.int32)
+    if self.mirror is None:
+      index = {name: k for k, name in enumerate(self.names)}
+      flip = np.array([index[_other_side(name)] for name in self.names], np.int32)
+    else:
+      flip = np.arange(self.num, dtype=np.int32)
+      for a, b in self.mirror:
+        flip[[a, b]] = b, a
     flip.flags.writeable = False
     return flip
 
   @functools.cached_property
   def regions(self) -> Mapping[str, tuple[int, ...]]:
-    """Landmarks of each part of the face: jaw, right_brow, left_brow, right_eye, left_eye, nose, mouth (no side in profile)."""
+    """Landmarks of each part of the face: jaw, right_brow, left_brow, right_eye, left_eye, nose, mouth (no side in profile).
+
+    A user's landmark whose name says none of these is under `other`.
+    """
     regions: dict[str, tuple[int, ...]] = {}
     for k, name in enumerate(self.names):
       regions[_region(name)] = (*regions.get(_region(name), ()), k)
@@ -63,7 +74,7 @@ def markup(num: int) -> Markup:
   """
   if num not in MARKUPS:
     known = ", ".join(str(n) for n in sorted(MARKUPS))
-    raise InputError(f"no mark-up has {num} landmarks: choose one of {known}, or describe yours in fal_jax.landmarks.MARKUPS")
+    raise InputError(f"no mark-up has {num} landmarks: choose one of {known}, or describe yours (tfds_builders/custom/README.md)")
   return MARKUPS[num]
 
 
@@ -81,7 +92,7 @@ def _region(name: str) -> str:
       "brow": side + "brow", "eye": side + "eye", "pupil": side + "eye", "jaw": "jaw", "chin": "jaw", "nose": "nose",
       "nostril": "nose", "lip": "mouth", "mouth": "mouth",
   }  # fmt: skip
-  return next(region for word, region in words.items() if word in name)
+  return next((region for word, region in words.items() if word in name), "other")
 
 
 def _path(landmarks: Iterable[int], *, closed: bool = False) -> tuple[Edge, ...]:

@@ -19,6 +19,7 @@ from fal_jax import landmarks
 from fal_jax.errors import InputError
 
 MIN_NORM = 1.0  # px; a face whose normaliser is smaller (two landmarks on one spot) would drown the mean of all others
+PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "max": 100}
 THRESHOLDS: Mapping[str, tuple[float, ...]] = {"ic": (10, 8), "ip": (10, 8), "box": (7,), "diag": (7,)}  # percent, per normaliser
 
 
@@ -91,6 +92,52 @@ def landmark_errors(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: 
   return np.where(total > 0, error.sum(0, where=counts) / np.maximum(total, 1), np.nan)
 
 
+def region_errors(
+    pred: ArrayLike, true: ArrayLike, norm: ArrayLike, markup: int | landmarks.Markup, *, mask: ArrayLike | None = None
+) -> dict[str, float]:
+  """Mean error of each part of the face, in percent; see `nme` for the arguments.
+
+  Args:
+    pred: (N, K, 2) predicted landmarks, px.
+    true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated.
+    norm: (N,) normalisers, px, of the whole face.
+    markup: the mark-up, or its number of landmarks; it knows the regions.
+    mask: (N, K) bool, landmarks that count; by default all annotated ones.
+
+  Returns:
+    region -> mean over faces of the mean error in that region; regions that count nowhere are left out, and so are faces without
+    a positive normaliser.
+  """
+  markup = markup if isinstance(markup, landmarks.Markup) else landmarks.markup(markup)
+  pred, true = _faces(pred, "pred"), _faces(true, "true")
+  mask = np.ones(true.shape[:2], bool) if mask is None else np.asarray(mask, bool)
+  found = {}
+  for region, members in markup.regions.items():
+    index = list(members)
+    errors = nme(pred[:, index], true[:, index], norm, mask=mask[:, index])
+    if np.isfinite(errors).any():
+      found[region] = float(np.nanmean(errors))
+  return found
+
+
+def percentiles(nme: ArrayLike) -> dict[str, float]:
+  """Median, 90th and 95th percentile and maximum of the errors (N,) of faces, by name; linear between neighbours."""
+  errors = _distribution(nme, np.inf)
+  return {name: float(value) for name, value in zip(PERCENTILES, np.percentile(errors, [*PERCENTILES.values()]), strict=True)}
+
+
+def sound_errors(
+    pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+  """`nme`, and which faces a mean may take: those with an error and a normaliser of at least a pixel.
+
+  Returns:
+    (N,) float64 percent, and (N,) bool. A large error is no reason to leave a face out.
+  """
+  errors = nme(pred, true, norm, mask=mask)
+  return errors, ~np.isnan(errors) & (np.asarray(norm, np.float64) >= MIN_NORM)
+
+
 def auc(nme: ArrayLike, threshold: float) -> float:
   """Exact area under the cumulative error curve up to `threshold` percent, as a part of the whole: 0..1.
 
@@ -153,10 +200,9 @@ def summarise(
   sound_in_all = np.ones(len(true), bool)
   for name, norm in norms.items():
     norm = np.asarray(norm, np.float64)
-    errors = nme(pred, true, norm, mask=mask)
+    errors, sound = sound_errors(pred, true, norm, mask=mask)
     if np.isnan(norm).all():
       continue
-    sound = np.isfinite(errors) & (norm >= MIN_NORM)
     sound_in_all &= sound
     if not sound.all():
       degenerate[name] = [ids[row] for row in np.flatnonzero(~sound)]
@@ -196,7 +242,7 @@ def _errors(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, mask: ArrayLike |
     rows = ", ".join(map(str, broken[:10])) + (f" and {broken.size - 10} more" if broken.size > 10 else "")
     raise InputError(f"predictions of rows {rows} are not finite: the network that made them diverged or its input was broken")
   norm = np.where(np.isfinite(norm) & (norm > 0), norm, np.nan)
-  distance = np.linalg.norm(np.where(counts[..., None], pred - true, 0), axis=-1)
+  distance = np.hypot(*np.moveaxis(np.where(counts[..., None], pred - true, 0), -1, 0))  # no square that could overflow
   return 100 * distance / norm[:, None], counts
 
 

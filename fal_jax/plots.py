@@ -109,7 +109,7 @@ def draw_ced(path: str | os.PathLike[str], errors: Mapping[str, ArrayLike], *, n
   Raises:
     InputError: if matplotlib is missing, or an array is not a distribution of errors.
   """
-  figure = _figure(6.4, 4.6)
+  figure = new_figure(6.4, 4.6)
   axes = figure.add_subplot()
   for i, (label, values) in enumerate(errors.items()):
     x, y = metrics.ced(values, max_error)
@@ -121,7 +121,7 @@ def draw_ced(path: str | os.PathLike[str], errors: Mapping[str, ArrayLike], *, n
     axes.plot(x, 100 * y, label=f"{label}\n{numbers}", clip_on=False, zorder=3, **_line(i))
   axes.set_xlim(0, max_error)
   axes.set_ylim(0, 100)
-  axes.set_xlabel(_norm_label(norm))
+  axes.set_xlabel(norm_label(norm))
   axes.set_ylabel("faces with at most this error, %")
   legend = axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", labelspacing=0.7)
   legend.set_zorder(4)
@@ -165,7 +165,7 @@ def draw_codec_report(
       same[0].append(name)
     else:
       curves.append(([name], sorted_values))
-  figure = _figure(12.5, 5)
+  figure = new_figure(12.5, 5)
   left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
   for i, (_, values) in enumerate(curves):
     # One step more than faces: a line through a single point would be no line.
@@ -173,7 +173,7 @@ def draw_codec_report(
   _log_axis(left, "y")
   left.set_xlim(0, 100)
   left.set_xlabel("faces, sorted by their error, %")
-  left.set_ylabel(_norm_label(norm))
+  left.set_ylabel(norm_label(norm))
   left.set_title(titles[0], loc="left", fontsize=11)
   low, high = left.get_ylim()
   ends = [math.log(max(float(values[-1]), low) / low) / math.log(high / low) for _, values in curves]
@@ -216,7 +216,7 @@ def draw_learning_curve(path: str | os.PathLike[str], steps: ArrayLike, values: 
   x = np.asarray(steps, np.float64)
   if not values:
     raise InputError("there are no values to draw: give at least one name")
-  figure = _figure(6.4, 0.6 + 2.1 * len(values))
+  figure = new_figure(6.4, 0.6 + 2.1 * len(values))
   panels = figure.subplots(len(values), 1, sharex=True, squeeze=False)[:, 0]
   for i, (axes, (name, series)) in enumerate(zip(panels, values.items(), strict=True)):
     y = np.asarray(series, np.float64)
@@ -273,8 +273,8 @@ def has_matplotlib() -> bool:
   return importlib.util.find_spec("matplotlib") is not None
 
 
-def _figure(width: float, height: float) -> Any:
-  """An empty matplotlib figure, inches."""
+def new_figure(width: float, height: float) -> Any:
+  """An empty matplotlib figure, sizes in inches."""
   try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -295,7 +295,8 @@ def _curve_colour(i: int) -> str:
   return ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07800", "#3A93C4", "#666666")[i % 8]
 
 
-def _norm_label(norm: str) -> str:
+def norm_label(norm: str) -> str:
+  """Label of an axis of errors under a normaliser, or under a phrase that says what 100 % is."""
   return f"NME$_{{{norm}}}$, % of the {_NORM_TEXT[norm]}" if norm in _NORM_TEXT else f"NME, % of {norm}"
 
 

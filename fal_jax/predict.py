@@ -121,7 +121,7 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
     points = affine.apply(drawn_from_image, result.landmarks)
     title = f"{file.name}  mean score {result.scores.mean():.2f}"
     picture = directory / f"{number:04d}_{file.stem}.jpg"
-    plots.draw_faces(picture, [drawn], None, points, markup=aligner.config.data.markup, titles=[title], columns=1, scale=1)
+    plots.draw_faces(picture, [drawn], None, points, markup=recipe.markup(aligner.config), titles=[title], columns=1, scale=1)
   evaluate.write_predictions(directory / "predictions.csv", [str(file) for file in files], np.stack(found))
   return directory
 

@@ -1,22 +1,44 @@
 """From a config to the objects that compute: checked once, all problems in one message."""
 
 import math
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fal_jax import steps
+from fal_jax import landmarks, own_markup, steps
 from fal_jax.augment import ViewRange
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
 from fal_jax.heads import CorrectedFAN, Head
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
-from fal_jax.landmarks import markup
+from fal_jax.landmarks import Markup
 from fal_jax.optimizer import adam_with_drops
 from fal_jax.siamese import check_reduce
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 STRIDE = 4  # crop px per heatmap px: the stem's convolution and its pooling
+
+
+def markup(config: ConfigDict) -> Markup:
+  """The mark-up that a config names by its number of landmarks, or describes in `data.own_markup`."""
+  description = config.data.get("own_markup")  # configs saved by earlier releases lack the key
+  if not description:
+    return landmarks.markup(config.data.markup)
+  try:
+    own = own_markup.from_json(description)
+  except InputError as error:
+    raise InputError(f"config.data.own_markup is wrong: {error}; let configs/custom.py write it.") from error
+  if own.num != config.data.markup:
+    raise InputError(
+        f"config.data.markup is {config.data.markup} but config.data.own_markup describes {own.num} landmarks: leave both to "
+        "configs/custom.py."
+    )
+  return own
 
 
 def crop_rule(config: ConfigDict) -> CropRule:
@@ -31,8 +53,26 @@ def codec(config: ConfigDict) -> HeatmapCodec:
 
 def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:
   """The network that a config describes."""
-  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **config.model.to_dict())
+  dtype = jnp.bfloat16 if precision(config) == "bfloat16" else None
+  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **{**config.model.to_dict(), "dtype": dtype})
   return CorrectedFAN(fan) if config.head.startswith("correction") else fan
+
+
+def eval_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
+  """TFDS name of the dataset that `config.eval.splits` are of: `config.eval.name`, or by default the one trained on.
+
+  Args:
+    config: all of it; one that a run saved before there was this key will do.
+  """
+  return config["eval"].get("name") or config["data"]["name"]
+
+
+def precision(config: ConfigDict) -> Precision:
+  """The precision of the network's convolutions; "auto" is what the present devices are built for."""
+  asked = config.model.get("dtype", "float32")  # runs older than the option have none
+  if asked != "auto":
+    return asked
+  return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 
 def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
@@ -44,7 +84,7 @@ def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
       codec=codec(config),
       tx=tx,
       schedule=schedule,
-      flip=tuple(int(k) for k in markup(config.data.markup).flip),
+      flip=tuple(int(k) for k in markup(config).flip),
       crop_size=config.crop.size,
       stored_size=config.crop.stored_size,
       ranges=ViewRange(**{**ranges, "scale": tuple(ranges["scale"]), "colour": tuple(ranges["colour"])}),
@@ -68,7 +108,7 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     InputError: with every problem found, one per line.
   """
   problems = []
-  for build in (crop_rule, codec, lambda config: markup(config.data.markup), lambda config: check_reduce(config.siamese.reduce)):
+  for build in (crop_rule, codec, _check_norm, lambda config: check_reduce(config.siamese.reduce)):
     try:
       build(config)
     except InputError as error:
@@ -79,6 +119,8 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     problems.append(f"config.data.cache is {config.data.cache!r}; choose none, host or device.")
   if config.model.pool not in ("avg", "max"):
     problems.append(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
+  if config.model.dtype not in get_args(Precision):
+    problems.append(f"config.model.dtype is {config.model.dtype!r}; choose one of {', '.join(get_args(Precision))}.")
   if config.head not in get_args(Head):
     problems.append(f"config.head is {config.head!r}; choose one of {', '.join(get_args(Head))}.")
   elif config.head.startswith("correction") and config.codec.decode != "argmax":
@@ -87,8 +129,6 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     problems.append("config.head=global_softargmax is for that decoder: set --config.codec.decode=global_softargmax.")
   if not 0 <= config.siamese.view_loss < math.inf:
     problems.append(f"config.siamese.view_loss must be 0 or more, got {config.siamese.view_loss}.")
-  if config.eval.norm not in ("ic", "ip", "box", "diag"):
-    problems.append(f"config.eval.norm is {config.eval.norm!r}; choose ic, ip, box or diag.")
   step = STRIDE * 2**config.model.depth
   if config.crop.size < step or config.crop.size % step:
     problems.append(f"config.crop.size must be a multiple of {step} (4 * 2**model.depth), got {config.crop.size}.")
@@ -126,3 +166,13 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
       problems.append(f"config.{name}.batch_size ({size}) must be a multiple of the number of devices ({device_count}).")
   if problems:
     raise InputError("\n".join(problems))
+
+
+def _check_norm(config: ConfigDict) -> None:
+  """Whether there is such a normaliser, and the mark-up has what it takes."""
+  found, norm = markup(config), config.eval.norm
+  if norm not in ("ic", "ip", "box", "diag"):
+    raise InputError(f"config.eval.norm is {norm!r}; choose ic, ip, box or diag.")
+  if (norm == "ic" and not found.outer_eyes) or (norm == "ip" and not found.pupils):
+    part = "outer eye corners" if norm == "ic" else "pupils"
+    raise InputError(f"config.eval.norm is {norm} but the mark-up of {found.num} landmarks has no {part}: choose box or diag.")

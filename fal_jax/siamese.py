@@ -38,9 +38,20 @@ def pull_back(heatmaps: jax.Array, view: View, *, stride: float, flip: jax.Array
   small = affine.shrink(stride)
   view_from_crop = affine.compose(affine.compose(small, view.view_from_crop), affine.invert(small))  # both in heatmap px
   crop_from_view = affine.invert(view_from_crop)
-  heatmaps = jnp.where(view.mirrored, heatmaps[..., flip], heatmaps)
+  heatmaps = jnp.where(view.mirrored, _exchanged(heatmaps, flip), heatmaps)
   validity = affine.warp(jnp.ones((*size, 1)), crop_from_view, size)[..., 0]
   return affine.warp(heatmaps, crop_from_view, size), validity
+
+
+@jax.custom_vjp
+def _exchanged(heatmaps: jax.Array, flip: jax.Array) -> jax.Array:
+  """`heatmaps[..., flip]`, whose gradient exchanges back; JAX, which cannot know that no channel comes twice, would scatter."""
+  return heatmaps[..., flip]
+
+
+_exchanged.defvjp(
+    lambda heatmaps, flip: (heatmaps[..., flip], flip), lambda flip, cotangent: (cotangent[..., jnp.argsort(flip)], None)
+)
 
 
 def landmarks_in_views(landmarks: jax.Array, views: View, *, flip: jax.Array) -> jax.Array:

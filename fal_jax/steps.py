@@ -203,10 +203,11 @@ def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[Trai
   (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
   # Each device holds its part of one global sum, so the parts are added. BatchNorm has averaged its statistics already, but a
   # rounding apart on one device would stay apart for ever: the mean keeps the replicas bit-equal.
-  # All gradients go as one vector: one message between devices, and one optimiser update in place of hundreds.
+  # All gradients go as one vector: one message between devices, and one optimiser update in place of hundreds. So do statistics.
   gradient, unravel = ravel_pytree(gradients)
   loss, gradient = psum((loss, gradient), DEVICES)
-  batch_stats = pmean(batch_stats, DEVICES)
+  statistics, unravel_statistics = ravel_pytree(batch_stats)
+  batch_stats = unravel_statistics(pmean(statistics, DEVICES))
   update, opt_state = recipe.tx.update(gradient, state.opt_state)
   params = optax.apply_updates(state.params, unravel(update))
   metrics = {

@@ -13,8 +13,7 @@ from ml_collections import ConfigDict
 from torch import nn
 from torch.nn import functional as F
 
-from fal_jax import affine
-from fal_jax.landmarks import markup
+from fal_jax import affine, recipe
 
 STRIDE = 4
 
@@ -221,7 +220,7 @@ def peer_loss(
       torch.from_numpy(np.array(array)).to(device)
       for array in (batch["landmarks"], views["colour"].reshape(-1, 3), views["mirrored"].reshape(-1, 1, 1, 1))
   )
-  flip = torch.from_numpy(np.array(markup(config.data.markup).flip, np.int64)).to(device)
+  flip = torch.from_numpy(np.array(recipe.markup(config).flip, np.int64)).to(device)
   cells, ones = torch.arange(float(side), device=device), torch.ones(len(looks), 1, side, side, device=device)
 
   def loss(network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

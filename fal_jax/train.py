@@ -19,7 +19,7 @@ from fal_jax.errors import InputError
 
 # Sections of the config that may change between two starts of one run: they do not touch the mathematics. The number of epochs
 # may too, since the learning rate drops at given epochs and not at given parts of the run.
-FREE_ON_RESUME = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.", "train.epochs")
+FREE_ON_RESUME = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.", "train.epochs", "model.remat")
 
 
 class Diverged(RuntimeError):
@@ -56,9 +56,9 @@ def train_and_evaluate(
   logging.info("%d %s devices in %d processes", jax.device_count(), jax.devices()[0].platform, jax.process_count())
 
   # ---------------------------------------------------------------------------------------------------------------------- Data
-  rule = recipe.crop_rule(config)
+  rule, markup = recipe.crop_rule(config), recipe.markup(config)
   source = data.open_split(
-      config.data.name, config.data.train_split, data_dir=config.data.dir, num_landmarks=config.data.markup
+      config.data.name, config.data.train_split, data_dir=config.data.dir, num_landmarks=markup.num
   )
   if not len(source):
     raise InputError(f"The split {config.data.train_split!r} of {config.data.name!r} holds no images.")
@@ -100,7 +100,7 @@ def train_and_evaluate(
     stop_asked = stop_asked or on_exit.enter_context(stop_on_signal())
     if start_step == 0:
       split = config.eval.splits[0]
-      baseline = evaluate.score(evaluate.mean_shape(source, eval_sources[split], rule=rule), config.data.markup)
+      baseline = evaluate.score(evaluate.mean_shape(source, eval_sources[split], rule=rule), markup)
       show_eval(0, split, baseline, norm=config.eval.norm, what="mean shape in the box")
     batches = data.train_batches(
         source,
@@ -140,7 +140,7 @@ def train_and_evaluate(
         predictions = evaluate.predict_split(
             predict, variables, eval_sources[split], rule=rule, batch_size=config.eval.batch_size
         )
-        summary = evaluate.score(predictions, config.data.markup)
+        summary = evaluate.score(predictions, markup)
         log_eval(log, step, split, summary)
         show_eval(step, split, summary, norm=config.eval.norm)
       if stop and not last:

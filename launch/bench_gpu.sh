@@ -72,16 +72,8 @@ if .venv/bin/python -c 'import torch' 2>/dev/null; then
   parts=$parts,torch
   [ "$kind" = cpu ] || parts=$parts,torch_compile
 fi
-dtypes=float32
-if grep -q 'config.model.dtype' configs/default.py; then
-  dtypes="bfloat16 float32"
-fi
-for dtype in $dtypes; do
-  option=()
-  if [ "$dtypes" != float32 ]; then
-    option=("--config.model.dtype=$dtype")
-  fi
-  measure "$dtype" --parts=$parts --batch_sizes=$sizes "${option[@]}" "$@"
+for dtype in bfloat16 float32; do
+  measure "$dtype" --config.model.dtype=$dtype --parts=$parts --batch_sizes=$sizes "$@"
 done
 if [ "${kind#cuda}" != "$kind" ]; then
   XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_deterministic_ops=true" \

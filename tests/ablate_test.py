@@ -34,7 +34,7 @@ def start(*arguments):
         ([TABLE], "No --workdir given"),
         (["--table=configs/ablations/table9.py:demo", "--workdir=w"], "configs/ablations/table9.py is not a table"),
         (["--table=configs/demo.py", "--workdir=w"], "configs/demo.py is not a table"),
-        ([f"{TABLE}:nope", "--workdir=w"], "called 'nope': after the colon goes one of default, demo,"),
+        ([f"{TABLE}:nope", "--workdir=w"], "called 'nope': after the colon goes one of aflw19, cofw29,"),
         ([TABLE, "--workdir=w", "--seeds=0"], "--seeds=0"),
         ([TABLE, "--workdir=w", "--seeds=three"], "--seeds=three"),
         ([TABLE, "--workdir=w", "--sedes=3"], "Did you mean: seeds"),

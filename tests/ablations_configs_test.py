@@ -3,6 +3,7 @@
 import ast
 import importlib
 
+import custom_files
 import pytest
 import tiny_dataset
 from ml_collections import ConfigDict
@@ -12,7 +13,8 @@ from fal_jax.checkpoint import config_differences
 from fal_jax.errors import InputError
 
 FOLDER = tiny_dataset.ROOT / "configs" / "ablations"
-BASES = ("demo", "synthetic", "w300", "w300_small", "wflw")
+CONFIGS = sorted({path.stem for path in FOLDER.parent.glob("*.py")} - {"__init__"})
+BASES = [name for name in CONFIGS if name not in ("default", "custom", "custom_small", "saved")]  # alone, these lack a dataset
 BEFORE_SIAMESE = {"siamese.num_views": 1}
 BASELINE = {**BEFORE_SIAMESE, "codec.encode": "rounded", "codec.decode": "quarter_offset"}
 # What a row changes of its base, which is the method itself.
@@ -55,7 +57,6 @@ def load(monkeypatch):
 
 def test_every_file_is_one_of_these_rows_and_tables():
   assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__"} == ROWS.keys() | TABLES.keys()
-  assert {f"{name}.py" for name in BASES} | {"__init__.py", "default.py"} == {path.name for path in FOLDER.parent.glob("*.py")}
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -76,7 +77,7 @@ def test_the_default_base_is_the_demo(load, row):
 
 @pytest.mark.parametrize("base", ["", "nope", "__init__", "ablations", "demo.py"])
 def test_an_unknown_base_is_refused_with_the_known_ones(load, base):
-  with pytest.raises(InputError, match="one of default, demo, synthetic, w300, w300_small, wflw"):
+  with pytest.raises(InputError, match=f"one of {', '.join(CONFIGS)}"):
     load("ablations.siamese", base)
 
 
@@ -95,3 +96,11 @@ def test_its_docstring_holds_the_command_that_runs_it(name):
   text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text()))
   command = "main --config" if name in ROWS else "ablate --table"
   assert f"python -m fal_jax.{command}=configs/ablations/{name}.py:demo " in (text or "")
+
+
+def test_a_dataset_of_one_s_own_can_be_the_base(load, tmp_path):
+  (tmp_path / "markup.yaml").write_text(custom_files.MARKUP)
+  config = load("ablations.encoding", f"custom:{tmp_path / 'markup.yaml'}")
+  base = load("custom", str(tmp_path / "markup.yaml"))
+  differences = config_differences(base.to_dict(), config.to_dict())
+  assert {key: now for key, (_, now) in differences.items()} == ROWS["encoding"]

@@ -153,3 +153,79 @@ def test_the_adjoint_of_warp_is_its_transpose():
   m = affine.similarity(angle=-0.5, scale=0.9, src_centre=np.array([5.0, 5.0]), dst_centre=np.array([3.0, 9.0]))
   warped, pull = jax.vjp(lambda image: affine.warp(image, m, (10, 14)), a)
   np.testing.assert_allclose((warped * b).sum(), (a * pull(jnp.asarray(b))[0]).sum(), rtol=1e-4)
+
+
+def scattered(weight: np.ndarray, dst_from_src: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """The gradient of (warp(image) * weight).sum() by the definition: every pixel of the result hands back to its four."""
+  row, column = np.mgrid[: weight.shape[0], : weight.shape[1]]
+  x, y = np.moveaxis(affine.apply(affine.invert(np.asarray(dst_from_src, np.float64)), np.stack([column, row], -1)), -1, 0)
+  gradient = np.zeros((*size, weight.shape[-1]))
+  for dx, dy in np.ndindex(2, 2):
+    tap_x, tap_y = np.floor(x) + dx, np.floor(y) + dy
+    inside = (tap_x >= 0) & (tap_x < size[1]) & (tap_y >= 0) & (tap_y < size[0])
+    share = ((1 - np.abs(x - tap_x)) * (1 - np.abs(y - tap_y)))[inside, None] * weight[inside]
+    np.add.at(gradient, (tap_y[inside].astype(int), tap_x[inside].astype(int)), share)
+  return gradient
+
+
+def about_the_middle(linear: list, shift: tuple[float, float] = (0.3, -1.7)) -> np.ndarray:
+  """A map (2, 3) of the tests' (12, 11) images that leaves their middle near the result's."""
+  linear, middle = np.array(linear, np.float64), np.array([5.0, 5.5])
+  return np.concatenate([linear, (middle + shift - linear @ middle)[:, None]], 1)
+
+
+def turned(degrees: float, scale: float) -> list:
+  cosine, sine = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
+  return [[cosine, -sine], [sine, cosine]]
+
+
+MAPS = {
+    "the paper's largest": turned(30, 1 / 0.85), "mirrored": [[-1.1, 0.2], [0.2, 1.1]], "identity": turned(0, 1),
+    "small": turned(-70, 0.3), "at the edge of the near reach": turned(0, 2), "just beyond": turned(45, 1.5),
+    "three times": turned(20, 3), "wider than high": [[4.2, 0.0], [0.0, 0.5]], "sheared": [[1.0, 2.5], [0.0, 1.0]],
+    "far larger than the result": turned(10, 40),
+}  # fmt: skip
+
+
+@jax.jit
+def gradient_of_warp(image: jax.Array, m: jax.Array, weight: jax.Array) -> jax.Array:
+  return jax.grad(lambda image: (affine.warp(image, m, weight.shape[:2]) * weight).sum())(image)
+
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_gradient_of_warp_is_what_numpy_scatters_and_what_automatic_differentiation_gives(name):
+  """However far the map spreads a pixel: no range of maps is taken for granted."""
+  rng = np.random.default_rng(0)
+  image, weight = rng.normal(size=(12, 11, 2)).astype(np.float32), rng.normal(size=(14, 16, 2)).astype(np.float32)
+  m = about_the_middle(MAPS[name]).astype(np.float32)
+  found = gradient_of_warp(image, m, weight)
+  expected = scattered(weight, m, (12, 11))
+  assert np.abs(expected).max() > 0.1
+  np.testing.assert_allclose(found, expected, atol=1e-4)
+  automatic = jax.jit(jax.grad(lambda image: (affine._sample(image, jnp.asarray(m), (14, 16)) * weight).sum()))(image)
+  np.testing.assert_allclose(found, automatic, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+def test_maps_of_a_batch_that_spread_pixels_near_and_far_have_their_own_gradients():
+  rng = np.random.default_rng(1)
+  images, weights = rng.normal(size=(3, 12, 11, 2)).astype(np.float32), rng.normal(size=(3, 14, 16, 2)).astype(np.float32)
+  maps = np.stack([about_the_middle(turned(*t)) for t in ((20, 1.1), (-40, 3.5), (5, 0.6))]).astype(np.float32)
+  together = jax.jit(jax.vmap(gradient_of_warp))(images, maps, weights)
+  alone = [gradient_of_warp(*one) for one in zip(images, maps, weights, strict=True)]
+  np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_neither_warp_nor_its_gradient_scatters():
+  image, m = jnp.ones((8, 8, 2)), jnp.asarray(affine.mirror(8))
+  program = str(jax.make_jaxpr(jax.grad(lambda image: (affine.warp(image, m, (8, 8)) ** 2).sum()))(image))
+  assert "gather" in program and "scatter" not in program
+
+
+def test_the_gradient_of_the_map_is_the_same_for_uint8_pixels():
+  image = np.random.default_rng(0).integers(0, 255, (9, 8, 3)).astype(np.uint8)
+  m = jnp.asarray(about_the_middle(turned(12, 1.2)), jnp.float32)
+  both = (image, image.astype(np.float32))
+  of_bytes, of_floats = (jax.grad(lambda m, i=i: affine.warp(i, m, (7, 7))[2:5].sum())(m) for i in both)
+  assert np.abs(of_bytes).max() > 1
+  np.testing.assert_allclose(of_bytes, of_floats, rtol=1e-5)

@@ -46,7 +46,8 @@ def test_values_and_gradients_equal_those_of_flax(dtype, tolerance):
     np.testing.assert_allclose(a, b, atol=tolerance * max(1, np.abs(b).max()))
 
 
-def test_four_devices_give_what_one_gives_on_the_joint_batch():
+@pytest.mark.parametrize("devices", [1, 4, 8])
+def test_any_number_of_devices_gives_what_one_gives_on_the_joint_batch(devices):
   with jax.enable_x64(True):
     x, scale, bias, cotangent = (jnp.asarray(array) for array in inputs(np.float64))
 
@@ -57,12 +58,12 @@ def test_four_devices_give_what_one_gives_on_the_joint_batch():
 
     alone = functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None))
     joint, joint_gradients = jax.jit(alone)(x, scale, bias, cotangent)
-    mapped = jax.pmap(one_device, axis_name="devices", in_axes=(0, None, None, 0), devices=jax.devices()[:4])
-    shares, cotangents = (array.reshape(4, 2, *x.shape[1:]) for array in (x, cotangent))
+    mapped = jax.pmap(one_device, axis_name="devices", in_axes=(0, None, None, 0), devices=jax.devices()[:devices])
+    shares, cotangents = (array.reshape(devices, -1, *x.shape[1:]) for array in (x, cotangent))
     (y, mean, variance), dx, (dscale, dbias) = mapped(shares, scale, bias, cotangents)
   np.testing.assert_allclose(y.reshape(x.shape), joint[0], atol=1e-10)
   np.testing.assert_allclose(dx.reshape(x.shape), joint_gradients[0], atol=1e-10)
-  for device in range(4):
+  for device in range(devices):
     np.testing.assert_allclose([mean[device], variance[device]], joint[1:], atol=1e-10)
     np.testing.assert_allclose([dscale[device], dbias[device]], joint_gradients[1:], atol=1e-9)
 
@@ -104,3 +105,22 @@ def test_a_gradient_sent_into_the_statistics_goes_nowhere():
   x, scale, bias, _ = inputs()
   gradients = jax.jit(jax.grad(lambda x: sum(s.sum() for s in batch_norm_relu(x, scale, bias, None)[1:])))(x)
   assert not np.asarray(gradients).any()
+
+
+def test_in_bfloat16_only_input_and_result_are_rounded():
+  """Statistics and gradients are those of float32 for the same rounded numbers; half of 8 bits is what rounding may take."""
+  x, scale, bias, cotangent = (jnp.asarray(array) for array in inputs())
+  x, cotangent = x.astype(jnp.bfloat16), cotangent.astype(jnp.bfloat16)
+  alone = jax.jit(functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None)))
+  (y, *statistics), (dx, *d_parameters) = alone(x, scale, bias, cotangent)
+  wide = alone(x.astype(jnp.float32), scale, bias, cotangent.astype(jnp.float32))
+  (wide_y, *wide_statistics), (wide_dx, *wide_d_parameters) = wide
+  assert y.dtype == dx.dtype == jnp.bfloat16
+  for narrow, exact in ((y, wide_y), (dx, wide_dx)):
+    np.testing.assert_allclose(narrow.astype(jnp.float32), exact, rtol=2**-8, atol=1e-6)
+  for ours, exact in zip((*statistics, *d_parameters), (*wide_statistics, *wide_d_parameters), strict=True):
+    assert ours.dtype == jnp.float32
+    np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-4)
+  np.testing.assert_allclose(
+      rectified_affine(x, *wide_statistics, scale, bias).astype(jnp.float32), wide_y, rtol=2**-8, atol=1e-6
+  )

@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 
+import custom_files
 import pytest
 import tiny_dataset
 from ml_collections import ConfigDict
@@ -15,10 +16,13 @@ FILES = sorted(path for path in (tiny_dataset.ROOT / "configs").glob("*.py") if 
 
 
 @pytest.fixture
-def load(monkeypatch):
-  """As `python -m fal_jax.main` finds them, from the repository's folder."""
+def load(monkeypatch, tmp_path):
+  """As `python -m fal_jax.main` finds them, from the repository's folder, with a file or a run for those that are about one."""
   monkeypatch.syspath_prepend(str(tiny_dataset.ROOT))
-  return lambda name: importlib.import_module(f"configs.{name}").get_config()
+  (tmp_path / "markup.yaml").write_text(custom_files.MARKUP)
+  (tmp_path / "config.json").write_text(tiny_dataset.config(tmp_path, train__epochs=50.0).to_json_best_effort())
+  about = {"custom": [str(tmp_path / "markup.yaml")], "custom_small": [str(tmp_path / "markup.yaml")], "saved": [str(tmp_path)]}
+  return lambda name: importlib.import_module(f"configs.{name}").get_config(*about.get(name, []))
 
 
 def flat(config: ConfigDict) -> dict:
@@ -80,6 +84,6 @@ def test_a_method_that_does_not_fit_together_is_refused_with_what_to_set(load, c
 
 def test_its_docstring_holds_the_command_that_runs_it(name):
   text = ast.get_docstring(ast.parse((tiny_dataset.ROOT / "configs" / f"{name}.py").read_text()))
-  command = re.search(r"python -m fal_jax\.main --config=configs/(\w+)\.py (?:.* )?--workdir=", text or "")
+  command = re.search(r"python -m fal_jax\.main --config=configs/(\w+)\.py(?::\S+)? (?:.* )?--workdir=", text or "")
   assert command and (tiny_dataset.ROOT / "configs" / f"{command[1]}.py").is_file()
   assert command[1] == name or name == "default"

@@ -5,12 +5,21 @@ import shutil
 import signal
 
 import pytest
+from absl import logging
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # A shell that starts a job in the background lets it ignore Ctrl-C; the tests of signals need Python's own handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def verbosity():
+  """Command lines that a test runs in its own process silence the log; tests that read it must not come after them in vain."""
+  before = logging.get_verbosity()
+  yield
+  logging.set_verbosity(before)
 
 
 @pytest.fixture(scope="module")

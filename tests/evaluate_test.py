@@ -3,6 +3,7 @@
 import csv
 import json
 from typing import ClassVar
+from unittest import mock
 
 import jax
 import numpy as np
@@ -145,14 +146,30 @@ class OtherFaces(tiny_dataset.TinyFaces, skip_registration=True):
     return {"test": self._generate_examples("test", 300, 3)}
 
 
-def test_another_dataset_s_results_lie_beside_the_run_s_own(run, workdir, tmp_path):
+@pytest.mark.parametrize("key", ["data__name", "eval__name"])
+def test_another_dataset_s_results_lie_beside_the_run_s_own(run, workdir, tmp_path, key):
   own = run()["test"]
   OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path)
-  other = run(data__name="other_faces/few", data__dir=str(tmp_path), eval__norm="box")["test"]
+  other = run(**{key: "other_faces/few"}, data__dir=str(tmp_path), eval__norm="box")["test"]
   assert (own["num_images"], other["num_images"]) == (tiny_dataset.TEST, 3)
   written = json.loads((workdir / "eval" / "other_faces" / "few" / "test.json").read_text())
   assert written["nme_box"] == other["nme_box"] and written["provenance"]["dataset"] == "other_faces/few"
   assert json.loads((workdir / "eval" / "test.json").read_text())["nme_box"] == own["nme_box"]
+
+
+def test_a_run_may_train_on_one_dataset_and_evaluate_itself_on_another(folder, tmp_path):
+  OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path / "downloads")
+  (tmp_path / "tiny_faces").symlink_to(folder / "tiny_faces")
+  workdir = tmp_path / "run"
+  config = tiny_dataset.config(tmp_path, train__epochs=1.0, eval__name="other_faces/few")
+  assert tiny_dataset.run(config, workdir)["test"]["num_images"] == 3
+  written = json.loads((workdir / "eval" / "test.json").read_text())
+  assert written["num_images"] == 3 and written["provenance"]["dataset"] == "other_faces/few"
+  with mock.patch.object(parallel, "predict_function", tiny_dataset.predict_function):
+    evaluate.run(config, workdir)
+    assert sorted(path.name for path in (workdir / "eval").iterdir() if path.is_dir()) == [], "it is the run's own"
+    evaluate.run(tiny_dataset.config(tmp_path), workdir)
+  assert json.loads((workdir / "eval" / "tiny_faces" / "test.json").read_text())["num_images"] == tiny_dataset.TEST
 
 
 def test_evaluating_changes_nothing(run, config, workdir, variables):
@@ -189,6 +206,7 @@ def test_the_table_shows_every_normaliser(predictions):
     ("changes", "named"),
     [
         ({"eval__splits": ("valid",)}, "no split 'valid'"),
+        ({"eval__name": "elsewhere"}, "The dataset 'elsewhere' is not prepared"),
         ({"eval__splits": ()}, "config.eval.splits"),
         ({"model__features": 16}, "another network"),
         ({"eval__batch_size": 5}, "multiple of the number of devices"),

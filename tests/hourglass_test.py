@@ -220,3 +220,48 @@ def test_the_gradient_reaches_every_parameter(training):
   # These biases shift whole channels, which the next BatchNorm on every way takes out again: rounding is not let in.
   cancelled = {(name, "bias") for name in ("conv1", "conv_last0", "conv_last1", "al0", "bl0")}
   assert {name for name, norm in norms.items() if norm < 1e-3} == {name for name, norm in norms.items() if norm == 0} == cancelled
+
+
+def loss_and_gradients(model: FAN, variables: dict) -> tuple:
+  target = np.random.default_rng(2).uniform(size=(2, 4, SIZE // 4, SIZE // 4, LANDMARKS)).astype(np.float32)
+
+  def loss_of(params):
+    heatmaps, state = model.apply({**variables, "params": params}, random_images(4), True, mutable=["batch_stats"])
+    return ((heatmaps - target) ** 2).sum(), (heatmaps, state)
+
+  quickly = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+  return jax.jit(jax.value_and_grad(loss_of, has_aux=True), compiler_options=quickly)(variables["params"])
+
+
+@pytest.fixture(scope="module")
+def plain():
+  variables = random_variables(FAN(2, LANDMARKS, 8, depth=1), random_images())
+  return variables, loss_and_gradients(FAN(2, LANDMARKS, 8, depth=1), variables)
+
+
+def relative(found: dict, expected: dict) -> float:
+  apart, size = (np.sqrt(sum(float((a**2).sum()) for a in jax.tree.leaves(tree))) for tree in (
+      jax.tree.map(lambda a, b: a - b, found, expected), expected
+  ))  # fmt: skip
+  return apart / size
+
+
+def test_rematerialisation_changes_neither_loss_nor_gradients_nor_statistics(plain):
+  variables, ((loss, (_, state)), gradients) = plain
+  (our_loss, (_, our_state)), our_gradients = loss_and_gradients(FAN(2, LANDMARKS, 8, depth=1, remat=True), variables)
+  assert float(our_loss) == pytest.approx(float(loss), rel=1e-6)
+  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), our_state, state)
+  assert relative(our_gradients, gradients) < 1e-3
+
+
+def test_in_bfloat16_heatmaps_weights_and_statistics_stay_float32_and_everything_comes_out_nearly_the_same(plain):
+  variables, ((loss, (heatmaps, state)), gradients) = plain
+  model = FAN(2, LANDMARKS, 8, depth=1, dtype=jnp.bfloat16)
+  (our_loss, (our_heatmaps, our_state)), our_gradients = loss_and_gradients(model, variables)
+  assert {leaf.dtype for leaf in jax.tree.leaves((our_loss, our_heatmaps, our_state, our_gradients))} == {jnp.dtype("float32")}
+  assert 1e-5 < relative(our_heatmaps, heatmaps) < 0.03
+  assert float(our_loss) == pytest.approx(float(loss), rel=0.03)
+  assert relative(our_state, state) < 0.01
+  assert relative(our_gradients, gradients) < 0.2
+  fine = np.asarray(our_heatmaps)
+  assert (fine.astype(jnp.bfloat16).astype(np.float32) != fine).mean() > 0.9  # finer than 8 bits

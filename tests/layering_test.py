@@ -14,11 +14,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
     ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks", "procrustes",
-     "flag_parser", "timing", "flops"),
-    ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads"),
+     "flag_parser", "timing", "flops", "own_markup", "faces"),
+    ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads", "auc_variants", "intervals", "jitter", "cross_markup",
+     "protocols"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
-     "annotations", "dataset_stats", "shape_plots"),
-    ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench",
+     "annotations", "dataset_stats", "shape_plots", "landmark_files", "landmark_plot", "reports"),
+    ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench", "score",
      "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table",
      "bench_work", "bench_input", "bench_worker", "bench_scaling", "bench_trace", "bench_table", "bench_machine", "bench_torch",
      "torch_peer"),

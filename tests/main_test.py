@@ -53,6 +53,10 @@ CONFIG = "--config=configs/default.py"
         (["--workdir=w", "--mode=predict", "--images=a.png", "--box=1,2,x,4"], "--box must be four numbers"),
         ([CONFIG, "--workdir=w", "--mode=bench", "--batch_sizes=2,x"], "--batch_sizes must be whole numbers, got 2,x"),
         ([CONFIG, "--workdir=w", "--mode=import_torch"], "No --weights given: name the file"),
+        (["--workdir=w", "--mode=score"], "No --predictions given: name a .csv, .json, .npz or .npy file"),
+        (["--workdir=w", "--mode=score", "--predictions=a.csv"], "Give --truth, a file with the annotated"),
+        (["--workdir=w", "--mode=score", "--predictions=a.csv", "--origin=2"], "--origin=2"),
+        (["--config=configs/nope.py", "--workdir=w", "--mode=score", "--predictions=a.csv"], "configs/nope.py is not a config"),
     ],
 )
 def test_bad_flags_are_said_in_one_sentence(arguments, named):
@@ -69,7 +73,7 @@ def test_help_lists_the_flags_without_waiting_for_jax():
   start = time.monotonic()
   _, out, err = main("--help")
   assert time.monotonic() - start < 5
-  flags = ("--config", "--workdir", "--mode", "--images", "--box", "--landmarks", "--weights")
+  flags = ("--config", "--workdir", "--mode", "--images", "--box", "--landmarks", "--weights", "--predictions", "--truth")
   flags += ("--parts", "--rounds", "--batch_sizes")
   assert all(flag in out for flag in flags) and not err
   code = "import sys; from fal_jax import main; sys.exit('jax' in sys.modules)"

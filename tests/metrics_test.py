@@ -141,6 +141,48 @@ def test_mean_over_landmarks_equals_mean_over_faces_when_all_are_annotated():
   np.testing.assert_allclose(per_landmark.mean(), metrics.nme(pred, true, norm).mean(), rtol=1e-12)
 
 
+def test_the_error_of_a_region_is_that_of_its_landmarks_alone():
+  _, true = _faces(4)
+  norm = metrics.norms(true, 68)["ic"]
+  pred = true.copy()
+  pred[:, 48:68] += [0, 3]  # mouth
+  pred[0, 36:42] += [4, 0]  # one right eye
+  found = metrics.region_errors(pred, true, norm, 68)
+  assert list(found) == ["jaw", "right_brow", "left_brow", "nose", "right_eye", "left_eye", "mouth"]
+  assert found["mouth"] == pytest.approx((100 * 3 / norm).mean(), abs=1e-9)
+  assert found["right_eye"] == pytest.approx(100 * 4 / norm[0] / 4, abs=1e-9)
+  assert found["jaw"] == found["nose"] == 0
+  mask = np.ones((4, 68), bool)
+  mask[:, 48:68] = False
+  assert "mouth" not in metrics.region_errors(pred, true, norm, 68, mask=mask)
+
+
+def test_regions_weighted_by_their_landmarks_make_the_whole():
+  pred, true = _faces(num=98)
+  norm = metrics.norms(true, 98)["box"]
+  regions = landmarks.MARKUPS[98].regions
+  found = metrics.region_errors(pred, true, norm, landmarks.MARKUPS[98])
+  whole = sum(found[region] * len(members) for region, members in regions.items()) / 98
+  assert whole == pytest.approx(metrics.nme(pred, true, norm).mean(), rel=1e-12)
+
+
+def test_percentiles_of_a_hundred_and_one_errors_known_by_heart():
+  found = metrics.percentiles(np.random.default_rng(0).permutation(101) / 10)
+  assert found == pytest.approx({"median": 5.0, "p90": 9.0, "p95": 9.5, "max": 10.0}, abs=1e-12)
+  assert metrics.percentiles([3.0]) == dict.fromkeys(found, 3.0)
+  with pytest.raises(InputError, match="NaN"):
+    metrics.percentiles([1.0, np.nan])
+
+
+def test_a_prediction_at_the_end_of_the_world_counts_as_a_face_that_failed():
+  """Its square would overflow, and a face dropped as not finite would improve the mean."""
+  pred, true = _faces(4)
+  pred[1, 0] = 1e200
+  errors, sound = metrics.sound_errors(pred, true, metrics.norms(true, 68)["ic"])
+  assert sound.all() and 1e195 < errors[1] < np.inf
+  assert metrics.summarise(pred, true, metrics.norms(true, 68))["fr_ic_10"] >= 25
+
+
 @pytest.mark.parametrize("threshold", [7, 8, 10, 3.3])
 def test_auc_is_the_integral_of_the_cumulative_error_curve(threshold):
   errors = np.random.default_rng(1).gamma(2, 2, 400)

@@ -145,16 +145,14 @@ def test_fan_itself_trains_alike_on_one_and_on_eight_devices():
 @pytest.mark.slow
 def test_the_demo_s_own_steps_do_not_depend_on_the_number_of_devices_but_for_rounding():
   """In float64, and so under Adam at its full rate. Only the rendering of views stays in float32, the same for two images on a
-  device and for eight. All in float32, the ten steps drift apart by 1e-4: a rounding of 1e-7 puts one in ten million ReLUs on the
+  device and for eight. All in float32, ten steps drift apart by 1e-4: a rounding of 1e-7 puts one in ten million ReLUs on the
   other side, which moves the gradient by the root of that, and Adam makes steps of it.
   """
   with jax.enable_x64(True):
     recipe = train_recipe(demo.get_config(), steps_per_epoch=125)
     state, batch = initial_state(recipe), make_batch(8, landmarks=68)
-    (_, one), (_, two), (_, four) = (run(recipe, state, batch, devices=devices, count=10) for devices in (1, 2, 4))
-  for log in (two, four):  # the looser bound for what stays in float32, should a processor round a cosine otherwise
-    np.testing.assert_allclose([m["loss"] for m in log[:3]], [m["loss"] for m in one[:3]], rtol=1e-6)
-    np.testing.assert_allclose([m["loss"] for m in log], [m["loss"] for m in one], rtol=1e-3)
+    (_, one), (_, four) = (run(recipe, state, batch, devices=devices, count=3) for devices in (1, 4))
+  np.testing.assert_allclose([m["loss"] for m in four], [m["loss"] for m in one], rtol=1e-6)
   assert one[-1]["loss"] != one[0]["loss"]
 
 

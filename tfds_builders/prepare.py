@@ -88,11 +88,8 @@ def make_builder(name: str, args: argparse.Namespace) -> FaceDatasetBuilder:
   if name not in dataset_names():
     raise InputError(f"There is no dataset {name!r}; there are {', '.join(dataset_names())}.")
   cls = importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder").Builder
-  configs = [known.name for known in cls.BUILDER_CONFIGS]
-  if config and config not in configs:
-    raise InputError(f"{name} has no configuration {config!r}; it has {', '.join(configs) or 'none'}.")
 
-  options = {}
+  described, options = None, {}
   if issubclass(cls, ManualFaceBuilder):
     instructions = textwrap.dedent(cls.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
     if args.manual_dir is None:
@@ -101,8 +98,12 @@ def make_builder(name: str, args: argparse.Namespace) -> FaceDatasetBuilder:
     if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
       raise InputError(f"--manual_dir={args.manual_dir} is not a folder, or an empty one.\n{instructions}")
     options = {"allow_partial": args.allow_partial, "skip_bad": args.skip_bad}
+    described = cls.described_in(manual_dir)
+  configs = [known.name for known in ([described] if described else cls.BUILDER_CONFIGS)]
+  if config and config not in configs:
+    raise InputError(f"{name} has no configuration {config!r}; it has {', '.join(configs) or 'none'}.")
   data_dir = args.data_dir.expanduser() if args.data_dir else None
-  return cls(data_dir=data_dir, config=config or None, **options)
+  return cls(data_dir=data_dir, config=described or config or None, **options)
 
 
 def _manual_dir(name: str, args: argparse.Namespace) -> Path:

@@ -14,8 +14,9 @@ from fal_jax.errors import InputError
 
 
 def base_config(name: str) -> ConfigDict:
-  """The config that a row changes, unlocked."""
+  """The config that a row changes, unlocked; `custom:my_faces/markup.yaml` hands on what follows the colon."""
+  name, *argument = name.split(":", maxsplit=1)
   names = sorted(path.stem for path in Path(__file__).parents[1].glob("*.py") if path.stem != "__init__")
   if name not in names:
     raise InputError(f"No dataset's config is called {name!r}: after the colon goes one of {', '.join(names)}")
-  return importlib.import_module(f"configs.{name}").get_config().unlock()
+  return importlib.import_module(f"configs.{name}").get_config(*argument).unlock()

@@ -55,8 +55,11 @@ class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[cal
     )  # fmt: skip
 
   def train_flags(self) -> str:
+    flags = f"{self.source.train_flags()} --config.data.name={self.name}"
+    if not any(split.startswith("test") for split in self.source.info.splits):
+      return flags  # its config evaluates on another dataset
     evaluated = self.source.info.full_name.rsplit("/", 1)[0]  # without the version
-    return f"{self.source.train_flags()} --config.data.name={self.name} --config.eval.name={evaluated}"
+    return f"{flags} --config.eval.name={evaluated}"
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
     return {split: self._generate_examples(split) for split in self.source.info.splits}

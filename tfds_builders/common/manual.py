@@ -59,6 +59,19 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     self.skip_bad = skip_bad
     super().__init__(**kwargs)
 
+  @classmethod
+  def described_in(cls, manual_dir: Path) -> tfds.core.BuilderConfig | None:
+    """The configuration that the user's folder describes; None for datasets that somebody else has made.
+
+    Args:
+      manual_dir: the folder.
+
+    Raises:
+      InputError: the description is missing or wrong.
+    """
+    del manual_dir
+    return None
+
   @abc.abstractmethod
   def layout(self, downloads: Downloads) -> Layout:
     """Looks through the downloaded files; does not raise for what is missing or wrong in them, but lists it."""

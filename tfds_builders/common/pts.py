@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from fal_jax.errors import InputError
+from tfds_builders.common.text import DECIMAL
 
-# Decimal numbers only: float() also takes `nan`, `inf` and `1_000`, and turns `1e400` into infinity.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMENT = re.compile(r"(#|//).*")
 _HEADER = re.compile(r"(version|n_points)\s*:\s*(\S*)", re.IGNORECASE)
 
@@ -73,7 +72,7 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int | Collection[in
 
 def _point(line: str, where: str) -> tuple[float, float]:
   words = line.split()
-  if len(words) != 2 or not all(_NUMBER.fullmatch(word) for word in words):
+  if len(words) != 2 or not all(DECIMAL.fullmatch(word) for word in words):
     raise InputError(f"{where}: {line[:40]!r} is not a landmark, expected two decimal numbers `x y`.")
   x, y = float(words[0]), float(words[1])
   if not np.isfinite([x, y]).all():

@@ -1,0 +1,31 @@
+"""The paper's network on a dataset of your own; what follows the colon is the file that describes its landmarks.
+
+  python -m tfds_builders.prepare custom --manual_dir=my_faces --data_dir=data
+  python -m fal_jax.main --config=configs/custom.py:my_faces/markup.yaml --config.data.dir=data --workdir=runs/my_faces
+
+The whole description goes into the config, hence into the run: predicting needs the file no more, nor does evaluating or resuming
+by configs/saved.py. Hardware: a GPU or TPU; configs/custom_small.py is for two CPU cores. See tfds_builders/custom/README.md.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+from fal_jax import own_markup
+from fal_jax.errors import InputError
+
+
+def get_config(file: str = "") -> ConfigDict:
+  return describe(default.get_config(), file)
+
+
+def describe(config: ConfigDict, file: str) -> ConfigDict:
+  """Puts what a mark-up file says into a new config, which it returns locked."""
+  if not file:
+    raise InputError("No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml")
+  content = own_markup.read_file(file)
+  config.unlock()
+  config.data.name = f"custom/{content.name}"
+  config.data.markup = content.markup.num
+  config.data.own_markup = own_markup.to_json(content.markup) if content.is_own else None
+  config.eval.norm = "ic" if content.markup.outer_eyes else "box"
+  return config.lock()

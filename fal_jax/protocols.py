@@ -1,0 +1,160 @@
+"""How each dataset's numbers are made: which faces, which normaliser and threshold, which box, which training data.
+
+One table; `--mode=eval`, `--mode=score` and training read it. All normalisers are always reported; a protocol says which of them
+the literature compares, and what else belongs beside it. Papers' values are those of Bulat et al. 2021 where they are known: its
+300VW and Menpo rows, its failure rate on COFW and its subsets of WFLW are not to be had.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+
+from fal_jax import metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+  """One way to make numbers on some splits of one dataset.
+
+  Attributes:
+    title: what papers call it.
+    dataset: TFDS name, without the config ("/68") unless it matters.
+    splits: split -> number of faces that it must have for a number to compare.
+    norm: normaliser that papers compare: "ic", "ip", "box", "diag".
+    threshold: percent, of its area and failure rate.
+    box: the box that our configs make crops from, "dataset" or "landmarks"; few papers say theirs.
+    train: which data the network may have seen.
+    source: where this is written.
+    subsets: subset -> number of faces, for the table of subsets.
+    tags: subset -> the tags of the records that belong to it, where a record's tag is not the subset's name.
+    dataset_box_norms: whether "box" and "diag" are also measured by the dataset's own box (`box_dataset`, `diag_dataset`).
+    paper: split (or subset) -> number by its name in the summary.
+    note: what a reader of the number must know, or "".
+  """
+
+  title: str
+  dataset: str
+  splits: Mapping[str, int]
+  norm: str
+  threshold: float
+  box: str
+  train: str
+  source: str
+  subsets: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  tags: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+  dataset_box_norms: bool = False
+  paper: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+  note: str = ""
+
+  @property
+  def thresholds(self) -> Mapping[str, tuple[float, ...]]:
+    """Percents at which area and failures are reported, by normaliser, this protocol's first."""
+    found = {norm: metrics.THRESHOLDS[norm] for norm in metrics.THRESHOLDS}
+    found[self.norm] = tuple(dict.fromkeys((self.threshold, *found[self.norm])))
+    if self.dataset_box_norms:
+      found |= {f"{norm}_dataset": found[norm] for norm in ("box", "diag")}
+    return found
+
+
+_LP = "300W-LP (61,225 and mirrored), optionally fine-tuned on the 3,837 public 300W faces"
+_SPLIT_NAMES = "Papers number the two splits of 300W either way round: name them by content."
+
+PROTOCOLS: tuple[Protocol, ...] = (
+    Protocol(
+        "WFLW", "wflw", {"test": 2500}, "ic", 10, "dataset", "WFLW train, 7,500",
+        "Wu et al. 2018 (LAB); wywu/LAB issue 8 for the threshold",
+        subsets={"largepose": 326, "expression": 314, "illumination": 698, "makeup": 206, "occlusion": 736, "blur": 773},
+        paper={"test": {"nme_ic": 3.72, "auc_ic_10": 63.1, "fr_ic_10": 1.55}},
+        note="Landmark box or the authors' rectangle: about 0.14 of nme_ic (H3R). Which the paper used is not stated.",
+    ),
+    Protocol(
+        "300W common, challenge, full", "w300", {"test_full": 689, "test_common": 554, "test_challenge": 135}, "ic", 8,
+        "landmarks", "300W train, 3,148", "Sagonas et al. 2013, 2016",
+        subsets={"common": 554, "challenge": 135}, tags={"common": ("helen", "lfpw"), "challenge": ("ibug",)},
+        paper={"test_full": {"nme_ic": 2.94}, "common": {"nme_ic": 2.61}, "challenge": {"nme_ic": 4.13},
+               "test_common": {"nme_ic": 2.61}, "test_challenge": {"nme_ic": 4.13}},
+        note=_SPLIT_NAMES,
+    ),
+    Protocol(
+        "300W private", "w300", {"test_private": 600}, "box", 7, "landmarks", _LP,
+        "Bulat and Tzimiropoulos 2017 (FAN); LUVLi", subsets={"indoor": 300, "outdoor": 300},
+        paper={"test_private": {"nme_box": 2.04, "auc_box_7": 71.1}}, note=_SPLIT_NAMES,
+    ),
+    Protocol(
+        "COFW-29", "cofw29", {"test": 507}, "ic", 10, "landmarks", "COFW train, 1,345", "Burgos-Artizzu et al. 2013",
+        paper={"test": {"nme_ic": 3.02}}, note="Much of the literature reports nme_ip, 1.4 times as large.",
+    ),
+    Protocol(
+        "COFW-68", "cofw68", {"test": 507}, "box", 7, "landmarks", _LP, "Ghiasi and Fowlkes 2015; LUVLi",
+        paper={"test": {"nme_box": 2.47, "auc_box_7": 64.9}},
+        note="Occluded landmarks count; their error alone is under visibility.",
+    ),
+    Protocol(
+        "AFLW-19 full", "aflw19", {"test_full": 4386}, "diag", 7, "dataset", "AFLW train, 20,000", "Zhu et al. 2016 (CCL); LUVLi",
+        dataset_box_norms=True, paper={"test_full": {"nme_diag": 1.31, "nme_box": 2.14, "auc_box_7": 70.0}},
+        note="The paper's 2.14 / 1.31 is not sqrt(2), so its two norms come from different boxes; both kinds are printed.",
+    ),
+    Protocol(
+        "AFLW-19 frontal", "aflw19", {"test_frontal": 1314, "test_frontal_inside": 1165}, "diag", 7, "dataset",
+        "AFLW train, 20,000", "Zhu et al. 2016 (CCL); lists of SAN and SBR", dataset_box_norms=True,
+        paper={"test_frontal": {"nme_diag": 1.12}, "test_frontal_inside": {"nme_diag": 1.12}},
+        note="Papers report 1,314 or 1,165 faces; that these are the two recipes is our reading. Say which you used.",
+    ),
+    Protocol(
+        "Menpo semi-frontal", "menpo/frontal68", {"train": 6679, "test": 5335}, "box", 7, "landmarks", _LP,
+        "Bulat and Tzimiropoulos 2017 (FAN); Deng et al. 2019",
+        note="FAN, LUVLi and the paper test on the 6,679 of the challenge's training set; MenpoBenchmark's release has 6,653.",
+    ),
+    Protocol(
+        "Menpo profile", "menpo/profile39", {"train": 2300, "test": 1946}, "diag", 3, "landmarks", "Menpo profile train, 2,300",
+        "Zafeiriou et al. 2017", note="The challenge's norm is the diagonal of the landmarks' box; its curve ends at 3 %.",
+    ),
+    Protocol(
+        "300VW A, B, C", "w300vw", {"test_a": 62135, "test_b": 32805, "test_c": 26338}, "box", 7, "landmarks", _LP,
+        "Shen et al. 2015; Bulat and Tzimiropoulos 2017 (FAN)",
+        note="Counts are of all frames but the 2,127 broken ones (62,846, 32,872 and 27,687 with them); a stride leaves fewer. "
+        "Intervals are over videos. Jitter is a metric of ours.",
+    ),
+    Protocol(
+        "synthetic faces", "synthetic_faces", {"test": 400}, "ic", 10, "landmarks", "synthetic_faces train, 2,000",
+        "this repository", note="Rendered faces: compares to nothing published.",
+    ),
+)  # fmt: skip
+
+
+def find(dataset: str, split: str, *, norm: str) -> Protocol:
+  """The protocol of a split, or a general one.
+
+  Args:
+    dataset: TFDS name, its config and version included, or a name of your own.
+    split: name of a split; a slice of one ("test[:10%]") has its protocol and is not complete.
+    norm: normaliser of the general protocol.
+  """
+  name, base = dataset.partition(":")[0], split.partition("[")[0]
+  for protocol in PROTOCOLS:
+    if (name == protocol.dataset or name.startswith(f"{protocol.dataset}/")) and base in protocol.splits:
+      return protocol
+  return Protocol(f"general (none is known for {dataset}, {split})", dataset, {}, norm, metrics.THRESHOLDS[norm][0], "", "", "")
+
+
+def with_dataset_boxes(protocol: Protocol) -> Protocol:
+  """The same protocol, with box and diagonal by the dataset's own box as well."""
+  return dataclasses.replace(protocol, dataset_box_norms=True)
+
+
+def markdown() -> str:
+  """The table of protocols for README."""
+  rows: Iterator[list[str]] = (
+      [
+          protocol.title,
+          ", ".join(f"`{split}` {count:,}" for split, count in protocol.splits.items()),
+          f"nme_{protocol.norm}, {protocol.threshold:g} %" + (", both boxes" if protocol.dataset_box_norms else ""),
+          ", ".join(f"{subset} {count}" for subset, count in protocol.subsets.items()),
+          protocol.box,
+          protocol.train,
+          "; ".join(f"{of}: " + ", ".join(f"{k} {v:g}" for k, v in numbers.items()) for of, numbers in protocol.paper.items()),
+      ]
+      for protocol in PROTOCOLS
+  )
+  header = ["protocol", "splits and faces", "norm, threshold", "subsets", "crop box", "trained on", "the paper"]
+  return "\n".join(f"| {' | '.join(row)} |" for row in itertools.chain([header, ["---"] * len(header)], rows))

@@ -1,0 +1,44 @@
+"""`.pts` files, each beside the image of the same name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fal_jax.errors import InputError
+from tfds_builders.common.pts import read_pts
+from tfds_builders.common.validate import Finding
+from tfds_builders.custom.annotation import Annotation
+
+
+def read_pairs(
+    root: Path, files: Sequence[Path], images: Sequence[Path], *, num_landmarks: int, origin: float, findings: list[Finding]
+) -> list[Annotation]:
+  """Reads one face of each `.pts` file.
+
+  The one place where their convention becomes ours: `origin`, what they call the centre of the first pixel, is subtracted.
+
+  Args:
+    root: the dataset's folder.
+    files: the `.pts` files below it.
+    images: the images below it.
+    num_landmarks: how many each file must hold.
+    origin: 0, 0.5 or 1.
+    findings: what is wrong with single files is added here.
+  """
+  beside: dict[Path, list[Path]] = {}
+  for image in images:
+    beside.setdefault(image.with_suffix(""), []).append(image)
+  annotations = []
+  for file in files:
+    where = file.relative_to(root).as_posix()
+    found = beside.get(file.with_suffix(""), [])
+    if len(found) != 1:
+      names = ", ".join(image.name for image in found) or "none"
+      findings.append(Finding(where, f"expected one image of this name beside it, found {names}"))
+      continue
+    landmarks = None
+    try:
+      landmarks = read_pts(file, num_landmarks=num_landmarks, origin=0) - origin
+    except InputError as error:
+      findings.append(Finding(where, str(error).removeprefix(str(file)).lstrip(",: ").rstrip(".")))
+    annotations.append(Annotation(where, found[0].relative_to(root).as_posix(), landmarks))
+  return annotations
