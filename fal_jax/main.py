@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 from fal_jax import flag_parser
 from fal_jax.errors import InputError
 
-MODES = ("train", "eval", "predict", "score", "codec_report", "doctor", "import_torch")
+MODES = ("train", "eval", "predict", "score", "codec_report", "doctor", "bench", "import_torch")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z.")
 _WORKDIR = flag_parser.WORKDIR
@@ -23,6 +23,9 @@ _IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
 _BOX = flags.DEFINE_list("box", None, "predict: x0,y0,x1,y1 of the face in image pixels; by default the whole image.")
 _LANDMARKS = flags.DEFINE_string("landmarks", None, "codec_report: .npz of landmarks (N, K, 2), image px, instead of a dataset.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar.")
+_PARTS = flags.DEFINE_list("parts", [], "bench: what to measure, e.g. forward,step; by default all that makes sense here.")
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "bench: how often everything is measured.", lower_bound=1)
+_BATCH_SIZES = flags.DEFINE_list("batch_sizes", [], "bench: images a step; the first is that of the tables.")
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "score: .csv, .json, .npz or .npy of landmarks, original-image px.")
 _TRUTH = flags.DEFINE_string("truth", None, "score: such a file of annotated landmarks, instead of --config of a dataset.")
 _MARKUP = flags.DEFINE_integer("markup", None, "score: number of landmarks of --truth; by default as many as it has.")
@@ -72,6 +75,14 @@ def _run() -> int:
 
     print(doctor.run(config, _WORKDIR.value, command=shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])))
     return 0
+  if _MODE.value == "bench":
+    sizes = _whole(_BATCH_SIZES.value)
+    from fal_jax import bench
+
+    command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
+    parts, rounds = _PARTS.value, _ROUNDS.value
+    print(bench.run(_CONFIG.value, _WORKDIR.value, command=command, parts=parts, rounds=rounds, batch_sizes=sizes))
+    return 0
   if _MODE.value == "import_torch":
     if not _WEIGHTS.value:
       raise InputError("No --weights given: name the file with the PyTorch weights, e.g. --weights=2DFAN4.pth.tar.")
@@ -92,6 +103,14 @@ def _run() -> int:
   for split, summary in summaries.items():
     print(evaluate.table(split, summary))
   return 0
+
+
+def _whole(texts: list[str]) -> list[int]:
+  """The numbers of --batch_sizes."""
+  try:
+    return [int(text) for text in texts]
+  except ValueError:
+    raise InputError(f"--batch_sizes must be whole numbers, got {','.join(texts)}.") from None
 
 
 def _score(workdir: str) -> int:

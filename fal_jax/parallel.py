@@ -26,9 +26,21 @@ def _pmap(function: Callable, *, devices: list[jax.Device], out_axes: Any, donat
   """Maps `function(replicated, sharded)` over devices."""
   mapped = jax.pmap(function, axis_name=steps.DEVICES, in_axes=(None, 0), out_axes=out_axes, devices=devices,
                     donate_argnums=donate_argnums)  # fmt: skip
-  if devices[0].platform != "cpu" or jax.process_count() > 1 or jaxlib.__version__ not in _CPU_OPTION_RELEASES:
+  options = compiler_options(devices[0].platform)
+  if not options:
     return mapped
-  return jax.jit(mapped, donate_argnums=donate_argnums, compiler_options=_CPU_OPTIONS)
+
+  def call(replicated: Any, sharded: Any) -> Any:  # of `mapped` itself `jax.jit` would take over all attributes, `lower` too
+    return mapped(replicated, sharded)
+
+  return jax.jit(call, donate_argnums=donate_argnums, compiler_options=options)
+
+
+def compiler_options(platform: str) -> dict[str, Any]:
+  """What XLA should be told when it compiles for devices of a platform ("cpu", "gpu", "tpu"); empty for its own choice."""
+  if platform != "cpu" or jax.process_count() > 1 or jaxlib.__version__ not in _CPU_OPTION_RELEASES:
+    return {}
+  return dict(_CPU_OPTIONS)
 
 
 def replicate(tree: Any) -> Any:
@@ -85,6 +97,22 @@ def train_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], tu
   """`steps.train_step` over all devices: takes the replicated state, which it consumes, and a batch split over devices."""
   step = functools.partial(steps.train_step, recipe=recipe)
   return _pmap(step, devices=jax.devices(), out_axes=(None, None), donate_argnums=(0,))
+
+
+def independent_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], Any]:
+  """`steps.train_step` on every device of this process by itself: what training would cost if devices had nothing to say.
+
+  Returns:
+    A function of the replicated state, which it leaves alone, and a batch split over devices, to the results of `train_function`
+    with a leading axis of devices, which no longer agree.
+  """
+
+  def alone(state: steps.TrainState, batch: Any) -> tuple[steps.TrainState, dict[str, jax.Array]]:
+    step = functools.partial(steps.train_step, recipe=recipe)
+    one = jax.vmap(step, (None, 0), axis_name=steps.DEVICES)  # an axis of length 1, over which nothing is sent
+    return jax.tree.map(lambda array: array[0], one(state, jax.tree.map(lambda array: array[None], batch)))
+
+  return _pmap(alone, devices=jax.local_devices(), out_axes=(0, 0))
 
 
 def predict_function(

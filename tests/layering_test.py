@@ -14,19 +14,22 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
     ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "peaks", "procrustes",
-     "flag_parser", "own_markup", "faces"),
+     "flag_parser", "timing", "flops", "own_markup", "faces"),
     ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads", "auc_variants", "intervals", "jitter", "cross_markup",
      "protocols"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
      "annotations", "dataset_stats", "shape_plots", "landmark_files", "landmark_plot", "reports"),
     ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench", "score",
-     "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table"),
+     "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table",
+     "bench_work", "bench_input", "bench_worker", "bench_scaling", "bench_trace", "bench_table", "bench_machine", "bench_torch",
+     "torch_peer"),
     ("main", "ablate"),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
 FORBIDDEN = {"tensorflow", "tf_keras", "keras", "torch", "clu", "pickle", "cloudpickle", "dill"}
-# Reading the published PyTorch weights is what the module is for, and being the network they are of what the other is for.
-ALLOWED = {("torch_import", "torch"), ("torch_fan", "torch")}
+# Reading the published PyTorch weights is what the one is for, being the network they are of what the other is for, and standing
+# beside ours in the bench what the third is for.
+ALLOWED = {("torch_import", "torch"), ("torch_fan", "torch"), ("torch_peer", "torch"), ("bench_torch", "torch")}
 
 
 def python_files() -> list[pathlib.Path]:

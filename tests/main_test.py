@@ -51,6 +51,7 @@ CONFIG = "--config=configs/default.py"
         ([CONFIG, "--wrkdir=w"], "Did you mean: workdir"),
         ([CONFIG, "--workdir=w", "train"], "Unexpected 'train'"),
         (["--workdir=w", "--mode=predict", "--images=a.png", "--box=1,2,x,4"], "--box must be four numbers"),
+        ([CONFIG, "--workdir=w", "--mode=bench", "--batch_sizes=2,x"], "--batch_sizes must be whole numbers, got 2,x"),
         ([CONFIG, "--workdir=w", "--mode=import_torch"], "No --weights given: name the file"),
         (["--workdir=w", "--mode=score"], "No --predictions given: name a .csv, .json, .npz or .npy file"),
         (["--workdir=w", "--mode=score", "--predictions=a.csv"], "Give --truth, a file with the annotated"),
@@ -73,6 +74,7 @@ def test_help_lists_the_flags_without_waiting_for_jax():
   _, out, err = main("--help")
   assert time.monotonic() - start < 5
   flags = ("--config", "--workdir", "--mode", "--images", "--box", "--landmarks", "--weights", "--predictions", "--truth")
+  flags += ("--parts", "--rounds", "--batch_sizes")
   assert all(flag in out for flag in flags) and not err
   code = "import sys; from fal_jax import main; sys.exit('jax' in sys.modules)"
   assert subprocess.run([sys.executable, "-c", code], cwd=tiny_dataset.ROOT, check=False).returncode == 0

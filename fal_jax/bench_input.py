@@ -1,0 +1,163 @@
+"""The input pipeline of training, alone and beside the training step."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from fal_jax import bench_work, data, parallel, recipe, timing
+from fal_jax.crop import CropRule
+from fal_jax.timing import Task
+
+FACES = 256  # of a synthetic dataset; as many JPEG files are kept in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+  """A kind of synthetic image.
+
+  Attributes:
+    width: px.
+    height: px.
+    side: of the face's box in it, which is in the middle, px.
+  """
+
+  width: int
+  height: int
+  side: float
+
+
+def photos(rule: CropRule) -> dict[str, Photo]:
+  """What datasets hold: photographs, or the prepared crops of `tfds_builders.prepare --crops`."""
+  crop = Photo(rule.stored_size, rule.stored_size, rule.face)
+  return {"synthetic photos of 800 x 600": Photo(800, 600, 280.0), "synthetic prepared crops": crop}
+
+
+def synthetic_source(photo: Photo, landmarks: int) -> data.Source:
+  """Records as of a prepared dataset, JPEG files of noise that is as large on disk as a photograph, about 2 bits a pixel.
+
+  Args:
+    photo: size of image and face.
+    landmarks: K.
+  """
+  rng = np.random.default_rng(0)
+  middle = np.array([(photo.width - 1) / 2, (photo.height - 1) / 2])
+  box = np.concatenate([middle - photo.side / 2, middle + photo.side / 2]).astype(np.float32)
+  files = []
+  for _ in range(8):
+    coarse = rng.integers(0, 256, (photo.height // 16 + 1, photo.width // 16 + 1, 3), np.uint8)
+    image = cv2.resize(coarse, (photo.width, photo.height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    image = np.clip(image + rng.normal(0, 6, image.shape[:2])[..., None], 0, 255).astype(np.uint8)
+    files.append(cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, 90))[1].tobytes())
+  return [
+      {
+          "image": files[index % len(files)], "file_name": f"{index}.jpg".encode(), "face_index": np.int32(0),
+          "landmarks": (middle + photo.side * rng.uniform(-0.5, 0.5, (landmarks, 2))).astype(np.float32),
+          "box_landmarks": box, "box_dataset": box,
+      }
+      for index in range(FACES)
+  ]  # fmt: skip
+
+
+def sources(config: ConfigDict) -> dict[str, data.Source]:
+  """What to read, by name: the config's dataset if its folder is given, synthetic ones otherwise.
+
+  Raises:
+    InputError: the dataset is not there.
+  """
+  if config.data.dir:
+    name, split, place = config.data.name, config.data.train_split, config.data.dir
+    return {f"{name}, {split}": data.open_split(name, split, data_dir=place, num_landmarks=config.data.markup)}
+  return {name: synthetic_source(photo, config.data.markup) for name, photo in photos(recipe.crop_rule(config)).items()}
+
+
+def measure(config: ConfigDict, *, pairs: int, rounds: int, echo: Callable[[str], None]) -> dict[str, Any]:
+  """Images per second of the pipeline alone, and seconds of a training step that is fed by it.
+
+  Args:
+    config: of the run.
+    pairs: the batch size.
+    rounds: how often each is measured.
+    echo: takes a line of progress.
+
+  Returns:
+    `alone`: by source and cache, the spread of images per second. `overlapped`: by cache, of the first source, the spread of a
+    step's `seconds` and of `waits`, the share by which it takes longer than on a batch that is on the devices already.
+  """
+  alone: dict[str, Any] = {}
+  found = sources(config)
+  for name, source in found.items():
+    with contextlib.ExitStack() as on_exit:
+      tasks: dict[str, Task] = {}
+      for cache in ("none", "host"):
+        batches = _batches(on_exit, source, config, cache=cache, size=64)
+        if cache == "host":
+          for _ in range(-(-min(len(source), 20 * FACES) // 64)):  # the first epoch fills it, of a large dataset in part
+            next(batches)
+        tasks[cache] = _reading(batches)
+      echo(f"input: {name}")
+      seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=0.5, echo=echo)
+    alone[name] = {cache: timing.spread([64 / second for second in samples]) for cache, samples in seconds.items()}
+  name, source = next(iter(found.items()))
+  return {"alone": alone, "overlapped": {"source": name, **_overlapped(config, source, pairs=pairs, rounds=rounds, echo=echo)}}
+
+
+def _overlapped(
+    config: ConfigDict, source: data.Source, *, pairs: int, rounds: int, echo: Callable[[str], None]
+) -> dict[str, Any]:
+  the_recipe = bench_work.train_recipe(config)
+  held = [bench_work.fresh_state(config, the_recipe)]
+  step = parallel.train_function(the_recipe)
+  fixed = bench_work.on_devices(bench_work.random_batch(config, pairs))
+
+  def fed(batch: Callable[[], Any]) -> Task:
+    def call() -> Any:
+      held[0], metrics = step(held[0], batch())
+      return metrics
+
+    return bench_work.repeated(call)
+
+  with contextlib.ExitStack() as on_exit:
+    tasks = {"batch on the device": fed(lambda: fixed)}
+    for cache in ("none", "host", "device"):
+      batches = _batches(on_exit, source, config, cache=cache, size=pairs)
+      put: Callable = parallel.split_over_devices
+      if cache == "device":
+        put = parallel.gather_function(data.decode_all(source, recipe.crop_rule(config)))
+      tasks[cache] = fed(functools.partial(_next, batches, put))
+    echo("input beside the training step")
+    least = 0.0 if jax.default_backend() == "cpu" else 1.0
+    seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=least, echo=echo)
+  base = seconds["batch on the device"]
+  return {
+      cache: {
+          "seconds": timing.spread(samples),
+          "waits": timing.spread([ratio - 1 for ratio in timing.ratios(samples, base)]),
+      }
+      for cache, samples in seconds.items()
+  }
+
+
+def _batches(on_exit: contextlib.ExitStack, source: data.Source, config: ConfigDict, *, cache: Any, size: int) -> Iterator[Any]:
+  rule = recipe.crop_rule(config)
+  batches = data.train_batches(source, rule=rule, batch_size=size, seed=config.seed, cache=cache)
+  on_exit.callback(batches.close)  # type: ignore[attr-defined]  # grain's iterators have it
+  return batches
+
+
+def _next(batches: Iterator[Mapping[str, np.ndarray]], put: Callable[[Any], Any]) -> Any:
+  return put(next(batches))
+
+
+def _reading(batches: Iterator[Any]) -> Task:
+  def task(repeats: int) -> None:
+    for _ in range(repeats):
+      next(batches)
+
+  return task

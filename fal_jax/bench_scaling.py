@@ -1,0 +1,117 @@
+"""Weak scaling of the training step on CPU: every device has the same work, and what it costs that they must agree.
+
+All processes live at the same time and take turns, so that none has a quieter machine than another.
+"""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fal_jax import timing
+from fal_jax.bench_worker import Worker, fake_devices
+from fal_jax.timing import Task
+
+DEVICES = (1, 2, 4, 8)
+
+
+def fake(
+    config: ConfigDict,
+    *,
+    pairs: int,
+    rounds: int,
+    environment: Mapping[str, str],
+    echo: Callable[[str], None],
+    counts: Sequence[int] = DEVICES,
+) -> list[dict[str, Any]]:
+  """One process for each number of fake devices, which share this machine's cores.
+
+  Args:
+    config: of the run.
+    pairs: of each device.
+    rounds: how often each is measured.
+    environment: variables to set for the processes.
+    echo: takes a line of progress.
+    counts: numbers of devices.
+
+  Returns:
+    For each count the `seconds` of a step, `control`, the seconds of the same work without a message between devices, and
+    `efficiency`, the latter over the former round by round, each as a spread; one device is its own control. `of_one_device` is
+    the images per second against those of one device that has the cores to itself.
+  """
+  tasks: dict[str, Task] = {}
+  with contextlib.ExitStack() as on_exit:
+    for count in counts:
+      job = {"config": _json(config), "pairs": pairs * count, "process": None}
+      worker = on_exit.enter_context(Worker(job, {**environment, **fake_devices(count)}))
+      echo(f"{count} fake devices: first step after {worker.answer()['step']:.1f} s")
+      tasks |= {f"{count} {what}": _task([worker], what) for what in ("step", "control")[: 1 if count == 1 else 2]}
+    found = timing.interleaved(tasks, rounds=rounds, least_seconds=0, echo=echo)
+  first = found[f"{counts[0]} step"]
+  return [
+      {
+          "devices": count,
+          **_compare(found[f"{count} step"], found.get(f"{count} control", found[f"{count} step"])),
+          "of_one_device": timing.spread(timing.ratios([count / counts[0] * one for one in first], found[f"{count} step"])),
+      }
+      for count in counts
+  ]
+
+
+def processes(
+    config: ConfigDict, *, pairs: int, rounds: int, environment: Mapping[str, str], echo: Callable[[str], None]
+) -> dict[str, Any]:
+  """Two processes that train together by `jax.distributed`, and two that know nothing of each other, on half of the cores each.
+
+  Args:
+    config: of the run.
+    pairs: of each process, which has one device.
+    rounds: how often each is measured.
+    environment: variables to set for the processes.
+    echo: takes a line of progress.
+
+  Returns:
+    As one entry of `fake`.
+  """
+  cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+  halves = (cores[: len(cores) // 2], cores[len(cores) // 2 :]) if len(cores) > 1 else ([], [])
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{free.getsockname()[1]}"
+  with contextlib.ExitStack() as on_exit:
+
+    def pair(together: bool) -> list[Worker]:
+      jobs = ({"config": _json(config), "pairs": pairs, "process": [rank, 2, address] if together else None} for rank in (0, 1))
+      variables = {**environment, **fake_devices(1)}
+      workers = [on_exit.enter_context(Worker(job, variables, cores=half)) for job, half in zip(jobs, halves, strict=True)]
+      waits = max(worker.answer()["step"] for worker in workers)
+      echo(f"2 processes {'together' if together else 'by themselves'}: first step after {waits:.1f} s")
+      return workers
+
+    tasks = {"step": _task(pair(together=True), "step"), "control": _task(pair(together=False), "step")}
+    found = timing.interleaved(tasks, rounds=rounds, least_seconds=0, echo=echo)
+  return {"processes": 2, **_compare(found["step"], found["control"])}
+
+
+def _task(workers: Sequence[Worker], what: str) -> Task:
+  def task(repeats: int) -> None:
+    for _ in range(repeats):
+      for worker in workers:
+        worker.ask(what)
+      for worker in workers:
+        worker.answer()
+
+  return task
+
+
+def _compare(step: Sequence[float], control: Sequence[float]) -> Mapping[str, Any]:
+  efficiency = timing.spread(timing.ratios(control, step))
+  return {"seconds": timing.spread(step), "control": timing.spread(control), "efficiency": efficiency}
+
+
+def _json(config: ConfigDict) -> Any:
+  return json.loads(config.to_json_best_effort())
