@@ -3,9 +3,11 @@
 Flags and exit codes, nothing else. 0 finished, 2 the user's mistake, 3 diverged, 75 interrupted and saved.
 """
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -47,6 +49,8 @@ def _run() -> int:
     raise InputError("No --config given: name one of the files in configs/, e.g. --config=configs/demo.py.")
   if not _WORKDIR.value:
     raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
+  if _MODE.value not in ("bench", "score", "doctor"):  # bench measures compiling; the others compile nothing
+    keep_compiled(_WORKDIR.value)
   if _MODE.value == "predict":
     box = _numbers(_BOX.value)
     from fal_jax import predict
@@ -103,6 +107,16 @@ def _run() -> int:
   for split, summary in summaries.items():
     print(evaluate.table(split, summary))
   return 0
+
+
+def keep_compiled(workdir: str) -> None:
+  """Lets JAX keep what it compiles in `.compiled` beside the workdir, so that only the first of several starts waits for it.
+
+  Args:
+    workdir: of the run. JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty; JAX reads it when it is imported.
+  """
+  if "://" not in workdir:
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(workdir).expanduser().absolute().parent / ".compiled"))
 
 
 def _whole(texts: list[str]) -> list[int]:

@@ -1,5 +1,6 @@
 """The command line: a user's mistake ends with 2 and one sentence, never with a traceback."""
 
+import os
 import subprocess
 import sys
 import time
@@ -103,6 +104,18 @@ def said(capsys, monkeypatch):
     return code, printed.out, printed.err
 
   return said
+
+
+def test_what_is_compiled_is_kept_beside_the_workdir_or_where_the_user_says(workdir, tmp_path):
+  Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(tmp_path / "a.png")
+  command = [sys.executable, "-m", "fal_jax.main", f"--workdir={workdir}", "--mode=predict", f"--images={tmp_path / 'a.png'}"]
+  environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+  environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+  subprocess.run(command, cwd=tiny_dataset.ROOT, env=environment, capture_output=True, check=True)
+  assert any((workdir.parent / ".compiled").iterdir())
+  environment |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "there")}
+  subprocess.run(command, cwd=tiny_dataset.ROOT, env=environment, capture_output=True, check=True)
+  assert any((tmp_path / "there").iterdir())
 
 
 def test_predict_refuses_what_is_no_photograph_and_boxes_that_are_none(said, workdir, tmp_path):
