@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import bench, bench_input, bench_scaling, bench_table, bench_trace, bench_work, bench_worker, data, recipe, timing
+from fal_jax import (
+  bench,
+  bench_input,
+  bench_scaling,
+  bench_table,
+  bench_trace,
+  bench_work,
+  bench_worker,
+  data,
+  parallel,
+  recipe,
+  timing,
+)
 from fal_jax.bench_work import Count
 from fal_jax.errors import InputError
 
@@ -25,7 +37,8 @@ def config(data_dir=None, **changes):
   return c.lock()
 
 
-def test_every_part_of_one_process_is_in_the_report(folder, tmp_path):
+def test_every_part_of_one_process_is_in_the_report(monkeypatch, folder, tmp_path):
+  monkeypatch.setattr(parallel, "_CPU_OPTIONS", {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True})
   parts = (*IN_PROCESS, "torch") if HAS_TORCH else IN_PROCESS
   lines = []
   shown = bench.run(config(folder), tmp_path, command="the command", parts=parts, rounds=2, batch_sizes=[8], echo=lines.append)
