@@ -195,7 +195,7 @@ def kernels(
   Returns:
     Our tasks; PyTorch's, named after ours with one of the prefixes in `PEERS`; and what they do, PyTorch's where it differs.
   """
-  tasks, counts = bench_work.matmuls()
+  tasks, counts = bench_work.matmuls(config)
   if "forward" in chosen:
     tasks["forward"], counts["forward"] = bench_work.forward_task(config, pairs)
   if "step" in chosen:
@@ -273,7 +273,7 @@ def compare(title: str, samples: Samples, counts: Mapping[str, Count], prefix: s
 
 def sweep(config: ConfigDict, pairs: int, *, rounds: int, echo: Callable[[str], None]) -> dict[str, Any]:
   """Training step and forward pass at one batch size."""
-  tasks, counts = bench_work.matmuls()
+  tasks, counts = bench_work.matmuls(config)
   echo(f"batches of {pairs}")
   try:
     for name, build in (("step", bench_work.step_task), ("forward", bench_work.forward_task)):

@@ -81,6 +81,13 @@ def test_several_batch_sizes_are_swept_and_one_that_does_not_fit_is_said_to_be_t
   assert "does not fit" in bench_table._sweep(found)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_there_is_a_matrix_product_in_the_network_s_own_precision(dtype):
+  own = config(model__dtype=dtype)
+  tasks, counts = bench_work.matmuls(own)
+  assert f"matmul {bench_work.matmul_of(own)}" == f"matmul {dtype}" and tasks.keys() == counts.keys() >= {f"matmul {dtype}"}
+
+
 def test_rates_and_shares_are_those_of_the_same_round():
   samples = {"matmul": [1.0, 4.0, 2.0], "step": [10.0, 40.0, 20.0], "encode": [2.0, 8.0, 4.0], "eager encode": [1.0, 4.0, 2.0]}
   counts = {
