@@ -39,7 +39,7 @@ def _machine(report: Mapping[str, Any]) -> str:
       "quartiles in brackets",
   ]
   if load[0] > machine["cores"] / 2:
-    shown.append("WARNING: others were using the CPU. Times are too long, and PyTorch's more so: its threads wait for each other.")
+    shown.append("WARNING: others use this CPU. Times are too long, and PyTorch's more so: its threads wait for each other.")
   return "\n".join(f"* {line}" for line in shown)
 
 
