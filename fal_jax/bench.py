@@ -129,7 +129,7 @@ def run(
       say("one step twice")
       report["determinism"] = {"equal": bench_work.determinism(config, pairs)}
     if "input" in chosen:
-      report["input"] = bench_input.measure(config, pairs=pairs, rounds=min(rounds, 5), echo=say)
+      report["input"] = bench_input.measure(config, pairs=pairs, rounds=min(rounds, 3), echo=say)
     if len(sizes) > 1:
       report["sweep"] = [sweep(config, size, rounds=rounds, echo=say) for size in sorted(sizes)]
 
