@@ -129,7 +129,7 @@ def run(
       say("one step twice")
       report["determinism"] = {"equal": bench_work.determinism(config, pairs)}
     if "input" in chosen:
-      report["input"] = bench_input.measure(config, pairs=pairs, rounds=min(rounds, 5), echo=say)
+      report["input"] = bench_input.measure(config, pairs=pairs, rounds=min(rounds, 3), echo=say)
     if len(sizes) > 1:
       report["sweep"] = [sweep(config, size, rounds=rounds, echo=say) for size in sorted(sizes)]
 
@@ -195,7 +195,7 @@ def kernels(
   Returns:
     Our tasks; PyTorch's, named after ours with one of the prefixes in `PEERS`; and what they do, PyTorch's where it differs.
   """
-  tasks, counts = bench_work.matmuls()
+  tasks, counts = bench_work.matmuls(config)
   if "forward" in chosen:
     tasks["forward"], counts["forward"] = bench_work.forward_task(config, pairs)
   if "step" in chosen:
@@ -273,7 +273,7 @@ def compare(title: str, samples: Samples, counts: Mapping[str, Count], prefix: s
 
 def sweep(config: ConfigDict, pairs: int, *, rounds: int, echo: Callable[[str], None]) -> dict[str, Any]:
   """Training step and forward pass at one batch size."""
-  tasks, counts = bench_work.matmuls()
+  tasks, counts = bench_work.matmuls(config)
   echo(f"batches of {pairs}")
   try:
     for name, build in (("step", bench_work.step_task), ("forward", bench_work.forward_task)):

@@ -15,7 +15,10 @@ from fal_jax import bench_work, data, parallel, recipe, timing
 from fal_jax.crop import CropRule
 from fal_jax.timing import Task
 
-FACES = 256  # of a synthetic dataset; as many JPEG files are kept in memory
+FACES = 256  # of a synthetic dataset
+READ = 32, 8  # images a batch and batches a turn, when nothing but reading is measured
+MOST = 2048  # records of a dataset that are read, over and over: the largest need not fit into memory
+PREFETCHED = 6  # batches that wait already when a turn begins, or are on the way: `data.train_batches` prefetches four
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,17 +97,18 @@ def measure(config: ConfigDict, *, pairs: int, rounds: int, echo: Callable[[str]
   found = sources(config)
   for name, source in found.items():
     with contextlib.ExitStack() as on_exit:
-      tasks: dict[str, Task] = {}
-      for cache in ("none", "host"):
-        batches = _batches(on_exit, source, config, cache=cache, size=64)
-        if cache == "host":
-          for _ in range(-(-min(len(source), 20 * FACES) // 64)):  # the first epoch fills it, of a large dataset in part
-            next(batches)
-        tasks[cache] = _reading(batches)
       echo(f"input: {name}")
-      seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=0.5, echo=echo)
-    alone[name] = {cache: timing.spread([64 / second for second in samples]) for cache, samples in seconds.items()}
+      few = [source[index] for index in range(min(len(source), MOST))]
+      batches = {cache: _batches(on_exit, few, config, cache=cache, size=READ[0]) for cache in ("none", "host")}
+      _take(batches["host"], -(-len(few) // READ[0]))  # the first epoch fills the cache
+      seconds = timing.interleaved(
+          {cache: _reading(each) for cache, each in batches.items()}, rounds=rounds, least_seconds=0, echo=echo,
+          before={cache: functools.partial(_take, each, PREFETCHED) for cache, each in batches.items()},
+      )  # fmt: skip
+    rates = {cache: [READ[0] * READ[1] / second for second in samples] for cache, samples in seconds.items()}
+    alone[name] = {cache: timing.spread(rate) for cache, rate in rates.items()}
   name, source = next(iter(found.items()))
+  source = [source[index] for index in range(min(len(source), MOST))]
   return {"alone": alone, "overlapped": {"source": name, **_overlapped(config, source, pairs=pairs, rounds=rounds, echo=echo)}}
 
 
@@ -124,16 +128,17 @@ def _overlapped(
     return bench_work.repeated(call)
 
   with contextlib.ExitStack() as on_exit:
-    tasks = {"batch on the device": fed(lambda: fixed)}
+    tasks, before = {"batch on the device": fed(lambda: fixed)}, {}
     for cache in ("none", "host", "device"):
       batches = _batches(on_exit, source, config, cache=cache, size=pairs)
       put: Callable = parallel.split_over_devices
       if cache == "device":
         put = parallel.gather_function(data.decode_all(source, recipe.crop_rule(config)))
       tasks[cache] = fed(functools.partial(_next, batches, put))
+      before[cache] = functools.partial(_take, batches, PREFETCHED)
     echo("input beside the training step")
     least = 0.0 if jax.default_backend() == "cpu" else 1.0
-    seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=least, echo=echo)
+    seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=least, before=before, echo=echo)
   base = seconds["batch on the device"]
   return {
       cache: {
@@ -155,9 +160,10 @@ def _next(batches: Iterator[Mapping[str, np.ndarray]], put: Callable[[Any], Any]
   return put(next(batches))
 
 
-def _reading(batches: Iterator[Any]) -> Task:
-  def task(repeats: int) -> None:
-    for _ in range(repeats):
-      next(batches)
+def _take(batches: Iterator[Any], count: int) -> None:
+  for _ in range(count):
+    next(batches)
 
-  return task
+
+def _reading(batches: Iterator[Any]) -> Task:
+  return lambda repeats: _take(batches, repeats * READ[1])

@@ -38,6 +38,8 @@ def _machine(report: Mapping[str, Any]) -> str:
       f"{settings['pairs']} images a step in {settings['num_views']} views; medians of {settings['rounds']} interleaved rounds, "
       "quartiles in brackets",
   ]
+  if load[0] > machine["cores"] / 2:
+    shown.append("WARNING: others use this CPU. Times are too long, and PyTorch's more so: its threads wait for each other.")
   return "\n".join(f"* {line}" for line in shown)
 
 

@@ -40,6 +40,9 @@ def tasks(
     warped: (N, H, W, K), what our warp takes.
     compiled: the network alone through `torch.compile`, forward and in the training step, and nothing else.
 
+  Returns:
+    The tasks, without those that do not fit into the memory beside JAX, and what they do where it is not what ours does.
+
   Raises:
     InputError: JAX computes on an accelerator that PyTorch does not see.
   """
@@ -108,8 +111,20 @@ def tasks(
       warp(leaf).backward(cotangent)
 
     found |= {"warp": repeated(warp_only), "warp and gradient": repeated(warp_and_gradient)}
+  if device == "cuda":
+    found = {name: task for name, task in found.items() if _fits(task)}
   looped = Count(LOOPED * config.data.markup, "heatmaps", 0)
   return found, {"decode one by one": looped} if "decode one by one" in found else {}
+
+
+def _fits(task: Task) -> bool:
+  """Whether the card has the memory, of which JAX holds its share already; the report then lacks the part and not all others."""
+  try:
+    task(1)
+  except torch.OutOfMemoryError:
+    torch.cuda.empty_cache()
+    return False
+  return True
 
 
 def _network(config: ConfigDict, device: str) -> torch_peer.FAN:

@@ -101,14 +101,14 @@ def compiled(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
   return functools.partial(call, *jax.device_put(args, jax.local_devices()[0]))
 
 
-def matmuls() -> tuple[dict[str, Task], dict[str, Count]]:
-  """The rate that everything is held against: the product of two square matrices."""
+def matmuls(config: ConfigDict) -> tuple[dict[str, Task], dict[str, Count]]:
+  """The rates that everything is held against: the product of two square matrices, in each precision the device is built for."""
   platform = jax.default_backend()
   side = 2048 if platform == "cpu" else 8192
   kinds: dict[str, tuple[Any, str | None]] = {"float32": (jnp.float32, "highest")}
   if platform == "gpu":
     kinds["tf32"] = jnp.float32, "default"
-  if platform != "cpu":
+  if platform != "cpu" or recipe.precision(config) == "bfloat16":
     kinds["bfloat16"] = jnp.bfloat16, "default"
   tasks = {}
   for name, (dtype, precision) in kinds.items():

@@ -15,6 +15,7 @@ def interleaved(
     rounds: int,
     least_seconds: float = 0.02,
     most_repeats: int = 200,
+    before: Mapping[str, Callable[[], Any]] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     echo: Callable[[str], None] = lambda line: None,
 ) -> dict[str, list[float]]:
@@ -25,6 +26,7 @@ def interleaved(
     rounds: how many times each is measured.
     least_seconds: a task that is done sooner is repeated within its turn until that time has passed; 0 for no repetition.
     most_repeats: but no more often than this.
+    before: by name, what must be done before each turn of a task and does not count.
     clock: seconds, rising; from tests.
     echo: takes a line of progress for each task and round.
 
@@ -33,6 +35,8 @@ def interleaved(
   """
 
   def seconds(name: str, repeats: int) -> float:
+    if before and name in before:
+      before[name]()
     start = clock()
     tasks[name](repeats)
     return (clock() - start) / repeats

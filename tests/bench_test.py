@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import bench, bench_input, bench_scaling, bench_table, bench_trace, bench_work, bench_worker, data, recipe, timing
+from fal_jax import (
+  bench,
+  bench_input,
+  bench_scaling,
+  bench_table,
+  bench_trace,
+  bench_work,
+  bench_worker,
+  data,
+  parallel,
+  recipe,
+  timing,
+)
 from fal_jax.bench_work import Count
 from fal_jax.errors import InputError
 
@@ -25,7 +37,8 @@ def config(data_dir=None, **changes):
   return c.lock()
 
 
-def test_every_part_of_one_process_is_in_the_report(folder, tmp_path):
+def test_every_part_of_one_process_is_in_the_report(monkeypatch, folder, tmp_path):
+  monkeypatch.setattr(parallel, "_CPU_OPTIONS", {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True})
   parts = (*IN_PROCESS, "torch") if HAS_TORCH else IN_PROCESS
   lines = []
   shown = bench.run(config(folder), tmp_path, command="the command", parts=parts, rounds=2, batch_sizes=[8], echo=lines.append)
@@ -66,6 +79,13 @@ def test_several_batch_sizes_are_swept_and_one_that_does_not_fit_is_said_to_be_t
   found = [bench.sweep(config(), pairs, rounds=2, echo=print) for pairs in (8, 16)]
   assert found[0]["step"]["per_second"] == 8 / 1.5 and found[1] == {"pairs": 16, "too_large": True}
   assert "does not fit" in bench_table._sweep(found)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_there_is_a_matrix_product_in_the_network_s_own_precision(dtype):
+  own = config(model__dtype=dtype)
+  tasks, counts = bench_work.matmuls(own)
+  assert f"matmul {bench_work.matmul_of(own)}" == f"matmul {dtype}" and tasks.keys() == counts.keys() >= {f"matmul {dtype}"}
 
 
 def test_rates_and_shares_are_those_of_the_same_round():

@@ -38,6 +38,20 @@ def test_what_is_done_at_once_is_repeated_until_the_clock_can_tell():
   assert found["short"] == pytest.approx([0.003])
 
 
+def test_what_comes_before_a_turn_does_not_count():
+  machine = Machine(a=1.0, preparation=20.0)
+  found = timing.interleaved(
+      {"a": machine.tasks["a"]}, rounds=2, clock=machine.clock, before={"a": lambda: machine.tasks["preparation"](1)}
+  )
+  assert found == {"a": [1.0, 1.0]} and machine.done[-2:] == [("preparation", 1), ("a", 1)]
+
+
+def test_without_a_least_time_nothing_is_repeated_and_nothing_run_in_vain():
+  machine = Machine(a=0.001)
+  assert timing.interleaved(machine.tasks, rounds=2, least_seconds=0, clock=machine.clock)["a"] == pytest.approx([0.001] * 2)
+  assert machine.done == [("a", 1)] * 3
+
+
 def test_the_first_call_which_compiles_is_not_counted():
   machine = Machine(a=1.0)
   compiles = iter([30.0])

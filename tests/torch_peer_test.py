@@ -64,5 +64,5 @@ def test_it_decodes_to_our_positions_at_the_border_too(how):
   codec = heatmap.HeatmapCodec(size=16)
   points = np.random.default_rng(2).uniform(-1, 64, (3, 7, 2)).astype(np.float32)
   heatmaps = np.asarray(codec.encode(points))
-  found = getattr(peer, how)(torch.from_numpy(heatmaps).permute(0, 3, 1, 2), codec.window, codec.temperature)
+  found = getattr(peer, how)(torch.from_numpy(np.array(heatmaps)).permute(0, 3, 1, 2), codec.window, codec.temperature)
   np.testing.assert_allclose(found.numpy(), codec.decode(heatmaps)[0], atol=1e-3)
