@@ -115,11 +115,14 @@ def _input(found: Mapping[str, Any]) -> str:
 def _scaling(found: Mapping[str, Any]) -> str:
   rows = []
   for part in found["fake"]:
-    rows.append([f"{part['devices']} fake devices", _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"]),
-                 _spread(part["of_one_device"])])  # fmt: skip
+    name = f"{part['devices']} fake devices"
+    if part.get("too_large"):
+      rows.append([name, "too little memory", "", ""])
+    else:
+      rows.append([name, _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"])])
   part = found["processes"]
-  rows.append([f"{part['processes']} processes", _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"]), ""])
-  head = ["weak scaling on CPU", "step ms", "control ms", "control / step", "images/s against one device"]
+  rows.append([f"{part['processes']} processes", _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"])])
+  head = ["weak scaling on CPU", "step ms", "control ms", "control / step"]
   note = (
       "The control is the same work with no message between devices: in the same process for fake devices, in two processes that "
       "know nothing of each other for processes. All share this machine's cores."

@@ -7,6 +7,7 @@ own devices: an accelerator may belong to one process at a time.
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,7 @@ class Worker:
     )  # fmt: skip
 
   def ask(self, what: str) -> None:
-    """Sends "step", a step of training, or "control", one without any message between devices."""
+    """Sends "step", a step of training, "control", one without any message between devices, or "memory"."""
     assert self._process.stdin is not None
     self._process.stdin.write(what + "\n")
     self._process.stdin.flush()
@@ -136,6 +137,9 @@ def serve(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, s
   })  # fmt: skip
   alone = parallel.independent_function(recipe)
   for line in sys.stdin:
+    if line.strip() == "memory":
+      say({"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
+      continue
     begin = time.perf_counter()
     if line.strip() == "step":
       state, metrics = step(state, batch)
