@@ -218,6 +218,7 @@ def test_devices_that_might_fill_the_memory_are_left_out(monkeypatch):
   monkeypatch.setattr(bench_scaling, "_available_bytes", lambda: 11)
   found = bench_scaling.fake(config(), pairs=1, rounds=1, environment={}, echo=print, counts=(1, 4))
   assert found[0]["peak_bytes"] == 3 and found[1] == {"devices": 4, "too_large": True}
+  assert "too little memory" in bench_table._fake_devices(found)
 
 
 @pytest.mark.slow
@@ -227,6 +228,7 @@ def test_fake_devices_and_two_processes_take_steps_by_turns():
   assert [part["devices"] for part in fake] == [1, 2] and both["processes"] == 2
   for part in (*fake, both):
     assert min(part[name]["least"] for name in ("seconds", "control", "efficiency")) > 0
+  assert "2 fake devices" in bench_table._fake_devices(fake) and "2 processes" in bench_table._processes(both)
 
 
 @pytest.mark.slow
