@@ -123,10 +123,9 @@ def serve(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, s
   devices = jax.local_device_count()
   pairs = job["pairs"] or bench_work.default_pairs(jax.default_backend(), devices)[0]
   imported = time.perf_counter()
-  recipe = bench_work.train_recipe(config)
-  state = jax.block_until_ready(bench_work.fresh_state(config, recipe))
+  recipe, init, step = bench_work.training(config)
+  state = jax.block_until_ready(init())
   initialised = time.perf_counter()
-  step = parallel.train_function(recipe)
   batch = parallel.split_over_devices(bench_work.random_batch(config, pairs))
   state, metrics = step(state, batch)
   jax.block_until_ready(metrics)
