@@ -18,12 +18,13 @@ from fal_jax.bench_work import Count
 from fal_jax.errors import InputError
 from fal_jax.timing import Task
 
-# In this order. By default all but the last two; scaling only on CPU, torch only where it is installed.
+# In this order. By default all but those on demand, which take minutes or leave large files; processes only on CPU, torch only
+# where it is installed.
 PARTS = (
-    "first_step", "scaling", "forward", "step", "encode", "decode", "warp", "render", "torch", "determinism", "input",
-    "torch_compile", "trace",
+    "first_step", "processes", "fake_devices", "forward", "step", "encode", "decode", "warp", "render", "torch", "torch_compile",
+    "trace", "determinism", "input",
 )  # fmt: skip
-ON_DEMAND = ("torch_compile", "trace")
+ON_DEMAND = ("fake_devices", "torch_compile", "trace")
 PEERS = {"torch": "eager ", "torch_compile": "torch.compile "}  # and how the names of their tasks begin
 Samples = Mapping[str, Sequence[float]]
 
@@ -88,13 +89,13 @@ def run(
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what these processes have compiled serves the others and this one as well
       environment = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}
       on_exit.enter_context(compilation_cache(cache))
-    if "scaling" in chosen and (parts or on_cpu):
-      say("training on several devices")
-      options: Any = {"pairs": 1, "rounds": min(rounds, 3), "environment": environment, "echo": say}  # a round is 29 steps of one
-      report["scaling"] = {
-          "fake": bench_scaling.fake(config, **options),
-          "processes": bench_scaling.processes(config, **options),
-      }
+    scaling: Any = {"pairs": 1, "environment": environment, "echo": say}
+    if "processes" in chosen and (parts or on_cpu):
+      say("two processes")
+      report["processes"] = bench_scaling.processes(config, rounds=rounds, **scaling)
+    if "fake_devices" in chosen:
+      say("fake devices")
+      report["fake_devices"] = bench_scaling.fake(config, rounds=min(rounds, 3), **scaling)  # a round is 29 steps of one device
 
     # -------------------------------------------------------------------------------------------------------- Batch size, dtype
     devices = jax.device_count()

@@ -115,9 +115,8 @@ def measure(config: ConfigDict, *, pairs: int, rounds: int, echo: Callable[[str]
 def _overlapped(
     config: ConfigDict, source: data.Source, *, pairs: int, rounds: int, echo: Callable[[str], None]
 ) -> dict[str, Any]:
-  the_recipe = bench_work.train_recipe(config)
-  held = [bench_work.fresh_state(config, the_recipe)]
-  step = parallel.train_function(the_recipe)
+  _, init, step = bench_work.training(config)
+  held = [init()]
   fixed = bench_work.on_devices(bench_work.random_batch(config, pairs))
 
   def fed(batch: Callable[[], Any]) -> Task:

@@ -1,6 +1,6 @@
 """Weak scaling of the training step on CPU: every device has the same work, and what it costs that they must agree.
 
-All processes live at the same time and take turns, so that none has a quieter machine than another.
+What is compared lives at the same time and takes turns.
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -28,7 +29,7 @@ def fake(
     echo: Callable[[str], None],
     counts: Sequence[int] = DEVICES,
 ) -> list[dict[str, Any]]:
-  """One process for each number of fake devices, which share this machine's cores.
+  """One process after another, with more and more fake devices, which share this machine's cores.
 
   Args:
     config: of the run.
@@ -36,30 +37,38 @@ def fake(
     rounds: how often each is measured.
     environment: variables to set for the processes.
     echo: takes a line of progress.
-    counts: numbers of devices.
+    counts: numbers of devices, the first one smallest.
 
   Returns:
     For each count the `seconds` of a step, `control`, the seconds of the same work without a message between devices, and
-    `efficiency`, the latter over the former round by round, each as a spread; one device is its own control. `of_one_device` is
-    the images per second against those of one device that has the cores to itself.
+    `efficiency`, the latter over the former round by round, each as a spread; one device is its own control. A count for which
+    there may be too little memory has `too_large` instead.
   """
-  tasks: dict[str, Task] = {}
-  with contextlib.ExitStack() as on_exit:
-    for count in counts:
-      job = {"config": _json(config), "pairs": pairs * count, "process": None}
-      worker = on_exit.enter_context(Worker(job, {**environment, **fake_devices(count)}))
+  found: list[dict[str, Any]] = []
+  for count in counts:
+    needed, available = found[0]["peak_bytes"] / counts[0] * count if found else 0, _available_bytes()
+    if available is not None and needed > available:
+      echo(f"{count} fake devices may need {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are available: left out")
+      found.append({"devices": count, "too_large": True})
+      continue
+    job = {"config": _json(config), "pairs": pairs * count, "process": None}
+    with Worker(job, {**environment, **fake_devices(count)}) as worker:
       echo(f"{count} fake devices: first step after {worker.answer()['step']:.1f} s")
-      tasks |= {f"{count} {what}": _task([worker], what) for what in ("step", "control")[: 1 if count == 1 else 2]}
-    found = timing.interleaved(tasks, rounds=rounds, least_seconds=0, echo=echo)
-  first = found[f"{counts[0]} step"]
-  return [
-      {
-          "devices": count,
-          **_compare(found[f"{count} step"], found.get(f"{count} control", found[f"{count} step"])),
-          "of_one_device": timing.spread(timing.ratios([count / counts[0] * one for one in first], found[f"{count} step"])),
-      }
-      for count in counts
-  ]
+      tasks = {what: _task([worker], what) for what in ("step", "control")[: 1 if count == 1 else 2]}
+      seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=0, echo=echo)
+      worker.ask("memory")
+      peak = worker.answer()["peak_bytes"]
+    found.append({"devices": count, "peak_bytes": peak, **_compare(seconds["step"], seconds.get("control", seconds["step"]))})
+  return found
+
+
+def _available_bytes() -> int | None:
+  """Memory that processes may still take; None where nobody says so, as on any system but Linux."""
+  try:
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+  except OSError:
+    return None
+  return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def processes(
@@ -75,7 +84,7 @@ def processes(
     echo: takes a line of progress.
 
   Returns:
-    As one entry of `fake`.
+    `processes`, and the rest as in an entry of `fake`.
   """
   cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
   halves = (cores[: len(cores) // 2], cores[len(cores) // 2 :]) if len(cores) > 1 else ([], [])

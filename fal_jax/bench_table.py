@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+SCALING = ("same work for each", "step ms", "control ms", "control / step")
+
 
 def page(report: Mapping[str, Any]) -> str:
   """All tables, in markdown whose columns also stand in line on a screen."""
@@ -11,7 +13,8 @@ def page(report: Mapping[str, Any]) -> str:
       section(report[name])
       for name, section in (
           ("sweep", _sweep), ("torch", _torch), ("torch_compile", _torch), ("first_step", _first_step), ("memory", _memory),
-          ("determinism", _determinism), ("input", _input), ("scaling", _scaling), ("trace", _trace),
+          ("determinism", _determinism), ("input", _input), ("processes", _processes), ("fake_devices", _fake_devices),
+          ("trace", _trace),
       )
       if report.get(name)
   ]  # fmt: skip
@@ -112,19 +115,20 @@ def _input(found: Mapping[str, Any]) -> str:
   return f"## Input\n\nThe pipeline alone:\n\n{alone}\n\nThe training step, fed by {source}:\n\n{overlapped}"
 
 
-def _scaling(found: Mapping[str, Any]) -> str:
+def _processes(found: Mapping[str, Any]) -> str:
+  rows = [["2 processes, CPU", _ms(found["seconds"]), _ms(found["control"]), _spread(found["efficiency"])]]
+  note = "The control: two processes with the same work that know nothing of each other. Each has half of the cores."
+  return f"## Processes\n\n{table(SCALING, rows)}\n\n{note}"
+
+
+def _fake_devices(found: Sequence[Mapping[str, Any]]) -> str:
   rows = []
-  for part in found["fake"]:
-    rows.append([f"{part['devices']} fake devices", _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"]),
-                 _spread(part["of_one_device"])])  # fmt: skip
-  part = found["processes"]
-  rows.append([f"{part['processes']} processes", _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"]), ""])
-  head = ["weak scaling on CPU", "step ms", "control ms", "control / step", "images/s against one device"]
-  note = (
-      "The control is the same work with no message between devices: in the same process for fake devices, in two processes that "
-      "know nothing of each other for processes. All share this machine's cores."
-  )
-  return f"## Scaling\n\n{table(head, rows)}\n\n{note}"
+  for part in found:
+    too_large = ["too little memory", "", ""]
+    rows.append([f"{part['devices']} fake devices, CPU", *(too_large if part.get("too_large") else (
+        _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"])))])  # fmt: skip
+  note = "The control: the same work in the same process with no message between devices. All share this machine's cores."
+  return f"## Fake devices\n\n{table(SCALING, rows)}\n\n{note}"
 
 
 def _trace(found: Mapping[str, Any]) -> str:

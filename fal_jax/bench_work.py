@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,15 +70,25 @@ def random_batch(config: ConfigDict, pairs: int) -> dict[str, np.ndarray]:
   }
 
 
-def train_recipe(config: ConfigDict) -> steps.Recipe:
-  """`recipe.train_recipe` of no dataset in particular."""
-  return recipe.train_recipe(config, steps_per_epoch=STEPS_PER_EPOCH)
+class Training(NamedTuple):
+  """What `train.py` makes of a config: everything constant, a fresh state on all devices (equal each time), and the step."""
+
+  recipe: steps.Recipe
+  init: Callable[[], steps.TrainState]
+  step: Callable[[steps.TrainState, Any], tuple[steps.TrainState, Any]]
 
 
-def fresh_state(config: ConfigDict, the_recipe: steps.Recipe) -> steps.TrainState:
-  """Step 0 on all devices, as training makes it; equal each time."""
-  init = jax.jit(lambda: steps.init_state(jax.random.key(config.seed, impl="rbg"), the_recipe))
-  return parallel.replicate(init())
+def training(config: ConfigDict) -> Training:
+  """One for all measurements of a config, so that each of its programs is compiled once."""
+  return _training(config.to_json_best_effort())
+
+
+@functools.lru_cache(maxsize=1)
+def _training(config: str) -> Training:
+  own = ConfigDict(json.loads(config))
+  the_recipe = recipe.train_recipe(own, steps_per_epoch=STEPS_PER_EPOCH)
+  init = jax.jit(lambda: steps.init_state(jax.random.key(own.seed, impl="rbg"), the_recipe))
+  return Training(the_recipe, lambda: parallel.replicate(init()), parallel.train_function(the_recipe))
 
 
 def repeated(call: Callable[[], Any]) -> Task:
@@ -120,9 +131,8 @@ def matmuls(config: ConfigDict) -> tuple[dict[str, Task], dict[str, Count]]:
 
 def step_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """Training steps one after another on one batch that is on the devices already."""
-  the_recipe = train_recipe(config)
-  held = [fresh_state(config, the_recipe)]
-  step = parallel.train_function(the_recipe)
+  _, init, step = training(config)
+  held = [init()]
   batch = on_devices(random_batch(config, pairs))
 
   def call() -> Any:
@@ -134,17 +144,18 @@ def step_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
 
 def on_devices(batch: Mapping[str, np.ndarray]) -> Any:
   """A batch split over the devices of this process and put there."""
+  split = parallel.split_over_devices(batch)
+  if jax.default_backend() == "cpu":  # where it is there already, and a step would be compiled once more for arrays of JAX
+    return split
   mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (steps.DEVICES,))
-  return jax.device_put(
-      parallel.split_over_devices(batch), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(steps.DEVICES))
-  )
+  return jax.device_put(split, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(steps.DEVICES)))
 
 
 def forward_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """The network alone, as in prediction, on as many images as a training step has views."""
   count = pairs * config.siamese.num_views
   model = recipe.model(config, axis_name=None)
-  state = fresh_state(config, train_recipe(config))
+  state = training(config).init()
   variables = jax.device_put({"params": state.params, "batch_stats": state.batch_stats}, jax.local_devices()[0])
   images = np.random.default_rng(1).uniform(size=(count, config.crop.size, config.crop.size, 3)).astype(np.float32)
   call = compiled(lambda variables, images: model.apply(variables, images, False), variables, images)
@@ -170,7 +181,7 @@ def codec_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[s
 
 def views_of(config: ConfigDict, pairs: int) -> View:
   """The random views of one step, (V, B)."""
-  return steps.sample_views(train_recipe(config), jnp.int32(0), jnp.arange(pairs))
+  return steps.sample_views(training(config).recipe, jnp.int32(0), jnp.arange(pairs))
 
 
 def heatmap_maps(config: ConfigDict, views: View) -> jax.Array:
@@ -187,7 +198,7 @@ def warp_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[st
     Tasks, counts, and the heatmaps (S * V * B, H, W, K) that are warped.
   """
   side, views = config.crop.size // recipe.STRIDE, views_of(config, pairs)
-  flip, reduce = jnp.asarray(train_recipe(config).flip), config.siamese.reduce
+  flip, reduce = jnp.asarray(training(config).recipe.flip), config.siamese.reduce
   maps = heatmap_maps(config, views)
   shape = len(maps), side, side, config.data.markup
   heatmaps = np.random.default_rng(3).standard_normal(shape, np.float32)
@@ -220,16 +231,16 @@ def warp_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[st
 
 def render_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """All views of a training step, from the stored crops."""
-  the_recipe, views = train_recipe(config), views_of(config, pairs)
+  the_recipe, views = training(config).recipe, views_of(config, pairs)
   call = compiled(functools.partial(steps.render_views, the_recipe), random_batch(config, pairs)["image"], views)
   return repeated(call), _count(pairs * config.siamese.num_views, flops.render(config), pairs, 1, unit="images")
 
 
 def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
   """Bytes of the compiled training step on each device: what it takes beside its arguments, and what it gives back of them."""
-  the_recipe = train_recipe(config)
-  state = fresh_state(config, the_recipe)
-  lowered = parallel.train_function(the_recipe).lower(state, on_devices(random_batch(config, pairs)))  # type: ignore[attr-defined]
+  _, init, step = training(config)
+  state = init()
+  lowered = step.lower(state, on_devices(random_batch(config, pairs)))  # type: ignore[attr-defined]
   stats, cost = lowered.compile().memory_analysis(), lowered.cost_analysis()
   return {
       "temporaries": getattr(stats, "temp_size_in_bytes", None),
@@ -242,10 +253,9 @@ def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
 
 def determinism(config: ConfigDict, pairs: int) -> bool:
   """Whether a training step taken twice from one state gives the same bits."""
-  the_recipe = train_recipe(config)
-  step = parallel.train_function(the_recipe)
+  _, init, step = training(config)
   batch = on_devices(random_batch(config, pairs))
-  first, second = (step(fresh_state(config, the_recipe), batch)[0] for _ in range(2))
+  first, second = (step(init(), batch)[0] for _ in range(2))
   same = jax.tree.map(lambda a, b: np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True), first, second)
   return all(jax.tree.leaves(same))
 

@@ -7,6 +7,7 @@ own devices: an accelerator may belong to one process at a time.
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,7 @@ class Worker:
     )  # fmt: skip
 
   def ask(self, what: str) -> None:
-    """Sends "step", a step of training, or "control", one without any message between devices."""
+    """Sends "step", a step of training, "control", one without any message between devices, or "memory"."""
     assert self._process.stdin is not None
     self._process.stdin.write(what + "\n")
     self._process.stdin.flush()
@@ -122,10 +123,9 @@ def serve(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, s
   devices = jax.local_device_count()
   pairs = job["pairs"] or bench_work.default_pairs(jax.default_backend(), devices)[0]
   imported = time.perf_counter()
-  recipe = bench_work.train_recipe(config)
-  state = jax.block_until_ready(bench_work.fresh_state(config, recipe))
+  recipe, init, step = bench_work.training(config)
+  state = jax.block_until_ready(init())
   initialised = time.perf_counter()
-  step = parallel.train_function(recipe)
   batch = parallel.split_over_devices(bench_work.random_batch(config, pairs))
   state, metrics = step(state, batch)
   jax.block_until_ready(metrics)
@@ -136,6 +136,9 @@ def serve(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, s
   })  # fmt: skip
   alone = parallel.independent_function(recipe)
   for line in sys.stdin:
+    if line.strip() == "memory":
+      say({"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
+      continue
     begin = time.perf_counter()
     if line.strip() == "step":
       state, metrics = step(state, batch)

@@ -197,6 +197,30 @@ def test_devices_are_faked_once(monkeypatch):
   assert bench_worker.fake_devices(2)["XLA_FLAGS"].split() == ["--xla_other=1", "--xla_force_host_platform_device_count=2"]
 
 
+def test_devices_that_might_fill_the_memory_are_left_out(monkeypatch):
+  class Pretended:
+    def __init__(self, *_):
+      self.answers = iter([{"step": 1.0}, {"seconds": 1.0}, {"seconds": 1.0}, {"peak_bytes": 3}])
+
+    def __enter__(self):
+      return self
+
+    def __exit__(self, *_):
+      pass
+
+    def ask(self, what):
+      pass
+
+    def answer(self):
+      return next(self.answers)
+
+  monkeypatch.setattr(bench_scaling, "Worker", Pretended)
+  monkeypatch.setattr(bench_scaling, "_available_bytes", lambda: 11)
+  found = bench_scaling.fake(config(), pairs=1, rounds=1, environment={}, echo=print, counts=(1, 4))
+  assert found[0]["peak_bytes"] == 3 and found[1] == {"devices": 4, "too_large": True}
+  assert "too little memory" in bench_table._fake_devices(found)
+
+
 @pytest.mark.slow
 def test_fake_devices_and_two_processes_take_steps_by_turns():
   fake = bench_scaling.fake(config(), pairs=1, rounds=2, environment={}, echo=print, counts=(1, 2))
@@ -204,6 +228,7 @@ def test_fake_devices_and_two_processes_take_steps_by_turns():
   assert [part["devices"] for part in fake] == [1, 2] and both["processes"] == 2
   for part in (*fake, both):
     assert min(part[name]["least"] for name in ("seconds", "control", "efficiency")) > 0
+  assert "2 fake devices" in bench_table._fake_devices(fake) and "2 processes" in bench_table._processes(both)
 
 
 @pytest.mark.slow
