@@ -128,5 +128,6 @@ def _fits(task: Task) -> bool:
 
 
 def _network(config: ConfigDict, device: str) -> torch_peer.FAN:
-  return torch_peer.FAN(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+  network: Any = torch_peer.FAN(config).to(device)  # Any: PyTorch's own types do not know of the memory format
+  return network.to(memory_format=torch.channels_last)
 

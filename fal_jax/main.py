@@ -61,6 +61,7 @@ def _run() -> int:
   if _MODE.value == "score":
     return _score(_WORKDIR.value)
   config = _config()
+  command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
   if _MODE.value == "eval":
     from fal_jax import evaluate
 
@@ -70,22 +71,20 @@ def _run() -> int:
   if _MODE.value == "codec_report":
     from fal_jax import codec_report
 
-    command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
     for report in codec_report.run(config, _WORKDIR.value, _LANDMARKS.value, command=command):
       print(report)
     return 0
   if _MODE.value == "doctor":
     from fal_jax import doctor
 
-    print(doctor.run(config, _WORKDIR.value, command=shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])))
+    print(doctor.run(config, _WORKDIR.value, command=command))
     return 0
   if _MODE.value == "bench":
     sizes = _whole(_BATCH_SIZES.value)
     from fal_jax import bench
 
-    command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
     parts, rounds = _PARTS.value, _ROUNDS.value
-    print(bench.run(_CONFIG.value, _WORKDIR.value, command=command, parts=parts, rounds=rounds, batch_sizes=sizes))
+    print(bench.run(config, _WORKDIR.value, command=command, parts=parts, rounds=rounds, batch_sizes=sizes))
     return 0
   if _MODE.value == "import_torch":
     if not _WEIGHTS.value:

@@ -169,10 +169,10 @@ def _faces(file: LandmarkFile, scheme: Markup) -> Faces:
 
 
 def _dataset(config: ConfigDict) -> Faces:
-  from fal_jax import annotations  # reads TFDS, which takes seconds to import and is not needed for files
+  from fal_jax import annotations, recipe  # reads TFDS, which takes seconds to import and is not needed for files
   from fal_jax.crop import CropRule
 
-  name = config.eval.get("name") or config.data.name
+  name = recipe.eval_dataset(config)
   if not name or not config.eval.splits:
     raise InputError("config.data.name or config.eval.splits is empty: name a prepared dataset and a split, or give --truth.")
   return annotations.read_split(

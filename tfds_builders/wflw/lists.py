@@ -1,7 +1,6 @@
 """The annotation lists of WFLW: one face a line, blanks between the numbers, the image's name at the end."""
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,14 +8,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from fal_jax.errors import InputError
+from tfds_builders.common.text import DECIMAL
 
 # In the lists' order; the names are those of the six subset lists.
 ATTRIBUTES = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
 
 _NUM_COORDINATES = 196
 _NUM_NUMBERS = _NUM_COORDINATES + 4 + len(ATTRIBUTES)
-# Decimal numbers only: float() also takes `nan`, `inf` and `1_000`.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +101,7 @@ def _split(line: str, count: int) -> tuple[list[float], str]:
   if not np.isfinite(numbers).all():
     raise InputError("a number is too large")
   name = words[count]
-  if _NUMBER.fullmatch(name.split()[0]):
+  if DECIMAL.fullmatch(name.split()[0]):
     raise InputError(f"more than {count} numbers before the image's name")
   path = PurePosixPath(name)
   if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
@@ -115,6 +113,6 @@ def _split(line: str, count: int) -> tuple[list[float], str]:
 
 def _leading_numbers(words: list[str]) -> Iterator[str]:
   for word in words[:_NUM_NUMBERS]:
-    if not _NUMBER.fullmatch(word):
+    if not DECIMAL.fullmatch(word):
       return
     yield word
