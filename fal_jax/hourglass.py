@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fal_jax.batch_norm import STATISTICS, batch_norm_relu, rectified_affine
+from fal_jax.convolution import convolve, convolve_to_float32
 
 Pool = Literal["avg", "max"]
 
@@ -54,26 +55,8 @@ class _Norm(nn.Module):
 
 
 def _conv(features: int, size: int, *, name: str, dtype: jnp.dtype | None) -> nn.Conv:
-  return nn.Conv(features, (size, size), use_bias=False, kernel_init=_initialiser, name=name, dtype=dtype)
-
-
-def _float32_sums(features: jax.Array, kernel: jax.Array, *args: Any, **options: Any) -> jax.Array:
-  """A convolution whose sums leave the multiplier as they are: the heatmaps of a bfloat16 network keep their fine steps, without
-  which a soft-argmax cannot place a peak. Its gradient is that of any other convolution in the precision of the features."""
-
-  def convolve(features: jax.Array, kernel: jax.Array, result: jnp.dtype) -> jax.Array:
-    return jax.lax.conv_general_dilated(features, kernel, *args, **{**options, "preferred_element_type": result})
-
-  @jax.custom_vjp
-  def wide(features: jax.Array, kernel: jax.Array) -> jax.Array:
-    return convolve(features, kernel, jnp.promote_types(features.dtype, jnp.float32))
-
-  def backward(saved: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-    narrow = saved[0].dtype
-    return jax.vjp(functools.partial(convolve, result=narrow), *saved)[1](cotangent.astype(narrow))
-
-  wide.defvjp(lambda *operands: (wide(*operands), operands), backward)
-  return wide(features, kernel)
+  return nn.Conv(features, (size, size), use_bias=False, kernel_init=_initialiser, name=name, dtype=dtype,
+                 conv_general_dilated=convolve)  # fmt: skip
 
 
 class _ConvBeforeNorm(nn.Conv):
@@ -189,7 +172,7 @@ class FAN(nn.Module):
     """
     features = self.features
     norm = functools.partial(_Norm, self.momentum, self.axis_name)
-    before_norm = functools.partial(_ConvBeforeNorm, kernel_init=_initialiser, dtype=self.dtype)
+    before_norm = functools.partial(_ConvBeforeNorm, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve)
     parts: list[Any] = [ConvBlock, Hourglass]
     if self.remat:
       keep = jax.checkpoint_policies.save_only_these_names(STATISTICS)
@@ -206,8 +189,8 @@ class FAN(nn.Module):
       y = hourglass(features, depth=self.depth, pool=self.pool, name=f"m{i}")(x, train)
       y = block(features, name=f"top_m_{i}")(y, train)
       y = norm(name=f"bn_end{i}")(before_norm(features, (1, 1), name=f"conv_last{i}")(y), train)
-      last = nn.Conv(self.num_landmarks, (1, 1), kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=_float32_sums,
-                     name=f"l{i}")  # fmt: skip
+      last = nn.Conv(self.num_landmarks, (1, 1), kernel_init=_initialiser, dtype=self.dtype,
+                     conv_general_dilated=convolve_to_float32, name=f"l{i}")  # fmt: skip
       heatmaps = last(y)
       stacks.append(heatmaps)
       if i + 1 < self.num_stacks:
