@@ -95,12 +95,12 @@ def combine(
   def one(heatmaps: jax.Array, view: View) -> tuple[jax.Array, jax.Array]:
     return pull_back(heatmaps, view, stride=stride, flip=flip)
 
-  over_images = jax.vmap(one)
-  over_views = jax.vmap(over_images)
-  over_stacks = jax.vmap(over_views, in_axes=(0, None), out_axes=(0, None))
-  pulled, validity = over_stacks(heatmaps, views)
+  # Each stack has its own copy of the maps: shared ones would make the stacks channels of the same warp, in an order of axes that
+  # everything else would have to be copied to.
+  of_stacks = jax.tree.map(lambda array: jnp.broadcast_to(array, (heatmaps.shape[0], *array.shape)), views)
+  pulled, validity = jax.vmap(jax.vmap(jax.vmap(one)))(heatmaps, of_stacks)
   # Views one by one: XLA's CPU kernels for a sum over an outer axis of large arrays are ten times slower.
-  total, seen = functools.reduce(jnp.add, (pulled[:, view] for view in range(pulled.shape[1]))), validity.sum(0)
+  total, seen = functools.reduce(jnp.add, (pulled[:, view] for view in range(pulled.shape[1]))), validity[0].sum(0)
   if reduce == "mean":
     total = total / jnp.maximum(seen, 1e-6)[None, ..., None]
   return total, jnp.minimum(seen, 1)

@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
-    ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "convolution", "peaks",
-     "procrustes", "flag_parser", "timing", "flops", "own_markup", "faces"),
+    ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "convolution", "fusion",
+     "peaks", "procrustes", "flag_parser", "timing", "flops", "own_markup", "faces"),
     ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads", "auc_variants", "intervals", "jitter", "cross_markup",
      "protocols"),
     ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",

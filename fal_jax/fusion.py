@@ -1,0 +1,25 @@
+"""Keeping XLA from making one kernel of what is faster as two."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+
+def apart_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
+  """A function whose results, on a CPU, lie in memory before anything is made of them; the same function elsewhere.
+
+  XLA's CPU compiler may compute a result once more in every kernel that reads it, and take gathers apart to do so.
+  `jax.lax.optimization_barrier` does not hinder it: barriers are gone before kernels are chosen.
+
+  Args:
+    function: of arrays to arrays.
+  """
+  call = jax.jit(function)
+
+  def on_cpu(*args: jax.Array) -> Any:
+    with set_xla_metadata(inlineable="false"):
+      return call(*args)
+
+  return lambda *args: jax.lax.platform_dependent(*args, cpu=on_cpu, default=function)
