@@ -32,7 +32,9 @@ def rectified_affine(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: 
     (..., C), in bfloat16 if x is.
   """
   slope = jax.lax.rsqrt(variance + EPSILON) * scale
-  y = jax.nn.relu(_wide(x) * slope + (bias - mean * slope))
+  y = _wide(x) * slope + (bias - mean * slope)
+  # relu(y); but a maximum takes an array of zeros, which XLA's CPU compiler may write out in full.
+  y = jax.lax.clamp(y.dtype.type(0), y, y.dtype.type(jnp.inf))
   return y.astype(x.dtype) if x.dtype == jnp.bfloat16 else y
 
 
