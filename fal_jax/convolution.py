@@ -25,7 +25,7 @@ def convolve(images: jax.Array, kernel: jax.Array, strides: Sequence[int], paddi
     kernel: (h, w, C, O) float.
     strides: along rows and columns.
     padding: "SAME", "VALID", or what to put before and after rows and columns.
-    **options: of `jax.lax.conv_general_dilated`, the same for its gradients.
+    options: of `jax.lax.conv_general_dilated`, the same for its gradients.
 
   Returns:
     (B, H', W', O) in the precision of the images.
@@ -36,8 +36,21 @@ def convolve(images: jax.Array, kernel: jax.Array, strides: Sequence[int], paddi
 def convolve_to_float32(
     images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Padding, **options: Any
 ) -> jax.Array:
-  """`convolve` whose sums leave the multiplier as they are: the heatmaps of a bfloat16 network keep their fine steps, without
-  which a soft-argmax cannot place a peak. Its gradient is that of any other convolution in the precision of the images."""
+  """`convolve` whose sums leave the multiplier as they are.
+
+  The heatmaps of a bfloat16 network keep their fine steps, without which a soft-argmax cannot place a peak. The gradient is that
+  of any other convolution in the precision of the images.
+
+  Args:
+    images: (B, H, W, C) float.
+    kernel: (h, w, C, O) float.
+    strides: as in `convolve`.
+    padding: as in `convolve`.
+    options: as in `convolve`.
+
+  Returns:
+    (B, H', W', O), at least float32.
+  """
   wide = jnp.promote_types(images.dtype, jnp.float32)
   return _with_gradient(images, kernel, strides, padding, result=wide, options=options)
 
@@ -58,24 +71,24 @@ def _with_gradient(images, kernel, strides, padding, *, result, options):
   def backward(saved: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
     images, kernel = saved
     cotangent = cotangent.astype(images.dtype)
-    pull_images = jax.vjp(lambda images: plain(images, kernel, images.dtype), images)[1]
-
-    def pull_kernel(images: jax.Array, cotangent: jax.Array) -> jax.Array:
-      return jax.vjp(lambda kernel: plain(images, kernel, images.dtype), kernel)[1](cotangent)[0]
-
-    on_cpu = _on_cpu(kernel.shape, strides, pads) or pull_kernel
-    return *pull_images(cotangent), lax.platform_dependent(images, cotangent, cpu=on_cpu, default=pull_kernel)
+    on_cpu = _kernel_gradient_on_cpu(kernel.shape, strides, pads) if jax.default_backend() == "cpu" else None
+    if on_cpu is None:
+      return jax.vjp(functools.partial(plain, dtype=images.dtype), images, kernel)[1](cotangent)
+    to_images = jax.vjp(lambda images: plain(images, kernel, images.dtype), images)[1]
+    return *to_images(cotangent), on_cpu(images, cotangent)
 
   convolution.defvjp(forward, backward)
   return convolution(images, kernel)
 
 
-def _on_cpu(shape: Sequence[int], strides: Sequence[int], pads: Any) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
-  """What gives the gradient of a kernel from images and cotangent in less time on a CPU than JAX's own way; None for kernels of
-  which there are too few to care.
+def _kernel_gradient_on_cpu(
+    shape: Sequence[int], strides: Sequence[int], pads: Sequence[tuple[int, int]]
+) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
+  """What makes the gradient of a kernel from images and cotangent in less time on a CPU than JAX's own way; None where nothing
+  does.
 
-  JAX moves the batch of the images to the last axis, so that XLA's CPU kernels add up over it in their innermost loop. They copy
-  every window of what they slide over, so it pays to slide over the cotangent, which has fewer channels, and not the images.
+  JAX slides over the images, their batch moved to the last axis. XLA's CPU kernels copy every window of what they slide over, so
+  it pays to slide over the cotangent, if that has fewer channels.
   """
   if tuple(strides) != (1, 1):
     return None
