@@ -251,7 +251,7 @@ def describe(samples: Samples, name: str, counts: Mapping[str, Count], *, refere
 
 
 def compare(title: str, samples: Samples, counts: Mapping[str, Count], prefix: str) -> dict[str, Any]:
-  """PyTorch's tasks, which have a prefix, and how much longer each of its items takes than one of ours.
+  """PyTorch's tasks, which have a prefix and maybe a remark behind a comma, and how much longer each item takes than ours.
 
   Args:
     title: of the table.
@@ -261,7 +261,7 @@ def compare(title: str, samples: Samples, counts: Mapping[str, Count], prefix: s
   """
   found = {}
   for name in (name for name in samples if name.startswith(prefix)):
-    ours = name.removeprefix(prefix).removesuffix(" one by one")
+    ours = name.removeprefix(prefix).split(",")[0]
     count = counts.get(name, counts[ours])
     seconds = timing.spread(samples[name])
     share = counts[ours].items / count.items

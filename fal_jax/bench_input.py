@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import functools
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -91,7 +93,8 @@ def measure(config: ConfigDict, *, pairs: int, rounds: int, echo: Callable[[str]
 
   Returns:
     `alone`: by source and cache, the spread of images per second. `overlapped`: by cache, of the first source, the spread of a
-    step's `seconds` and of `waits`, the share by which it takes longer than on a batch that is on the devices already.
+    step's `seconds`, of `waits`, the share by which it takes longer than on a batch that is on the devices already, and of
+    `on_host`, the seconds in which this process takes the batch and sends it off.
   """
   alone: dict[str, Any] = {}
   found = sources(config)
@@ -118,31 +121,36 @@ def _overlapped(
   _, init, step = bench_work.training(config)
   held = [init()]
   fixed = bench_work.on_devices(bench_work.random_batch(config, pairs))
+  on_host: dict[str, list[float]] = defaultdict(list)
 
-  def fed(batch: Callable[[], Any]) -> Task:
+  def fed(name: str, batch: Callable[[], Any]) -> Task:
     def call() -> Any:
-      held[0], metrics = step(held[0], batch())
+      start = time.perf_counter()
+      given = batch()
+      on_host[name].append(time.perf_counter() - start)
+      held[0], metrics = step(held[0], given)
       return metrics
 
     return bench_work.repeated(call)
 
   with contextlib.ExitStack() as on_exit:
-    tasks, before = {"batch on the device": fed(lambda: fixed)}, {}
+    base = "batch on the device"
+    tasks, before = {base: fed(base, lambda: fixed)}, {}
     for cache in ("none", "host", "device"):
       batches = _batches(on_exit, source, config, cache=cache, size=pairs)
       put: Callable = parallel.split_over_devices
       if cache == "device":
         put = parallel.gather_function(data.decode_all(source, recipe.crop_rule(config)))
-      tasks[cache] = fed(functools.partial(_next, batches, put))
+      tasks[cache] = fed(cache, functools.partial(_next, batches, put))
       before[cache] = functools.partial(_take, batches, PREFETCHED)
     echo("input beside the training step")
     least = 0.0 if jax.default_backend() == "cpu" else 1.0
     seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=least, before=before, echo=echo)
-  base = seconds["batch on the device"]
   return {
       cache: {
           "seconds": timing.spread(samples),
-          "waits": timing.spread([ratio - 1 for ratio in timing.ratios(samples, base)]),
+          "waits": timing.spread([ratio - 1 for ratio in timing.ratios(samples, seconds[base])]),
+          "on_host": timing.spread(on_host[cache]),
       }
       for cache, samples in seconds.items()
   }

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fal_jax import timing
+from fal_jax import parallel, timing
 from fal_jax.bench_worker import Worker, fake_devices
 from fal_jax.timing import Task
 
@@ -91,11 +91,14 @@ def processes(
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
+  # By itself a process would have these as options of its step; together they would not, and the kernels would be compared.
+  kernels = "".join(f" --{name}={value}" for name, value in parallel.cpu_options().items())
   with contextlib.ExitStack() as on_exit:
 
     def pair(together: bool) -> list[Worker]:
       jobs = ({"config": _json(config), "pairs": pairs, "process": [rank, 2, address] if together else None} for rank in (0, 1))
       variables = {**environment, **fake_devices(1)}
+      variables["XLA_FLAGS"] += kernels
       workers = [on_exit.enter_context(Worker(job, variables, cores=half)) for job, half in zip(jobs, halves, strict=True)]
       waits = max(worker.answer()["step"] for worker in workers)
       echo(f"2 processes {'together' if together else 'by themselves'}: first step after {waits:.1f} s")

@@ -109,8 +109,9 @@ def _input(found: Mapping[str, Any]) -> str:
   rows = [[name, cache, _spread(rate, ".4g")] for name, caches in found["alone"].items() for cache, rate in caches.items()]
   alone = table(["source", "data.cache", "images/s"], rows)
   fed = {name: part for name, part in found["overlapped"].items() if name != "source"}
-  rows = [[name, _ms(part["seconds"]), _spread(part["waits"], "+.1%")] for name, part in fed.items()]
-  overlapped = table(["step fed by data.cache", "ms", "longer by"], rows)
+  rows = [[name, _ms(part["seconds"]), _spread(part["waits"], "+.1%"), _ms(part["on_host"], ".2g")]
+          for name, part in fed.items()]
+  overlapped = table(["step fed by data.cache", "ms", "longer by", "of it on the host, ms"], rows)
   source = found["overlapped"]["source"]
   return f"## Input\n\nThe pipeline alone:\n\n{alone}\n\nThe training step, fed by {source}:\n\n{overlapped}"
 
@@ -138,8 +139,8 @@ def _trace(found: Mapping[str, Any]) -> str:
   return f"## Trace\n\n{table(head, rows)}\n\nThe whole trace is in {found['directory']}."
 
 
-def _ms(seconds: Mapping[str, float]) -> str:
-  return _spread({name: 1e3 * value for name, value in seconds.items()}, ".4g")
+def _ms(seconds: Mapping[str, float], form: str = ".4g") -> str:
+  return _spread({name: 1e3 * value for name, value in seconds.items()}, form)
 
 
 def _spread(value: Mapping[str, float], form: str = ".3g") -> str:

@@ -38,9 +38,12 @@ def _pmap(function: Callable, *, devices: list[jax.Device], out_axes: Any, donat
 
 def compiler_options(platform: str) -> dict[str, Any]:
   """What XLA should be told when it compiles for devices of a platform ("cpu", "gpu", "tpu"); empty for its own choice."""
-  if platform != "cpu" or jax.process_count() > 1 or jaxlib.__version__ not in _CPU_OPTION_RELEASES:
-    return {}
-  return dict(_CPU_OPTIONS)
+  return cpu_options() if platform == "cpu" and jax.process_count() == 1 else {}
+
+
+def cpu_options() -> dict[str, Any]:
+  """`compiler_options` of the CPU. Processes that train together can have them only as XLA_FLAGS: there a pmap stands alone."""
+  return dict(_CPU_OPTIONS) if jaxlib.__version__ in _CPU_OPTION_RELEASES else {}
 
 
 def replicate(tree: Any) -> Any:

@@ -100,12 +100,11 @@ def test_devices_exchange_the_gradient_once_and_beside_it_statistics_only(remat)
   assert found == layers and found.total() == 2 * 98
 
 
-def test_in_bfloat16_no_convolution_reads_float32():
-  convolutions = re.findall(
-      r"stablehlo\.convolution\(.*?: \(tensor<[^>]*x(\w+)>, tensor<[^>]*x(\w+)>\)", program(dtype="bfloat16")
-  )
-  assert len(convolutions) == program(dtype="bfloat16").count("stablehlo.convolution(") > 300
-  assert set(convolutions) == {("bf16", "bf16")}
+def test_in_bfloat16_no_convolution_and_no_matrix_product_reads_float32():
+  text = program(dtype="bfloat16")
+  pairs = re.findall(r"stablehlo\.(?:convolution\(|dot_general ).*?: \(tensor<[^>]*x(\w+)>, tensor<[^>]*x(\w+)>\)", text)
+  assert len(pairs) == text.count("stablehlo.convolution(") + text.count("stablehlo.dot_general ") > 300
+  assert set(pairs) == {("bf16", "bf16")}
   assert "bf16" not in program(dtype="float32")
 
 
