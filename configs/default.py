@@ -43,6 +43,7 @@ def get_config() -> ConfigDict:
   config.model.momentum = 0.9  # of BatchNorm's running statistics; PyTorch's default
   config.model.pool = "avg"  # "avg" as in the published PyTorch models, "max" as in the Lua training code
   config.model.dtype = "auto"  # of convolutions: "float32", "bfloat16" or "auto", which is the latter on GPU and TPU only
+  config.model.sync_batch_norm = True  # statistics of the whole batch; False: of each device's share, and no waiting for others
   config.model.remat = False  # True computes hourglasses again on the way back: a third of the memory, 27 % more work
 
   config.augment = ConfigDict()

@@ -16,8 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fal_jax.fusion import apart_on_cpu
-
 _REACH = 2  # pixels of a warp's result around a pixel's place that its gradient always reads: 4 x 4
 
 Array: TypeAlias = Any  # np.ndarray or jax.Array; the docstrings give shape, dtype and frame
@@ -141,11 +139,11 @@ def warp(image: Array, dst_from_src: Array, size: tuple[int, int]) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _warp(image: jax.Array, dst_from_src: jax.Array, size: tuple[int, int]) -> jax.Array:
-  return apart_on_cpu(functools.partial(_sample, size=size))(image, dst_from_src)
+  return _sample(image, dst_from_src, size)
 
 
 def _warp_forward(image, dst_from_src, size):
-  return _warp(image, dst_from_src, size), (image, dst_from_src)
+  return _sample(image, dst_from_src, size), (image, dst_from_src)
 
 
 def _warp_backward(size, saved, cotangent):

@@ -52,9 +52,12 @@ def codec(config: ConfigDict) -> HeatmapCodec:
 
 
 def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:
-  """The network that a config describes."""
-  dtype = jnp.bfloat16 if precision(config) == "bfloat16" else None
-  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **{**config.model.to_dict(), "dtype": dtype})
+  """The network that a config describes, on several devices along `axis_name` if it is given."""
+  options = config.model.to_dict()
+  options["dtype"] = jnp.bfloat16 if precision(config) == "bfloat16" else None
+  if not options.pop("sync_batch_norm", True):  # runs older than the option have none
+    axis_name = None
+  fan = FAN(num_landmarks=config.data.markup, axis_name=axis_name, **options)
   return CorrectedFAN(fan) if config.head.startswith("correction") else fan
 
 

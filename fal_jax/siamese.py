@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from fal_jax import affine
 from fal_jax.augment import View
 from fal_jax.errors import InputError
+from fal_jax.fusion import apart_on_cpu
 
 Reduce = Literal["mean", "sum"]
 
@@ -41,7 +42,8 @@ def pull_back(heatmaps: jax.Array, view: View, *, stride: float, flip: jax.Array
   crop_from_view = affine.invert(view_from_crop)
   heatmaps = jnp.where(view.mirrored, _exchanged(heatmaps, flip), heatmaps)
   validity = affine.warp(jnp.ones((*size, 1)), crop_from_view, size)[..., 0]
-  return affine.warp(heatmaps, crop_from_view, size), validity
+  warped = apart_on_cpu(functools.partial(affine.warp, size=size))(heatmaps, crop_from_view)
+  return warped, validity
 
 
 @jax.custom_vjp

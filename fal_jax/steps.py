@@ -42,7 +42,7 @@ class Recipe:
   """All that a step needs and does not change.
 
   Attributes:
-    model: the network; its `axis_name` is `DEVICES`, so that BatchNorm sees the global batch.
+    model: the network; its `axis_name` is `DEVICES`, so that BatchNorm sees the global batch, or None for each device's share.
     codec: landmarks to heatmaps and back, at the network's output size.
     tx: the optimiser.
     schedule: the learning rate it follows, for the log.
@@ -201,8 +201,8 @@ def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[Trai
     return loss / count, updated["batch_stats"]
 
   (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-  # Each device holds its part of one global sum, so the parts are added. BatchNorm has averaged its statistics already, but a
-  # rounding apart on one device would stay apart for ever: the mean keeps the replicas bit-equal.
+  # Each device holds its part of one global sum, so the parts are added. BatchNorm's statistics are averaged here, even if they
+  # were in the network already: a rounding apart on one device would stay apart for ever, the mean keeps the replicas bit-equal.
   # All gradients go as one vector: one message between devices, and one optimiser update in place of hundreds. So do statistics.
   gradient, unravel = ravel_pytree(gradients)
   loss, gradient = psum((loss, gradient), DEVICES)

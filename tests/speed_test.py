@@ -100,6 +100,12 @@ def test_devices_exchange_the_gradient_once_and_beside_it_statistics_only(remat)
   assert found == layers and found.total() == 2 * 98
 
 
+@pytest.mark.slow
+def test_devices_with_statistics_of_their_own_exchange_nothing_in_the_network():
+  found = messages(program(dtype="bfloat16", sync_batch_norm=False))
+  assert sorted(found.values()) == [1, 1, 1, 1], "the gradient, the running statistics, the loss, the number of landmarks"
+
+
 def test_in_bfloat16_no_convolution_and_no_matrix_product_reads_float32():
   text = program(dtype="bfloat16")
   pairs = re.findall(r"stablehlo\.(?:convolution\(|dot_general ).*?: \(tensor<[^>]*x(\w+)>, tensor<[^>]*x(\w+)>\)", text)

@@ -156,6 +156,17 @@ def test_the_demo_s_own_steps_do_not_depend_on_the_number_of_devices_but_for_rou
   assert one[-1]["loss"] != one[0]["loss"]
 
 
+def test_statistics_of_each_device_s_own_share_are_those_of_the_batch_only_if_all_shares_are_alike(start):
+  alone = dataclasses.replace(RECIPE, model=SmallNet(None))
+  half = make_batch(BATCH // 2)
+  twice = {name: np.concatenate([array, array]) for name, array in half.items()}
+  for batch, alike in ((twice, True), (make_batch(), False)):
+    together, own = (run(recipe, start, batch, devices=2, count=1)[0] for recipe in (RECIPE, alone))
+    same = difference(own, together, start=start) < 1e-3
+    assert same == alike
+  jax.tree.map(lambda a: np.testing.assert_array_equal(*(shard.data for shard in a.addressable_shards)), own)
+
+
 def test_all_replicas_hold_the_same_bits(start):
   state, _ = run(RECIPE, start, make_batch(), devices=6, count=3)
   for path, array in jax.tree.leaves_with_path(state):
