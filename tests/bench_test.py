@@ -37,6 +37,7 @@ def config(data_dir=None, **changes):
   return c.lock()
 
 
+@pytest.mark.slow
 def test_every_part_of_one_process_is_in_the_report(monkeypatch, folder, tmp_path):
   monkeypatch.setattr(parallel, "_CPU_OPTIONS", {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True})
   parts = (*IN_PROCESS, "torch") if HAS_TORCH else IN_PROCESS

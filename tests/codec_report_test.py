@@ -201,6 +201,7 @@ def test_profiles_are_measured_by_their_boxes(tmp_path):
   assert found["curve"] == "box" and "NME_box %" in text and "NME_ic %" not in text and found["degenerate"] == {}
 
 
+@pytest.mark.slow
 def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image(folder, tmp_path, monkeypatch):
   monkeypatch.setattr(data, "read_image", None)
   splits = tiny_dataset.config(folder, eval__splits=("train", "test[:5]"), data__box="dataset")
@@ -293,6 +294,7 @@ def test_without_dataset_or_file_both_are_named(tmp_path):
     report(tmp_path, None, data__name="")
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_the_table_and_refuses_in_a_sentence(tmp_path, capsys, monkeypatch):
   path = npz(tmp_path, landmarks=many_faces(3))
   if not flags.FLAGS.is_parsed():

@@ -37,6 +37,7 @@ def test_xla_counts_as_many_in_the_forward_pass(changes):
   assert cost["flops"] / flops.forward(c) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_xla_counts_as_many_in_a_training_step():
   c = config("wflw")
   the_recipe = recipe.train_recipe(c, steps_per_epoch=100)

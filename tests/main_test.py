@@ -106,6 +106,7 @@ def said(capsys, monkeypatch):
   return said
 
 
+@pytest.mark.slow
 def test_what_is_compiled_is_kept_beside_the_workdir_or_where_the_user_says(workdir, tmp_path):
   Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(tmp_path / "a.png")
   command = [sys.executable, "-m", "fal_jax.main", f"--workdir={workdir}", "--mode=predict", f"--images={tmp_path / 'a.png'}"]

@@ -228,6 +228,7 @@ def test_the_command_line_prints_the_table_and_needs_no_config(said, tmp_path, t
   assert "95 % interval over faces: nme_ic 12.50 to 12.50" in out and "by region: jaw 12.50" in out
 
 
+@pytest.mark.slow
 def test_our_own_predictions_scored_against_the_dataset_give_the_numbers_of_the_evaluation(said, folder, workdir, monkeypatch):
   monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
   config = tiny_dataset.config(folder)

@@ -140,6 +140,7 @@ def test_a_view_keeps_little_for_its_way_back_in_bfloat16_and_less_with_remateri
   assert remat < 0.6 * plain
 
 
+@pytest.mark.slow
 def test_an_epoch_and_its_evaluations_compile_one_training_step_and_one_prediction(tmp_path, folder, monkeypatch):
   mapped = []
 

@@ -119,7 +119,7 @@ def assert_trees_equal(a: Any, b: Any) -> None:
 # ------------------------------------------------------------------------------------------------------------------------ Devices
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(3, marks=pytest.mark.slow), 6])
+@pytest.mark.parametrize("devices", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 6))])
 def test_the_number_of_devices_does_not_change_the_course_of_training(start, on_one_device, devices):
   three, ten, log = on_one_device
   state, metrics = run(RECIPE, start, make_batch(), devices=devices, count=3)
