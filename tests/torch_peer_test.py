@@ -17,7 +17,9 @@ def config(**changes):
   return tiny_dataset.config(Path("nowhere"), **changes)
 
 
-@pytest.mark.parametrize(("stacks", "pool", "reduce"), [pytest.param(2, "avg", "mean", marks=pytest.mark.slow), (1, "max", "sum")])
+@pytest.mark.parametrize(
+    ("stacks", "pool", "reduce"), [pytest.param(2, "avg", "mean", marks=pytest.mark.slow), (1, "max", "sum")]
+)
 def test_loss_of_a_training_step_is_ours(stacks, pool, reduce):
   c = config(model__num_stacks=stacks, model__pool=pool, siamese__reduce=reduce)
   the_recipe = recipe.train_recipe(c, steps_per_epoch=10)
