@@ -117,19 +117,20 @@ def _input(found: Mapping[str, Any]) -> str:
 
 
 def _processes(found: Mapping[str, Any]) -> str:
-  rows = [["2 processes, CPU", _ms(found["seconds"]), _ms(found["control"]), _spread(found["efficiency"])]]
   note = "The control: two processes with the same work that know nothing of each other. Each has half of the cores."
-  return f"## Processes\n\n{table(SCALING, rows)}\n\n{note}"
+  return f"## Processes\n\n{table(SCALING, [_scaling('2 processes, CPU', found)])}\n\n{note}"
 
 
 def _fake_devices(found: Sequence[Mapping[str, Any]]) -> str:
-  rows = []
-  for part in found:
-    too_large = ["too little memory", "", ""]
-    rows.append([f"{part['devices']} fake devices, CPU", *(too_large if part.get("too_large") else (
-        _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"])))])  # fmt: skip
+  rows = [_scaling(f"{part['devices']} fake devices, CPU", part) for part in found]
   note = "The control: the same work in the same process with no message between devices. All share this machine's cores."
   return f"## Fake devices\n\n{table(SCALING, rows)}\n\n{note}"
+
+
+def _scaling(name: str, part: Mapping[str, Any]) -> list[str]:
+  if part.get("too_large"):
+    return [name, "too little memory", "", ""]
+  return [name, _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"])]
 
 
 def _trace(found: Mapping[str, Any]) -> str:

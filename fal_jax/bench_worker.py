@@ -136,11 +136,12 @@ def serve(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, s
   })  # fmt: skip
   alone = parallel.independent_function(recipe)
   for line in sys.stdin:
-    if line.strip() == "memory":
+    what = line.strip()
+    if what == "memory":
       say({"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
       continue
     begin = time.perf_counter()
-    if line.strip() == "step":
+    if what == "step":
       state, metrics = step(state, batch)
     else:
       _, metrics = alone(state, batch)

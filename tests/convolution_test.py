@@ -61,7 +61,7 @@ def test_sums_of_bfloat16_stay_float32_and_gradients_become_bfloat16(case):
   assert np.abs(result - result.astype(jnp.bfloat16)).max() > 1e-3, "a result of bfloat16 in float32 would pass the rest"
 
 
-def test_the_gradient_of_a_convolution_has_one_convolution_more_than_products_of_rows():
+def test_the_gradient_of_a_1_x_1_kernel_is_a_product_of_rows_and_no_convolution():
   """On CPU a 1 x 1 kernel's gradient is a matrix product: XLA's own way through a convolution takes twice the time there."""
   images, kernel = jnp.ones((1, 4, 4, 3)), jnp.ones((1, 1, 3, 2))
   step = jax.jit(jax.grad(lambda x, w: convolve(x, w, (1, 1), "SAME", **LAYOUT).sum(), argnums=1))
