@@ -10,7 +10,7 @@ by configs/saved.py. Hardware: a GPU or TPU; configs/custom_small.py is for two 
 from ml_collections import ConfigDict
 
 from configs import default
-from fal_jax import own_markup
+from fal_jax import custom_markup
 from fal_jax.errors import InputError
 
 
@@ -22,10 +22,10 @@ def describe(config: ConfigDict, file: str) -> ConfigDict:
   """Puts what a mark-up file says into a new config, which it returns locked."""
   if not file:
     raise InputError("No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml")
-  content = own_markup.read_file(file)
+  content = custom_markup.read_file(file)
   config.unlock()
   config.data.name = f"custom/{content.name}"
   config.data.markup = content.markup.num
-  config.data.own_markup = own_markup.to_json(content.markup) if content.is_own else None
+  config.data.own_markup = custom_markup.to_json(content.markup) if content.is_own else None
   config.eval.norm = "ic" if content.markup.outer_eyes else "box"
   return config.lock()

@@ -13,7 +13,9 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import affine, annotations, data, metrics, parallel, plots, protocols, recipe, reports, steps
+from fal_jax import affine, data, metrics, parallel, build, steps
+from fal_jax.plots import curves as plots
+from fal_jax.scoring import annotations, protocols, reports
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
@@ -115,12 +117,12 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
   Returns:
     split -> summary.
   """
-  recipe.validate(config, device_count=jax.device_count())
+  build.validate(config, device_count=jax.device_count())
   sources = open_splits(config)
   variables, step = restore_variables(config, workdir)
-  predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
+  predict = parallel.predict_function(build.model(config, axis_name=None), build.codec(config))
   if directory is None:
-    dataset = recipe.eval_dataset(config)
+    dataset = build.eval_dataset(config)
     directory = Path(workdir) / "eval" / ("" if dataset == _own_dataset(workdir) else dataset)
   return {
       split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
@@ -135,13 +137,13 @@ def _own_dataset(workdir: str | Path) -> str | None:
     saved = checkpoints.read_config()
   finally:
     checkpoints.close()
-  return recipe.eval_dataset(saved) if saved else None
+  return build.eval_dataset(saved) if saved else None
 
 
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
   """All of `config.eval.splits`, at once: a misspelt name must not be found out after hours."""
   return {
-      split: data.open_split(recipe.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup)
+      split: data.open_split(build.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup)
       for split in config.eval.splits
   }
 
@@ -154,12 +156,12 @@ def report(
   Returns:
     What `reports.summarise` says under the protocol of the dataset.
   """
-  rule = recipe.crop_rule(config)
+  rule = build.crop_rule(config)
   predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
-  name = recipe.eval_dataset(config)
+  name = build.eval_dataset(config)
   faces = annotations.from_source(source, name, split, rule=rule)
   protocol = protocols.find(name, split, norm=config.eval.norm)
-  summary = reports.summarise(faces, predictions.landmarks, recipe.markup(config), protocol)
+  summary = reports.summarise(faces, predictions.landmarks, build.markup(config), protocol)
   reports.warn_of_degenerate(summary)
   directory.mkdir(parents=True, exist_ok=True)
   written = {**summary, "provenance": provenance(config, split=split, step=step)}
@@ -168,13 +170,13 @@ def report(
   _draw(directory, split, predictions, source, rule=rule, config=config)
   norm = config.eval.norm
   threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
-  reports.draw(directory, split, faces, predictions.landmarks, recipe.markup(config), norm=norm, threshold=threshold)
+  reports.draw(directory, split, faces, predictions.landmarks, build.markup(config), norm=norm, threshold=threshold)
   return summary
 
 
 def restore_variables(config: ConfigDict, workdir: str | Path) -> tuple[Any, int]:
   """`params` and `batch_stats` of the newest whole checkpoint, on this process's devices, and its step."""
-  template = recipe.train_recipe(config, steps_per_epoch=1)
+  template = build.train_recipe(config, steps_per_epoch=1)
   abstract = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), template))
   sharding = parallel.replicated_sharding()
   abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
@@ -197,12 +199,12 @@ def table(split: str, summary: dict[str, Any]) -> str:
 def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
   """What a number needs to be compared with another: data, box, crop, decoder, step and code."""
   return {
-      "dataset": recipe.eval_dataset(config),
+      "dataset": build.eval_dataset(config),
       "split": split,
       "box": config.data.box,
       "crop": config.crop.to_dict(),
       "codec": config.codec.to_dict(),
-      "model": {**config.model.to_dict(), "dtype": recipe.precision(config)},
+      "model": {**config.model.to_dict(), "dtype": build.precision(config)},
       "step": step,
       "seed": config.seed,
       "fal_jax": fal_jax.__version__,
@@ -222,7 +224,7 @@ def write_predictions(path: Path, ids: list[str], landmarks: np.ndarray) -> None
 def _draw(
     directory: Path, split: str, predictions: Predictions, source: data.Source, *, rule: CropRule, config: ConfigDict
 ) -> None:
-  norm = metrics.norms(predictions.true, recipe.markup(config))[config.eval.norm]
+  norm = metrics.norms(predictions.true, build.markup(config))[config.eval.norm]
   errors, usable = metrics.sound_errors(predictions.landmarks, predictions.true, norm)
   sound = np.flatnonzero(usable)
   if not len(sound):
@@ -237,7 +239,7 @@ def _draw(
         [example["image"] for example in examples],
         [affine.apply(example["crop_from_image"], example["landmarks"]) for example in examples],
         [affine.apply(e["crop_from_image"], predictions.landmarks[row]) for e, row in zip(examples, rows, strict=True)],
-        markup=recipe.markup(config),
+        markup=build.markup(config),
         titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
         columns=4,
     )

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fal_jax.batch_norm import STATISTICS, batch_norm_relu, rectified_affine
-from fal_jax.convolution import convolve, convolve_to_float32
+from fal_jax.ops.batch_norm import STATISTICS, batch_norm_relu, rectified_affine
+from fal_jax.ops.convolution import convolve, convolve_to_float32
 
 Pool = Literal["avg", "max"]
 

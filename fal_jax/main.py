@@ -69,19 +69,19 @@ def _run() -> int:
       print(evaluate.table(split, summary))
     return 0
   if _MODE.value == "codec_report":
-    from fal_jax import codec_report
+    from fal_jax.codec_report import report as codec_report
 
     for report in codec_report.run(config, _WORKDIR.value, _LANDMARKS.value, command=command):
       print(report)
     return 0
   if _MODE.value == "doctor":
-    from fal_jax import doctor
+    from fal_jax.doctor import run as doctor
 
     print(doctor.run(config, _WORKDIR.value, command=command))
     return 0
   if _MODE.value == "bench":
     sizes = _whole(_BATCH_SIZES.value)
-    from fal_jax import bench
+    from fal_jax.bench import run as bench
 
     parts, rounds = _PARTS.value, _ROUNDS.value
     print(bench.run(config, _WORKDIR.value, command=command, parts=parts, rounds=rounds, batch_sizes=sizes))
@@ -129,7 +129,8 @@ def _whole(texts: list[str]) -> list[int]:
 def _score(workdir: str) -> int:
   if not _PREDICTIONS.value:
     raise InputError("No --predictions given: name a .csv, .json, .npz or .npy file of landmarks, e.g. --predictions=mine.csv.")
-  from fal_jax import reports, score
+  from fal_jax import score
+  from fal_jax.scoring import reports
 
   title, summary = score.run(
       workdir,

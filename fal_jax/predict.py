@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import affine, crop, evaluate, parallel, plots, recipe
+from fal_jax import affine, crop, evaluate, parallel, build
+from fal_jax.plots import curves as plots
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
@@ -35,9 +36,9 @@ class FaceAligner:
 
   def __init__(self, config: ConfigDict, variables: Any):
     self.config = config
-    self.rule = recipe.crop_rule(config)
+    self.rule = build.crop_rule(config)
     self._variables = variables
-    self._predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
+    self._predict = parallel.predict_function(build.model(config, axis_name=None), build.codec(config))
 
   @classmethod
   def from_checkpoint(cls, path: str | Path) -> "FaceAligner":
@@ -121,7 +122,7 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
     points = affine.apply(drawn_from_image, result.landmarks)
     title = f"{file.name}  mean score {result.scores.mean():.2f}"
     picture = directory / f"{number:04d}_{file.stem}.jpg"
-    plots.draw_faces(picture, [drawn], None, points, markup=recipe.markup(aligner.config), titles=[title], columns=1, scale=1)
+    plots.draw_faces(picture, [drawn], None, points, markup=build.markup(aligner.config), titles=[title], columns=1, scale=1)
   evaluate.write_predictions(directory / "predictions.csv", [str(file) for file in files], np.stack(found))
   return directory
 

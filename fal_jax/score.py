@@ -13,10 +13,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import cross_markup, landmark_files, metrics, protocols, reports
+from fal_jax import metrics
+from fal_jax.scoring import cross_markup, landmark_files, protocols, reports
 from fal_jax.errors import InputError
-from fal_jax.faces import Faces
-from fal_jax.landmark_files import LandmarkFile, listed
+from fal_jax.scoring.faces import Faces
+from fal_jax.scoring.landmark_files import LandmarkFile, listed
 from fal_jax.landmarks import Markup, markup
 
 MAPPED = (
@@ -65,9 +66,9 @@ def run(
     faces, ordered = _faces(file, scheme), file.ids is None
   else:
     assert config is not None
-    from fal_jax import recipe  # as in `_dataset`
+    from fal_jax import build  # as in `_dataset`
 
-    scheme = recipe.markup(config)
+    scheme = build.markup(config)
     faces, ordered = _dataset(config), False
   pred = _joined(faces, found, ordered=ordered, assume_order=assume_order)
   if map_98_to_68:
@@ -169,10 +170,11 @@ def _faces(file: LandmarkFile, scheme: Markup) -> Faces:
 
 
 def _dataset(config: ConfigDict) -> Faces:
-  from fal_jax import annotations, recipe  # reads TFDS, which takes seconds to import and is not needed for files
+  from fal_jax import build
+  from fal_jax.scoring import annotations  # reads TFDS, which takes seconds to import and is not needed for files
   from fal_jax.crop import CropRule
 
-  name = recipe.eval_dataset(config)
+  name = build.eval_dataset(config)
   if not name or not config.eval.splits:
     raise InputError("config.data.name or config.eval.splits is empty: name a prepared dataset and a split, or give --truth.")
   return annotations.read_split(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from fal_jax import affine
 from fal_jax.augment import View
 from fal_jax.errors import InputError
-from fal_jax.fusion import apart_on_cpu
+from fal_jax.ops.no_fusion import apart_on_cpu
 
 Reduce = Literal["mean", "sum"]
 

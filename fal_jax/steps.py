@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from fal_jax import affine, heads, losses, peaks, siamese
 from fal_jax.augment import View, ViewRange, render_view, sample_view
-from fal_jax.collectives import pmean, psum
+from fal_jax.ops.collectives import pmean, psum
 from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN

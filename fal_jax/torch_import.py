@@ -30,7 +30,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from fal_jax import parallel, recipe, steps
+from fal_jax import parallel, build, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
@@ -72,8 +72,8 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
   config = config.copy_and_resolve_references()
   with config.unlocked():
     config.model.update(sizes)
-  recipe.validate(config, device_count=jax.device_count())
-  state = steps.first_state(variables, recipe.train_recipe(config, steps_per_epoch=1))
+  build.validate(config, device_count=jax.device_count())
+  state = steps.first_state(variables, build.train_recipe(config, steps_per_epoch=1))
   origin = {"file": Path(weights).name, "sha256": hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest()}
   extra = {"config": json.loads(config.to_json_best_effort()), "train_images": None, "weights": origin}
   checkpoints = Checkpoints(workdir)
@@ -163,7 +163,7 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
   """
   arrays = _arrays(state_dict)
   network = network_of(arrays)
-  side = recipe.STRIDE * 2**network.depth
+  side = build.STRIDE * 2**network.depth
   init = functools.partial(network.init, train=False)
   leaves = flatten_dict(jax.eval_shape(init, jax.random.key(0), np.zeros((1, side, side, 3), np.float32)))
   paths = {_torch_key(path): path for path in leaves}

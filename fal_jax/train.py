@@ -14,7 +14,9 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fal_jax import checkpoint, data, evaluate, metric_log, parallel, plots, recipe, steps
+from fal_jax import checkpoint, data, evaluate, parallel, build, steps
+from fal_jax.output import metric_log
+from fal_jax.plots import curves as plots
 from fal_jax.errors import InputError
 
 # Sections of the config that may change between two starts of one run: they do not touch the mathematics. The number of epochs
@@ -51,12 +53,12 @@ def train_and_evaluate(
   workdir = Path(workdir).expanduser()
 
   # -------------------------------------------------------------------------------------------------------------------- Config
-  recipe.validate(config, device_count=jax.device_count())
+  build.validate(config, device_count=jax.device_count())
   is_first_process = jax.process_index() == 0
   logging.info("%d %s devices in %d processes", jax.device_count(), jax.devices()[0].platform, jax.process_count())
 
   # ---------------------------------------------------------------------------------------------------------------------- Data
-  rule, markup = recipe.crop_rule(config), recipe.markup(config)
+  rule, markup = build.crop_rule(config), build.markup(config)
   source = data.open_split(
       config.data.name, config.data.train_split, data_dir=config.data.dir, num_landmarks=markup.num
   )
@@ -68,12 +70,12 @@ def train_and_evaluate(
   total_steps = round(config.train.epochs * steps_per_epoch)
 
   # -------------------------------------------------------------------------------------------------------- Model and optimiser
-  the_recipe = recipe.train_recipe(config, steps_per_epoch=steps_per_epoch)
+  the_recipe = build.train_recipe(config, steps_per_epoch=steps_per_epoch)
   # The rbg generator: XLA takes minutes to compile threefry for hundreds of arrays on some CPU releases.
   init = jax.jit(lambda: steps.init_state(jax.random.key(config.seed, impl="rbg"), the_recipe))
   state = parallel.replicate(init())
   train_step = parallel.train_function(the_recipe)
-  predict = parallel.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
+  predict = parallel.predict_function(build.model(config, axis_name=None), build.codec(config))
 
   # ------------------------------------------------------------------------------------------------- Checkpoint: resume or start
   extra = {"config": json.loads(config.to_json_best_effort()), "train_images": len(source)}

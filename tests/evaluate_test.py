@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 import tiny_dataset
 
-from fal_jax import data, evaluate, metrics, parallel, recipe
+from fal_jax import data, evaluate, metrics, parallel, build
 from fal_jax.checkpoint import digest
 from fal_jax.errors import InputError
 
@@ -33,12 +33,12 @@ def source(config, folder):
 
 @pytest.fixture(scope="module")
 def predict(config):
-  return tiny_dataset.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
+  return tiny_dataset.predict_function(build.model(config, axis_name=None), build.codec(config))
 
 
 @pytest.fixture(scope="module")
 def predict_split(config, variables, source, predict):
-  rule = recipe.crop_rule(config)
+  rule = build.crop_rule(config)
   return lambda batch_size: evaluate.predict_split(predict, variables, source, rule=rule, batch_size=batch_size)
 
 
@@ -77,7 +77,7 @@ def test_each_image_is_predicted_once_with_its_own_truth(source, predictions):
 
 def test_predictions_are_in_pixels_of_the_original_image(config, variables, source, predict, predictions):
   """Found by hand for one image: crop, network, and back by the inverse map."""
-  example = data.load_eval_example(source, 4, recipe.crop_rule(config))
+  example = data.load_eval_example(source, 4, build.crop_rule(config))
   landmarks_crop = predict(variables, np.repeat(example["image"][None], 8, 0))[0][0]
   m = np.vstack([example["crop_from_image"], [0, 0, 1]])
   by_hand = np.linalg.solve(m, np.c_[landmarks_crop, np.ones(len(landmarks_crop))].T)[:2].T
@@ -183,16 +183,16 @@ def test_evaluating_changes_nothing(run, config, workdir, variables):
 
 def test_a_network_can_be_evaluated_on_one_device(config, variables, source, predictions):
   one = jax.tree.map(lambda leaf: jax.device_put(leaf, jax.devices()[0]), variables)
-  model = recipe.model(config, axis_name=None)
-  images = np.stack([data.load_eval_example(source, row, recipe.crop_rule(config))["image"] for row in range(3)])
-  landmarks, _ = jax.jit(lambda v, x: recipe.codec(config).decode(model.apply(v, x / 255.0, False)[-1]))(one, images)
-  maps = [data.load_eval_example(source, row, recipe.crop_rule(config))["crop_from_image"] for row in range(3)]
+  model = build.model(config, axis_name=None)
+  images = np.stack([data.load_eval_example(source, row, build.crop_rule(config))["image"] for row in range(3)])
+  landmarks, _ = jax.jit(lambda v, x: build.codec(config).decode(model.apply(v, x / 255.0, False)[-1]))(one, images)
+  maps = [data.load_eval_example(source, row, build.crop_rule(config))["crop_from_image"] for row in range(3)]
   shown = np.stack([p @ m[:, :2].T + m[:, 2] for p, m in zip(predictions.landmarks, maps, strict=False)])
   np.testing.assert_allclose(landmarks, shown, atol=1e-3)
 
 
 def test_the_mean_shape_of_identical_faces_predicts_them_exactly(source, config):
-  predictions = evaluate.mean_shape([source[3]], [source[3]] * 2, rule=recipe.crop_rule(config))
+  predictions = evaluate.mean_shape([source[3]], [source[3]] * 2, rule=build.crop_rule(config))
   np.testing.assert_allclose(predictions.landmarks, predictions.true, atol=1e-9)
 
 
@@ -228,4 +228,4 @@ def test_a_folder_without_a_run_or_a_checkpoint_is_refused(config, tmp_path, mad
 
 def test_a_split_without_images_is_refused(predict, variables, config):
   with pytest.raises(InputError, match="holds no images"):
-    evaluate.predict_split(predict, variables, [], rule=recipe.crop_rule(config), batch_size=8)
+    evaluate.predict_split(predict, variables, [], rule=build.crop_rule(config), batch_size=8)

@@ -7,7 +7,7 @@ import pytest
 import tiny_dataset
 from PIL import Image
 
-from fal_jax import data, evaluate, parallel, predict, recipe
+from fal_jax import data, evaluate, parallel, predict, build
 from fal_jax.errors import InputError
 from fal_jax.predict import FaceAligner
 
@@ -49,7 +49,7 @@ def test_the_aligner_agrees_with_the_evaluation_of_the_same_image(aligner, workd
   config = aligner.config
   source = data.open_split(config.data.name, "test", data_dir=config.data.dir, num_landmarks=tiny_dataset.MARKUP)
   variables, _ = evaluate.restore_variables(config, workdir)
-  function = tiny_dataset.predict_function(recipe.model(config, axis_name=None), recipe.codec(config))
+  function = tiny_dataset.predict_function(build.model(config, axis_name=None), build.codec(config))
   expected = evaluate.predict_split(function, variables, source, rule=aligner.rule, batch_size=8)
   for row in (0, 7):
     seed = int(expected.ids[row].removeprefix("test/").removesuffix(".png"))

@@ -9,7 +9,8 @@ import tiny_dataset
 from absl import flags
 from absl.testing import flagsaver
 
-from fal_jax import data, evaluate, landmarks, main, metrics, parallel, reports, score
+from fal_jax import data, evaluate, landmarks, main, metrics, parallel, score
+from fal_jax.scoring import reports
 from fal_jax.errors import InputError
 
 N = 7
@@ -172,7 +173,7 @@ def test_subsets_visibility_and_boxes_of_the_truth_have_numbers_of_their_own(tmp
 
 
 def test_98_landmarks_against_68_only_when_asked(tmp_path, scored):
-  from fal_jax import cross_markup
+  from fal_jax.scoring import cross_markup
 
   wflw = _true(98)
   _csv(tmp_path / "as68.csv", cross_markup.map_98_to_68(wflw))
@@ -343,7 +344,7 @@ def test_flags_that_do_not_fit_are_answered_in_one_line(said, tmp_path, truth, v
 
 
 def test_an_archive_that_unpacks_to_more_than_any_landmarks_is_refused_unread(said, tmp_path, truth, monkeypatch):
-  from fal_jax import landmark_files
+  from fal_jax.scoring import landmark_files
 
   np.savez_compressed(tmp_path / "bomb.npz", landmarks=np.zeros((1000, 68, 2)))
   monkeypatch.setattr(landmark_files, "MAX_BYTES", 100_000)

@@ -13,7 +13,7 @@ import tiny_dataset
 from steps_test import QUICKLY, RECIPE, initial_state, make_batch
 
 from configs import default
-from fal_jax import parallel, recipe, steps, train
+from fal_jax import parallel, build, steps, train
 from fal_jax.hourglass import FAN
 
 PAIR = 168.2e9  # floating-point operations of FAN-2 on two views, K = 98: convolutions counted by hand, three times for training
@@ -25,7 +25,7 @@ def paper_recipe(**model) -> steps.Recipe:
   config = default.get_config().unlock()
   config.data.markup = 98
   config.model.update(model)
-  return recipe.train_recipe(config, steps_per_epoch=100)
+  return build.train_recipe(config, steps_per_epoch=100)
 
 
 def state_and_batch(the_recipe: steps.Recipe) -> tuple:

@@ -17,7 +17,7 @@ from fal_jax import parallel, siamese, steps
 from fal_jax.augment import ViewRange
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN, ConvBlock, _Norm
-from fal_jax.recipe import train_recipe
+from fal_jax.build import train_recipe
 
 CROP, STORED, BATCH = 64, 104, 6
 FLIP = (1, 0, 2)

@@ -12,7 +12,7 @@ import tiny_dataset
 from flax.traverse_util import flatten_dict
 from hourglass_test import random_variables
 
-from fal_jax import affine, crop, evaluate, parallel, predict, recipe, torch_import
+from fal_jax import affine, crop, evaluate, parallel, predict, build, torch_import
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
 from fal_jax.torch_import import fan_boxes, from_torch_state_dict, network_of, read_state_dict, to_torch_state_dict
@@ -276,7 +276,7 @@ def test_an_imported_network_can_be_evaluated_with_that_config(imported, folder,
   landmarks = tiny_dataset.face_landmarks(100, (70 + 100 % 7, 80 + 100 % 5))
   image = tiny_dataset.draw_face(landmarks, (70 + 100 % 7, 80 + 100 % 5))
   box = np.concatenate([landmarks.min(0), landmarks.max(0)])
-  expected = torch_landmarks(model, image, crop.crop_from_image(box, recipe.crop_rule(config)))
+  expected = torch_landmarks(model, image, crop.crop_from_image(box, build.crop_rule(config)))
   np.testing.assert_allclose(rows["test/100.png"], expected, atol=2e-3)
   provenance = json.loads((imported[0] / "eval" / "test.json").read_text())["provenance"]
   assert provenance["step"] == 0 and provenance["model"]["num_stacks"] == 2

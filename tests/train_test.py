@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import checkpoint, data, evaluate, metric_log, parallel, plots, recipe, steps, train
+from fal_jax import checkpoint, data, evaluate, parallel, build, steps, train
+from fal_jax.output import metric_log
+from fal_jax.plots import curves as plots
 from fal_jax.errors import InputError
 
 LAST = 12  # steps of a whole run
@@ -237,7 +239,7 @@ def test_a_run_that_diverges_stops_before_anything_bad_is_saved(folder, tmp_path
   with pytest.raises(train.Diverged, match=r"loss .*became NaN or infinite at or shortly before step 4.* are from before that"):
     tiny_dataset.run(config, tmp_path, around_step=before_step(4, nan))
   assert saved_steps(tmp_path) == [2]
-  abstract = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe.train_recipe(config, steps_per_epoch=1.5)))
+  abstract = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), build.train_recipe(config, steps_per_epoch=1.5)))
   sharding = parallel.replicated_sharding()
   abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
   checkpoints = checkpoint.Checkpoints(tmp_path)
@@ -269,7 +271,7 @@ def test_nothing_is_traced_again_after_the_first_step_of_a_run(folder, tmp_path,
   config = tiny_dataset.config(folder, train__epochs=4.0, eval__every_epochs=1.0)
   seen = []
   make, around = parallel.train_function, before_step(2, lambda _: seen.append(list(traced)))
-  monkeypatch.setattr(parallel, "train_function", lambda recipe: around(make(recipe)))
+  monkeypatch.setattr(parallel, "train_function", lambda step_recipe: around(make(step_recipe)))
   train.train_and_evaluate(config, tmp_path)
   assert seen[0].count("train_step") == traced.count("train_step") >= 1
   assert traced.count("predict_step") == 1, "four evaluations, two of them of short batches"

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, UnidentifiedImageError
 
-from fal_jax import own_markup
+from fal_jax import custom_markup
 from fal_jax.errors import InputError
 from tfds_builders.common.downloads import Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
@@ -40,7 +40,7 @@ class CustomConfig(tfds.core.BuilderConfig):
   """
 
   file: Path = dataclasses.field(kw_only=True)
-  content: own_markup.MarkupFile = dataclasses.field(kw_only=True)
+  content: custom_markup.MarkupFile = dataclasses.field(kw_only=True)
 
 
 class Builder(ManualFaceBuilder):
@@ -57,7 +57,7 @@ class Builder(ManualFaceBuilder):
   @classmethod
   def described_in(cls, manual_dir: Path) -> CustomConfig:
     file = manual_dir / MARKUP_FILE
-    content = own_markup.read_file(file)
+    content = custom_markup.read_file(file)
     return CustomConfig(name=content.name, description=f"Landmarks of {content.name}.", file=file, content=content)
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -67,7 +67,7 @@ class Builder(ManualFaceBuilder):
         description=__doc__,
         features=face_features(markup.num),
         license="The user's own.",
-        metadata=tfds.core.MetadataDict(markup=markup.num, own_markup=own_markup.description_of(markup)),
+        metadata=tfds.core.MetadataDict(markup=markup.num, own_markup=custom_markup.description_of(markup)),
     )
 
   def train_flags(self) -> str:
@@ -98,7 +98,7 @@ class Builder(ManualFaceBuilder):
 
 
 def _read(
-    root: Path, files: Sequence[Path], images: Sequence[Path], content: own_markup.MarkupFile, findings: list[Finding]
+    root: Path, files: Sequence[Path], images: Sequence[Path], content: custom_markup.MarkupFile, findings: list[Finding]
 ) -> list[Annotation]:
   """Reads whichever of the three formats is there."""
   num, origin = content.markup.num, content.origin
@@ -159,7 +159,7 @@ def _size(image: Path) -> tuple[int, int] | None:
     return None
 
 
-def _check_landmarks_occur(faces: Sequence[Face], content: own_markup.MarkupFile, findings: list[Finding]) -> None:
+def _check_landmarks_occur(faces: Sequence[Face], content: custom_markup.MarkupFile, findings: list[Finding]) -> None:
   """A landmark that no face of `train` has is learnt by nobody, and has no mean."""
   if faces:
     never = np.isnan([face.landmarks[:, 0] for face in faces]).all(0)

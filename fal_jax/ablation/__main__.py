@@ -1,0 +1,104 @@
+"""python -m fal_jax.ablate --table=configs/ablations/table2.py:demo --seeds=3 --workdir=runs/ablation [--config.KEY=VALUE]
+
+Trains and evaluates the rows of a table over seeds, on top of the config in configs/ that follows the colon; a key given as in
+--config.data.dir=data is set in all rows. Started again, it does what is missing. Exit codes are those of fal_jax.main.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from fal_jax import flag_parser
+from fal_jax.errors import InputError
+
+if TYPE_CHECKING:
+  from fal_jax.ablation.run import Row
+
+_TABLE = config_flags.DEFINE_config_file("table", None, "Table and, after a colon, base: configs/ablations/table2.py:demo.")
+_WORKDIR = flag_parser.WORKDIR
+flags.declare_key_flag("workdir")  # for --help
+_SEEDS = flags.DEFINE_integer("seeds", 3, "How many seeds, from config.seed upwards.", lower_bound=1)
+
+
+def main(argv: Sequence[str]) -> int:
+  try:
+    return _run(argv[1:])
+  except InputError as error:
+    print(error, file=sys.stderr)
+    return 2
+
+
+def _run(overrides: Sequence[str]) -> int:
+  if not _WORKDIR.value:
+    raise InputError("No --workdir given: name the folder of the ablation, e.g. --workdir=runs/ablation.")
+  if _TABLE.value is None:
+    raise InputError("No --table given: name one of those in configs/ablations/, e.g. --table=configs/ablations/table2.py:demo.")
+  path = config_flags.get_config_filename(flags.FLAGS["table"]).split(":")[0]
+  if not isinstance(_TABLE.value, ConfigDict) or "rows" not in _TABLE.value:
+    raise InputError(f"--table={path} is not a table: name one of those in configs/ablations/.")
+  command = shlex.join(["python", "-m", "fal_jax.ablate", *sys.argv[1:]])
+  rows = read_rows(_TABLE.value, Path(path).parent, overrides)
+  from fal_jax import train
+  from fal_jax.ablation import run as ablation
+
+  try:
+    lines = ablation.run(_TABLE.value, rows, _WORKDIR.value, name=Path(path).stem, seeds=_SEEDS.value, command=command)
+    for line in lines:
+      print(line, flush=True)
+  except train.Diverged as error:
+    print(error, file=sys.stderr)
+    return 3
+  except train.Interrupted as error:
+    print(error, file=sys.stderr)
+    return 75
+  return 0
+
+
+def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list["Row"]:
+  """Loads the configs of a table's rows as the command line of `fal_jax.main` would.
+
+  Args:
+    table: its `rows` name files in the folder, their labels and the paper's numbers; its `base` is given to each.
+    folder: where the files are.
+    overrides: --config.x.y=z, for all rows.
+  """
+  from fal_jax.ablation.run import Row
+  from fal_jax.checkpoint import config_differences
+
+  if not table.rows or any(len(row) != 3 for row in table.rows):
+    raise InputError("A table's rows are triples of file, label and the paper's number or None, at least one.")
+  files = [folder / f"{name}.py" for name, _, _ in table.rows]
+  before = [_load(file, table.base, []).to_dict() for file in files]
+  own = {key for config in before for key in config_differences(before[0], config)}
+  if taken := [override for override in overrides if override.removeprefix("--config.").split("=")[0] in own]:
+    raise InputError(f"{' '.join(taken)} would make rows of the table alike, which differ in it: leave it out.")
+  return [
+      Row(name, label, paper, _load(file, table.base, overrides))
+      for file, (name, label, paper) in zip(files, table.rows, strict=True)
+  ]
+
+
+def _load(file: Path, base: str, overrides: Sequence[str]) -> ConfigDict:
+  argv = ["ablate", f"--config={file}:{base}", *overrides]
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+  flag_parser.read(values, argv)
+  if not isinstance(values.config, ConfigDict):
+    raise InputError(f"{file}, a row of the table, is not a config that can be read.")
+  return values.config
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Flags of this program; those of the rows' configs are handed on to `main`."""
+  overrides = [argument for argument in argv if argument.startswith("--config.")]
+  return [*flag_parser.parse([argument for argument in argv if argument not in overrides]), *overrides]
+
+
+if __name__ == "__main__":
+  logging.set_verbosity(logging.WARNING)
+  app.run(main, flags_parser=_parse)

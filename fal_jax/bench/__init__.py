@@ -1,0 +1,1 @@
+"""--mode=bench: how fast training, prediction and input are on this machine."""

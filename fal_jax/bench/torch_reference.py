@@ -1,0 +1,264 @@
+"""The same work in PyTorch, for `--mode=bench` to run beside ours: network, views, Siamese loss, decoder, as one would there.
+
+The network is declared anew from the published layer list. Tensors are (B, C, H, W) in channels_last memory.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from ml_collections import ConfigDict
+from torch import nn
+from torch.nn import functional as F
+
+from fal_jax import affine, build
+
+STRIDE = 4
+
+
+class Block(nn.Module):
+  """Three pre-activated 3x3 convolutions whose raw outputs are concatenated, and a residual."""
+
+  def __init__(self, inputs: int, outputs: int):
+    super().__init__()
+    self.bn1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs // 2, 3, padding=1, bias=False)
+    self.bn2, self.conv2 = nn.BatchNorm2d(outputs // 2), nn.Conv2d(outputs // 2, outputs // 4, 3, padding=1, bias=False)
+    self.bn3, self.conv3 = nn.BatchNorm2d(outputs // 4), nn.Conv2d(outputs // 4, outputs // 4, 3, padding=1, bias=False)
+    self.downsample: nn.Module = nn.Identity()
+    if inputs != outputs:
+      self.downsample = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False))
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """(B, inputs, H, W) to (B, outputs, H, W)."""
+    first = self.conv1(F.relu(self.bn1(x)))
+    second = self.conv2(F.relu(self.bn2(first)))
+    third = self.conv3(F.relu(self.bn3(second)))
+    return torch.cat([first, second, third], 1) + self.downsample(x)
+
+
+class Hourglass(nn.Module):
+  """Keeps (B, features, H, W); blocks have the names of the published state dicts."""
+
+  def __init__(self, depth: int, features: int, pool: nn.Module):
+    super().__init__()
+    self.depth, self.pool = depth, pool
+    levels = [f"b{place}_{level}" for level in range(1, depth + 1) for place in (1, 2, 3)]
+    for name in (*levels, "b2_plus_1"):
+      self.add_module(name, Block(features, features))
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """(B, features, H, W) to the same shape."""
+    return self._level(self.depth, x)
+
+  def _level(self, level: int, x: torch.Tensor) -> torch.Tensor:
+    low = self.get_submodule(f"b2_{level}")(self.pool(x))
+    low = self._level(level - 1, low) if level > 1 else self.get_submodule("b2_plus_1")(low)
+    up = F.interpolate(self.get_submodule(f"b3_{level}")(low), scale_factor=2, mode="nearest")
+    return self.get_submodule(f"b1_{level}")(x) + up
+
+
+class FAN(nn.Module):
+  """The network of `fal_jax.hourglass`, under the names of the published state dicts."""
+
+  def __init__(self, config: ConfigDict):
+    super().__init__()
+    features, landmarks, self.stacks = config.model.features, config.data.markup, config.model.num_stacks
+    self.pool = nn.AvgPool2d(2) if config.model.pool == "avg" else nn.MaxPool2d(2)
+    self.conv1, self.bn1 = nn.Conv2d(3, features // 4, 7, stride=2, padding=3), nn.BatchNorm2d(features // 4)
+    self.conv2 = Block(features // 4, features // 2)
+    self.conv3, self.conv4 = Block(features // 2, features // 2), Block(features // 2, features)
+    for i in range(self.stacks):
+      self.add_module(f"m{i}", Hourglass(config.model.depth, features, self.pool))
+      self.add_module(f"top_m_{i}", Block(features, features))
+      self.add_module(f"conv_last{i}", nn.Conv2d(features, features, 1))
+      self.add_module(f"bn_end{i}", nn.BatchNorm2d(features))
+      self.add_module(f"l{i}", nn.Conv2d(features, landmarks, 1))
+      if i < self.stacks - 1:
+        self.add_module(f"bl{i}", nn.Conv2d(features, features, 1))
+        self.add_module(f"al{i}", nn.Conv2d(landmarks, features, 1))
+
+  def forward(self, images: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) to heatmaps (S, B, K, H / 4, W / 4)."""
+    layer = self.get_submodule
+    x = F.relu(self.bn1(self.conv1(images)))
+    x = self.conv4(self.conv3(self.pool(self.conv2(x))))
+    found = []
+    for i in range(self.stacks):
+      y = layer(f"conv_last{i}")(layer(f"top_m_{i}")(layer(f"m{i}")(x)))
+      y = F.relu(layer(f"bn_end{i}")(y))
+      found.append(layer(f"l{i}")(y))
+      if i < self.stacks - 1:
+        x = x + layer(f"bl{i}")(y) + layer(f"al{i}")(found[-1])
+    return torch.stack(found)
+
+
+def theta(src_from_dst: np.ndarray, *, source: int, result: int, device: str) -> torch.Tensor:
+  """Maps between pixels as `F.affine_grid` wants them, which counts from -1 to 1 along either side.
+
+  Args:
+    src_from_dst: (N, 2, 3), px of the result to px of the source.
+    source: side of the source, px.
+    result: side of the result, px.
+    device: where it goes.
+
+  Returns:
+    (N, 2, 3) float32.
+  """
+  unit_from_src = np.array([[2 / source, 0, 1 / source - 1], [0, 2 / source, 1 / source - 1]])
+  dst_from_unit = affine.invert(np.array([[2 / result, 0, 1 / result - 1], [0, 2 / result, 1 / result - 1]]))
+  unit = affine.compose(affine.compose(unit_from_src, src_from_dst.astype(np.float64)), dst_from_unit)
+  return torch.from_numpy(unit.astype(np.float32)).to(device)
+
+
+def sample(images: torch.Tensor, theta: torch.Tensor, size: int) -> torch.Tensor:
+  """`fal_jax.affine.warp` of a batch.
+
+  Args:
+    images: (N, C, H, W).
+    theta: (N, 2, 3), as the function of that name gives.
+    size: side of the result.
+
+  Returns:
+    (N, C, size, size).
+  """
+  grid = F.affine_grid(theta, [len(images), images.shape[1], size, size], align_corners=False)
+  return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def render(stored: torch.Tensor, theta: torch.Tensor, colour: torch.Tensor, size: int) -> torch.Tensor:
+  """Views of stored crops, as `fal_jax.augment.render_view`.
+
+  Args:
+    stored: (N, 3, Hs, Hs) uint8.
+    theta: (N, 2, 3).
+    colour: (N, 3) factors of brightness, contrast and saturation.
+    size: side of a view.
+
+  Returns:
+    (N, 3, size, size) float32 in [0, 1].
+  """
+  images = sample(stored.float(), theta, size) / 255
+  brightness, contrast, saturation = (colour[:, i, None, None, None] for i in range(3))
+  images = (images * brightness).clamp(0, 1)
+  mean = images.mean((2, 3), keepdim=True)
+  images = ((images - mean) * contrast + mean).clamp(0, 1)
+  # Saturation of HSV times a factor, at most 1: distances to the brightest channel, which stays, grow alike.
+  value = images.amax(1, keepdim=True)
+  most = value / (value - images.amin(1, keepdim=True)).clamp(min=1e-12)
+  return (value - (value - images) * torch.minimum(saturation, most)).clamp(0, 1)
+
+
+def decode(heatmaps: torch.Tensor, window: int, temperature: float) -> torch.Tensor:
+  """Local soft-argmax of all heatmaps at once.
+
+  Args:
+    heatmaps: (B, K, H, W).
+    window: side of the patch, odd.
+    temperature: tau.
+
+  Returns:
+    (B, K, 2) crop px.
+  """
+  batch, landmarks, height, width = heatmaps.shape
+  flat = heatmaps.flatten(2)
+  cell = flat.argmax(-1)
+  x, y = cell % width, cell // width
+  offset = torch.arange(window, device=heatmaps.device) - window // 2
+  rows, columns = y[..., None] + offset, x[..., None] + offset
+  inside = ((rows >= 0) & (rows < height))[..., :, None] & ((columns >= 0) & (columns < width))[..., None, :]
+  index = rows.clamp(0, height - 1)[..., :, None] * width + columns.clamp(0, width - 1)[..., None, :]
+  patch = flat.gather(2, index.flatten(2)).view(batch, landmarks, window, window)
+  weight = torch.where(inside, temperature * patch, -torch.inf).flatten(2).softmax(-1).view_as(patch)
+  position = torch.stack([x + (weight.sum(-2) * offset).sum(-1), y + (weight.sum(-1) * offset).sum(-1)], -1)
+  return (position + 0.5) * STRIDE - 0.5
+
+
+def decode_one_by_one(heatmaps: torch.Tensor, window: int, temperature: float) -> torch.Tensor:
+  """`decode` as it is often written: a loop over images and landmarks. (B, K, H, W) to (B, K, 2)."""
+  found = torch.empty(*heatmaps.shape[:2], 2)
+  reach = window // 2
+  for image, maps in enumerate(heatmaps):
+    for landmark, heat in enumerate(maps):
+      y, x = divmod(int(heat.argmax()), heat.shape[1])
+      top, left = max(0, y - reach), max(0, x - reach)
+      patch = heat[top : y + reach + 1, left : x + reach + 1]
+      weight = (temperature * patch).flatten().softmax(0).view_as(patch)
+      px = (weight.sum(0) * torch.arange(left, left + patch.shape[1], device=heat.device)).sum()
+      py = (weight.sum(1) * torch.arange(top, top + patch.shape[0], device=heat.device)).sum()
+      found[image, landmark, 0], found[image, landmark, 1] = (px + 0.5) * STRIDE - 0.5, (py + 0.5) * STRIDE - 0.5
+  return found
+
+
+def peer_loss(
+    config: ConfigDict, batch: dict[str, np.ndarray], views: dict[str, np.ndarray], device: str, *, narrow: bool = False
+) -> Callable[..., Any]:
+  """The loss of a training step on given images and views, everything after the uint8 crops on the device.
+
+  Args:
+    config: with the head "heatmaps" and no `view_loss`.
+    batch: `image` (B, Hs, Hs, 3) uint8 and `landmarks` (B, K, 2) float32 crop px, all annotated.
+    views: `view_from_crop` (V, B, 2, 3), `mirrored` (V, B) and `colour` (V, B, 3).
+    device: "cpu" or "cuda".
+    narrow: whether the network computes in bfloat16, by autocast.
+
+  Returns:
+    A function of the network to its loss, a scalar tensor.
+  """
+  size, side = config.crop.size, config.crop.size // STRIDE
+  num_views, count = views["mirrored"].shape
+  view_from_crop = views["view_from_crop"].astype(np.float64).reshape(-1, 2, 3)
+  margin = (config.crop.stored_size - size) / 2
+  stored_from_view = affine.compose(affine.translation(np.array([margin, margin])), affine.invert(view_from_crop))
+  small = affine.shrink(STRIDE).astype(np.float64)
+  view_from_crop_small = affine.compose(affine.compose(small, view_from_crop), affine.invert(small))
+  looks = theta(stored_from_view, source=config.crop.stored_size, result=size, device=device)
+  back = theta(view_from_crop_small, source=side, result=side, device=device)
+  stored = torch.from_numpy(batch["image"]).to(device).permute(0, 3, 1, 2)
+  landmarks, colour, mirrored = (
+      torch.from_numpy(np.array(array)).to(device)
+      for array in (batch["landmarks"], views["colour"].reshape(-1, 3), views["mirrored"].reshape(-1, 1, 1, 1))
+  )
+  flip = torch.from_numpy(np.array(build.markup(config).flip, np.int64)).to(device)
+  cells, ones = torch.arange(float(side), device=device), torch.ones(len(looks), 1, side, side, device=device)
+
+  def loss(network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    images = render(stored.repeat(num_views, 1, 1, 1), looks, colour, size).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device, torch.bfloat16) if narrow else contextlib.nullcontext():
+      heatmaps = network(images)
+    heatmaps = heatmaps.float()
+    pulled = torch.stack([sample(torch.where(mirrored, maps[:, flip], maps), back, side) for maps in heatmaps])
+    total = pulled.unflatten(1, (num_views, count)).sum(1)
+    seen = sample(ones, back, side).unflatten(0, (num_views, count)).sum(0)
+    if config.siamese.reduce == "mean":
+      total = total / seen.clamp(min=1e-6)
+    centre = (landmarks + 0.5) / STRIDE - 0.5
+    x, y = (torch.exp(-0.5 * ((cells - centre[..., i, None]) / config.codec.sigma) ** 2) for i in (0, 1))
+    target = config.siamese.target_scale * y[..., :, None] * x[..., None, :]
+    return (seen.clamp(max=1) * (total - target) ** 2).sum() / landmarks[..., 0].numel()
+
+  return loss
+
+
+def train_step(config: ConfigDict, network: nn.Module, loss: Callable[..., Any], *, compiled: bool) -> Callable[[], torch.Tensor]:
+  """One step of Adam on a loss, each time it is called.
+
+  Args:
+    config: gives the learning rate.
+    network: is trained.
+    loss: of `peer_loss`.
+    compiled: whether the network goes through `torch.compile`; renderer and loss stay as they are.
+  """
+  optimiser = torch.optim.Adam(network.parameters(), lr=config.optimizer.learning_rate)
+  network.train()
+  called = torch.compile(network) if compiled else network
+
+  def step() -> torch.Tensor:
+    optimiser.zero_grad(set_to_none=True)
+    value = loss(called)
+    value.backward()
+    optimiser.step()
+    return value.detach()
+
+  return step

@@ -1,0 +1,1 @@
+"""--mode=codec_report: what encoding and decoding alone cost on the annotations of a dataset."""

@@ -1,0 +1,1 @@
+"""--mode=doctor: a page that shows what is wrong with a dataset or with a config for it."""

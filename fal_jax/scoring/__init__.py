@@ -1,0 +1,1 @@
+"""How the published numbers of a dataset are made: protocols, annotated faces, metrics over faces and their reports."""

@@ -1,0 +1,162 @@
+"""A dataset of a dozen drawn "faces" whose landmarks are known to a hundredth of a pixel, and a config to train on it in seconds.
+
+Each face is a constellation of soft discs, one colour for each landmark, on dark ground. The discs' centres are the landmarks, so
+a test can measure where a picture really shows a landmark.
+"""
+
+import functools
+import io
+import json
+import os
+import runpy
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+import tensorflow_datasets as tfds
+from jax.experimental.compilation_cache import compilation_cache
+from ml_collections import ConfigDict
+from PIL import Image
+
+from fal_jax import parallel, train
+from fal_jax.landmarks import MARKUPS
+from tfds_builders.common.schema import FaceDatasetBuilder, face_example, face_features
+
+ROOT = Path(__file__).parents[2]
+NAME = "tiny_faces"
+MARKUP = 29
+TRAIN, TEST = 12, 11  # images; neither the batch nor the device count of the tests divides the latter
+EYES = MARKUPS[MARKUP].outer_eyes  # their discs are white, wider, and far from all others
+
+
+def face_landmarks(seed: int, size: tuple[int, int]) -> np.ndarray:
+  """(K, 2) float64 image px: one constellation, mirror-symmetric, placed at random in an image of `size` rows and columns."""
+  rng = np.random.default_rng(0)
+  flip = MARKUPS[MARKUP].flip
+  shape = rng.uniform([-0.25, -0.3], [0.25, 0.5], (MARKUP, 2))
+  shape[list(EYES)] = [[-0.5, -0.5], [0.5, -0.5]]
+  shape = (shape + shape[flip] * [-1, 1]) / 2
+  rng = np.random.default_rng(seed)
+  scale, angle = rng.uniform(0.35, 0.5) * min(size), rng.uniform(-0.3, 0.3)
+  turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+  centre = np.array([size[1], size[0]]) * rng.uniform(0.45, 0.55, 2)
+  return scale * shape @ turn + centre
+
+
+def draw_face(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """(H, W, 3) uint8: the discs are Gaussians, so that their centre of mass is the landmark."""
+  colours = np.random.default_rng(1).uniform(0, 90, (len(landmarks), 3))
+  colours[list(EYES)] = 220
+  sigmas = np.full(len(landmarks), 1.5)
+  rows, columns = np.mgrid[: size[0], : size[1]]
+  image = np.zeros((*size, 3))
+  for (x, y), colour, sigma in zip(landmarks, colours, sigmas, strict=True):
+    image += colour * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))[..., None]
+  return np.clip(np.round(image), 0, 255).astype(np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+  file = io.BytesIO()
+  Image.fromarray(image).save(file, "PNG")
+  return file.getvalue()
+
+
+class TinyFaces(FaceDatasetBuilder, skip_registration=True):
+  """Splits `train` and `test`, and `nowhere`: one face whose dataset gives no box."""
+
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(builder=self, description="", features=face_features(MARKUP))
+
+  def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
+    return {"train": self._generate_examples("train", 0, TRAIN), "test": self._generate_examples("test", 100, TEST),
+            "nowhere": self._generate_examples("nowhere", 200, 1)}  # fmt: skip
+
+  def _generate_examples(self, split: str, first: int, count: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for seed in range(first, first + count):
+      size = 70 + seed % 7, 80 + seed % 5
+      landmarks = face_landmarks(seed, size)
+      box = None if split == "nowhere" else np.concatenate([landmarks.min(0) - 3, landmarks.max(0) + 5])
+      yield f"{seed}", face_example(
+          image=png(draw_face(landmarks, size)), landmarks=landmarks, file_name=f"{split}/{seed:03d}.png", box_dataset=box
+      )
+
+
+def prepare(data_dir: Path) -> Path:
+  """Builds the dataset in a folder and returns it."""
+  builder = TinyFaces(data_dir=data_dir)
+  builder.download_and_prepare(download_dir=data_dir / "downloads")
+  return data_dir
+
+
+def config(data_dir: Path, **changes: Any) -> ConfigDict:
+  """The default config with a network of 8 features, for 8 epochs of one and a half batches: 12 steps.
+
+  Args:
+    data_dir: where the dataset is.
+    **changes: values of other keys, "." written as "__".
+  """
+  config = runpy.run_path(str(ROOT / "configs" / "default.py"))["get_config"]().unlock()
+  config.update_from_flattened_dict({
+      "data.name": NAME, "data.dir": str(data_dir), "data.markup": MARKUP,
+      "crop.size": 64, "crop.stored_size": 104, "crop.face": 55.0,
+      "model.num_stacks": 1, "model.features": 8, "model.depth": 1, "optimizer.learning_rate": 1e-2,
+      "train.batch_size": 8, "train.epochs": 8.0, "eval.batch_size": 8, "checkpoint.every_steps": 5, "log.every_steps": 1,
+      **{key.replace("__", "."): value for key, value in changes.items()},
+  })  # fmt: skip
+  return config.lock()
+
+
+# The runs of all tests share what they compile, which takes most of their time; the sub-processes through this folder.
+predict_function = functools.cache(parallel.predict_function)
+_train_functions: dict[str, Callable] = {}
+
+
+@functools.cache
+def folder(session: Path) -> Path:
+  """Folder of the prepared dataset, made once below the session's (`tmp_path_factory.getbasetemp()`)."""
+  cache = session / "compilations"
+  os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+  jax.config.update("jax_compilation_cache_dir", str(cache))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  compilation_cache.reset_cache()  # or else it stays unused in a process that has compiled something before
+  return prepare(session / "tiny_faces")
+
+
+def run(config: ConfigDict, workdir: Path, *, around_step: Callable[[Callable], Callable] = lambda step: step) -> dict[str, Any]:
+  """`train.train_and_evaluate`.
+
+  Args:
+    config: of the run.
+    workdir: of the run.
+    around_step: puts something around the compiled training step.
+  """
+  sections = json.loads(config.to_json_best_effort())
+  del sections["data"]["cache"]  # another way to the same batches
+  key = json.dumps({name: value for name, value in sections.items() if name not in ("eval", "train", "checkpoint", "log")})
+  make = parallel.train_function
+
+  def shared(recipe: Any) -> Callable:
+    if key not in _train_functions:
+      _train_functions[key] = make(recipe)
+    return around_step(_train_functions[key])
+
+  with mock.patch.multiple(parallel, train_function=shared, predict_function=predict_function):
+    return train.train_and_evaluate(config, workdir)
+
+
+@functools.cache
+def trained(session: Path) -> Path:
+  """Workdir of a finished run, made once: nobody writes there."""
+  run(config(folder(session)), session / "trained")
+  return session / "trained"
+
+
+def last_digest(workdir: Path) -> str:
+  """Digest of the newest state on disk."""
+  newest = max((path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+  return json.loads((newest / "extra" / "metadata").read_text())["digest"]
