@@ -21,7 +21,9 @@ def get_config(file: str = "") -> ConfigDict:
 def describe(config: ConfigDict, file: str) -> ConfigDict:
   """Puts what a mark-up file says into a new config, which it returns locked."""
   if not file:
-    raise InputError("No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml")
+    raise InputError(
+      "No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml"
+    )
   content = custom_markup.read_file(file)
   config.unlock()
   config.data.name = f"custom/{content.name}"

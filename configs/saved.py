@@ -1,6 +1,6 @@
 """The config of a run as it was saved in its folder, to resume or evaluate it without the files that it was made from.
 
-  python -m fal_jax.main --config=configs/saved.py:runs/my_faces --workdir=runs/my_faces --mode=eval
+python -m fal_jax.main --config=configs/saved.py:runs/my_faces --workdir=runs/my_faces --mode=eval
 """
 
 import json
@@ -15,12 +15,16 @@ from fal_jax.errors import InputError
 def get_config(workdir: str = "") -> ConfigDict:
   path = Path(workdir).expanduser() / "config.json"
   if not workdir:
-    raise InputError("No run is named: its folder goes after a colon, e.g. --config=configs/saved.py:runs/my_faces")
+    raise InputError(
+      "No run is named: its folder goes after a colon, e.g. --config=configs/saved.py:runs/my_faces"
+    )
   try:
     saved = json.loads(path.read_text(encoding="utf-8"))
   except (OSError, ValueError) as error:
     reason = getattr(error, "strerror", None) or error
-    raise InputError(f"{path} cannot be read ({reason}): after the colon goes the folder of a run") from error
+    raise InputError(
+      f"{path} cannot be read ({reason}): after the colon goes the folder of a run"
+    ) from error
   config = default.get_config()  # keys that a run of an earlier release lacks
   config.update(saved)
   return config

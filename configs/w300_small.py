@@ -1,7 +1,7 @@
 """The whole method on real 300W faces, scaled for two CPU cores: input 64, one stack, 64 features.
 
-  python -m tfds_builders.prepare w300 --manual_dir=<folder with afw/ helen/ lfpw/> --allow_partial
-  python -m fal_jax.main --config=configs/w300_small.py --workdir=runs/w300_small
+python -m tfds_builders.prepare w300 --manual_dir=<folder with afw/ helen/ lfpw/> --allow_partial
+python -m fal_jax.main --config=configs/w300_small.py --workdir=runs/w300_small
 """
 
 from ml_collections import ConfigDict

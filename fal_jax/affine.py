@@ -79,7 +79,9 @@ def compose(a: Array, b: Array) -> Array:
   xp = _namespace(a, b)
   a, b = xp.asarray(a), xp.asarray(b)
   linear = a[..., :, 0, None] * b[..., 0, None, :] + a[..., :, 1, None] * b[..., 1, None, :]
-  shift = xp.concatenate([xp.zeros_like(linear[..., :2]), xp.broadcast_to(a[..., 2:], linear[..., 2:].shape)], -1)
+  shift = xp.concatenate(
+    [xp.zeros_like(linear[..., :2]), xp.broadcast_to(a[..., 2:], linear[..., 2:].shape)], -1
+  )
   return linear + shift
 
 
@@ -148,7 +150,9 @@ def _warp_forward(image, dst_from_src, size):
 
 def _warp_backward(size, saved, cotangent):
   image, dst_from_src = saved
-  _, pull_map = jax.vjp(lambda m: _sample(image, m, size), dst_from_src)  # compiled to nothing where nobody asks for it
+  _, pull_map = jax.vjp(
+    lambda m: _sample(image, m, size), dst_from_src
+  )  # compiled to nothing where nobody asks for it
   return _adjoint(cotangent, dst_from_src, image.shape[:2]), *pull_map(cotangent)
 
 
@@ -185,7 +189,9 @@ def _adjoint(cotangent: jax.Array, dst_from_src: jax.Array, size: tuple[int, int
     return _read(cotangent, candidates, jnp.prod(jnp.maximum(1 - away, 0), -1))
 
   near = range(1 - _REACH, 1 + _REACH)
-  total = functools.reduce(jnp.add, (read(middle + np.array([dx, dy], np.float32)) for dy in near for dx in near))
+  total = functools.reduce(
+    jnp.add, (read(middle + np.array([dx, dy], np.float32)) for dy in near for dx in near)
+  )
 
   # Further reach: a loop over the square around `middle` that such a map needs, or over all pixels; no round at all for others.
   reach = jnp.ceil(jnp.abs(dst_from_src[:, :2]).sum(-1).max())
@@ -212,5 +218,9 @@ def _read(image: jax.Array, points: jax.Array, weight: jax.Array) -> jax.Array:
   x, y = points[..., 0], points[..., 1]
   inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
   # Clipped as floats: far outside, the conversion to int32 would overflow.
-  index = jnp.clip(y, 0, height - 1).astype(jnp.int32) * width + jnp.clip(x, 0, width - 1).astype(jnp.int32)
-  return jnp.where(inside, weight, 0)[..., None] * image.reshape(height * width, channels)[index].astype(jnp.float32)
+  index = jnp.clip(y, 0, height - 1).astype(jnp.int32) * width + jnp.clip(x, 0, width - 1).astype(
+    jnp.int32
+  )
+  return jnp.where(inside, weight, 0)[..., None] * image.reshape(height * width, channels)[
+    index
+  ].astype(jnp.float32)

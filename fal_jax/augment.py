@@ -53,13 +53,17 @@ def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
   mirrored = jax.random.bernoulli(keys[3], jnp.float32(ranges.mirror))
   colour = jax.random.uniform(keys[4], (3,), minval=ranges.colour[0], maxval=ranges.colour[1])
   centre = jnp.full(2, (size - 1) / 2)
-  view_from_crop = affine.similarity(angle=angle, scale=scale, src_centre=centre, dst_centre=centre + shift)
+  view_from_crop = affine.similarity(
+    angle=angle, scale=scale, src_centre=centre, dst_centre=centre + shift
+  )
   mirror = affine.mirror(size)
   view_from_crop = jnp.where(mirrored, affine.compose(mirror, view_from_crop), view_from_crop)
   return View(view_from_crop, mirrored, colour)
 
 
-def render_view(stored: jax.Array, view: View, *, crop_from_stored: affine.Array, size: int) -> jax.Array:
+def render_view(
+  stored: jax.Array, view: View, *, crop_from_stored: affine.Array, size: int
+) -> jax.Array:
   """Renders one view straight from the stored pixels: one resampling, however many maps are composed.
 
   Args:
@@ -71,7 +75,9 @@ def render_view(stored: jax.Array, view: View, *, crop_from_stored: affine.Array
   Returns:
     (size, size, 3) float32 in [0, 1]; black where the stored pixels end.
   """
-  image = affine.warp(stored, affine.compose(view.view_from_crop, crop_from_stored), (size, size)) / 255
+  image = (
+    affine.warp(stored, affine.compose(view.view_from_crop, crop_from_stored), (size, size)) / 255
+  )
   brightness, contrast, saturation = view.colour
   # dm_pix offers brightness only as an offset; the paper's (0.6, 1.4) are factors. Nothing in dm_pix clips.
   image = jnp.clip(image * brightness, 0, 1)

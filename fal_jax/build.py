@@ -32,18 +32,25 @@ def markup(config: ConfigDict) -> Markup:
   try:
     own = custom_markup.from_json(description)
   except InputError as error:
-    raise InputError(f"config.data.own_markup is wrong: {error}; let configs/custom.py write it.") from error
+    raise InputError(
+      f"config.data.own_markup is wrong: {error}; let configs/custom.py write it."
+    ) from error
   if own.num != config.data.markup:
     raise InputError(
-        f"config.data.markup is {config.data.markup} but config.data.own_markup describes {own.num} landmarks: leave both to "
-        "configs/custom.py."
+      f"config.data.markup is {config.data.markup} but config.data.own_markup describes {own.num} landmarks: leave both to "
+      "configs/custom.py."
     )
   return own
 
 
 def crop_rule(config: ConfigDict) -> CropRule:
   """The crop that a config describes."""
-  return CropRule(size=config.crop.size, stored_size=config.crop.stored_size, face=config.crop.face, box=config.data.box)
+  return CropRule(
+    size=config.crop.size,
+    stored_size=config.crop.stored_size,
+    face=config.crop.face,
+    box=config.data.box,
+  )
 
 
 def codec(config: ConfigDict) -> HeatmapCodec:
@@ -83,20 +90,22 @@ def train_recipe(config: ConfigDict, *, steps_per_epoch: float) -> steps.Recipe:
   tx, schedule = adam_with_drops(**config.optimizer.to_dict(), steps_per_epoch=steps_per_epoch)
   ranges = config.augment.to_dict()
   return steps.Recipe(
-      model=model(config, axis_name=steps.DEVICES),
-      codec=codec(config),
-      tx=tx,
-      schedule=schedule,
-      flip=tuple(int(k) for k in markup(config).flip),
-      crop_size=config.crop.size,
-      stored_size=config.crop.stored_size,
-      ranges=ViewRange(**{**ranges, "scale": tuple(ranges["scale"]), "colour": tuple(ranges["colour"])}),
-      num_views=config.siamese.num_views,
-      reduce=config.siamese.reduce,
-      seed=config.seed,
-      target_scale=config.siamese.target_scale,
-      view_loss=config.siamese.view_loss,
-      head=config.head,
+    model=model(config, axis_name=steps.DEVICES),
+    codec=codec(config),
+    tx=tx,
+    schedule=schedule,
+    flip=tuple(int(k) for k in markup(config).flip),
+    crop_size=config.crop.size,
+    stored_size=config.crop.stored_size,
+    ranges=ViewRange(
+      **{**ranges, "scale": tuple(ranges["scale"]), "colour": tuple(ranges["colour"])}
+    ),
+    num_views=config.siamese.num_views,
+    reduce=config.siamese.reduce,
+    seed=config.seed,
+    target_scale=config.siamese.target_scale,
+    view_loss=config.siamese.view_loss,
+    head=config.head,
   )
 
 
@@ -117,56 +126,82 @@ def validate(config: ConfigDict, *, device_count: int) -> None:
     except InputError as error:
       problems.append(str(error))
   if not config.data.name:
-    problems.append("config.data.name is empty: name a prepared dataset, e.g. --config.data.name=wflw.")
+    problems.append(
+      "config.data.name is empty: name a prepared dataset, e.g. --config.data.name=wflw."
+    )
   if config.data.cache not in ("none", "host", "device"):
     problems.append(f"config.data.cache is {config.data.cache!r}; choose none, host or device.")
   if config.model.pool not in ("avg", "max"):
     problems.append(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
   if config.model.dtype not in get_args(Precision):
-    problems.append(f"config.model.dtype is {config.model.dtype!r}; choose one of {', '.join(get_args(Precision))}.")
+    problems.append(
+      f"config.model.dtype is {config.model.dtype!r}; choose one of {', '.join(get_args(Precision))}."
+    )
   if config.head not in get_args(Head):
     problems.append(f"config.head is {config.head!r}; choose one of {', '.join(get_args(Head))}.")
   elif config.head.startswith("correction") and config.codec.decode != "argmax":
-    problems.append(f"config.head={config.head} corrects the highest cell: set --config.codec.decode=argmax.")
+    problems.append(
+      f"config.head={config.head} corrects the highest cell: set --config.codec.decode=argmax."
+    )
   elif config.head == "global_softargmax" and config.codec.decode != "global_softargmax":
-    problems.append("config.head=global_softargmax is for that decoder: set --config.codec.decode=global_softargmax.")
+    problems.append(
+      "config.head=global_softargmax is for that decoder: set --config.codec.decode=global_softargmax."
+    )
   if not 0 <= config.siamese.view_loss < math.inf:
     problems.append(f"config.siamese.view_loss must be 0 or more, got {config.siamese.view_loss}.")
   step = STRIDE * 2**config.model.depth
   if config.crop.size < step or config.crop.size % step:
-    problems.append(f"config.crop.size must be a multiple of {step} (4 * 2**model.depth), got {config.crop.size}.")
+    problems.append(
+      f"config.crop.size must be a multiple of {step} (4 * 2**model.depth), got {config.crop.size}."
+    )
   if not 0 <= config.model.momentum < 1:
-    problems.append(f"config.model.momentum must be at least 0 and below 1, got {config.model.momentum}.")
+    problems.append(
+      f"config.model.momentum must be at least 0 and below 1, got {config.model.momentum}."
+    )
   if not config.eval.splits:
-    problems.append("config.eval.splits is empty: name at least one split, e.g. --config.eval.splits=\"('test',)\".")
+    problems.append(
+      "config.eval.splits is empty: name at least one split, e.g. --config.eval.splits=\"('test',)\"."
+    )
   if not 0 <= config.seed < 2**32:
     problems.append(f"config.seed must be from 0 to 4294967295, got {config.seed}.")
-  if config.model.features < 8 or config.model.features % 8:  # the stem has half of them and splits that into quarters
+  if (
+    config.model.features < 8 or config.model.features % 8
+  ):  # the stem has half of them and splits that into quarters
     problems.append(f"config.model.features must be a multiple of 8, got {config.model.features}.")
   for name in ("scale", "colour"):
     factors = tuple(config.augment[name])
     if len(factors) != 2 or not 0 < factors[0] <= factors[1]:
-      problems.append(f"config.augment.{name} must be two factors, 0 < smallest <= largest, got {factors}.")
+      problems.append(
+        f"config.augment.{name} must be two factors, 0 < smallest <= largest, got {factors}."
+      )
   if not 0 <= config.augment.mirror <= 1:
     problems.append(f"config.augment.mirror is a probability, got {config.augment.mirror}.")
   positive = {
-      "model.depth": config.model.depth,
-      "model.num_stacks": config.model.num_stacks,
-      "siamese.num_views": config.siamese.num_views,
-      "siamese.target_scale": config.siamese.target_scale,
-      "optimizer.learning_rate": config.optimizer.learning_rate,
-      "optimizer.drop_factor": config.optimizer.drop_factor,
-      "eval.every_epochs": config.eval.every_epochs,
-      "checkpoint.every_steps": config.checkpoint.every_steps,
-      "checkpoint.keep": config.checkpoint.keep,
-      "log.every_steps": config.log.every_steps,
+    "model.depth": config.model.depth,
+    "model.num_stacks": config.model.num_stacks,
+    "siamese.num_views": config.siamese.num_views,
+    "siamese.target_scale": config.siamese.target_scale,
+    "optimizer.learning_rate": config.optimizer.learning_rate,
+    "optimizer.drop_factor": config.optimizer.drop_factor,
+    "eval.every_epochs": config.eval.every_epochs,
+    "checkpoint.every_steps": config.checkpoint.every_steps,
+    "checkpoint.keep": config.checkpoint.keep,
+    "log.every_steps": config.log.every_steps,
   }
-  problems += [f"config.{name} must be positive and finite, got {v}." for name, v in positive.items() if not 0 < v < math.inf]
+  problems += [
+    f"config.{name} must be positive and finite, got {v}."
+    for name, v in positive.items()
+    if not 0 < v < math.inf
+  ]
   if not 0 <= config.train.epochs < math.inf:
-    problems.append(f"config.train.epochs must be 0 (evaluates the untrained network) or more, got {config.train.epochs}.")
+    problems.append(
+      f"config.train.epochs must be 0 (evaluates the untrained network) or more, got {config.train.epochs}."
+    )
   for name, size in (("train", config.train.batch_size), ("eval", config.eval.batch_size)):
     if size < 1 or size % device_count:
-      problems.append(f"config.{name}.batch_size ({size}) must be a multiple of the number of devices ({device_count}).")
+      problems.append(
+        f"config.{name}.batch_size ({size}) must be a multiple of the number of devices ({device_count})."
+      )
   if problems:
     raise InputError("\n".join(problems))
 
@@ -178,4 +213,6 @@ def _check_norm(config: ConfigDict) -> None:
     raise InputError(f"config.eval.norm is {norm!r}; choose ic, ip, box or diag.")
   if (norm == "ic" and not found.outer_eyes) or (norm == "ip" and not found.pupils):
     part = "outer eye corners" if norm == "ic" else "pupils"
-    raise InputError(f"config.eval.norm is {norm} but the mark-up of {found.num} landmarks has no {part}: choose box or diag.")
+    raise InputError(
+      f"config.eval.norm is {norm} but the mark-up of {found.num} landmarks has no {part}: choose box or diag."
+    )

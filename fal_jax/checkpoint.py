@@ -36,17 +36,25 @@ class Checkpoints:
     """
     self.directory = Path(workdir).expanduser().resolve() / "checkpoints"
     if not create and not self.directory.is_dir():
-      raise InputError(f"There is no run in {workdir} (no folder checkpoints/): train first, or give the --workdir of a run.")
+      raise InputError(
+        f"There is no run in {workdir} (no folder checkpoints/): train first, or give the --workdir of a run."
+      )
     if create:
       try:
         self.directory.mkdir(parents=True, exist_ok=True)
       except OSError as error:
-        raise InputError(f"Nothing can be written to --workdir={workdir}: {error.strerror}; give another one.") from error
+        raise InputError(
+          f"Nothing can be written to --workdir={workdir}: {error.strerror}; give another one."
+        ) from error
       if not os.access(self.directory, os.W_OK):
-        raise InputError(f"Nothing can be written to --workdir={workdir}: it is read-only for you; give another one.")
+        raise InputError(
+          f"Nothing can be written to --workdir={workdir}: it is read-only for you; give another one."
+        )
     self._lock = _lock(self.directory) if create and jax.process_index() == 0 else None
     self._damaged: set[int] = set()
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=create, cleanup_tmp_directories=create)
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep, create=create, cleanup_tmp_directories=create
+    )
     handlers = {"state": ocp.StandardCheckpointHandler(), "extra": ocp.JsonCheckpointHandler()}
     self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
@@ -82,7 +90,9 @@ class Checkpoints:
     for step in steps:
       try:
         extra = self._read_extra(step)
-        _check_shapes(self._manager.item_metadata(step).state, abstract_state, where=self.directory / str(step))
+        _check_shapes(
+          self._manager.item_metadata(step).state, abstract_state, where=self.directory / str(step)
+        )
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
         state = self._manager.restore(step, args=args).state
         if digest(state) != extra["digest"]:
@@ -97,7 +107,9 @@ class Checkpoints:
         raise reason
     self._warn(passed_over)
     if steps:
-      raise InputError(f"All checkpoints in {self.directory} are damaged ({steps}): restore a copy or use another --workdir.")
+      raise InputError(
+        f"All checkpoints in {self.directory} are damaged ({steps}): restore a copy or use another --workdir."
+      )
     return None
 
   def read_config(self) -> dict[str, Any] | None:
@@ -106,7 +118,9 @@ class Checkpoints:
       try:
         return self._read_extra(step)["config"]
       except Exception as error:  # noqa: BLE001 - as above
-        logging.warning("Checkpoint %s is damaged: %s", self.directory / str(step), _first_line(error))
+        logging.warning(
+          "Checkpoint %s is damaged: %s", self.directory / str(step), _first_line(error)
+        )
     return None
 
   def close(self) -> None:
@@ -121,7 +135,11 @@ class Checkpoints:
 
   def _warn(self, passed_over: Mapping[int, Exception]) -> None:
     for step, error in passed_over.items():
-      logging.warning("Checkpoint %s is damaged and was passed over: %s", self.directory / str(step), _first_line(error))
+      logging.warning(
+        "Checkpoint %s is damaged and was passed over: %s",
+        self.directory / str(step),
+        _first_line(error),
+      )
     self._damaged.update(passed_over)
 
   def _read_extra(self, step: int) -> dict[str, Any]:
@@ -138,14 +156,18 @@ def digest(state: Any) -> str:
   return sha.hexdigest()
 
 
-def config_differences(saved: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+def config_differences(
+  saved: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
   """Dotted keys whose values differ, with the saved and the present value (None where a side lacks the key)."""
   differences: dict[str, tuple[Any, Any]] = {}
   for key in sorted({*saved, *now}):
     before, after = saved.get(key), now.get(key)
     if isinstance(before, Mapping) and isinstance(after, Mapping):
       differences |= config_differences(before, after, prefix=f"{prefix}{key}.")
-    elif json.loads(json.dumps(before)) != json.loads(json.dumps(after)):  # tuples come back from JSON as lists
+    elif json.loads(json.dumps(before)) != json.loads(
+      json.dumps(after)
+    ):  # tuples come back from JSON as lists
       differences[prefix + key] = before, after
   return differences
 
@@ -168,7 +190,9 @@ def _lock(directory: Path) -> int:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as error:
     os.close(handle)
-    raise InputError(f"Another process is training in {directory.parent}: wait for its end or use another --workdir.") from error
+    raise InputError(
+      f"Another process is training in {directory.parent}: wait for its end or use another --workdir."
+    ) from error
   except OSError as error:  # some network file systems know no locks
     logging.warning("%s cannot be locked against a second run: %s", directory, error)
   return handle
@@ -186,10 +210,12 @@ def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
     raise ValueError("the list of its arrays is missing")
   different = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
   if different:
-    name = min(different, key=lambda name: not name.startswith("params/"))  # says more than the optimiser's flat vectors
+    name = min(
+      different, key=lambda name: not name.startswith("params/")
+    )  # says more than the optimiser's flat vectors
     raise InputError(
-        f"The checkpoint {where} is of another network: {name} has shape {before.get(name)} there and {after.get(name)} here "
-        f"({len(different)} arrays differ in all); use the config it was trained with, or another --workdir."
+      f"The checkpoint {where} is of another network: {name} has shape {before.get(name)} there and {after.get(name)} here "
+      f"({len(different)} arrays differ in all); use the config it was trained with, or another --workdir."
     )
 
 

@@ -35,7 +35,9 @@ class CropRule:
     if self.box not in get_args(BoxKind):
       raise InputError(f"data.box is {self.box!r}; choose one of {', '.join(get_args(BoxKind))}.")
     if self.stored_size < self.size:
-      raise InputError(f"crop.stored_size ({self.stored_size}) must be at least crop.size ({self.size}).")
+      raise InputError(
+        f"crop.stored_size ({self.stored_size}) must be at least crop.size ({self.size})."
+      )
     if not self.face > 0:
       raise InputError(f"crop.face must be positive, got {self.face}.")
 
@@ -54,16 +56,24 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
     InputError: the box holds NaN, is inverted or has no area.
   """
   box = np.asarray(box, np.float64)
-  if box.shape != (4,) or not (np.abs(box) < 1e12).all():  # beyond, not even float64 knows single pixels
-    raise InputError(f"a box is four finite numbers x0, y0, x1, y1 in image pixels, got {box.tolist()}.")
+  if (
+    box.shape != (4,) or not (np.abs(box) < 1e12).all()
+  ):  # beyond, not even float64 knows single pixels
+    raise InputError(
+      f"a box is four finite numbers x0, y0, x1, y1 in image pixels, got {box.tolist()}."
+    )
   width, height = box[2:] - box[:2]
   if width < 0 or height < 0:
-    raise InputError(f"box {box.tolist()} has x1 < x0 or y1 < y0: is it (x, y, width, height)? Give corners x0, y0, x1, y1.")
+    raise InputError(
+      f"box {box.tolist()} has x1 < x0 or y1 < y0: is it (x, y, width, height)? Give corners x0, y0, x1, y1."
+    )
   if width == 0 or height == 0:
     raise InputError(f"box {box.tolist()} has no area.")
   centre = np.full(2, (rule.size - 1) / 2)
   scale = rule.face / max(width, height)
-  return affine.similarity(angle=np.float64(0), scale=scale, src_centre=(box[:2] + box[2:]) / 2, dst_centre=centre)
+  return affine.similarity(
+    angle=np.float64(0), scale=scale, src_centre=(box[:2] + box[2:]) / 2, dst_centre=centre
+  )
 
 
 _UNSEEN = 1e-3  # px: a prepared crop is only shifted, and what its box' rounding to float32 adds is not worth a resampling
@@ -84,24 +94,38 @@ def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
   """
   height, width = image.shape[:2]
   shift = np.round(dst_from_image[:, 2])
-  off = np.abs(dst_from_image - np.column_stack([np.eye(2), shift])).max(0) @ np.array([width, height, 1])
+  off = np.abs(dst_from_image - np.column_stack([np.eye(2), shift])).max(0) @ np.array(
+    [width, height, 1]
+  )
   if off < _UNSEEN:
     return _shifted(image, int(shift[0]), int(shift[1]), size)
   shrinkage = 1 / np.hypot(dst_from_image[0, 0], dst_from_image[1, 0])
-  factor = int(min(shrinkage, max(height, width)))  # at most the whole image to a pixel: padding to more would fill the memory
+  factor = int(
+    min(shrinkage, max(height, width))
+  )  # at most the whole image to a pixel: padding to more would fill the memory
   if factor > 1:
     bottom, right = -height % factor, -width % factor
     padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
-    image = cv2.resize(padded, (padded.shape[1] // factor, padded.shape[0] // factor), interpolation=cv2.INTER_AREA)
-    dst_from_image = affine.compose(dst_from_image, affine.invert(affine.shrink(factor).astype(np.float64)))
-  return cv2.warpAffine(image, np.asarray(dst_from_image, np.float64), (size, size), flags=cv2.INTER_LINEAR)
+    image = cv2.resize(
+      padded, (padded.shape[1] // factor, padded.shape[0] // factor), interpolation=cv2.INTER_AREA
+    )
+    dst_from_image = affine.compose(
+      dst_from_image, affine.invert(affine.shrink(factor).astype(np.float64))
+    )
+  return cv2.warpAffine(
+    image, np.asarray(dst_from_image, np.float64), (size, size), flags=cv2.INTER_LINEAR
+  )
 
 
 def _shifted(image: np.ndarray, x: int, y: int, size: int) -> np.ndarray:
   """`cut` by a whole number of pixels."""
   height, width = image.shape[:2]
   result = np.zeros((size, size, 3), np.uint8)
-  rows, columns = (slice(max(0, shift), min(size, side + shift)) for shift, side in ((y, height), (x, width)))
+  rows, columns = (
+    slice(max(0, shift), min(size, side + shift)) for shift, side in ((y, height), (x, width))
+  )
   if rows.start < rows.stop and columns.start < columns.stop:
-    result[rows, columns] = image[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+    result[rows, columns] = image[
+      rows.start - y : rows.stop - y, columns.start - x : columns.stop - x
+    ]
   return result

@@ -59,9 +59,13 @@ def read_file(path: str | Path) -> MarkupFile:
   problems = []
   name, origin = content.pop("name", None), content.pop("origin", None)
   if not isinstance(name, str) or not _NAME.fullmatch(name):
-    problems.append(f"name is {_shown(name)}, expected one of letters, digits and _ that begins with a letter")
+    problems.append(
+      f"name is {_shown(name)}, expected one of letters, digits and _ that begins with a letter"
+    )
   if isinstance(origin, bool) or origin not in ORIGINS:
-    problems.append(f"origin is {_shown(origin)}, expected the coordinate of the first pixel's centre in your files, 0, 0.5 or 1")
+    problems.append(
+      f"origin is {_shown(origin)}, expected the coordinate of the first pixel's centre in your files, 0, 0.5 or 1"
+    )
   is_own = "markup" not in content
   try:
     found = described(content) if is_own else _of_the_library(content)
@@ -81,7 +85,11 @@ def described(description: Mapping[str, Any]) -> Markup:
   Raises:
     InputError: with every mistake, separated by semicolons.
   """
-  problems = [f"unknown key {_shown(key)}, known are {', '.join(KEYS)}" for key in description if key not in KEYS]
+  problems = [
+    f"unknown key {_shown(key)}, known are {', '.join(KEYS)}"
+    for key in description
+    if key not in KEYS
+  ]
   names = _names(description.get("landmarks"), problems)
   if not names:  # nothing else can be checked
     raise InputError("; ".join(problems))
@@ -90,11 +98,20 @@ def described(description: Mapping[str, Any]) -> Markup:
   def several(value: Any, where: str, least: int, most: int | None = None) -> tuple[int, ...]:
     """Numbers of the landmarks in a list; empty if it is wrong."""
     if not isinstance(value, list) or len(value) < least or (most and len(value) > most):
-      problems.append(f"{where} is {_shown(value)}, expected a list of {least}{'' if most else ' or more'} landmarks")
+      problems.append(
+        f"{where} is {_shown(value)}, expected a list of {least}{'' if most else ' or more'} landmarks"
+      )
       return ()
-    found = [item if type(item) is int and 0 <= item < len(names) else numbers.get(_hashable(item)) for item in value]
-    if unknown := [_shown(item) for item, number in zip(value, found, strict=True) if number is None]:
-      problems.append(f"{where} holds {', '.join(unknown)}, expected numbers from 0 to {len(names) - 1} or names of landmarks")
+    found = [
+      item if type(item) is int and 0 <= item < len(names) else numbers.get(_hashable(item))
+      for item in value
+    ]
+    if unknown := [
+      _shown(item) for item, number in zip(value, found, strict=True) if number is None
+    ]:
+      problems.append(
+        f"{where} holds {', '.join(unknown)}, expected numbers from 0 to {len(names) - 1} or names of landmarks"
+      )
       return ()
     return tuple(number for number in found if number is not None)
 
@@ -106,18 +123,24 @@ def described(description: Mapping[str, Any]) -> Markup:
 
   if not isinstance(description.get("mirror"), list):
     problems.append(
-        f"mirror is {_shown(description.get('mirror'))}, expected a list of pairs that change places in a mirror, [] if none do"
+      f"mirror is {_shown(description.get('mirror'))}, expected a list of pairs that change places in a mirror, [] if none do"
     )
   pair_of: dict[int, int] = {}
   mirror = []
-  for row, value in enumerate(lists("mirror") if isinstance(description.get("mirror"), list) else []):
+  for row, value in enumerate(
+    lists("mirror") if isinstance(description.get("mirror"), list) else []
+  ):
     if pair := several(value, f"mirror pair {row}", 2, 2):
       mirror.append((pair[0], pair[1]))
       if pair[0] == pair[1]:
-        problems.append(f"mirror pair {row} is {_shown(value)}, a landmark with itself: leave it out")
+        problems.append(
+          f"mirror pair {row} is {_shown(value)}, a landmark with itself: leave it out"
+        )
       for k in sorted(set(pair)):
         if pair_of.setdefault(k, row) != row:
-          problems.append(f"landmark {_called(k, names)} is in the mirror pairs {pair_of[k]} and {row}")
+          problems.append(
+            f"landmark {_called(k, names)} is in the mirror pairs {pair_of[k]} and {row}"
+          )
 
   edges: list[Edge] = []
   for row, value in enumerate(lists("lines")):
@@ -127,7 +150,9 @@ def described(description: Mapping[str, Any]) -> Markup:
       problems.append(f"line {row} joins a landmark with itself")
 
   eyes = pupils = None
-  if description.get("outer_eyes") is not None and (found := several(description["outer_eyes"], "outer_eyes", 2, 2)):
+  if description.get("outer_eyes") is not None and (
+    found := several(description["outer_eyes"], "outer_eyes", 2, 2)
+  ):
     eyes = found[0], found[1]
     if eyes[0] == eyes[1]:
       problems.append(f"outer_eyes are one landmark, {_called(eyes[0], names)}, twice")
@@ -135,7 +160,9 @@ def described(description: Mapping[str, Any]) -> Markup:
     if not isinstance(value, list) or len(value) != 2:
       problems.append(f"pupils is {_shown(value)}, expected two, right and left")
     else:
-      right, left = (several(each if isinstance(each, list) else [each], "pupils", 1) for each in value)
+      right, left = (
+        several(each if isinstance(each, list) else [each], "pupils", 1) for each in value
+      )
       pupils = right, left
       if right and set(right) == set(left):
         problems.append("both pupils are the same landmarks")
@@ -147,9 +174,9 @@ def described(description: Mapping[str, Any]) -> Markup:
 def description_of(markup: Markup) -> dict[str, Any]:
   """Plain data from which `described` makes an equal mark-up; equal for equal mark-ups."""
   found: dict[str, Any] = {
-      "landmarks": list(markup.names),
-      "mirror": [[k, int(other)] for k, other in enumerate(markup.flip) if k < other],
-      "lines": [list(edge) for edge in markup.edges],
+    "landmarks": list(markup.names),
+    "mirror": [[k, int(other)] for k, other in enumerate(markup.flip) if k < other],
+    "lines": [list(edge) for edge in markup.edges],
   }
   if markup.outer_eyes:
     found["outer_eyes"] = list(markup.outer_eyes)
@@ -181,7 +208,9 @@ def from_json(text: str) -> Markup:
 def _of_the_library(content: Mapping[str, Any]) -> Markup:
   """The mark-up that `markup: 68` names."""
   if others := [key for key in content if key != "markup"]:
-    raise InputError(f"markup stands for all of its landmarks, so leave out {', '.join(map(_shown, others))}")
+    raise InputError(
+      f"markup stands for all of its landmarks, so leave out {', '.join(map(_shown, others))}"
+    )
   num = content["markup"]
   if type(num) is not int:
     raise InputError(f"markup is {_shown(num)}, expected a number of landmarks such as 68")
@@ -193,10 +222,14 @@ def _names(value: Any, problems: list[str]) -> tuple[str, ...]:
   if type(value) is int and 1 <= value <= _MOST_LANDMARKS:
     return tuple(f"landmark_{k}" for k in range(value))
   if not isinstance(value, list) or not 1 <= len(value) <= _MOST_LANDMARKS:
-    problems.append(f"landmarks is {_shown(value)}, expected their number, from 1 to {_MOST_LANDMARKS}, or a list of their names")
+    problems.append(
+      f"landmarks is {_shown(value)}, expected their number, from 1 to {_MOST_LANDMARKS}, or a list of their names"
+    )
     return ()
   if wrong := [item for item in value if not isinstance(item, str) or not item.strip()]:
-    problems.append(f"landmarks holds {', '.join(map(_shown, wrong))}, expected names: put them in quotation marks")
+    problems.append(
+      f"landmarks holds {', '.join(map(_shown, wrong))}, expected names: put them in quotation marks"
+    )
     return ()
   if twice := sorted({name for name in value if value.count(name) > 1}):
     problems.append(f"landmarks holds {', '.join(map(_shown, twice))} more than once")
@@ -209,14 +242,22 @@ class _PlainYaml(yaml.SafeLoader):
 
   def compose_node(self, parent: Any, index: Any) -> Any:
     if self.check_event(yaml.AliasEvent):
-      raise yaml.MarkedYAMLError(None, None, "aliases are not read, write the value again", self.peek_event().start_mark)
+      raise yaml.MarkedYAMLError(
+        None, None, "aliases are not read, write the value again", self.peek_event().start_mark
+      )
     return super().compose_node(parent, index)
 
   def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
     seen = set()
-    for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if isinstance(node, yaml.MappingNode) else []:
+    for key in (
+      [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+      if isinstance(node, yaml.MappingNode)
+      else []
+    ):
       if key.value in seen:
-        raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
+        raise yaml.MarkedYAMLError(
+          None, None, f"the key {key.value!r} is there twice", key.start_mark
+        )
       seen.add(key.value)
     return super().construct_mapping(node, deep)
 
@@ -225,7 +266,9 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
   try:
     data = path.read_bytes()
   except OSError as error:
-    raise InputError(f"{path} cannot be read: {error.strerror or error}; name the YAML file of your mark-up.") from error
+    raise InputError(
+      f"{path} cannot be read: {error.strerror or error}; name the YAML file of your mark-up."
+    ) from error
   if len(data) > _LARGEST_FILE:
     raise InputError(f"{path} has {len(data):,} bytes, which is no description of a mark-up.")
   try:

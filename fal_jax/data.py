@@ -23,7 +23,9 @@ Source = Sequence[Mapping[str, Any]]
 Cache = Literal["none", "host", "device"]
 
 
-def open_dataset(name: str, *, data_dir: str | None, num_landmarks: int) -> tfds.core.DatasetBuilder:
+def open_dataset(
+  name: str, *, data_dir: str | None, num_landmarks: int
+) -> tfds.core.DatasetBuilder:
   """Opens a prepared dataset: its splits and metadata.
 
   Args:
@@ -42,17 +44,19 @@ def open_dataset(name: str, *, data_dir: str | None, num_landmarks: int) -> tfds
     prepared = False
   if not prepared:
     raise InputError(
-        f"The dataset {name!r} is not prepared in {place}: run `python -m tfds_builders.prepare {name} --data_dir={place}` "
-        "first, or point --config.data.dir at the folder where it is."
+      f"The dataset {name!r} is not prepared in {place}: run `python -m tfds_builders.prepare {name} --data_dir={place}` "
+      "first, or point --config.data.dir at the folder where it is."
     )
   landmarks = dict(builder.info.features.items()).get("landmarks")
   if not isinstance(landmarks, tfds.features.Tensor):
-    raise InputError(f"The dataset {name!r} is not one that `python -m tfds_builders.prepare` builds: it has no landmarks.")
+    raise InputError(
+      f"The dataset {name!r} is not one that `python -m tfds_builders.prepare` builds: it has no landmarks."
+    )
   found = landmarks.shape[0]
   if found != num_landmarks:
     raise InputError(
-        f"The dataset {name!r} has {found} landmarks but config.data.markup is {num_landmarks}: set --config.data.markup={found} "
-        "or choose another dataset."
+      f"The dataset {name!r} has {found} landmarks but config.data.markup is {num_landmarks}: set --config.data.markup={found} "
+      "or choose another dataset."
     )
   return builder
 
@@ -75,15 +79,19 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
   builder = open_dataset(name, data_dir=data_dir, num_landmarks=num_landmarks)
   base = split.split("[", maxsplit=1)[0]
   if base not in builder.info.splits:
-    raise InputError(f"The dataset {name!r} has no split {split!r}; it has {', '.join(sorted(builder.info.splits))}.")
+    raise InputError(
+      f"The dataset {name!r} has no split {split!r}; it has {', '.join(sorted(builder.info.splits))}."
+    )
   try:
     source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     source[0]
   except ValueError as error:
-    raise InputError(f"The split {split!r} of {name!r} holds no image: write parts of a split as in 'train[:90%]'.") from error
+    raise InputError(
+      f"The split {split!r} of {name!r} holds no image: write parts of a split as in 'train[:90%]'."
+    ) from error
   except RuntimeError as error:  # how array_record speaks of files that are missing or damaged
     raise InputError(
-        f"The files of {name!r} in {builder.data_path} are damaged ({error}): build the dataset again with --overwrite."
+      f"The files of {name!r} in {builder.data_path} are damaged ({error}): build the dataset again with --overwrite."
     ) from error
   return source
 
@@ -98,7 +106,9 @@ def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
   """(4,) float64, the box that the rule asks for, image px."""
   box = np.asarray(record[f"box_{rule.box}"], np.float64)
   if not np.isfinite(box).all():
-    raise InputError(f"{example_id(record)} has no {rule.box} box: set --config.data.box=landmarks.")
+    raise InputError(
+      f"{example_id(record)} has no {rule.box} box: set --config.data.box=landmarks."
+    )
   return box
 
 
@@ -114,9 +124,9 @@ def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, 
   margin = (rule.stored_size - rule.size) / 2
   stored = affine.compose(affine.translation(np.array([margin, margin])), crop)
   return {
-      "image": cut(_pixels(record), stored, rule.stored_size),
-      "landmarks": affine.apply(crop, record["landmarks"].astype(np.float64)).astype(np.float32),
-      "index": np.int32(index),
+    "image": cut(_pixels(record), stored, rule.stored_size),
+    "landmarks": affine.apply(crop, record["landmarks"].astype(np.float64)).astype(np.float32),
+    "index": np.int32(index),
   }
 
 
@@ -130,24 +140,24 @@ def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, A
   box = face_box(record, rule)
   crop = crop_from_image(box, rule)
   return {
-      "image": cut(_pixels(record), crop, rule.size),
-      "crop_from_image": crop,
-      "landmarks": record["landmarks"].astype(np.float64),
-      "box": box,
-      "id": example_id(record),
+    "image": cut(_pixels(record), crop, rule.size),
+    "crop_from_image": crop,
+    "landmarks": record["landmarks"].astype(np.float64),
+    "box": box,
+    "id": example_id(record),
   }
 
 
 def train_batches(
-    source: Source,
-    *,
-    rule: CropRule,
-    batch_size: int,
-    seed: int,
-    cache: Cache = "none",
-    start_step: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+  source: Source,
+  *,
+  rule: CropRule,
+  batch_size: int,
+  seed: int,
+  cache: Cache = "none",
+  start_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
   """Endless batches of this process, from `start_step` on; every epoch is a new permutation.
 
@@ -174,11 +184,17 @@ def train_batches(
   def number(index: int) -> dict[str, Any]:
     return {"index": np.int32(index)}
 
-  example: Mapping[Cache, Callable] = {"none": load, "host": functools.cache(load), "device": number}
+  example: Mapping[Cache, Callable] = {
+    "none": load,
+    "host": functools.cache(load),
+    "device": number,
+  }
   mine = order[process_index::process_count].map(lambda index: example[cache](int(index)))
   batches = mine.batch(batch_size // process_count)[start_step:]
   threads = os.cpu_count() or 1
-  return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)))
+  return iter(
+    batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4))
+  )
 
 
 def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
@@ -188,7 +204,10 @@ def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
     `image` (N, stored_size, stored_size, 3) uint8 and `landmarks` (N, K, 2) float32, as in `load_train_example`.
   """
   first = load_train_example(source, 0, rule)
-  examples = {name: np.empty((len(source), *first[name].shape), first[name].dtype) for name in ("image", "landmarks")}
+  examples = {
+    name: np.empty((len(source), *first[name].shape), first[name].dtype)
+    for name in ("image", "landmarks")
+  }
 
   def load(index: int) -> None:
     example = load_train_example(source, index, rule)
@@ -200,11 +219,19 @@ def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
   return examples
 
 
-def eval_batches(source: Source, *, rule: CropRule, batch_size: int) -> Iterator[list[dict[str, Any]]]:
+def eval_batches(
+  source: Source, *, rule: CropRule, batch_size: int
+) -> Iterator[list[dict[str, Any]]]:
   """The examples in their order, `batch_size` at a time; the last batch is short."""
-  loaded = grain.MapDataset.range(len(source)).map(lambda index: load_eval_example(source, int(index), rule))
+  loaded = grain.MapDataset.range(len(source)).map(
+    lambda index: load_eval_example(source, int(index), rule)
+  )
   threads = os.cpu_count() or 1
-  examples = iter(loaded.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)))
+  examples = iter(
+    loaded.to_iter_dataset(
+      grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)
+    )
+  )
   try:
     batch = []
     for example in examples:

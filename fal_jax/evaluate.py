@@ -44,7 +44,9 @@ class Predictions:
   boxes: np.ndarray
 
 
-def predict_split(predict: Callable, variables: Any, source: data.Source, *, rule: CropRule, batch_size: int) -> Predictions:
+def predict_split(
+  predict: Callable, variables: Any, source: data.Source, *, rule: CropRule, batch_size: int
+) -> Predictions:
   """Runs the network over a split.
 
   The last batch is padded to full size, so that nothing compiles twice, and the padding is dropped: each image counts once,
@@ -58,13 +60,23 @@ def predict_split(predict: Callable, variables: Any, source: data.Source, *, rul
     batch_size: images at a time.
   """
   if not len(source):
-    raise InputError("The split holds no images: prepare the dataset again or name another split in config.eval.splits.")
-  columns: dict[str, list[Any]] = {"landmarks": [], "scores": [], "true": [], "boxes": [], "ids": []}
+    raise InputError(
+      "The split holds no images: prepare the dataset again or name another split in config.eval.splits."
+    )
+  columns: dict[str, list[Any]] = {
+    "landmarks": [],
+    "scores": [],
+    "true": [],
+    "boxes": [],
+    "ids": [],
+  }
   for batch in data.eval_batches(source, rule=rule, batch_size=batch_size):
     images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
     images[: len(batch)] = [example["image"] for example in batch]
     landmarks_crop, scores = predict(variables, images)
-    for example, landmarks, score in zip(batch, landmarks_crop, scores, strict=False):  # the padding is left over
+    for example, landmarks, score in zip(
+      batch, landmarks_crop, scores, strict=False
+    ):  # the padding is left over
       image_from_crop = affine.invert(example["crop_from_image"])
       columns["landmarks"].append(affine.apply(image_from_crop, landmarks.astype(np.float64)))
       columns["scores"].append(score)
@@ -99,13 +111,18 @@ def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule
 def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
   """The numbers of `metrics.summarise` under all normalisers; faces without a usable normaliser are printed."""
   summary = metrics.summarise(
-      predictions.landmarks, predictions.true, metrics.norms(predictions.true, markup), ids=predictions.ids
+    predictions.landmarks,
+    predictions.true,
+    metrics.norms(predictions.true, markup),
+    ids=predictions.ids,
   )
   reports.warn_of_degenerate(summary)
   return summary
 
 
-def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = None) -> dict[str, dict[str, Any]]:
+def run(
+  config: ConfigDict, workdir: str | Path, *, directory: Path | None = None
+) -> dict[str, dict[str, Any]]:
   """--mode=eval: the newest checkpoint of a run on every split of `config.eval.splits`.
 
   Args:
@@ -125,8 +142,8 @@ def run(config: ConfigDict, workdir: str | Path, *, directory: Path | None = Non
     dataset = build.eval_dataset(config)
     directory = Path(workdir) / "eval" / ("" if dataset == _own_dataset(workdir) else dataset)
   return {
-      split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
-      for split, source in sources.items()
+    split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
+    for split, source in sources.items()
   }
 
 
@@ -143,13 +160,22 @@ def _own_dataset(workdir: str | Path) -> str | None:
 def open_splits(config: ConfigDict) -> dict[str, data.Source]:
   """All of `config.eval.splits`, at once: a misspelt name must not be found out after hours."""
   return {
-      split: data.open_split(build.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup)
-      for split in config.eval.splits
+    split: data.open_split(
+      build.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup
+    )
+    for split in config.eval.splits
   }
 
 
 def report(
-    config: ConfigDict, directory: Path, split: str, source: data.Source, *, predict: Callable, variables: Any, step: int
+  config: ConfigDict,
+  directory: Path,
+  split: str,
+  source: data.Source,
+  *,
+  predict: Callable,
+  variables: Any,
+  step: int,
 ) -> dict[str, Any]:
   """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder.
 
@@ -157,7 +183,9 @@ def report(
     What `reports.summarise` says under the protocol of the dataset.
   """
   rule = build.crop_rule(config)
-  predictions = predict_split(predict, variables, source, rule=rule, batch_size=config.eval.batch_size)
+  predictions = predict_split(
+    predict, variables, source, rule=rule, batch_size=config.eval.batch_size
+  )
   name = build.eval_dataset(config)
   faces = annotations.from_source(source, name, split, rule=rule)
   protocol = protocols.find(name, split, norm=config.eval.norm)
@@ -170,7 +198,15 @@ def report(
   _draw(directory, split, predictions, source, rule=rule, config=config)
   norm = config.eval.norm
   threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
-  reports.draw(directory, split, faces, predictions.landmarks, build.markup(config), norm=norm, threshold=threshold)
+  reports.draw(
+    directory,
+    split,
+    faces,
+    predictions.landmarks,
+    build.markup(config),
+    norm=norm,
+    threshold=threshold,
+  )
   return summary
 
 
@@ -179,14 +215,18 @@ def restore_variables(config: ConfigDict, workdir: str | Path) -> tuple[Any, int
   template = build.train_recipe(config, steps_per_epoch=1)
   abstract = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), template))
   sharding = parallel.replicated_sharding()
-  abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
+  abstract = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract
+  )
   checkpoints = Checkpoints(workdir, create=False)
   try:
     restored = checkpoints.restore_latest(abstract)
   finally:
     checkpoints.close()
   if restored is None:
-    raise InputError(f"There is no checkpoint in {workdir}: train first, or give the --workdir of a run.")
+    raise InputError(
+      f"There is no checkpoint in {workdir}: train first, or give the --workdir of a run."
+    )
   state, _, step = restored
   return {"params": state.params, "batch_stats": state.batch_stats}, step
 
@@ -199,16 +239,16 @@ def table(split: str, summary: dict[str, Any]) -> str:
 def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
   """What a number needs to be compared with another: data, box, crop, decoder, step and code."""
   return {
-      "dataset": build.eval_dataset(config),
-      "split": split,
-      "box": config.data.box,
-      "crop": config.crop.to_dict(),
-      "codec": config.codec.to_dict(),
-      "model": {**config.model.to_dict(), "dtype": build.precision(config)},
-      "step": step,
-      "seed": config.seed,
-      "fal_jax": fal_jax.__version__,
-      "git_commit": reports.git_commit(),
+    "dataset": build.eval_dataset(config),
+    "split": split,
+    "box": config.data.box,
+    "crop": config.crop.to_dict(),
+    "codec": config.codec.to_dict(),
+    "model": {**config.model.to_dict(), "dtype": build.precision(config)},
+    "step": step,
+    "seed": config.seed,
+    "fal_jax": fal_jax.__version__,
+    "git_commit": reports.git_commit(),
   }
 
 
@@ -222,24 +262,37 @@ def write_predictions(path: Path, ids: list[str], landmarks: np.ndarray) -> None
 
 
 def _draw(
-    directory: Path, split: str, predictions: Predictions, source: data.Source, *, rule: CropRule, config: ConfigDict
+  directory: Path,
+  split: str,
+  predictions: Predictions,
+  source: data.Source,
+  *,
+  rule: CropRule,
+  config: ConfigDict,
 ) -> None:
   norm = metrics.norms(predictions.true, build.markup(config))[config.eval.norm]
   errors, usable = metrics.sound_errors(predictions.landmarks, predictions.true, norm)
   sound = np.flatnonzero(usable)
   if not len(sound):
-    logging.warning("No face of %s has the normaliser %s: no pictures drawn.", split, config.eval.norm)
+    logging.warning(
+      "No face of %s has the normaliser %s: no pictures drawn.", split, config.eval.norm
+    )
     return
   worst = sound[np.argsort(-errors[sound], kind="stable")]
-  sheet_rule = dataclasses.replace(rule, size=SHEET_SIZE, stored_size=SHEET_SIZE, face=rule.face * SHEET_SIZE / rule.size)
+  sheet_rule = dataclasses.replace(
+    rule, size=SHEET_SIZE, stored_size=SHEET_SIZE, face=rule.face * SHEET_SIZE / rule.size
+  )
   for name, rows in (("first", sound[:SHEET_FACES]), ("worst", worst[:SHEET_FACES])):
     examples = [data.load_eval_example(source, int(row), sheet_rule) for row in rows]
     plots.draw_faces(
-        directory / f"{split}_{name}.jpg",
-        [example["image"] for example in examples],
-        [affine.apply(example["crop_from_image"], example["landmarks"]) for example in examples],
-        [affine.apply(e["crop_from_image"], predictions.landmarks[row]) for e, row in zip(examples, rows, strict=True)],
-        markup=build.markup(config),
-        titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
-        columns=4,
+      directory / f"{split}_{name}.jpg",
+      [example["image"] for example in examples],
+      [affine.apply(example["crop_from_image"], example["landmarks"]) for example in examples],
+      [
+        affine.apply(e["crop_from_image"], predictions.landmarks[row])
+        for e, row in zip(examples, rows, strict=True)
+      ],
+      markup=build.markup(config),
+      titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
+      columns=4,
     )

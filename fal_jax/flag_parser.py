@@ -7,7 +7,9 @@ from absl import flags
 
 from fal_jax.errors import InputError
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder that everything is written to: checkpoints, logs, results.")
+WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder that everything is written to: checkpoints, logs, results."
+)
 
 
 def read(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -37,7 +39,9 @@ def read(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     text = f"The config needs another file ({error}): start from the repository's folder"
   except (flags.Error, TypeError, ValueError, OSError, SyntaxError) as error:
     text = str(_cause(error))
-  raise InputError(f"{' '.join(text.split()).rstrip(' .?')}. See configs/default.py for all keys and --help for all flags.")
+  raise InputError(
+    f"{' '.join(text.split()).rstrip(' .?')}. See configs/default.py for all keys and --help for all flags."
+  )
 
 
 def parse(argv: Sequence[str]) -> list[str]:

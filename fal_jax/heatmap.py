@@ -11,7 +11,9 @@ from fal_jax import affine, peaks
 from fal_jax.errors import InputError
 
 Encoding = Literal["continuous", "rounded"]
-Decoding = Literal["argmax", "quarter_offset", "local_softargmax", "global_softargmax", "dark", "calibrated"]
+Decoding = Literal[
+  "argmax", "quarter_offset", "local_softargmax", "global_softargmax", "dark", "calibrated"
+]
 Amplitude = Literal["peak_one", "normalised"]
 
 
@@ -43,33 +45,48 @@ class HeatmapCodec:
   amplitude: Amplitude
 
   def __init__(
-      self,
-      *,
-      size: int = 64,
-      stride: float = 4,
-      sigma: float = 1.5,
-      window: int = 5,
-      temperature: float = 10.0,
-      encode: Encoding = "continuous",
-      decode: Decoding = "local_softargmax",
-      amplitude: Amplitude = "peak_one",
+    self,
+    *,
+    size: int = 64,
+    stride: float = 4,
+    sigma: float = 1.5,
+    window: int = 5,
+    temperature: float = 10.0,
+    encode: Encoding = "continuous",
+    decode: Decoding = "local_softargmax",
+    amplitude: Amplitude = "peak_one",
   ):
-    choices_of = {"encode": (encode, Encoding), "decode": (decode, Decoding), "amplitude": (amplitude, Amplitude)}
+    choices_of = {
+      "encode": (encode, Encoding),
+      "decode": (decode, Decoding),
+      "amplitude": (amplitude, Amplitude),
+    }
     for name, (choice, choices) in choices_of.items():
       if choice not in get_args(choices):
-        raise InputError(f"codec.{name} is {choice!r}; choose one of {', '.join(get_args(choices))}.")
-    for name, number in (("size", size), ("stride", stride), ("sigma", sigma), ("temperature", temperature)):
+        raise InputError(
+          f"codec.{name} is {choice!r}; choose one of {', '.join(get_args(choices))}."
+        )
+    for name, number in (
+      ("size", size),
+      ("stride", stride),
+      ("sigma", sigma),
+      ("temperature", temperature),
+    ):
       if not number > 0:
         raise InputError(f"codec.{name} must be positive, got {number}.")
     if window % 2 != 1 or not 1 <= window <= size:
-      raise InputError(f"codec.window must be odd and at most the heatmap's size {size}, got {window}.")
+      raise InputError(
+        f"codec.window must be odd and at most the heatmap's size {size}, got {window}."
+      )
     if decode == "calibrated" and window < 3:
-      raise InputError(f"codec.decode='calibrated' fits a window of at least 3 x 3 cells, but codec.window is {window}.")
+      raise InputError(
+        f"codec.decode='calibrated' fits a window of at least 3 x 3 cells, but codec.window is {window}."
+      )
     if amplitude == "normalised" and "softargmax" in decode:
       warnings.warn(
-          "codec.amplitude='normalised' is Eq. 1 as printed: a soft-argmax at temperature 10 cannot read such low peaks. "
-          "Scale the temperature by 2 pi sigma^2, or keep amplitude='peak_one'.",
-          stacklevel=2,
+        "codec.amplitude='normalised' is Eq. 1 as printed: a soft-argmax at temperature 10 cannot read such low peaks. "
+        "Scale the temperature by 2 pi sigma^2, or keep amplitude='peak_one'.",
+        stacklevel=2,
       )
     values = (size, stride, sigma, window, temperature, encode, decode, amplitude)
     for field, value in zip(dataclasses.fields(self), values, strict=True):
@@ -94,7 +111,10 @@ class HeatmapCodec:
     known = jnp.isfinite(centre).all(-1)
     cells = jnp.arange(self.size, dtype=jnp.float32)
     # (..., cells, K) profiles along x and y: the Gaussian is separable.
-    x, y = (jnp.exp(-0.5 * ((cells[:, None] - centre[..., None, :, axis]) / self.sigma) ** 2) for axis in (0, 1))
+    x, y = (
+      jnp.exp(-0.5 * ((cells[:, None] - centre[..., None, :, axis]) / self.sigma) ** 2)
+      for axis in (0, 1)
+    )
     if self.amplitude == "normalised":
       y = y / (2 * jnp.pi * self.sigma**2)
     return jnp.where(known[..., None, None, :], y[..., :, None, :] * x[..., None, :, :], 0)
@@ -136,7 +156,9 @@ class HeatmapCodec:
         it, so it compares landmarks and directions; it is no interval of confidence.
     """
     if heatmaps.shape[-3:-1] != (self.size, self.size):
-      raise InputError(f"heatmaps must be (..., {self.size}, {self.size}, K) for this codec, got {heatmaps.shape}.")
+      raise InputError(
+        f"heatmaps must be (..., {self.size}, {self.size}, K) for this codec, got {heatmaps.shape}."
+      )
     heatmaps = jnp.asarray(heatmaps, jnp.float32)
     x, y, scores = peaks.peak_cells(heatmaps)
     cell = jnp.stack([x, y], -1).astype(jnp.float32)
@@ -153,10 +175,16 @@ class HeatmapCodec:
       case "dark":
         offset = peaks.log_parabola(peaks.windows(heatmaps, x, y, 3))
       case "calibrated":
-        offset = peaks.gaussian_fit(patch, peaks.softmax_mean(patch, self.temperature), sigma=self.sigma)
+        offset = peaks.gaussian_fit(
+          patch, peaks.softmax_mean(patch, self.temperature), sigma=self.sigma
+        )
     landmarks = affine.apply(affine.invert(affine.shrink(self.stride)), cell + offset)
     covariance = self.stride**2 * peaks.second_moment(patch, offset)
     # A maximum passes over NaN on CPU, a sum nowhere; and summing is five times faster than asking every cell.
     broken = jnp.isnan(heatmaps.sum((-3, -2)))
     landmarks = jnp.where(broken[..., None], jnp.nan, landmarks)
-    return landmarks, jnp.where(broken, jnp.nan, scores), jnp.where(broken[..., None, None], jnp.nan, covariance)
+    return (
+      landmarks,
+      jnp.where(broken, jnp.nan, scores),
+      jnp.where(broken[..., None, None], jnp.nan, covariance),
+    )

@@ -55,8 +55,15 @@ class _Norm(nn.Module):
 
 
 def _conv(features: int, size: int, *, name: str, dtype: jnp.dtype | None) -> nn.Conv:
-  return nn.Conv(features, (size, size), use_bias=False, kernel_init=_initialiser, name=name, dtype=dtype,
-                 conv_general_dilated=convolve)  # fmt: skip
+  return nn.Conv(
+    features,
+    (size, size),
+    use_bias=False,
+    kernel_init=_initialiser,
+    name=name,
+    dtype=dtype,
+    conv_general_dilated=convolve,
+  )
 
 
 class _ConvBeforeNorm(nn.Conv):
@@ -90,7 +97,9 @@ class ConvBlock(nn.Module):
     third = conv(quarter, 3, name="conv3")(self.norm(name="bn3")(second, train))
     residual = images
     if images.shape[-1] != self.features:
-      residual = conv(self.features, 1, name="downsample_2")(self.norm(name="downsample_0")(images, train))
+      residual = conv(self.features, 1, name="downsample_2")(
+        self.norm(name="downsample_0")(images, train)
+      )
     return jnp.concatenate([first, second, third], -1) + residual
 
 
@@ -172,7 +181,9 @@ class FAN(nn.Module):
     """
     features = self.features
     norm = functools.partial(_Norm, self.momentum, self.axis_name)
-    before_norm = functools.partial(_ConvBeforeNorm, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve)
+    before_norm = functools.partial(
+      _ConvBeforeNorm, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve
+    )
     parts: list[Any] = [ConvBlock, Hourglass]
     if self.remat:
       keep = jax.checkpoint_policies.save_only_these_names(STATISTICS)
@@ -189,8 +200,14 @@ class FAN(nn.Module):
       y = hourglass(features, depth=self.depth, pool=self.pool, name=f"m{i}")(x, train)
       y = block(features, name=f"top_m_{i}")(y, train)
       y = norm(name=f"bn_end{i}")(before_norm(features, (1, 1), name=f"conv_last{i}")(y), train)
-      last = nn.Conv(self.num_landmarks, (1, 1), kernel_init=_initialiser, dtype=self.dtype,
-                     conv_general_dilated=convolve_to_float32, name=f"l{i}")  # fmt: skip
+      last = nn.Conv(
+        self.num_landmarks,
+        (1, 1),
+        kernel_init=_initialiser,
+        dtype=self.dtype,
+        conv_general_dilated=convolve_to_float32,
+        name=f"l{i}",
+      )
       heatmaps = last(y)
       stacks.append(heatmaps)
       if i + 1 < self.num_stacks:

@@ -30,32 +30,58 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG200
 
 # What the readers raise on damaged files: they unpack and look up whatever the file says.
 _DECODER_ERRORS = (
-    OSError, SyntaxError, ValueError, RuntimeError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError,
-    struct.error, zlib.error, cv2.error,
+  OSError,
+  SyntaxError,
+  ValueError,
+  RuntimeError,
+  EOFError,
+  IndexError,
+  KeyError,
+  TypeError,
+  OverflowError,
+  MemoryError,
+  struct.error,
+  zlib.error,
+  cv2.error,
 )
 
 # How files look that are often found under an image's name: (what they contain near their start, what to tell the user).
 _LOOKALIKES = (
-    ((b"<!doctype html", b"<html"), "looks like HTML (a login or error page?), download it again"),
-    ((b"version https://git-lfs",), "looks like a Git LFS pointer, fetch the file itself with `git lfs pull`"),
-    ((b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), "looks like HEIC (a phone's photograph?), convert it to JPEG"),
-    ((b"ftyp", b"avi list", b"\x1a\x45\xdf\xa3"), "looks like a video, extract its frames first"),
-    ((b"<svg",), "looks like SVG, export it as PNG"),
-    ((b"%!ps", b"%pdf"), "looks like PostScript or PDF, export it as PNG"),
-    ((b"pk\x03\x04", b"\x1f\x8b", b"rar!", b"7z\xbc\xaf"), "looks like an archive, unpack it first"),
-    ((b"\x93numpy",), "looks like a NumPy file, give its array instead"),
+  ((b"<!doctype html", b"<html"), "looks like HTML (a login or error page?), download it again"),
+  (
+    (b"version https://git-lfs",),
+    "looks like a Git LFS pointer, fetch the file itself with `git lfs pull`",
+  ),
+  (
+    (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"),
+    "looks like HEIC (a phone's photograph?), convert it to JPEG",
+  ),
+  ((b"ftyp", b"avi list", b"\x1a\x45\xdf\xa3"), "looks like a video, extract its frames first"),
+  ((b"<svg",), "looks like SVG, export it as PNG"),
+  ((b"%!ps", b"%pdf"), "looks like PostScript or PDF, export it as PNG"),
+  ((b"pk\x03\x04", b"\x1f\x8b", b"rar!", b"7z\xbc\xaf"), "looks like an archive, unpack it first"),
+  ((b"\x93numpy",), "looks like a NumPy file, give its array instead"),
 )
 
 # EXIF orientation -> (transpose first, then step along rows, step along columns) that brings the stored pixels upright.
 _UPRIGHT = {
-    2: (False, 1, -1), 3: (False, -1, -1), 4: (False, -1, 1),
-    5: (True, 1, 1), 6: (True, 1, -1), 7: (True, -1, -1), 8: (True, -1, 1),
+  2: (False, 1, -1),
+  3: (False, -1, -1),
+  4: (False, -1, 1),
+  5: (True, 1, 1),
+  6: (True, 1, -1),
+  7: (True, -1, -1),
+  8: (True, -1, 1),
 }
 _ORIENTATION_TAG = 0x0112
 
 
 def read_image(
-    source: bytes | str | os.PathLike[str], *, upright: bool = False, max_pixels: int = 64_000_000, name: str | None = None
+  source: bytes | str | os.PathLike[str],
+  *,
+  upright: bool = False,
+  max_pixels: int = 64_000_000,
+  name: str | None = None,
 ) -> np.ndarray:
   """Reads an image file as RGB.
 
@@ -85,7 +111,7 @@ def read_image(
     width, height = header.size
     if width * height > max_pixels:
       raise InputError(
-          f"{name}: {width} x {height} pixels are more than the {max_pixels:,} allowed; shrink the image or raise max_pixels."
+        f"{name}: {width} x {height} pixels are more than the {max_pixels:,} allowed; shrink the image or raise max_pixels."
       )
     try:
       orientation = exif_orientation(header) if upright or header.format == "TIFF" else 1
@@ -95,10 +121,12 @@ def read_image(
     except _DECODER_ERRORS as error:
       cause = f"{error}" if str(error) else type(error).__name__
       raise InputError(
-          f"{name}: this {header.format} file cannot be decoded, it is probably cut short or damaged, fetch it again ({cause})."
+        f"{name}: this {header.format} file cannot be decoded, it is probably cut short or damaged, fetch it again ({cause})."
       ) from error
 
-  if header.format == "TIFF":  # Pillow turns TIFF files, and only them, while loading: turn back what was not asked for
+  if (
+    header.format == "TIFF"
+  ):  # Pillow turns TIFF files, and only them, while loading: turn back what was not asked for
     orientation = 1 if upright else {6: 8, 8: 6}.get(orientation, orientation)
   if orientation in _UPRIGHT:
     transpose, row_step, column_step = _UPRIGHT[orientation]
@@ -141,14 +169,18 @@ def _read_bytes(source: str | os.PathLike[str], name: str) -> bytes:
   try:
     return path.read_bytes()
   except (OSError, ValueError) as error:  # ValueError: a path with a null character
-    raise InputError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    raise InputError(
+      f"{name} cannot be read: {getattr(error, 'strerror', None) or error}."
+    ) from error
 
 
 def _likely_cause(data: bytes) -> str:
   """Says what a file that no reader recognises most likely is."""
   if not data:
     return "the file is empty (an interrupted download?), fetch it again"
-  if data.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")) or data[8:12] in (b"WEBP", b"avif"):
+  if data.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")) or data[
+    8:12
+  ] in (b"WEBP", b"avif"):
     return "it starts like one, but its header is cut short or damaged, fetch it again"
   start = data[:512].lower()
   for signs, cause in _LOOKALIKES:
@@ -162,7 +194,9 @@ def _decode(image: Image.Image, data: bytes) -> np.ndarray:
   # The fast way, for the plain JPEG files of the training input; same pixels as Pillow's. OpenCV's releases differ on files that
   # are cut short, so only a file that ends with the end-of-image marker takes it.
   if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and data.endswith(b"\xff\xd9"):
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = cv2.imdecode(
+      np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    )
     if pixels is not None and pixels.shape[:2] == (image.height, image.width):
       return pixels
 
@@ -174,7 +208,9 @@ def _decode(image: Image.Image, data: bytes) -> np.ndarray:
   if image.mode == "I" and image.format == "PPM":
     return _from_16_bits(np.array(image))
   if image.mode in ("I", "F"):
-    raise InputError("32-bit pixels have no known range; save the image with 8 or 16 bits a channel.")
+    raise InputError(
+      "32-bit pixels have no known range; save the image with 8 or 16 bits a channel."
+    )
   if image.has_transparency_data:
     return _on_grey(np.array(image.convert("RGBA")))
   return np.array(image.convert("RGB"))

@@ -74,7 +74,9 @@ def markup(num: int) -> Markup:
   """
   if num not in MARKUPS:
     known = ", ".join(str(n) for n in sorted(MARKUPS))
-    raise InputError(f"no mark-up has {num} landmarks: choose one of {known}, or describe yours (tfds_builders/custom/README.md)")
+    raise InputError(
+      f"no mark-up has {num} landmarks: choose one of {known}, or describe yours (tfds_builders/custom/README.md)"
+    )
   return MARKUPS[num]
 
 
@@ -107,7 +109,11 @@ def _numbered(stem: str, numbers: Iterable[int]) -> list[str]:
 
 def _jaw(half: int) -> list[str]:
   """Ear to ear along the jaw; numbers grow from the ear to the chin on both sides."""
-  return [*_numbered("right_jaw", range(half)), "chin", *_numbered("left_jaw", reversed(range(half)))]
+  return [
+    *_numbered("right_jaw", range(half)),
+    "chin",
+    *_numbered("left_jaw", reversed(range(half))),
+  ]
 
 
 # 300W and WFLW draw nose and mouth alike: twelve points around the lips clockwise as seen, then eight between them.
@@ -144,8 +150,26 @@ def _markup_98() -> Markup:
   """WFLW."""
   right_brow = ["outer", *_numbered("top", range(4)), *_numbered("bottom", reversed(range(4)))]
   left_brow = [*_numbered("top", reversed(range(4))), "outer", *_numbered("bottom", range(4))]
-  right_eye = ["outer", "top_outer", "top", "top_inner", "inner", "bottom_inner", "bottom", "bottom_outer"]
-  left_eye = ["inner", "top_inner", "top", "top_outer", "outer", "bottom_outer", "bottom", "bottom_inner"]
+  right_eye = [
+    "outer",
+    "top_outer",
+    "top",
+    "top_inner",
+    "inner",
+    "bottom_inner",
+    "bottom",
+    "bottom_outer",
+  ]
+  left_eye = [
+    "inner",
+    "top_inner",
+    "top",
+    "top_outer",
+    "outer",
+    "bottom_outer",
+    "bottom",
+    "bottom_inner",
+  ]
   return Markup(
       names=(
           *_jaw(16), *(f"right_brow_{part}" for part in right_brow), *(f"left_brow_{part}" for part in left_brow), *_NOSE,
@@ -216,9 +240,9 @@ def _markup_39() -> Markup:
 
 
 MARKUPS: Mapping[int, Markup] = {
-    68: _markup_68(),
-    98: _markup_98(),
-    29: _markup_29(),
-    19: _markup_19(),
-    39: _markup_39(),
+  68: _markup_68(),
+  98: _markup_98(),
+  29: _markup_29(),
+  19: _markup_19(),
+  39: _markup_39(),
 }

@@ -21,7 +21,9 @@ def heatmap_l2(heatmaps: jax.Array, target: jax.Array, weight: jax.Array) -> jax
     Scalar, in squared heatmap units.
   """
   if heatmaps.shape[1:] != target.shape:
-    raise ValueError(f"heatmaps {heatmaps.shape} and target {target.shape} must agree but for the stacks")
+    raise ValueError(
+      f"heatmaps {heatmaps.shape} and target {target.shape} must agree but for the stacks"
+    )
   return (weight * (heatmaps - target) ** 2).sum()
 
 

@@ -20,10 +20,17 @@ from fal_jax.errors import InputError
 
 MIN_NORM = 1.0  # px; a face whose normaliser is smaller (two landmarks on one spot) would drown the mean of all others
 PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "max": 100}
-THRESHOLDS: Mapping[str, tuple[float, ...]] = {"ic": (10, 8), "ip": (10, 8), "box": (7,), "diag": (7,)}  # percent, per normaliser
+THRESHOLDS: Mapping[str, tuple[float, ...]] = {
+  "ic": (10, 8),
+  "ip": (10, 8),
+  "box": (7,),
+  "diag": (7,),
+}  # percent, per normaliser
 
 
-def norms(true: ArrayLike, markup: int | landmarks.Markup, box: ArrayLike | None = None) -> dict[str, np.ndarray]:
+def norms(
+  true: ArrayLike, markup: int | landmarks.Markup, box: ArrayLike | None = None
+) -> dict[str, np.ndarray]:
   """Normalisers of each face.
 
   Args:
@@ -37,30 +44,40 @@ def norms(true: ArrayLike, markup: int | landmarks.Markup, box: ArrayLike | None
   markup = markup if isinstance(markup, landmarks.Markup) else landmarks.markup(markup)
   true = _faces(true, "true")
   if true.shape[1] != markup.num:
-    raise InputError(f"true holds {true.shape[1]} landmarks per face but the mark-up has {markup.num}: they must agree")
+    raise InputError(
+      f"true holds {true.shape[1]} landmarks per face but the mark-up has {markup.num}: they must agree"
+    )
   nowhere = np.full(len(true), np.nan)
   if box is None:
     annotated = np.isfinite(true).all(-1, keepdims=True)
-    sides = true.max(1, where=annotated, initial=-np.inf) - true.min(1, where=annotated, initial=np.inf)  # -inf if none is
+    sides = true.max(1, where=annotated, initial=-np.inf) - true.min(
+      1, where=annotated, initial=np.inf
+    )  # -inf if none is
   else:
     box = np.asarray(box, np.float64)
     if box.shape != (len(true), 4):
-      raise InputError(f"box has shape {box.shape}, expected ({len(true)}, 4): one x0, y0, x1, y1 per face")
+      raise InputError(
+        f"box has shape {box.shape}, expected ({len(true)}, 4): one x0, y0, x1, y1 per face"
+      )
     sides = box[:, 2:] - box[:, :2]
   sides = np.where((sides >= 0).all(-1, keepdims=True), sides, np.nan)
   return {
-      "ic": np.linalg.norm(np.diff(true[:, markup.outer_eyes], axis=1)[:, 0], axis=-1) if markup.outer_eyes else nowhere,
-      "ip": (
-          np.linalg.norm(true[:, markup.pupils[1]].mean(1) - true[:, markup.pupils[0]].mean(1), axis=-1)
-          if markup.pupils
-          else nowhere.copy()
-      ),
-      "box": np.sqrt(sides.prod(-1)),
-      "diag": np.hypot(sides[:, 0], sides[:, 1]),
+    "ic": np.linalg.norm(np.diff(true[:, markup.outer_eyes], axis=1)[:, 0], axis=-1)
+    if markup.outer_eyes
+    else nowhere,
+    "ip": (
+      np.linalg.norm(true[:, markup.pupils[1]].mean(1) - true[:, markup.pupils[0]].mean(1), axis=-1)
+      if markup.pupils
+      else nowhere.copy()
+    ),
+    "box": np.sqrt(sides.prod(-1)),
+    "diag": np.hypot(sides[:, 0], sides[:, 1]),
   }
 
 
-def nme(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None) -> np.ndarray:
+def nme(
+  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
+) -> np.ndarray:
   """Normalised mean error of each face: mean distance over its annotated landmarks, in percent of its normaliser.
 
   Args:
@@ -80,7 +97,9 @@ def nme(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | 
   return np.where(total > 0, error.sum(1, where=counts) / np.maximum(total, 1), np.nan)
 
 
-def landmark_errors(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None) -> np.ndarray:
+def landmark_errors(
+  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
+) -> np.ndarray:
   """Mean error of each landmark over the faces in which it counts, in percent; see `nme` for the arguments.
 
   Returns:
@@ -93,7 +112,12 @@ def landmark_errors(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: 
 
 
 def region_errors(
-    pred: ArrayLike, true: ArrayLike, norm: ArrayLike, markup: int | landmarks.Markup, *, mask: ArrayLike | None = None
+  pred: ArrayLike,
+  true: ArrayLike,
+  norm: ArrayLike,
+  markup: int | landmarks.Markup,
+  *,
+  mask: ArrayLike | None = None,
 ) -> dict[str, float]:
   """Mean error of each part of the face, in percent; see `nme` for the arguments.
 
@@ -123,11 +147,14 @@ def region_errors(
 def percentiles(nme: ArrayLike) -> dict[str, float]:
   """Median, 90th and 95th percentile and maximum of the errors (N,) of faces, by name; linear between neighbours."""
   errors = _distribution(nme, np.inf)
-  return {name: float(value) for name, value in zip(PERCENTILES, np.percentile(errors, [*PERCENTILES.values()]), strict=True)}
+  return {
+    name: float(value)
+    for name, value in zip(PERCENTILES, np.percentile(errors, [*PERCENTILES.values()]), strict=True)
+  }
 
 
 def sound_errors(
-    pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
+  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
   """`nme`, and which faces a mean may take: those with an error and a normaliser of at least a pixel.
 
@@ -168,13 +195,13 @@ def ced(nme: ArrayLike, max_error: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def summarise(
-    pred: ArrayLike,
-    true: ArrayLike,
-    norms: Mapping[str, ArrayLike],
-    *,
-    mask: ArrayLike | None = None,
-    ids: Sequence[str] | None = None,
-    thresholds: Mapping[str, Sequence[float]] = THRESHOLDS,
+  pred: ArrayLike,
+  true: ArrayLike,
+  norms: Mapping[str, ArrayLike],
+  *,
+  mask: ArrayLike | None = None,
+  ids: Sequence[str] | None = None,
+  thresholds: Mapping[str, Sequence[float]] = THRESHOLDS,
 ) -> dict[str, Any]:
   """The numbers of one split, ready for JSON; everything but counts and ids is in percent.
 
@@ -224,25 +251,39 @@ def _faces(points: ArrayLike, name: str) -> np.ndarray:
   return points
 
 
-def _errors(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, mask: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+def _errors(
+  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, mask: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray]:
   """(N, K) distances in percent of the normaliser, and (N, K) bool, which of them count."""
   pred, true, norm = _faces(pred, "pred"), _faces(true, "true"), np.asarray(norm, np.float64)
   if pred.shape != true.shape:
-    raise InputError(f"pred has shape {pred.shape} but true {true.shape}: compare the same faces and landmarks")
+    raise InputError(
+      f"pred has shape {pred.shape} but true {true.shape}: compare the same faces and landmarks"
+    )
   if norm.shape != pred.shape[:1]:
-    raise InputError(f"norm has shape {norm.shape}, expected ({len(pred)},): one normaliser in pixels per face")
+    raise InputError(
+      f"norm has shape {norm.shape}, expected ({len(pred)},): one normaliser in pixels per face"
+    )
   counts = np.isfinite(true).all(-1)
   if mask is not None:
     mask = np.asarray(mask)
     if mask.shape != counts.shape:
-      raise InputError(f"mask has shape {mask.shape}, expected {counts.shape}: one value per landmark")
+      raise InputError(
+        f"mask has shape {mask.shape}, expected {counts.shape}: one value per landmark"
+      )
     counts &= mask.astype(bool)
   broken = np.flatnonzero((counts & ~np.isfinite(pred).all(-1)).any(1))
   if broken.size:
-    rows = ", ".join(map(str, broken[:10])) + (f" and {broken.size - 10} more" if broken.size > 10 else "")
-    raise InputError(f"predictions of rows {rows} are not finite: the network that made them diverged or its input was broken")
+    rows = ", ".join(map(str, broken[:10])) + (
+      f" and {broken.size - 10} more" if broken.size > 10 else ""
+    )
+    raise InputError(
+      f"predictions of rows {rows} are not finite: the network that made them diverged or its input was broken"
+    )
   norm = np.where(np.isfinite(norm) & (norm > 0), norm, np.nan)
-  distance = np.hypot(*np.moveaxis(np.where(counts[..., None], pred - true, 0), -1, 0))  # no square that could overflow
+  distance = np.hypot(
+    *np.moveaxis(np.where(counts[..., None], pred - true, 0), -1, 0)
+  )  # no square that could overflow
   return 100 * distance / norm[:, None], counts
 
 
@@ -251,8 +292,12 @@ def _distribution(errors: ArrayLike, limit: float) -> np.ndarray:
   if not limit > 0:
     raise InputError(f"the error threshold is {limit}, expected percents greater than 0")
   if errors.ndim != 1 or not errors.size:
-    raise InputError(f"errors have shape {errors.shape}, expected one error per face and at least one face")
+    raise InputError(
+      f"errors have shape {errors.shape}, expected one error per face and at least one face"
+    )
   if np.isnan(errors).any():
     rows = np.flatnonzero(np.isnan(errors))
-    raise InputError(f"the errors of {rows.size} faces are NaN (first row {rows[0]}): leave degenerate faces out and say so")
+    raise InputError(
+      f"the errors of {rows.size} faces are NaN (first row {rows[0]}): leave degenerate faces out and say so"
+    )
   return errors

@@ -9,7 +9,7 @@ from fal_jax.errors import InputError
 
 
 def adam_with_drops(
-    *, learning_rate: float, drop_epochs: Sequence[float], drop_factor: float, steps_per_epoch: float
+  *, learning_rate: float, drop_epochs: Sequence[float], drop_factor: float, steps_per_epoch: float
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Builds the optimiser and the schedule it follows.
 
@@ -22,12 +22,16 @@ def adam_with_drops(
     steps_per_epoch: optimiser steps in one pass over the data, may be fractional.
   """
   if not all(earlier < later for earlier, later in itertools.pairwise((0, *drop_epochs))):
-    raise InputError(f"optimizer.drop_epochs must be positive and increase, got {tuple(drop_epochs)}.")
+    raise InputError(
+      f"optimizer.drop_epochs must be positive and increase, got {tuple(drop_epochs)}."
+    )
   if not 0 < drop_factor <= 1:
     raise InputError(f"optimizer.drop_factor must be above 0 and at most 1, got {drop_factor}.")
   boundaries: dict[int, float] = {}
   for epoch in drop_epochs:
     step = max(1, round(epoch * steps_per_epoch))
-    boundaries[step] = boundaries.get(step, 1.0) * drop_factor  # in a short run two drops may fall on one step
+    boundaries[step] = (
+      boundaries.get(step, 1.0) * drop_factor
+    )  # in a short run two drops may fall on one step
   schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
   return optax.adam(schedule), schedule

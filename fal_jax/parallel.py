@@ -17,20 +17,36 @@ from fal_jax.hourglass import FAN
 # On these releases XLA's default CPU kernels for weight gradients are four times slower than the ones they replaced. The option
 # is experimental, so releases that nobody has tried it on go without.
 _CPU_OPTION_RELEASES = ("0.10.2", "0.11.2")
-_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+_CPU_OPTIONS = {
+  "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+}
 
 _CACHE_SHARE = 0.5  # of a device's free memory that the images may take; the rest is the network's
 
 
-def _pmap(function: Callable, *, devices: list[jax.Device], out_axes: Any, donate_argnums: tuple[int, ...] = ()) -> Callable:
+def _pmap(
+  function: Callable,
+  *,
+  devices: list[jax.Device],
+  out_axes: Any,
+  donate_argnums: tuple[int, ...] = (),
+) -> Callable:
   """Maps `function(replicated, sharded)` over devices."""
-  mapped = jax.pmap(function, axis_name=steps.DEVICES, in_axes=(None, 0), out_axes=out_axes, devices=devices,
-                    donate_argnums=donate_argnums)  # fmt: skip
+  mapped = jax.pmap(
+    function,
+    axis_name=steps.DEVICES,
+    in_axes=(None, 0),
+    out_axes=out_axes,
+    devices=devices,
+    donate_argnums=donate_argnums,
+  )
   options = compiler_options(devices[0].platform)
   if not options:
     return mapped
 
-  def call(replicated: Any, sharded: Any) -> Any:  # of `mapped` itself `jax.jit` would take over all attributes, `lower` too
+  def call(
+    replicated: Any, sharded: Any
+  ) -> Any:  # of `mapped` itself `jax.jit` would take over all attributes, `lower` too
     return mapped(replicated, sharded)
 
   return jax.jit(call, donate_argnums=donate_argnums, compiler_options=options)
@@ -63,7 +79,9 @@ def replicated_sharding() -> jax.sharding.NamedSharding:
 def split_over_devices(batch: Any) -> Any:
   """(B, ...) arrays of this process to (local devices, B / local devices, ...)."""
   count = jax.local_device_count()
-  return jax.tree.map(lambda array: array.reshape(count, array.shape[0] // count, *array.shape[1:]), batch)
+  return jax.tree.map(
+    lambda array: array.reshape(count, array.shape[0] // count, *array.shape[1:]), batch
+  )
 
 
 def gather_function(examples: Mapping[str, np.ndarray]) -> Callable[[Any], Any]:
@@ -80,23 +98,38 @@ def gather_function(examples: Mapping[str, np.ndarray]) -> Callable[[Any], Any]:
   """
   devices = jax.local_devices()
   needed = sum(array.nbytes for array in examples.values())
-  free = [stats["bytes_limit"] - stats["bytes_in_use"] for device in devices if (stats := device.memory_stats())]
+  free = [
+    stats["bytes_limit"] - stats["bytes_in_use"]
+    for device in devices
+    if (stats := device.memory_stats())
+  ]
   if free and needed > _CACHE_SHARE * min(free):
     raise InputError(
-        f"The training crops take {needed / 1e9:.1f} GB and a device has {min(free) / 1e9:.1f} GB free, of which training needs "
-        "most: set --config.data.cache=host, or a smaller --config.crop.stored_size."
+      f"The training crops take {needed / 1e9:.1f} GB and a device has {min(free) / 1e9:.1f} GB free, of which training needs "
+      "most: set --config.data.cache=host, or a smaller --config.crop.stored_size."
     )
   mesh = jax.sharding.Mesh(np.array(devices), (steps.DEVICES,))
-  held = jax.device_put(dict(examples), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+  held = jax.device_put(
+    dict(examples), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  )
 
-  def rows(held: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
-    return {**batch, **{name: array.at[batch["index"]].get(mode="promise_in_bounds") for name, array in held.items()}}
+  def rows(
+    held: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
+  ) -> Mapping[str, jax.Array]:
+    return {
+      **batch,
+      **{
+        name: array.at[batch["index"]].get(mode="promise_in_bounds") for name, array in held.items()
+      },
+    }
 
   gather = _pmap(rows, devices=devices, out_axes=0)
   return lambda batch: gather(held, split_over_devices(batch))
 
 
-def train_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], tuple[steps.TrainState, dict[str, jax.Array]]]:
+def train_function(
+  recipe: steps.Recipe,
+) -> Callable[[steps.TrainState, Any], tuple[steps.TrainState, dict[str, jax.Array]]]:
   """`steps.train_step` over all devices: takes the replicated state, which it consumes, and a batch split over devices."""
   step = functools.partial(steps.train_step, recipe=recipe)
   return _pmap(step, devices=jax.devices(), out_axes=(None, None), donate_argnums=(0,))
@@ -112,14 +145,18 @@ def independent_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, An
 
   def alone(state: steps.TrainState, batch: Any) -> tuple[steps.TrainState, dict[str, jax.Array]]:
     step = functools.partial(steps.train_step, recipe=recipe)
-    one = jax.vmap(step, (None, 0), axis_name=steps.DEVICES)  # an axis of length 1, over which nothing is sent
-    return jax.tree.map(lambda array: array[0], one(state, jax.tree.map(lambda array: array[None], batch)))
+    one = jax.vmap(
+      step, (None, 0), axis_name=steps.DEVICES
+    )  # an axis of length 1, over which nothing is sent
+    return jax.tree.map(
+      lambda array: array[0], one(state, jax.tree.map(lambda array: array[None], batch))
+    )
 
   return _pmap(alone, devices=jax.local_devices(), out_axes=(0, 0))
 
 
 def predict_function(
-    model: FAN | CorrectedFAN, codec: HeatmapCodec
+  model: FAN | CorrectedFAN, codec: HeatmapCodec
 ) -> Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray]]:
   """`steps.predict_step` over the devices of this process.
 
@@ -133,7 +170,11 @@ def predict_function(
   def call(variables: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     padding = -len(images) % jax.local_device_count()
     padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
-    landmarks, scores = (np.asarray(result) for result in mapped(variables, split_over_devices(padded)))
-    return landmarks.reshape(-1, *landmarks.shape[2:])[: len(images)], scores.reshape(-1, scores.shape[-1])[: len(images)]
+    landmarks, scores = (
+      np.asarray(result) for result in mapped(variables, split_over_devices(padded))
+    )
+    return landmarks.reshape(-1, *landmarks.shape[2:])[: len(images)], scores.reshape(
+      -1, scores.shape[-1]
+    )[: len(images)]
 
   return call

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 
 FIT_STEPS = 8  # a perfect peak is exact to float32 after 5, one outside the map after 8
 WIDTH_RIDGE = 1e-2  # of the fit: what holds the width where the window hardly shows it; a perfect peak is not moved by it
-LARGEST_WIDENING = 0.4  # of the fit: logarithm; no network draws peaks half or twice as wide as it was taught
+LARGEST_WIDENING = (
+  0.4  # of the fit: logarithm; no network draws peaks half or twice as wide as it was taught
+)
 
 
 def peak_cells(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -48,7 +50,9 @@ def windows(heatmaps: jax.Array, x: jax.Array, y: jax.Array, size: int) -> jax.A
   rows, columns = y[..., None, :] + offsets, x[..., None, :] + offsets  # (..., d, K)
   patch = jnp.take_along_axis(heatmaps, jnp.clip(rows, 0, height - 1)[..., :, None, :], -3)
   patch = jnp.take_along_axis(patch, jnp.clip(columns, 0, width - 1)[..., None, :, :], -2)
-  inside = ((rows >= 0) & (rows < height))[..., :, None, :] & ((columns >= 0) & (columns < width))[..., None, :, :]
+  inside = ((rows >= 0) & (rows < height))[..., :, None, :] & ((columns >= 0) & (columns < width))[
+    ..., None, :, :
+  ]
   return jnp.where(inside, patch, -jnp.inf)
 
 
@@ -77,7 +81,9 @@ def higher_neighbour(patch: jax.Array) -> jax.Array:
   Returns:
     (..., K, 2) float32 as (x, y).
   """
-  slope = jnp.stack([patch[..., 1, 2, :] - patch[..., 1, 0, :], patch[..., 2, 1, :] - patch[..., 0, 1, :]], -1)
+  slope = jnp.stack(
+    [patch[..., 1, 2, :] - patch[..., 1, 0, :], patch[..., 2, 1, :] - patch[..., 0, 1, :]], -1
+  )
   return jnp.where(jnp.isfinite(slope), jnp.sign(slope), 0)
 
 
@@ -103,11 +109,18 @@ def log_parabola(patch: jax.Array) -> jax.Array:
   dxy = (log[..., 2, 2, :] - log[..., 2, 0, :] - log[..., 0, 2, :] + log[..., 0, 0, :]) / 4
   open_x, open_y = outside[..., 1, ::2, :].any(-2), outside[..., ::2, 1, :].any(-2)
   # An axis with a neighbour beyond the map keeps its cell, the other is read alone.
-  dx, dy, dxy = jnp.where(open_x, 0, dx), jnp.where(open_y, 0, dy), jnp.where(open_x | open_y, 0, dxy)
+  dx, dy, dxy = (
+    jnp.where(open_x, 0, dx),
+    jnp.where(open_y, 0, dy),
+    jnp.where(open_x | open_y, 0, dxy),
+  )
   dxx, dyy = jnp.where(open_x, -1, dxx), jnp.where(open_y, -1, dyy)
   determinant = dxx * dyy - dxy * dxy
   summit = (determinant > 0) & (dxx < 0)
-  step = jnp.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1) / jnp.where(summit, determinant, 1)[..., None]
+  step = (
+    jnp.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1)
+    / jnp.where(summit, determinant, 1)[..., None]
+  )
   return jnp.where(summit[..., None], jnp.clip(step, -1, 1), 0)
 
 
@@ -136,32 +149,45 @@ def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Arr
   def total(array: jax.Array) -> jax.Array:
     return array.sum((-3, -2))
 
-  def step(_: Any, state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, y, width = state  # (..., K) each; width is the logarithm of the part by which the peak is wider than sigma
+  def step(
+    _: Any, state: tuple[jax.Array, jax.Array, jax.Array]
+  ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, y, width = (
+      state  # (..., K) each; width is the logarithm of the part by which the peak is wider than sigma
+    )
     precision = (jnp.exp(-2 * width) / sigma**2)[..., None, None, :]
-    from_x, from_y = (cells - x[..., None, :])[..., None, :, :], (cells - y[..., None, :])[..., :, None, :]
+    from_x, from_y = (
+      (cells - x[..., None, :])[..., None, :, :],
+      (cells - y[..., None, :])[..., :, None, :],
+    )
     shape = jnp.where(inside, jnp.exp(-0.5 * precision * (from_x**2 + from_y**2)), 0)
     weight = shape**2
     norm = total(weight * shape**2)
     height = jnp.maximum(total(weight * shape * heat) / norm, 1e-6)
     rest = heat / height[..., None, None, :] - shape
 
-    def without_height(slope: jax.Array) -> jax.Array:  # the height is fitted at once, so only what it cannot explain is left
+    def without_height(
+      slope: jax.Array,
+    ) -> jax.Array:  # the height is fitted at once, so only what it cannot explain is left
       return slope - shape * (total(weight * slope * shape) / norm)[..., None, None, :]
 
-    slopes = [without_height(shape * precision * part) for part in (from_x, from_y, from_x**2 + from_y**2)]
+    slopes = [
+      without_height(shape * precision * part) for part in (from_x, from_y, from_x**2 + from_y**2)
+    ]
     curvature = [[total(weight * first * second) for second in slopes] for first in slopes]
     pull = [total(weight * slope * rest) for slope in slopes]
     curvature[2][2] = curvature[2][2] + WIDTH_RIDGE
     pull[2] = pull[2] - WIDTH_RIDGE * width
     dx, dy, dwidth = _solve_symmetric(curvature, pull)
     return (
-        jnp.clip(x + jnp.clip(dx, -0.5, 0.5), -reach, reach),
-        jnp.clip(y + jnp.clip(dy, -0.5, 0.5), -reach, reach),
-        jnp.clip(width + jnp.clip(dwidth, -0.2, 0.2), -LARGEST_WIDENING, LARGEST_WIDENING),
+      jnp.clip(x + jnp.clip(dx, -0.5, 0.5), -reach, reach),
+      jnp.clip(y + jnp.clip(dy, -0.5, 0.5), -reach, reach),
+      jnp.clip(width + jnp.clip(dwidth, -0.2, 0.2), -LARGEST_WIDENING, LARGEST_WIDENING),
     )
 
-  x, y, _ = jax.lax.fori_loop(0, FIT_STEPS, step, (start[..., 0], start[..., 1], jnp.zeros_like(start[..., 0])))
+  x, y, _ = jax.lax.fori_loop(
+    0, FIT_STEPS, step, (start[..., 0], start[..., 1], jnp.zeros_like(start[..., 0]))
+  )
   return jnp.stack([x, y], -1)
 
 
@@ -177,11 +203,15 @@ def second_moment(patch: jax.Array, position: jax.Array) -> jax.Array:
   """
   heat = jnp.maximum(patch, 0)
   amount = heat.sum((-3, -2), keepdims=True)
-  share = jnp.where(amount > 0, heat / jnp.where(amount > 0, amount, 1), 1 / (patch.shape[-3] * patch.shape[-2]))
+  share = jnp.where(
+    amount > 0, heat / jnp.where(amount > 0, amount, 1), 1 / (patch.shape[-3] * patch.shape[-2])
+  )
   cells = _offsets(patch.shape[-2])
   from_x = (cells - position[..., None, :, 0])[..., None, :, :]
   from_y = (cells - position[..., None, :, 1])[..., :, None, :]
-  xx, xy, yy = ((share * product).sum((-3, -2)) for product in (from_x**2, from_x * from_y, from_y**2))
+  xx, xy, yy = (
+    (share * product).sum((-3, -2)) for product in (from_x**2, from_x * from_y, from_y**2)
+  )
   return jnp.stack([jnp.stack([xx, xy], -1), jnp.stack([xy, yy], -1)], -2)
 
 
@@ -199,11 +229,14 @@ def _solve_symmetric(matrix: list[list[jax.Array]], right: list[jax.Array]) -> l
   """Solves a symmetric 3 x 3 system, elementwise over landmarks; 0 where the matrix is singular."""
   (a, b, c), (_, d, e), (_, _, f) = matrix
   adjugate = (
-      (d * f - e * e, c * e - b * f, b * e - c * d),
-      (c * e - b * f, a * f - c * c, b * c - a * e),
-      (b * e - c * d, b * c - a * e, a * d - b * b),
+    (d * f - e * e, c * e - b * f, b * e - c * d),
+    (c * e - b * f, a * f - c * c, b * c - a * e),
+    (b * e - c * d, b * c - a * e, a * d - b * b),
   )
   determinant = a * adjugate[0][0] + b * adjugate[0][1] + c * adjugate[0][2]
   regular = determinant > 1e-12
   divisor = jnp.where(regular, determinant, 1)
-  return [jnp.where(regular, sum(x * y for x, y in zip(row, right, strict=True)) / divisor, 0) for row in adjugate]
+  return [
+    jnp.where(regular, sum(x * y for x, y in zip(row, right, strict=True)) / divisor, 0)
+    for row in adjugate
+  ]

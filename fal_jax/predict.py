@@ -15,7 +15,19 @@ from fal_jax.errors import InputError
 from fal_jax.images import read_image
 
 FACES_AT_ONCE = 8  # the one batch size that compiles; further faces go in further batches
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".jp2")
+IMAGE_ENDINGS = (
+  ".jpg",
+  ".jpeg",
+  ".png",
+  ".webp",
+  ".bmp",
+  ".gif",
+  ".tif",
+  ".tiff",
+  ".ppm",
+  ".avif",
+  ".jp2",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +50,9 @@ class FaceAligner:
     self.config = config
     self.rule = build.crop_rule(config)
     self._variables = variables
-    self._predict = parallel.predict_function(build.model(config, axis_name=None), build.codec(config))
+    self._predict = parallel.predict_function(
+      build.model(config, axis_name=None), build.codec(config)
+    )
 
   @classmethod
   def from_checkpoint(cls, path: str | Path) -> "FaceAligner":
@@ -55,7 +69,9 @@ class FaceAligner:
     finally:
       checkpoints.close()
     if saved is None:
-      raise InputError(f"There is no readable checkpoint in {workdir}: train first, or give the --workdir of a run.")
+      raise InputError(
+        f"There is no readable checkpoint in {workdir}: train first, or give the --workdir of a run."
+      )
     config = ConfigDict(saved)
     variables, _ = evaluate.restore_variables(config, workdir)
     return cls(config, variables)
@@ -73,23 +89,31 @@ class FaceAligner:
     """
     image, boxes = np.asarray(image), np.asarray(boxes, np.float64)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-      raise InputError(f"the image must be uint8 RGB of shape (H, W, 3), got {image.dtype} {image.shape}.")
+      raise InputError(
+        f"the image must be uint8 RGB of shape (H, W, 3), got {image.dtype} {image.shape}."
+      )
     if not image.size:
       raise InputError(f"the image has no pixels, its shape is {image.shape}.")
     if boxes.size == 0:
       boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[-1] != 4:
-      raise InputError(f"boxes must have shape (N, 4), x0, y0, x1, y1 for each face, got {boxes.shape}.")
+      raise InputError(
+        f"boxes must have shape (N, 4), x0, y0, x1, y1 for each face, got {boxes.shape}."
+      )
     crops_from_image = [crop.crop_from_image(box, self.rule) for box in boxes]
     landmarks = np.zeros((len(boxes), self.config.data.markup, 2))
     scores = np.zeros(landmarks.shape[:2], np.float32)
     for first in range(0, len(boxes), FACES_AT_ONCE):
       maps = crops_from_image[first : first + FACES_AT_ONCE]
       images = np.zeros((FACES_AT_ONCE, self.rule.size, self.rule.size, 3), np.uint8)
-      images[: len(maps)] = [crop.cut(image, crop_from_image, self.rule.size) for crop_from_image in maps]
+      images[: len(maps)] = [
+        crop.cut(image, crop_from_image, self.rule.size) for crop_from_image in maps
+      ]
       landmarks_crop, peaks = self._predict(self._variables, images)
       for row, crop_from_image in enumerate(maps):
-        landmarks[first + row] = affine.apply(affine.invert(crop_from_image), landmarks_crop[row].astype(np.float64))
+        landmarks[first + row] = affine.apply(
+          affine.invert(crop_from_image), landmarks_crop[row].astype(np.float64)
+        )
         scores[first + row] = peaks[row]
     return FaceLandmarks(landmarks, scores)
 
@@ -108,7 +132,10 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
   files = _image_files(images)
   aligner = FaceAligner.from_checkpoint(workdir)
   if box is None:
-    print("No --box given: each image is taken as one face from brows to chin. Low scores mean that it is not.", flush=True)
+    print(
+      "No --box given: each image is taken as one face from brows to chin. Low scores mean that it is not.",
+      flush=True,
+    )
   directory = Path(workdir).expanduser() / "predict"
   directory.mkdir(parents=True, exist_ok=True)
   found = []
@@ -122,8 +149,19 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
     points = affine.apply(drawn_from_image, result.landmarks)
     title = f"{file.name}  mean score {result.scores.mean():.2f}"
     picture = directory / f"{number:04d}_{file.stem}.jpg"
-    plots.draw_faces(picture, [drawn], None, points, markup=build.markup(aligner.config), titles=[title], columns=1, scale=1)
-  evaluate.write_predictions(directory / "predictions.csv", [str(file) for file in files], np.stack(found))
+    plots.draw_faces(
+      picture,
+      [drawn],
+      None,
+      points,
+      markup=build.markup(aligner.config),
+      titles=[title],
+      columns=1,
+      scale=1,
+    )
+  evaluate.write_predictions(
+    directory / "predictions.csv", [str(file) for file in files], np.stack(found)
+  )
   return directory
 
 
@@ -150,6 +188,10 @@ def _at_most(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
   if stride <= 1:
     return image, affine.shrink(1)
   size = round(width / stride), round(height / stride)
-  stretch = np.array([width / size[0], height / size[1]])  # rounding makes the two axes differ a little
-  small = np.array([[1 / stretch[0], 0, 0.5 / stretch[0] - 0.5], [0, 1 / stretch[1], 0.5 / stretch[1] - 0.5]])
+  stretch = np.array(
+    [width / size[0], height / size[1]]
+  )  # rounding makes the two axes differ a little
+  small = np.array(
+    [[1 / stretch[0], 0, 0.5 / stretch[0] - 0.5], [0, 1 / stretch[1], 0.5 / stretch[1] - 0.5]]
+  )
   return cv2.resize(image, size, interpolation=cv2.INTER_AREA), small

@@ -20,7 +20,9 @@ def check_reduce(reduce: str) -> None:
     raise InputError(f"siamese.reduce is {reduce!r}; choose one of {', '.join(get_args(Reduce))}.")
 
 
-def pull_back(heatmaps: jax.Array, view: View, *, stride: float, flip: jax.Array) -> tuple[jax.Array, jax.Array]:
+def pull_back(
+  heatmaps: jax.Array, view: View, *, stride: float, flip: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   """T^-1 of Eq. 6: brings one view's heatmaps into the frame of the crop.
 
   The mirror is undone twice over: in space, as part of the affine map, and in the channels, since the left eye's channel of a
@@ -38,7 +40,9 @@ def pull_back(heatmaps: jax.Array, view: View, *, stride: float, flip: jax.Array
   """
   size = heatmaps.shape[0], heatmaps.shape[1]
   small = affine.shrink(stride)
-  view_from_crop = affine.compose(affine.compose(small, view.view_from_crop), affine.invert(small))  # both in heatmap px
+  view_from_crop = affine.compose(
+    affine.compose(small, view.view_from_crop), affine.invert(small)
+  )  # both in heatmap px
   crop_from_view = affine.invert(view_from_crop)
   heatmaps = jnp.where(view.mirrored, _exchanged(heatmaps, flip), heatmaps)
   validity = affine.warp(jnp.ones((*size, 1)), crop_from_view, size)[..., 0]
@@ -53,7 +57,8 @@ def _exchanged(heatmaps: jax.Array, flip: jax.Array) -> jax.Array:
 
 
 _exchanged.defvjp(
-    lambda heatmaps, flip: (heatmaps[..., flip], flip), lambda flip, cotangent: (cotangent[..., jnp.argsort(flip)], None)
+  lambda heatmaps, flip: (heatmaps[..., flip], flip),
+  lambda flip, cotangent: (cotangent[..., jnp.argsort(flip)], None),
 )
 
 
@@ -73,7 +78,7 @@ def landmarks_in_views(landmarks: jax.Array, views: View, *, flip: jax.Array) ->
 
 
 def combine(
-    heatmaps: jax.Array, views: View, *, stride: float, flip: jax.Array, reduce: Reduce
+  heatmaps: jax.Array, views: View, *, stride: float, flip: jax.Array, reduce: Reduce
 ) -> tuple[jax.Array, jax.Array]:
   """Merges the heatmaps of all views of each image in the crop's frame.
 
@@ -99,10 +104,15 @@ def combine(
 
   # Each stack has its own copy of the maps: shared ones would make the stacks channels of the same warp, in an order of axes that
   # everything else would have to be copied to.
-  of_stacks = jax.tree.map(lambda array: jnp.broadcast_to(array, (heatmaps.shape[0], *array.shape)), views)
+  of_stacks = jax.tree.map(
+    lambda array: jnp.broadcast_to(array, (heatmaps.shape[0], *array.shape)), views
+  )
   pulled, validity = jax.vmap(jax.vmap(jax.vmap(one)))(heatmaps, of_stacks)
   # Views one by one: XLA's CPU kernels for a sum over an outer axis of large arrays are ten times slower.
-  total, seen = functools.reduce(jnp.add, (pulled[:, view] for view in range(pulled.shape[1]))), validity[0].sum(0)
+  total, seen = (
+    functools.reduce(jnp.add, (pulled[:, view] for view in range(pulled.shape[1]))),
+    validity[0].sum(0),
+  )
   if reduce == "mean":
     total = total / jnp.maximum(seen, 1e-6)[None, ..., None]
   return total, jnp.minimum(seen, 1)

@@ -89,7 +89,12 @@ def init_state(key: jax.Array, recipe: Recipe) -> TrainState:
 def first_state(variables: Any, recipe: Recipe) -> TrainState:
   """Step 0 with given `params` and `batch_stats`."""
   params = variables["params"]
-  return TrainState(jnp.zeros((), jnp.int32), params, variables["batch_stats"], recipe.tx.init(ravel_pytree(params)[0]))
+  return TrainState(
+    jnp.zeros((), jnp.int32),
+    params,
+    variables["batch_stats"],
+    recipe.tx.init(ravel_pytree(params)[0]),
+  )
 
 
 def sample_views(recipe: Recipe, step: jax.Array, index: jax.Array) -> View:
@@ -119,7 +124,9 @@ def render_views(recipe: Recipe, stored: jax.Array, views: View) -> jax.Array:
   return jax.vmap(jax.vmap(one), (None, 0))(stored, views)
 
 
-def landmark_loss(recipe: Recipe, heatmaps: jax.Array, landmarks: jax.Array, views: View) -> jax.Array:
+def landmark_loss(
+  recipe: Recipe, heatmaps: jax.Array, landmarks: jax.Array, views: View
+) -> jax.Array:
   """The loss of Eq. 6 and what a config may put beside it or in its place, summed over landmarks.
 
   Args:
@@ -133,21 +140,29 @@ def landmark_loss(recipe: Recipe, heatmaps: jax.Array, landmarks: jax.Array, vie
   """
   codec, flip = recipe.codec, jnp.asarray(recipe.flip)
   in_views = siamese.landmarks_in_views(landmarks, views, flip=flip)
-  if recipe.head == "global_softargmax":  # the heatmaps are free to be what they like, only their mean position counts
+  if (
+    recipe.head == "global_softargmax"
+  ):  # the heatmaps are free to be what they like, only their mean position counts
     position = peaks.softmax_mean(heatmaps, codec.temperature) + (codec.size - 1) / 2
     target = affine.apply(affine.shrink(codec.stride), in_views)
     return losses.point_l2(position, jnp.broadcast_to(target, position.shape)) / recipe.num_views
   annotated = jnp.isfinite(landmarks).all(-1)[:, None, None, :]
-  combined, seen = siamese.combine(heatmaps, views, stride=codec.stride, flip=flip, reduce=recipe.reduce)
-  loss = losses.heatmap_l2(combined, recipe.target_scale * codec.encode(landmarks), seen[..., None] * annotated)
+  combined, seen = siamese.combine(
+    heatmaps, views, stride=codec.stride, flip=flip, reduce=recipe.reduce
+  )
+  loss = losses.heatmap_l2(
+    combined, recipe.target_scale * codec.encode(landmarks), seen[..., None] * annotated
+  )
   if recipe.view_loss:
-    own = losses.heatmap_l2(heatmaps, codec.encode(in_views), jnp.isfinite(in_views).all(-1)[..., None, None, :])
+    own = losses.heatmap_l2(
+      heatmaps, codec.encode(in_views), jnp.isfinite(in_views).all(-1)[..., None, None, :]
+    )
     loss += recipe.view_loss * own / recipe.num_views
   return loss
 
 
 def correction_loss(
-    recipe: Recipe, displacement: jax.Array, heatmaps: jax.Array, landmarks: jax.Array, views: View
+  recipe: Recipe, displacement: jax.Array, heatmaps: jax.Array, landmarks: jax.Array, views: View
 ) -> jax.Array:
   """Squared error of the learnt displacements, heatmap px, summed over landmarks and averaged over views.
 
@@ -169,7 +184,9 @@ def correction_loss(
   return losses.point_l2(displacement, target) / recipe.num_views
 
 
-def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[TrainState, dict[str, jax.Array]]:
+def train_step(
+  state: TrainState, batch: Batch, *, recipe: Recipe
+) -> tuple[TrainState, dict[str, jax.Array]]:
   """Two views of every image through the network, heatmaps pulled back and combined, one step of the optimiser.
 
   Source: Bulat et al. 2021, Sec. 3.4, Eq. 6, and Sec. 5.
@@ -190,10 +207,14 @@ def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[Trai
 
   def loss_of(params: Any) -> tuple[jax.Array, Any]:
     variables = {"params": params, "batch_stats": state.batch_stats}
-    together = images.reshape(-1, *images.shape[2:])  # all views in one batch: one pass, shared BatchNorm statistics
+    together = images.reshape(
+      -1, *images.shape[2:]
+    )  # all views in one batch: one pass, shared BatchNorm statistics
     outputs, updated = recipe.model.apply(variables, together, True, mutable=["batch_stats"])
     heatmaps, displacement = outputs if isinstance(recipe.model, CorrectedFAN) else (outputs, None)
-    heatmaps = heatmaps.reshape(heatmaps.shape[0], *images.shape[:2], *heatmaps.shape[2:]).astype(jnp.float32)
+    heatmaps = heatmaps.reshape(heatmaps.shape[0], *images.shape[:2], *heatmaps.shape[2:]).astype(
+      jnp.float32
+    )
     loss = landmark_loss(recipe, heatmaps, batch["landmarks"], views)
     if displacement is not None:
       displacement = displacement.reshape(*images.shape[:2], *displacement.shape[1:])
@@ -211,16 +232,16 @@ def train_step(state: TrainState, batch: Batch, *, recipe: Recipe) -> tuple[Trai
   update, opt_state = recipe.tx.update(gradient, state.opt_state)
   params = optax.apply_updates(state.params, unravel(update))
   metrics = {
-      "loss": loss,
-      "learning_rate": jnp.asarray(recipe.schedule(state.step), jnp.float32),
-      "gradient_norm": jnp.linalg.norm(gradient),
-      "update_norm": jnp.linalg.norm(update),
+    "loss": loss,
+    "learning_rate": jnp.asarray(recipe.schedule(state.step), jnp.float32),
+    "gradient_norm": jnp.linalg.norm(gradient),
+    "update_norm": jnp.linalg.norm(update),
   }
   return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
 
 def predict_step(
-    variables: Any, images: jax.Array, *, model: FAN | CorrectedFAN, codec: HeatmapCodec
+  variables: Any, images: jax.Array, *, model: FAN | CorrectedFAN, codec: HeatmapCodec
 ) -> tuple[jax.Array, jax.Array]:
   """Network and decoder on upright crops.
 

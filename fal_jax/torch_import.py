@@ -35,7 +35,13 @@ from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
 
-_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+_LEAVES = {
+  "kernel": "weight",
+  "scale": "weight",
+  "bias": "bias",
+  "mean": "running_mean",
+  "var": "running_var",
+}
 
 
 def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
@@ -53,7 +59,9 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
   """
   folder = Path(workdir).expanduser() / "checkpoints"
   if folder.is_dir() and any(folder.iterdir()):
-    raise InputError(f"{workdir} holds checkpoints already, and they are not overwritten: name a new --workdir.")
+    raise InputError(
+      f"{workdir} holds checkpoints already, and they are not overwritten: name a new --workdir."
+    )
   arrays = read_state_dict(weights)
   try:
     network = network_of(arrays)
@@ -62,27 +70,40 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
     raise InputError(f"{weights}: {error}") from error
   if network.num_landmarks != config.data.markup:
     raise InputError(
-        f"{weights} finds {network.num_landmarks} landmarks and config.data.markup is {config.data.markup}: "
-        "take the config of a dataset with as many."
+      f"{weights} finds {network.num_landmarks} landmarks and config.data.markup is {config.data.markup}: "
+      "take the config of a dataset with as many."
     )
   if config.head.startswith("correction"):
-    raise InputError(f"{weights} holds heatmaps alone and config.head is {config.head!r}: set --config.head=heatmaps.")
+    raise InputError(
+      f"{weights} holds heatmaps alone and config.head is {config.head!r}: set --config.head=heatmaps."
+    )
   sizes = {name: getattr(network, name) for name in ("num_stacks", "features", "depth")}
-  changes = [f"--config.model.{name}={size}" for name, size in sizes.items() if config.model[name] != size]
+  changes = [
+    f"--config.model.{name}={size}" for name, size in sizes.items() if config.model[name] != size
+  ]
   config = config.copy_and_resolve_references()
   with config.unlocked():
     config.model.update(sizes)
   build.validate(config, device_count=jax.device_count())
   state = steps.first_state(variables, build.train_recipe(config, steps_per_epoch=1))
-  origin = {"file": Path(weights).name, "sha256": hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest()}
-  extra = {"config": json.loads(config.to_json_best_effort()), "train_images": None, "weights": origin}
+  origin = {
+    "file": Path(weights).name,
+    "sha256": hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest(),
+  }
+  extra = {
+    "config": json.loads(config.to_json_best_effort()),
+    "train_images": None,
+    "weights": origin,
+  }
   checkpoints = Checkpoints(workdir)
   try:
     checkpoints.save(0, parallel.replicate(state), extra)
   finally:
     checkpoints.close()
   said = f"Imported {weights} into {workdir}: FAN, {_size(network)}, {config.model.pool} pooling."
-  return f"{said} For --mode=eval and train add {' '.join(changes)} to this config." if changes else said
+  return (
+    f"{said} For --mode=eval and train add {' '.join(changes)} to this config." if changes else said
+  )
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
@@ -100,22 +121,28 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
   torch = _torch()
   file = Path(path).expanduser()
   if not file.is_file():
-    raise InputError(f"{path} is not a file: name the weights that you have downloaded, e.g. --weights=2DFAN4.pth.tar.")
+    raise InputError(
+      f"{path} is not a file: name the weights that you have downloaded, e.g. --weights=2DFAN4.pth.tar."
+    )
   try:
     if _is_torchscript(file):
       raise InputError(
-          f"{path} is not loaded, it is a TorchScript archive, a program with its weights: if you trust it, take those out by "
-          f"python -c \"import torch; torch.save(torch.jit.load('{path}', 'cpu').state_dict(), 'weights.pth')\" and import them."
+        f"{path} is not loaded, it is a TorchScript archive, a program with its weights: if you trust it, take those out by "
+        f"python -c \"import torch; torch.save(torch.jit.load('{path}', 'cpu').state_dict(), 'weights.pth')\" and import them."
       )
     loaded = torch.load(file, map_location="cpu", weights_only=True)
   except InputError:
     raise
   except Exception as error:  # whatever a damaged or malicious file makes torch raise
     calls = re.search(r"GLOBAL (\S+)", str(error))
-    reason = f"it wants to call {calls[1]}" if calls else f"it is damaged or not from PyTorch ({type(error).__name__})"
+    reason = (
+      f"it wants to call {calls[1]}"
+      if calls
+      else f"it is damaged or not from PyTorch ({type(error).__name__})"
+    )
     raise InputError(
-        f"{path} is not loaded, {reason}, and only plain arrays are: give a file that was written by "
-        "torch.save(model.state_dict(), ...)."
+      f"{path} is not loaded, {reason}, and only plain arrays are: give a file that was written by "
+      "torch.save(model.state_dict(), ...)."
     ) from error
   try:
     return _arrays(loaded)
@@ -132,19 +159,27 @@ def network_of(state_dict: Mapping[str, Any]) -> FAN:
   for key in ("conv1.weight", "l0.weight", "m0.b1_1.conv1.weight"):
     if key not in arrays or arrays[key].ndim != 4:
       there = ", ".join(sorted(arrays)[:3]) or "nothing"
-      raise InputError(f"these are not the weights of a FAN, for want of a convolution {key}; there is {there} ...")
+      raise InputError(
+        f"these are not the weights of a FAN, for want of a convolution {key}; there is {there} ..."
+      )
   features = 4 * arrays["conv1.weight"].shape[0]
   if features < 8 or features % 8:
-    raise InputError(f"conv1.weight has shape {arrays['conv1.weight'].shape}, whose first number must be even in a FAN.")
+    raise InputError(
+      f"conv1.weight has shape {arrays['conv1.weight'].shape}, whose first number must be even in a FAN."
+    )
 
   def first_missing(prefix: str, start: int) -> int:
-    return next(i for i in itertools.count(start) if not any(key.startswith(prefix.format(i)) for key in arrays))
+    return next(
+      i
+      for i in itertools.count(start)
+      if not any(key.startswith(prefix.format(i)) for key in arrays)
+    )
 
   return FAN(
-      num_stacks=first_missing("m{}.", 0),
-      num_landmarks=arrays["l0.weight"].shape[0],
-      features=features,
-      depth=first_missing("m0.b1_{}.", 1) - 1,
+    num_stacks=first_missing("m{}.", 0),
+    num_landmarks=arrays["l0.weight"].shape[0],
+    features=features,
+    depth=first_missing("m0.b1_{}.", 1) - 1,
   )
 
 
@@ -165,10 +200,16 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
   network = network_of(arrays)
   side = build.STRIDE * 2**network.depth
   init = functools.partial(network.init, train=False)
-  leaves = flatten_dict(jax.eval_shape(init, jax.random.key(0), np.zeros((1, side, side, 3), np.float32)))
+  leaves = flatten_dict(
+    jax.eval_shape(init, jax.random.key(0), np.zeros((1, side, side, 3), np.float32))
+  )
   paths = {_torch_key(path): path for path in leaves}
   shapes = {key: _torch_shape(leaves[path].shape) for key, path in paths.items()}
-  problems = [f"{key} is missing, expected shape {shape}" for key, shape in shapes.items() if key not in arrays]
+  problems = [
+    f"{key} is missing, expected shape {shape}"
+    for key, shape in shapes.items()
+    if key not in arrays
+  ]
   for key, array in arrays.items():
     if key not in shapes:
       problems.append(f"{key} of shape {array.shape} is not expected")
@@ -178,7 +219,9 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
       problems.append(f"{key} holds NaN or infinity")
   if problems:
     more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-    raise InputError(f"these are not the weights of a FAN, {_size(network)}: {'; '.join(problems[:3])}{more}.")
+    raise InputError(
+      f"these are not the weights of a FAN, {_size(network)}: {'; '.join(problems[:3])}{more}."
+    )
   return unflatten_dict({path: _from_torch_layout(arrays[key]) for key, path in paths.items()})
 
 
@@ -193,7 +236,10 @@ def to_torch_state_dict(variables: Mapping[str, Any]) -> dict[str, Any]:
   """
   torch = _torch()
   leaves = flatten_dict(dict(variables))
-  return {_torch_key(path): torch.from_numpy(_to_torch_layout(np.asarray(leaf))) for path, leaf in leaves.items()}
+  return {
+    _torch_key(path): torch.from_numpy(_to_torch_layout(np.asarray(leaf)))
+    for path, leaf in leaves.items()
+  }
 
 
 def fan_boxes(boxes: np.ndarray) -> np.ndarray:
@@ -216,7 +262,9 @@ def _torch() -> Any:
   try:
     import torch
   except ImportError as error:
-    raise InputError("PyTorch weights need PyTorch to be read: pip install torch, or pip install 'fal_jax[torch]'.") from error
+    raise InputError(
+      "PyTorch weights need PyTorch to be read: pip install torch, or pip install 'fal_jax[torch]'."
+    ) from error
   return torch
 
 
@@ -237,17 +285,28 @@ def _arrays(state_dict: Any) -> dict[str, np.ndarray]:
   strange = [key for key, value in state_dict.items() if not hasattr(value, "shape")]
   if strange:
     raise InputError(
-        f"a state dict holds arrays, but {strange[0]!r} is of type {type(state_dict[strange[0]]).__name__}: "
-        "give the network's own, or a dictionary with it under 'state_dict'."
+      f"a state dict holds arrays, but {strange[0]!r} is of type {type(state_dict[strange[0]]).__name__}: "
+      "give the network's own, or a dictionary with it under 'state_dict'."
     )
-  prefix = "module." if all(key.startswith("module.") for key in state_dict) else ""  # left behind by DataParallel
-  named = {key.removeprefix(prefix): value for key, value in state_dict.items() if not key.endswith(".num_batches_tracked")}
-  return {key: np.asarray(v.detach().cpu().float() if hasattr(v, "detach") else v, np.float32) for key, v in named.items()}
+  prefix = (
+    "module." if all(key.startswith("module.") for key in state_dict) else ""
+  )  # left behind by DataParallel
+  named = {
+    key.removeprefix(prefix): value
+    for key, value in state_dict.items()
+    if not key.endswith(".num_batches_tracked")
+  }
+  return {
+    key: np.asarray(v.detach().cpu().float() if hasattr(v, "detach") else v, np.float32)
+    for key, v in named.items()
+  }
 
 
 def _torch_key(path: tuple[str, ...]) -> str:
   """("params", "conv2", "downsample_2", "kernel") to "conv2.downsample.2.weight"."""
-  return ".".join([*(name.replace("downsample_", "downsample.") for name in path[1:-1]), _LEAVES[path[-1]]])
+  return ".".join(
+    [*(name.replace("downsample_", "downsample.") for name in path[1:-1]), _LEAVES[path[-1]]]
+  )
 
 
 def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,10 +12,10 @@ from fal_jax import affine
 def random_map(seed: int, shape: tuple[int, ...] = ()) -> np.ndarray:
   rng = np.random.default_rng(seed)
   return affine.similarity(
-      angle=rng.uniform(-np.pi, np.pi, shape),
-      scale=rng.uniform(0.5, 2, shape),
-      src_centre=rng.uniform(-20, 20, (*shape, 2)),
-      dst_centre=rng.uniform(-20, 20, (*shape, 2)),
+    angle=rng.uniform(-np.pi, np.pi, shape),
+    scale=rng.uniform(0.5, 2, shape),
+    src_centre=rng.uniform(-20, 20, (*shape, 2)),
+    dst_centre=rng.uniform(-20, 20, (*shape, 2)),
   )
 
 
@@ -24,23 +24,36 @@ def scipy_warp(image: np.ndarray, dst_from_src: np.ndarray, size: tuple[int, int
   inverse = np.linalg.inv(np.vstack([dst_from_src, [0, 0, 1]]))[:2]
   swapped = inverse[::-1, [1, 0, 2]]
   channels = [
-      ndimage.affine_transform(
-          image[..., c].astype(np.float64), swapped[:, :2], swapped[:, 2], output_shape=size, order=1, mode="grid-constant"
-      )
-      for c in range(image.shape[-1])
+    ndimage.affine_transform(
+      image[..., c].astype(np.float64),
+      swapped[:, :2],
+      swapped[:, 2],
+      output_shape=size,
+      order=1,
+      mode="grid-constant",
+    )
+    for c in range(image.shape[-1])
   ]
   return np.stack(channels, -1)
 
 
 def test_compose_does_its_second_argument_first():
-  turn = affine.similarity(angle=np.pi / 2, scale=1.0, src_centre=np.zeros(2), dst_centre=np.zeros(2))
+  turn = affine.similarity(
+    angle=np.pi / 2, scale=1.0, src_centre=np.zeros(2), dst_centre=np.zeros(2)
+  )
   shift = affine.translation(np.array([10.0, 0.0]))
-  np.testing.assert_allclose(affine.apply(affine.compose(shift, turn), np.array([1.0, 0.0])), [10, 1], atol=1e-12)
-  np.testing.assert_allclose(affine.apply(affine.compose(turn, shift), np.array([1.0, 0.0])), [0, 11], atol=1e-12)
+  np.testing.assert_allclose(
+    affine.apply(affine.compose(shift, turn), np.array([1.0, 0.0])), [10, 1], atol=1e-12
+  )
+  np.testing.assert_allclose(
+    affine.apply(affine.compose(turn, shift), np.array([1.0, 0.0])), [0, 11], atol=1e-12
+  )
 
 
 def test_a_positive_angle_turns_x_towards_y():
-  turn = affine.similarity(angle=np.pi / 2, scale=1.0, src_centre=np.zeros(2), dst_centre=np.zeros(2))
+  turn = affine.similarity(
+    angle=np.pi / 2, scale=1.0, src_centre=np.zeros(2), dst_centre=np.zeros(2)
+  )
   np.testing.assert_allclose(affine.apply(turn, np.array([1.0, 0.0])), [0, 1], atol=1e-12)
 
 
@@ -80,12 +93,15 @@ def test_shrinking_commutes_with_mirroring():
   """With x / stride instead of (x + 0.5) / stride - 0.5 these two differ by 0.75 heatmap px."""
   small = affine.shrink(4)
   np.testing.assert_allclose(
-      affine.compose(small, affine.mirror(256)), affine.compose(affine.mirror(64), small), atol=1e-6
+    affine.compose(small, affine.mirror(256)), affine.compose(affine.mirror(64), small), atol=1e-6
   )
 
 
 def test_shrink_maps_the_edges_of_the_large_array_to_those_of_the_small_one():
-  np.testing.assert_allclose(affine.apply(affine.shrink(4), np.array([[-0.5, -0.5], [255.5, 255.5]])), [[-0.5] * 2, [63.5] * 2])
+  np.testing.assert_allclose(
+    affine.apply(affine.shrink(4), np.array([[-0.5, -0.5], [255.5, 255.5]])),
+    [[-0.5] * 2, [63.5] * 2],
+  )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -93,9 +109,14 @@ def test_warp_equals_scipy_everywhere_borders_included(seed):
   rng = np.random.default_rng(seed)
   image = rng.normal(size=(23, 31, 3)).astype(np.float32)
   m = affine.similarity(
-      angle=rng.uniform(-3, 3), scale=rng.uniform(0.6, 1.6), src_centre=np.array([15.0, 11.0]), dst_centre=rng.uniform(5, 20, 2)
+    angle=rng.uniform(-3, 3),
+    scale=rng.uniform(0.6, 1.6),
+    src_centre=np.array([15.0, 11.0]),
+    dst_centre=rng.uniform(5, 20, 2),
   )
-  np.testing.assert_allclose(affine.warp(image, m, (19, 27)), scipy_warp(image, m, (19, 27)), atol=5e-5)
+  np.testing.assert_allclose(
+    affine.warp(image, m, (19, 27)), scipy_warp(image, m, (19, 27)), atol=5e-5
+  )
 
 
 def test_warp_by_identity_returns_the_image():
@@ -124,13 +145,17 @@ def test_warp_takes_uint8_without_wrapping():
 
 def test_a_warp_far_outside_is_black_and_finite():
   image = np.ones((8, 8, 1), np.float32)
-  assert not np.asarray(affine.warp(image, affine.translation(np.array([1e12, -1e12])), (8, 8))).any()
+  assert not np.asarray(
+    affine.warp(image, affine.translation(np.array([1e12, -1e12])), (8, 8))
+  ).any()
 
 
 def test_gradients_of_warp_agree_with_finite_differences():
   rng = np.random.default_rng(0)
   image, weight = rng.normal(size=(9, 8, 2)), rng.normal(size=(7, 10, 2))
-  m = affine.similarity(angle=0.31, scale=1.13, src_centre=np.array([3.6, 4.1]), dst_centre=np.array([4.3, 3.2]))
+  m = affine.similarity(
+    angle=0.31, scale=1.13, src_centre=np.array([3.6, 4.1]), dst_centre=np.array([4.3, 3.2])
+  )
   with jax.enable_x64(True):
 
     def total(image, m):
@@ -142,15 +167,22 @@ def test_gradients_of_warp_agree_with_finite_differences():
   expected = (scipy_warp(direction, m, (7, 10)) * weight).sum()
   np.testing.assert_allclose((np.asarray(d_image) * direction).sum(), expected, rtol=1e-4)
   step = rng.normal(size=m.shape) * 1e-6
-  difference = ((scipy_warp(image, m + step, (7, 10)) - scipy_warp(image, m - step, (7, 10))) * weight).sum() / 2
+  difference = (
+    (scipy_warp(image, m + step, (7, 10)) - scipy_warp(image, m - step, (7, 10))) * weight
+  ).sum() / 2
   np.testing.assert_allclose((np.asarray(d_map) * step).sum(), difference, rtol=1e-3)
 
 
 def test_the_adjoint_of_warp_is_its_transpose():
   """<warp(a), b> = <a, adjoint(b)>, for an image that lies partly outside."""
   rng = np.random.default_rng(1)
-  a, b = rng.normal(size=(12, 11, 3)).astype(np.float32), rng.normal(size=(10, 14, 3)).astype(np.float32)
-  m = affine.similarity(angle=-0.5, scale=0.9, src_centre=np.array([5.0, 5.0]), dst_centre=np.array([3.0, 9.0]))
+  a, b = (
+    rng.normal(size=(12, 11, 3)).astype(np.float32),
+    rng.normal(size=(10, 14, 3)).astype(np.float32),
+  )
+  m = affine.similarity(
+    angle=-0.5, scale=0.9, src_centre=np.array([5.0, 5.0]), dst_centre=np.array([3.0, 9.0])
+  )
   warped, pull = jax.vjp(lambda image: affine.warp(image, m, (10, 14)), a)
   np.testing.assert_allclose((warped * b).sum(), (a * pull(jnp.asarray(b))[0]).sum(), rtol=1e-4)
 
@@ -158,7 +190,11 @@ def test_the_adjoint_of_warp_is_its_transpose():
 def scattered(weight: np.ndarray, dst_from_src: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """The gradient of (warp(image) * weight).sum() by the definition: every pixel of the result hands back to its four."""
   row, column = np.mgrid[: weight.shape[0], : weight.shape[1]]
-  x, y = np.moveaxis(affine.apply(affine.invert(np.asarray(dst_from_src, np.float64)), np.stack([column, row], -1)), -1, 0)
+  x, y = np.moveaxis(
+    affine.apply(affine.invert(np.asarray(dst_from_src, np.float64)), np.stack([column, row], -1)),
+    -1,
+    0,
+  )
   gradient = np.zeros((*size, weight.shape[-1]))
   for dx, dy in np.ndindex(2, 2):
     tap_x, tap_y = np.floor(x) + dx, np.floor(y) + dy
@@ -180,11 +216,17 @@ def turned(degrees: float, scale: float) -> list:
 
 
 MAPS = {
-    "the paper's largest": turned(30, 1 / 0.85), "mirrored": [[-1.1, 0.2], [0.2, 1.1]], "identity": turned(0, 1),
-    "small": turned(-70, 0.3), "at the edge of the near reach": turned(0, 2), "just beyond": turned(45, 1.5),
-    "three times": turned(20, 3), "wider than high": [[4.2, 0.0], [0.0, 0.5]], "sheared": [[1.0, 2.5], [0.0, 1.0]],
-    "far larger than the result": turned(10, 40),
-}  # fmt: skip
+  "the paper's largest": turned(30, 1 / 0.85),
+  "mirrored": [[-1.1, 0.2], [0.2, 1.1]],
+  "identity": turned(0, 1),
+  "small": turned(-70, 0.3),
+  "at the edge of the near reach": turned(0, 2),
+  "just beyond": turned(45, 1.5),
+  "three times": turned(20, 3),
+  "wider than high": [[4.2, 0.0], [0.0, 0.5]],
+  "sheared": [[1.0, 2.5], [0.0, 1.0]],
+  "far larger than the result": turned(10, 40),
+}
 
 
 @jax.jit
@@ -192,25 +234,34 @@ def gradient_of_warp(image: jax.Array, m: jax.Array, weight: jax.Array) -> jax.A
   return jax.grad(lambda image: (affine.warp(image, m, weight.shape[:2]) * weight).sum())(image)
 
 
-
 @pytest.mark.parametrize("name", MAPS)
 def test_the_gradient_of_warp_is_what_numpy_scatters_and_what_automatic_differentiation_gives(name):
   """However far the map spreads a pixel: no range of maps is taken for granted."""
   rng = np.random.default_rng(0)
-  image, weight = rng.normal(size=(12, 11, 2)).astype(np.float32), rng.normal(size=(14, 16, 2)).astype(np.float32)
+  image, weight = (
+    rng.normal(size=(12, 11, 2)).astype(np.float32),
+    rng.normal(size=(14, 16, 2)).astype(np.float32),
+  )
   m = about_the_middle(MAPS[name]).astype(np.float32)
   found = gradient_of_warp(image, m, weight)
   expected = scattered(weight, m, (12, 11))
   assert np.abs(expected).max() > 0.1
   np.testing.assert_allclose(found, expected, atol=1e-4)
-  automatic = jax.jit(jax.grad(lambda image: (affine._sample(image, jnp.asarray(m), (14, 16)) * weight).sum()))(image)
+  automatic = jax.jit(
+    jax.grad(lambda image: (affine._sample(image, jnp.asarray(m), (14, 16)) * weight).sum())
+  )(image)
   np.testing.assert_allclose(found, automatic, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
 def test_maps_of_a_batch_that_spread_pixels_near_and_far_have_their_own_gradients():
   rng = np.random.default_rng(1)
-  images, weights = rng.normal(size=(3, 12, 11, 2)).astype(np.float32), rng.normal(size=(3, 14, 16, 2)).astype(np.float32)
-  maps = np.stack([about_the_middle(turned(*t)) for t in ((20, 1.1), (-40, 3.5), (5, 0.6))]).astype(np.float32)
+  images, weights = (
+    rng.normal(size=(3, 12, 11, 2)).astype(np.float32),
+    rng.normal(size=(3, 14, 16, 2)).astype(np.float32),
+  )
+  maps = np.stack([about_the_middle(turned(*t)) for t in ((20, 1.1), (-40, 3.5), (5, 0.6))]).astype(
+    np.float32
+  )
   together = jax.jit(jax.vmap(gradient_of_warp))(images, maps, weights)
   alone = [gradient_of_warp(*one) for one in zip(images, maps, weights, strict=True)]
   np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -218,7 +269,9 @@ def test_maps_of_a_batch_that_spread_pixels_near_and_far_have_their_own_gradient
 
 def test_neither_warp_nor_its_gradient_scatters():
   image, m = jnp.ones((8, 8, 2)), jnp.asarray(affine.mirror(8))
-  program = str(jax.make_jaxpr(jax.grad(lambda image: (affine.warp(image, m, (8, 8)) ** 2).sum()))(image))
+  program = str(
+    jax.make_jaxpr(jax.grad(lambda image: (affine.warp(image, m, (8, 8)) ** 2).sum()))(image)
+  )
   assert "gather" in program and "scatter" not in program
 
 
@@ -226,6 +279,8 @@ def test_the_gradient_of_the_map_is_the_same_for_uint8_pixels():
   image = np.random.default_rng(0).integers(0, 255, (9, 8, 3)).astype(np.uint8)
   m = jnp.asarray(about_the_middle(turned(12, 1.2)), jnp.float32)
   both = (image, image.astype(np.float32))
-  of_bytes, of_floats = (jax.grad(lambda m, i=i: affine.warp(i, m, (7, 7))[2:5].sum())(m) for i in both)
+  of_bytes, of_floats = (
+    jax.grad(lambda m, i=i: affine.warp(i, m, (7, 7))[2:5].sum())(m) for i in both
+  )
   assert np.abs(of_bytes).max() > 1
   np.testing.assert_allclose(of_bytes, of_floats, rtol=1e-5)

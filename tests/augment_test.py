@@ -20,17 +20,25 @@ def sample(keys: jax.Array, ranges: dict) -> View:
 
 
 def sample_many(count: int, ranges: ViewRange) -> View:
-  keys = jax.random.split(jax.random.key(0), 2000)  # always as many: compiling costs more than sampling
+  keys = jax.random.split(
+    jax.random.key(0), 2000
+  )  # always as many: compiling costs more than sampling
   return jax.tree.map(lambda a: a[:count], sample(keys, dataclasses.asdict(ranges)))
 
 
 def decompose(views: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Angle in degrees, scale and shift of the crop's centre in px, with the mirror taken off again."""
   maps = np.asarray(views.view_from_crop, np.float64)
-  maps = np.where(np.asarray(views.mirrored)[:, None, None], affine.compose(affine.mirror(SIZE), maps), maps)
+  maps = np.where(
+    np.asarray(views.mirrored)[:, None, None], affine.compose(affine.mirror(SIZE), maps), maps
+  )
   centre = np.full(2, (SIZE - 1) / 2)
   shift = affine.apply(maps, centre[None])[:, 0] - centre
-  return np.degrees(np.arctan2(maps[:, 1, 0], maps[:, 0, 0])), np.hypot(maps[:, 0, 0], maps[:, 1, 0]), shift
+  return (
+    np.degrees(np.arctan2(maps[:, 1, 0], maps[:, 0, 0])),
+    np.hypot(maps[:, 0, 0], maps[:, 1, 0]),
+    shift,
+  )
 
 
 def assert_uniform(values: np.ndarray, low: float, high: float) -> None:
@@ -44,7 +52,10 @@ def assert_uniform(values: np.ndarray, low: float, high: float) -> None:
 
 @pytest.fixture(scope="module")
 def sampled() -> View:
-  return sample_many(2000, ViewRange(rotation=25.0, scale=(0.8, 1.3), translation=0.125, mirror=0.5, colour=(0.7, 1.6)))
+  return sample_many(
+    2000,
+    ViewRange(rotation=25.0, scale=(0.8, 1.3), translation=0.125, mirror=0.5, colour=(0.7, 1.6)),
+  )
 
 
 def test_every_factor_is_uniform_over_its_whole_range(sampled):
@@ -60,35 +71,60 @@ def test_every_factor_is_uniform_over_its_whole_range(sampled):
 
 def test_factors_are_independent_of_each_other(sampled):
   angle, scale, shift = decompose(sampled)
-  columns = [angle, scale, *shift.T, *np.asarray(sampled.colour).T, np.asarray(sampled.mirrored, float)]
+  columns = [
+    angle,
+    scale,
+    *shift.T,
+    *np.asarray(sampled.colour).T,
+    np.asarray(sampled.mirrored, float),
+  ]
   correlation = np.corrcoef(columns) - np.eye(len(columns))
   assert np.abs(correlation).max() < 5 / np.sqrt(2000)
 
 
 def test_the_default_ranges_are_the_paper_s():
   ranges = ViewRange()
-  assert (ranges.rotation, ranges.scale, ranges.colour, ranges.translation) == (30, (0.85, 1.15), (0.6, 1.4), 0)
+  assert (ranges.rotation, ranges.scale, ranges.colour, ranges.translation) == (
+    30,
+    (0.85, 1.15),
+    (0.6, 1.4),
+    0,
+  )
 
 
 @pytest.mark.parametrize("mirror", [0.0, 1.0])
 def test_probabilities_zero_and_one_of_a_mirror_mean_never_and_always(mirror):
   views = sample_many(100, ViewRange(mirror=mirror))
   assert (np.asarray(views.mirrored) == bool(mirror)).all()
-  assert (np.sign(np.linalg.det(np.asarray(views.view_from_crop)[:, :, :2])) == (-1 if mirror else 1)).all()
+  assert (
+    np.sign(np.linalg.det(np.asarray(views.view_from_crop)[:, :, :2])) == (-1 if mirror else 1)
+  ).all()
 
 
 def test_ranges_of_no_width_give_the_crop_itself():
   views = sample_many(5, ViewRange(rotation=0, scale=(1, 1), mirror=0, colour=(1, 1)))
-  np.testing.assert_allclose(views.view_from_crop, np.broadcast_to(np.eye(3)[:2], (5, 2, 3)), atol=1e-5)
+  np.testing.assert_allclose(
+    views.view_from_crop, np.broadcast_to(np.eye(3)[:2], (5, 2, 3)), atol=1e-5
+  )
   np.testing.assert_array_equal(views.colour, 1)
 
 
-render_many = jax.jit(jax.vmap(lambda stored, view: render_view(stored, view, crop_from_stored=CROP_FROM_STORED, size=SIZE)))
+render_many = jax.jit(
+  jax.vmap(
+    lambda stored, view: render_view(stored, view, crop_from_stored=CROP_FROM_STORED, size=SIZE)
+  )
+)
 
 
-def plain_view(view_from_crop: np.ndarray, *, colour: tuple[float, float, float] = (1, 1, 1)) -> View:
+def plain_view(
+  view_from_crop: np.ndarray, *, colour: tuple[float, float, float] = (1, 1, 1)
+) -> View:
   """A batch of one."""
-  return View(jnp.asarray(view_from_crop, jnp.float32)[None], jnp.zeros(1, bool), jnp.asarray([colour], jnp.float32))
+  return View(
+    jnp.asarray(view_from_crop, jnp.float32)[None],
+    jnp.zeros(1, bool),
+    jnp.asarray([colour], jnp.float32),
+  )
 
 
 def random_stored(count: int = 1) -> np.ndarray:
@@ -108,7 +144,9 @@ def test_landmarks_land_where_the_rendered_picture_shows_them():
   images = np.asarray(render_many(stored, views), np.float64).mean(-1)
   rows, columns = np.mgrid[:SIZE, :SIZE]
   total = images.sum((1, 2))
-  centroids = np.stack([(images * columns).sum((1, 2)) / total, (images * rows).sum((1, 2)) / total], -1)
+  centroids = np.stack(
+    [(images * columns).sum((1, 2)) / total, (images * rows).sum((1, 2)) / total], -1
+  )
   expected = np.asarray(affine.apply(views.view_from_crop, points.astype(np.float32)))[:, 0]
   assert np.linalg.norm(centroids - expected, axis=-1).max() < 0.05
 
@@ -130,7 +168,9 @@ def test_a_mirrored_view_shows_the_mirrored_picture():
 def test_a_mirrored_sample_is_the_mirror_image_of_the_same_sample_without_mirror():
   stored = random_stored(64)
   views, mirrored = (sample_many(64, ViewRange(mirror=mirror)) for mirror in (0.0, 1.0))
-  np.testing.assert_allclose(render_many(stored, mirrored), render_many(stored, views)[:, :, ::-1], atol=1e-3)
+  np.testing.assert_allclose(
+    render_many(stored, mirrored), render_many(stored, views)[:, :, ::-1], atol=1e-3
+  )
 
 
 def test_pixels_are_resampled_once():
@@ -156,7 +196,9 @@ def test_brightness_contrast_and_saturation_do_what_they_are_called():
   mean = colours.mean(0)
   np.testing.assert_allclose(ends((1, 0.6, 1)), mean + 0.6 * (colours - mean), atol=1e-5)
   grey = ends((1, 1, 0))
-  np.testing.assert_allclose(grey, colours.max(-1, keepdims=True).repeat(3, -1), atol=1e-5)  # HSV keeps the largest channel
+  np.testing.assert_allclose(
+    grey, colours.max(-1, keepdims=True).repeat(3, -1), atol=1e-5
+  )  # HSV keeps the largest channel
   half = ends((1, 1, 0.5))
   np.testing.assert_allclose(half, (grey + colours) / 2, atol=1e-5)
 
@@ -176,18 +218,26 @@ def darkest():
   out as the ranges allow, which chance alone would not hit."""
   centre = np.full(2, (SIZE - 1) / 2)
   angles = np.radians(np.linspace(-30, 30, 31))
-  extreme = affine.similarity(angle=angles, scale=np.full(31, 0.85), src_centre=centre, dst_centre=centre)
-  maps = jnp.concatenate([sample_many(481, ViewRange()).view_from_crop, jnp.asarray(extreme, jnp.float32)])
+  extreme = affine.similarity(
+    angle=angles, scale=np.full(31, 0.85), src_centre=centre, dst_centre=centre
+  )
+  maps = jnp.concatenate(
+    [sample_many(481, ViewRange()).view_from_crop, jnp.asarray(extreme, jnp.float32)]
+  )
   views = View(maps, jnp.zeros(len(maps), bool), jnp.ones((len(maps), 3)))
 
   @jax.jit
   def render(stored):
-    return jax.vmap(lambda view: render_view(stored, view, crop_from_stored=CROP_FROM_STORED, size=SIZE).min())(views)
+    return jax.vmap(
+      lambda view: render_view(stored, view, crop_from_stored=CROP_FROM_STORED, size=SIZE).min()
+    )(views)
 
   return render
 
 
-def test_a_stored_square_of_thirteen_eighths_of_the_crop_leaves_no_black_corner_in_any_view(darkest):
+def test_a_stored_square_of_thirteen_eighths_of_the_crop_leaves_no_black_corner_in_any_view(
+  darkest,
+):
   assert STORED / SIZE == 416 / 256
   assert darkest(np.full((STORED, STORED, 3), 255, np.uint8)).min() > 0.999
 

@@ -20,7 +20,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 def make_state(step: int, *, landmarks: int = 29) -> TrainState:
   """A small state of the kind that training saves, different for each step."""
   rng = np.random.default_rng(step)
-  params = {"conv": {"kernel": jnp.asarray(rng.normal(size=(200, landmarks)), jnp.float32), "bias": jnp.zeros(landmarks)}}
+  params = {
+    "conv": {
+      "kernel": jnp.asarray(rng.normal(size=(200, landmarks)), jnp.float32),
+      "bias": jnp.zeros(landmarks),
+    }
+  }
   stats = {"bn": {"mean": jnp.asarray(rng.normal(size=8), jnp.float32)}}
   moments = jax.tree.map(lambda leaf: leaf + 1, optax.adam(1e-3).init(params))
   return parallel.replicate(TrainState(jnp.int32(step), params, stats, moments))
@@ -73,7 +78,9 @@ def test_the_newest_state_comes_back_bit_for_bit_on_all_devices(two_steps):
 
 def test_a_state_can_be_restored_onto_one_device(two_steps):
   device = jax.sharding.SingleDeviceSharding(jax.devices()[3])
-  abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), make_state(0))
+  abstract = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), make_state(0)
+  )
   state, _, _ = restore(two_steps, abstract)
   assert digest(state) == digest(make_state(4)) and state.step.devices() == {jax.devices()[3]}
 
@@ -110,7 +117,9 @@ def test_saving_a_step_that_is_there_leaves_it_alone(workdir):
   checkpoints = Checkpoints(workdir)
   checkpoints.save(4, make_state(5), {"config": {}})
   checkpoints.close()
-  assert {path: path.stat().st_mtime_ns for path in (workdir / "checkpoints" / "4").rglob("*")} == before
+  assert {
+    path: path.stat().st_mtime_ns for path in (workdir / "checkpoints" / "4").rglob("*")
+  } == before
 
 
 def test_an_unfinished_checkpoint_is_none(workdir):
@@ -133,8 +142,12 @@ def files_of(step_folder):
   return sorted(path.relative_to(step_folder) for path in step_folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("damage", [flip_a_bit, cut_in_half, lambda file: file.unlink()], ids=["flipped", "cut", "deleted"])
-def test_whatever_file_is_damaged_no_other_state_than_a_saved_one_comes_back(two_steps, tmp_path, caplog, damage):
+@pytest.mark.parametrize(
+  "damage", [flip_a_bit, cut_in_half, lambda file: file.unlink()], ids=["flipped", "cut", "deleted"]
+)
+def test_whatever_file_is_damaged_no_other_state_than_a_saved_one_comes_back(
+  two_steps, tmp_path, caplog, damage
+):
   whole = {step: digest(make_state(step)) for step in (2, 4)}
   passed_over = 0
   for number, file in enumerate(files_of(two_steps / "checkpoints" / "4")):
@@ -153,7 +166,9 @@ def test_whatever_file_is_damaged_no_other_state_than_a_saved_one_comes_back(two
 
 
 def test_a_flipped_bit_that_orbax_restores_is_found_by_the_digest(workdir, caplog):
-  flip_a_bit(max((workdir / "checkpoints/4/state").rglob("d/*"), key=lambda file: file.stat().st_size))
+  flip_a_bit(
+    max((workdir / "checkpoints/4/state").rglob("d/*"), key=lambda file: file.stat().st_size)
+  )
   state, _, step = restore(workdir)
   assert step == 2 and digest(state) == digest(make_state(2))
   assert "do not have the digest that was saved with them" in caplog.text
@@ -167,13 +182,19 @@ def test_a_run_that_comes_to_a_damaged_step_again_writes_it_anew(workdir):
     checkpoints.save(step, make_state(step), {"config": {}})
   checkpoints.close()
   state, _, step = restore(workdir)
-  assert step == 4 and digest(state) == digest(make_state(4)) and steps_on_disk(workdir) == ["2", "3", "4"]
+  assert (
+    step == 4
+    and digest(state) == digest(make_state(4))
+    and steps_on_disk(workdir) == ["2", "3", "4"]
+  )
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_is_refused(workdir):
   for step in ("2", "4"):
     (workdir / "checkpoints" / step / "extra" / "metadata").write_text("{")
-  with pytest.raises(InputError, match=r"All checkpoints in .* are damaged \(\[4, 2\]\): restore a copy"):
+  with pytest.raises(
+    InputError, match=r"All checkpoints in .* are damaged \(\[4, 2\]\): restore a copy"
+  ):
     restore(workdir)
   checkpoints = Checkpoints(workdir)
   assert checkpoints.read_config() is None
@@ -188,7 +209,9 @@ def test_the_config_is_read_from_the_checkpoint_before_a_damaged_one(workdir):
 
 
 def test_a_checkpoint_of_another_mark_up_is_refused_in_one_sentence(two_steps):
-  with pytest.raises(InputError, match=r"shape \(29,\) there and \(68,\) here .* use the config it was trained") as error:
+  with pytest.raises(
+    InputError, match=r"shape \(29,\) there and \(68,\) here .* use the config it was trained"
+  ) as error:
     restore(two_steps, make_state(0, landmarks=68))
   assert "\n" not in str(error.value)
 
@@ -196,7 +219,9 @@ def test_a_checkpoint_of_another_mark_up_is_refused_in_one_sentence(two_steps):
 def test_a_checkpoint_of_a_deeper_network_is_refused_in_one_sentence(two_steps):
   state = make_state(0)
   deeper = state.replace(params={**state.params, "m1": {"kernel": jnp.zeros((3, 3))}})
-  with pytest.raises(InputError, match=r"m1/kernel has shape None there and \(3, 3\) here") as error:
+  with pytest.raises(
+    InputError, match=r"m1/kernel has shape None there and \(3, 3\) here"
+  ) as error:
     restore(two_steps, deeper)
   assert "\n" not in str(error.value)
 
@@ -218,11 +243,11 @@ def test_a_place_where_nothing_can_be_written_is_refused_in_one_sentence(tmp_pat
 def test_the_digest_sees_values_types_shapes_and_names():
   state = {"a": np.arange(6, dtype=np.float32)}
   others = [
-      {"a": np.arange(6, dtype=np.float32) + np.float32(1e-7)},
-      {"a": np.arange(6, dtype=np.int32)},
-      {"a": np.arange(6, dtype=np.float32).reshape(2, 3)},
-      {"b": np.arange(6, dtype=np.float32)},
-      {"a": np.array([-0.0, 1, 2, 3, 4, 5], np.float32)},
+    {"a": np.arange(6, dtype=np.float32) + np.float32(1e-7)},
+    {"a": np.arange(6, dtype=np.int32)},
+    {"a": np.arange(6, dtype=np.float32).reshape(2, 3)},
+    {"b": np.arange(6, dtype=np.float32)},
+    {"a": np.array([-0.0, 1, 2, 3, 4, 5], np.float32)},
   ]
   strided = np.arange(12, dtype=np.float32)[::2] / 2
   assert digest(state) == digest({"a": jnp.arange(6, dtype=jnp.float32)}) == digest({"a": strided})
@@ -233,16 +258,20 @@ def test_differences_of_configs_have_dotted_names_and_both_values():
   saved = {"seed": 0, "codec": {"sigma": 1.5, "window": 5}, "old": 1}
   now = {"seed": 0, "codec": {"sigma": 2.0, "window": 5, "new": True}, "data": {"name": None}}
   assert config_differences(saved, now) == {
-      "codec.sigma": (1.5, 2.0),
-      "codec.new": (None, True),
-      "data": (None, {"name": None}),
-      "old": (1, None),
+    "codec.sigma": (1.5, 2.0),
+    "codec.new": (None, True),
+    "data": (None, {"name": None}),
+    "old": (1, None),
   }
 
 
 def test_tuples_that_json_made_lists_are_no_difference():
-  assert not config_differences({"a": {"scale": [0.85, 1.15], "b": [[1], 2]}}, {"a": {"scale": (0.85, 1.15), "b": ((1,), 2)}})
-  assert config_differences({"scale": [0.85, 1.15]}, {"scale": (0.85, 1.2)}) == {"scale": ([0.85, 1.15], (0.85, 1.2))}
+  assert not config_differences(
+    {"a": {"scale": [0.85, 1.15], "b": [[1], 2]}}, {"a": {"scale": (0.85, 1.15), "b": ((1,), 2)}}
+  )
+  assert config_differences({"scale": [0.85, 1.15]}, {"scale": (0.85, 1.2)}) == {
+    "scale": ([0.85, 1.15], (0.85, 1.2))
+  }
 
 
 def test_warnings_about_damage_are_one_line():

@@ -7,7 +7,9 @@ import signal
 import pytest
 from absl import logging
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # A shell that starts a job in the background lets it ignore Ctrl-C; the tests of signals need Python's own handler.

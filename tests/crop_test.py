@@ -33,8 +33,10 @@ def sample(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarr
   inverse = affine.invert(np.asarray(dst_from_image, np.float64))
   matrix, offset = inverse[::-1, [1, 0]], inverse[::-1, 2]
   channels = [
-      ndimage.affine_transform(image[..., c].astype(np.float64), matrix, offset, (size, size), order=1, mode="grid-constant")
-      for c in range(3)
+    ndimage.affine_transform(
+      image[..., c].astype(np.float64), matrix, offset, (size, size), order=1, mode="grid-constant"
+    )
+    for c in range(3)
   ]
   return np.stack(channels, -1)
 
@@ -57,13 +59,17 @@ def test_a_crop_keeps_proportions_and_is_not_turned():
 @pytest.mark.parametrize("scale", [3.7, 1.0, 0.73, 0.51])
 def test_cut_equals_scipy_s_bilinear_samples_borders_included(scale):
   image = noise((61, 47))
-  m = affine.similarity(angle=0.0, scale=scale, src_centre=np.array([9.3, 40.6]), dst_centre=np.array([20.2, 30.9]))
+  m = affine.similarity(
+    angle=0.0, scale=scale, src_centre=np.array([9.3, 40.6]), dst_centre=np.array([20.2, 30.9])
+  )
   difference = np.abs(cut(image, m, 48).astype(float) - sample(image, m, 48))
   assert difference.max() <= 255 / 32 + 0.5  # OpenCV may round positions to 1/32 px; never more
   assert difference.mean() < 2
 
 
-@pytest.mark.parametrize("shift", [(0, 0), (3, -5), (-20, 7), (47, 0), (48, 0), (-40, -50), (1000, -1000)])
+@pytest.mark.parametrize(
+  "shift", [(0, 0), (3, -5), (-20, 7), (47, 0), (48, 0), (-40, -50), (1000, -1000)]
+)
 def test_cut_by_whole_pixels_copies_them(shift):
   image, m = noise((40, 50)), affine.translation(np.array(shift, float))
   np.testing.assert_array_equal(cut(image, m, 48), np.round(sample(image, m, 48)))
@@ -77,16 +83,24 @@ def test_a_tenth_of_a_pixel_is_resampled():
   assert np.abs(cut(image, m, 48).astype(float) - cut(image, np.round(m), 48)).max() > 10
 
 
-
 @pytest.mark.parametrize(("scale", "factor"), [(0.49, 2), (1 / 3, 3), (0.19, 5)])
 def test_cut_averages_areas_first_when_the_picture_shrinks(scale, factor):
-  height, width = 203, 187  # no multiples: the last row and column of areas are completed with black
+  height, width = (
+    203,
+    187,
+  )  # no multiples: the last row and column of areas are completed with black
   image = noise((height, width))
   padded = np.zeros((-(-height // factor) * factor, -(-width // factor) * factor, 3))
   padded[:height, :width] = image
-  small = padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor, 3).mean((1, 3))
-  m = affine.similarity(angle=0.0, scale=scale, src_centre=np.array([90.3, 101.6]), dst_centre=np.array([23.2, 24.9]))
-  dst_from_small = m @ np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2], [0, 0, 1]])
+  small = padded.reshape(
+    padded.shape[0] // factor, factor, padded.shape[1] // factor, factor, 3
+  ).mean((1, 3))
+  m = affine.similarity(
+    angle=0.0, scale=scale, src_centre=np.array([90.3, 101.6]), dst_centre=np.array([23.2, 24.9])
+  )
+  dst_from_small = m @ np.array(
+    [[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2], [0, 0, 1]]
+  )
   difference = np.abs(cut(image, m, 48).astype(float) - sample(small, dst_from_small, 48))
   assert difference.max() <= 255 / 32 + 1 and difference.mean() < 1
 
@@ -128,22 +142,24 @@ def test_a_box_a_million_times_the_image_costs_no_memory(side):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (400, 1)])
 def test_images_of_one_row_or_column_can_be_cut(size):
-  crop = cut(np.full((*size, 3), 200, np.uint8), crop_from_image(np.array([-1, -1, 3, 3]), RULE), RULE.size)
+  crop = cut(
+    np.full((*size, 3), 200, np.uint8), crop_from_image(np.array([-1, -1, 3, 3]), RULE), RULE.size
+  )
   assert crop.shape == (64, 64, 3) and 190 <= crop.max() <= 200
 
 
 @pytest.mark.parametrize(
-    ("box", "named"),
-    [
-        ((np.nan, 0, 10, 10), "four finite numbers"),
-        ((0, 0, np.inf, 10), "four finite numbers"),
-        ((0, 0, 1e300, 10), "four finite numbers"),
-        ((0, 0, 10), "four finite numbers"),
-        ((50, 40, 30, 90), "corners x0, y0, x1, y1"),
-        ((5, 40, 30, 20), "corners x0, y0, x1, y1"),
-        ((5, 5, 5, 20), "no area"),
-        ((0, 0, 0, 0), "no area"),
-    ],
+  ("box", "named"),
+  [
+    ((np.nan, 0, 10, 10), "four finite numbers"),
+    ((0, 0, np.inf, 10), "four finite numbers"),
+    ((0, 0, 1e300, 10), "four finite numbers"),
+    ((0, 0, 10), "four finite numbers"),
+    ((50, 40, 30, 90), "corners x0, y0, x1, y1"),
+    ((5, 40, 30, 20), "corners x0, y0, x1, y1"),
+    ((5, 5, 5, 20), "no area"),
+    ((0, 0, 0, 0), "no area"),
+  ],
 )
 def test_bad_boxes_are_refused_in_one_sentence(box, named):
   with pytest.raises(InputError, match=named) as error:
@@ -152,13 +168,13 @@ def test_bad_boxes_are_refused_in_one_sentence(box, named):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"box": "detector"}, "dataset, landmarks"),
-        ({"size": 256, "stored_size": 200}, "at least crop.size"),
-        ({"face": 0.0}, "positive"),
-        ({"face": float("nan")}, "positive"),
-    ],
+  ("options", "named"),
+  [
+    ({"box": "detector"}, "dataset, landmarks"),
+    ({"size": 256, "stored_size": 200}, "at least crop.size"),
+    ({"face": 0.0}, "positive"),
+    ({"face": float("nan")}, "positive"),
+  ],
 )
 def test_bad_rules_are_refused_in_one_sentence(options, named):
   with pytest.raises(InputError, match=named) as error:

@@ -46,7 +46,9 @@ def test_a_number_of_landmarks_and_their_pairs_are_enough(tmp_path):
 
 
 def test_pairs_decide_and_not_the_names(tmp_path):
-  markup = read(tmp_path, "name: a\norigin: 0\nlandmarks: [left_a, right_a, left_b, right_b]\nmirror: [[0, 3]]").markup
+  markup = read(
+    tmp_path, "name: a\norigin: 0\nlandmarks: [left_a, right_a, left_b, right_b]\nmirror: [[0, 3]]"
+  ).markup
   np.testing.assert_array_equal(markup.flip, [3, 1, 2, 0])
 
 
@@ -61,57 +63,106 @@ def test_the_library_s_own_survive_being_written_as_json(num):
   back = custom_markup.from_json(custom_markup.to_json(ours))
   assert custom_markup.to_json(back) == custom_markup.to_json(ours)
   np.testing.assert_array_equal(back.flip, ours.flip)
-  assert (back.names, back.edges, back.outer_eyes, back.pupils) == (ours.names, ours.edges, ours.outer_eyes, ours.pupils)
+  assert (back.names, back.edges, back.outer_eyes, back.pupils) == (
+    ours.names,
+    ours.edges,
+    ours.outer_eyes,
+    ours.pupils,
+  )
 
 
 def test_all_mistakes_are_in_one_sentence(tmp_path):
   with pytest.raises(InputError) as caught:
-    read(tmp_path, "origin: 2\nlandmarks: 5\nmirror: [[0, 1], [1, 2], [3, 3], [9, chin], [2]]\nlines: [[0, 0]]\ncolour: red\n")
+    read(
+      tmp_path,
+      "origin: 2\nlandmarks: 5\nmirror: [[0, 1], [1, 2], [3, 3], [9, chin], [2]]\nlines: [[0, 0]]\ncolour: red\n",
+    )
   message = str(caught.value)
   assert len(message.splitlines()) == 1
   for named in (
-      "name is missing", "origin is 2", "unknown key 'colour'", "landmark 1 is in the mirror pairs 0 and 1",
-      "mirror pair 2 is [3, 3], a landmark with itself", "mirror pair 3 holds 9, 'chin', expected numbers from 0 to 4",
-      "mirror pair 4 is [2], expected a list of 2 landmarks", "line 0 joins a landmark with itself",
+    "name is missing",
+    "origin is 2",
+    "unknown key 'colour'",
+    "landmark 1 is in the mirror pairs 0 and 1",
+    "mirror pair 2 is [3, 3], a landmark with itself",
+    "mirror pair 3 holds 9, 'chin', expected numbers from 0 to 4",
+    "mirror pair 4 is [2], expected a list of 2 landmarks",
+    "line 0 joins a landmark with itself",
   ):
     assert named in message
 
 
 HEAD = "name: a\norigin: 0\n"
 MISTAKES = {
-    "no file of the kind": ("- 1\n", "holds [1], expected keys and values"),
-    "empty": ("", "is empty"),
-    "not closed": ("landmarks: [", "line 1: not plain YAML"),
-    "zero bytes": ("a: \0", "not plain YAML"),
-    "Latin-1": ("name: Müller".encode("latin-1"), "byte 7 is not UTF-8"),
-    "code": ("name: !!python/object/apply:os.system ['echo owned']", "not plain YAML, could not determine a constructor"),
-    "aliases": ("a: &a [1]\nb: [*a, *a]", "line 2: not plain YAML, aliases are not read"),
-    "key twice": (HEAD + "landmarks: 5\nmirror: []\nmirror: [[0, 1]]", "line 5: not plain YAML, the key 'mirror' is there twice"),
-    "thousandfold nested": ("[" * 5000, "not plain YAML"),
-    "huge": ("#" * 1_000_001, "1,000,001 bytes"),
-    "no landmarks": (HEAD + "mirror: []", "landmarks is missing, expected their number, from 1 to 1000, or a list"),
-    "none": (HEAD + "landmarks: 0\nmirror: []", "landmarks is 0"),
-    "a truth": (HEAD + "landmarks: yes\nmirror: []", "landmarks is True"),
-    "names that YAML reads as truths": (HEAD + "landmarks: [no, nose]\nmirror: []", "holds False, expected names: put them"),
-    "a name twice": (HEAD + "landmarks: [a, b, a]\nmirror: []", "landmarks holds 'a' more than once"),
-    "no mirror": (HEAD + "landmarks: 5", "mirror is missing, expected a list of pairs"),
-    "mirror left empty": (HEAD + "landmarks: 5\nmirror:", "mirror is missing"),
-    "the same pair twice": (HEAD + "landmarks: 5\nmirror: [[0, 1], [1, 0]]", "landmark 0 is in the mirror pairs 0 and 1; "),
-    "a truth in a pair": (HEAD + "landmarks: 5\nmirror: [[0, true]]", "mirror pair 0 holds True"),
-    "below the range": (HEAD + "landmarks: 5\nmirror: [[-1, 1]]", "mirror pair 0 holds -1"),
-    "a list in a pair": (HEAD + "landmarks: 5\nmirror: [[[1], 0]]", "mirror pair 0 holds [1]"),
-    "three eyes": (HEAD + "landmarks: 5\nmirror: []\nouter_eyes: [0, 1, 2]", "outer_eyes is [0, 1, 2], expected a list of 2"),
-    "one eye twice": (HEAD + "landmarks: 5\nmirror: []\nouter_eyes: [1, 1]", "outer_eyes are one landmark, 1, twice"),
-    "one pupil": (HEAD + "landmarks: 5\nmirror: []\npupils: [[0, 1]]", "pupils is [[0, 1]], expected two"),
-    "equal pupils": (HEAD + "landmarks: 5\nmirror: []\npupils: [[0, 1], [1, 0]]", "both pupils are the same"),
-    "lines of text": (HEAD + "landmarks: 5\nmirror: []\nlines: 0-4", "lines is '0-4', expected a list of lists"),
-    "a name with a slash": ("name: ../a\norigin: 0\nlandmarks: 5\nmirror: []", "name is '../a'"),
-    "no origin": ("name: a\nlandmarks: 5\nmirror: []", "origin is missing, expected the coordinate of the first pixel's centre"),
-    "origin true": ("name: a\norigin: true\nlandmarks: 5\nmirror: []", "origin is True"),
-    "an unknown mark-up": (HEAD + "markup: 70", "no mark-up has 70 landmarks: choose one of 19, 29, 39, 68, 98"),
-    "a list of mark-ups": (HEAD + "markup: [68]", "markup is [68]"),
-    "a mark-up and landmarks": (HEAD + "markup: 68\nmirror: []", "leave out 'mirror'"),
-}  # fmt: skip
+  "no file of the kind": ("- 1\n", "holds [1], expected keys and values"),
+  "empty": ("", "is empty"),
+  "not closed": ("landmarks: [", "line 1: not plain YAML"),
+  "zero bytes": ("a: \0", "not plain YAML"),
+  "Latin-1": ("name: Müller".encode("latin-1"), "byte 7 is not UTF-8"),
+  "code": (
+    "name: !!python/object/apply:os.system ['echo owned']",
+    "not plain YAML, could not determine a constructor",
+  ),
+  "aliases": ("a: &a [1]\nb: [*a, *a]", "line 2: not plain YAML, aliases are not read"),
+  "key twice": (
+    HEAD + "landmarks: 5\nmirror: []\nmirror: [[0, 1]]",
+    "line 5: not plain YAML, the key 'mirror' is there twice",
+  ),
+  "thousandfold nested": ("[" * 5000, "not plain YAML"),
+  "huge": ("#" * 1_000_001, "1,000,001 bytes"),
+  "no landmarks": (
+    HEAD + "mirror: []",
+    "landmarks is missing, expected their number, from 1 to 1000, or a list",
+  ),
+  "none": (HEAD + "landmarks: 0\nmirror: []", "landmarks is 0"),
+  "a truth": (HEAD + "landmarks: yes\nmirror: []", "landmarks is True"),
+  "names that YAML reads as truths": (
+    HEAD + "landmarks: [no, nose]\nmirror: []",
+    "holds False, expected names: put them",
+  ),
+  "a name twice": (HEAD + "landmarks: [a, b, a]\nmirror: []", "landmarks holds 'a' more than once"),
+  "no mirror": (HEAD + "landmarks: 5", "mirror is missing, expected a list of pairs"),
+  "mirror left empty": (HEAD + "landmarks: 5\nmirror:", "mirror is missing"),
+  "the same pair twice": (
+    HEAD + "landmarks: 5\nmirror: [[0, 1], [1, 0]]",
+    "landmark 0 is in the mirror pairs 0 and 1; ",
+  ),
+  "a truth in a pair": (HEAD + "landmarks: 5\nmirror: [[0, true]]", "mirror pair 0 holds True"),
+  "below the range": (HEAD + "landmarks: 5\nmirror: [[-1, 1]]", "mirror pair 0 holds -1"),
+  "a list in a pair": (HEAD + "landmarks: 5\nmirror: [[[1], 0]]", "mirror pair 0 holds [1]"),
+  "three eyes": (
+    HEAD + "landmarks: 5\nmirror: []\nouter_eyes: [0, 1, 2]",
+    "outer_eyes is [0, 1, 2], expected a list of 2",
+  ),
+  "one eye twice": (
+    HEAD + "landmarks: 5\nmirror: []\nouter_eyes: [1, 1]",
+    "outer_eyes are one landmark, 1, twice",
+  ),
+  "one pupil": (
+    HEAD + "landmarks: 5\nmirror: []\npupils: [[0, 1]]",
+    "pupils is [[0, 1]], expected two",
+  ),
+  "equal pupils": (
+    HEAD + "landmarks: 5\nmirror: []\npupils: [[0, 1], [1, 0]]",
+    "both pupils are the same",
+  ),
+  "lines of text": (
+    HEAD + "landmarks: 5\nmirror: []\nlines: 0-4",
+    "lines is '0-4', expected a list of lists",
+  ),
+  "a name with a slash": ("name: ../a\norigin: 0\nlandmarks: 5\nmirror: []", "name is '../a'"),
+  "no origin": (
+    "name: a\nlandmarks: 5\nmirror: []",
+    "origin is missing, expected the coordinate of the first pixel's centre",
+  ),
+  "origin true": ("name: a\norigin: true\nlandmarks: 5\nmirror: []", "origin is True"),
+  "an unknown mark-up": (
+    HEAD + "markup: 70",
+    "no mark-up has 70 landmarks: choose one of 19, 29, 39, 68, 98",
+  ),
+  "a list of mark-ups": (HEAD + "markup: [68]", "markup is [68]"),
+  "a mark-up and landmarks": (HEAD + "markup: 68\nmirror: []", "leave out 'mirror'"),
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -151,16 +202,31 @@ def test_a_config_from_before_there_were_own_mark_ups_still_works():
 
 
 @pytest.mark.parametrize(
-    ("text", "num", "norm", "named"),
-    [
-        ('{"landmarks": 5, "mirror": []}', 6, "box", "config.data.markup is 6 but config.data.own_markup describes 5 landmarks"),
-        ("{", 5, "box", "config.data.own_markup is wrong: it is no JSON"),
-        ("[]", 5, "box", "config.data.own_markup is wrong: it is [], expected keys"),
-        ('{"landmarks": 5}', 5, "box", "config.data.own_markup is wrong: mirror is missing"),
-        ('{"landmarks": 5, "mirror": []}', 5, "ic", "eval.norm is ic but the mark-up of 5 landmarks has no outer eye corners"),
-        ('{"landmarks": 5, "mirror": []}', 5, "ip", "eval.norm is ip but the mark-up of 5 landmarks has no pupils: choose box"),
-        (None, 39, "ic", "the mark-up of 39 landmarks has no outer eye corners"),
-    ],
+  ("text", "num", "norm", "named"),
+  [
+    (
+      '{"landmarks": 5, "mirror": []}',
+      6,
+      "box",
+      "config.data.markup is 6 but config.data.own_markup describes 5 landmarks",
+    ),
+    ("{", 5, "box", "config.data.own_markup is wrong: it is no JSON"),
+    ("[]", 5, "box", "config.data.own_markup is wrong: it is [], expected keys"),
+    ('{"landmarks": 5}', 5, "box", "config.data.own_markup is wrong: mirror is missing"),
+    (
+      '{"landmarks": 5, "mirror": []}',
+      5,
+      "ic",
+      "eval.norm is ic but the mark-up of 5 landmarks has no outer eye corners",
+    ),
+    (
+      '{"landmarks": 5, "mirror": []}',
+      5,
+      "ip",
+      "eval.norm is ip but the mark-up of 5 landmarks has no pupils: choose box",
+    ),
+    (None, 39, "ic", "the mark-up of 39 landmarks has no outer eye corners"),
+  ],
 )
 def test_a_config_whose_mark_up_does_not_fit_is_refused(text, num, norm, named):
   with pytest.raises(InputError) as caught:

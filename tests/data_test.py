@@ -74,7 +74,10 @@ def test_batches_gathered_on_the_devices_hold_the_same_bits(train):
   indices = take(train, 6, cache="device", batch_size=8)
   assert [sorted(batch) for batch in indices] == [["index"]] * 6
   found, expected = map(gather, indices), take(train, 6, batch_size=8)
-  assert_same_batches([jax.tree.map(np.asarray, batch) for batch in found], list(map(parallel.split_over_devices, expected)))
+  assert_same_batches(
+    [jax.tree.map(np.asarray, batch) for batch in found],
+    list(map(parallel.split_over_devices, expected)),
+  )
 
 
 def test_a_cache_that_a_device_cannot_hold_is_refused_with_the_way_out(monkeypatch):
@@ -83,16 +86,18 @@ def test_a_cache_that_a_device_cannot_hold_is_refused_with_the_way_out(monkeypat
       return {"bytes_limit": 3_000_000_000, "bytes_in_use": 1_000_000_000}
 
   monkeypatch.setattr(jax, "local_devices", lambda: [Small()])
-  with pytest.raises(InputError, match=r"crops take 1\.5 GB and a device has 2\.0 GB free.*data\.cache=host"):
+  with pytest.raises(
+    InputError, match=r"crops take 1\.5 GB and a device has 2\.0 GB free.*data\.cache=host"
+  ):
     parallel.gather_function({"image": np.broadcast_to(np.uint8(0), (1_500_000_000,))})
 
 
 def test_a_batch_holds_stored_squares_crop_landmarks_and_numbers(train):
   (batch,) = take(train, 1)
   assert {name: (array.dtype.name, array.shape) for name, array in batch.items()} == {
-      "image": ("uint8", (BATCH, 104, 104, 3)),
-      "landmarks": ("float32", (BATCH, tiny_dataset.MARKUP, 2)),
-      "index": ("int32", (BATCH,)),
+    "image": ("uint8", (BATCH, 104, 104, 3)),
+    "landmarks": ("float32", (BATCH, tiny_dataset.MARKUP, 2)),
+    "index": ("int32", (BATCH,)),
   }
 
 
@@ -144,11 +149,15 @@ def test_starting_late_in_a_long_run_reads_no_image_before(train):
 @pytest.mark.parametrize("count", [2, 4])
 def test_the_shares_of_all_processes_together_are_the_batches_of_one(train, count):
   whole = take(train, EPOCH + 1)
-  shares = [take(train, EPOCH + 1, process_index=index, process_count=count) for index in range(count)]
+  shares = [
+    take(train, EPOCH + 1, process_index=index, process_count=count) for index in range(count)
+  ]
   for step, batch in enumerate(whole):
     parts = [share[step] for share in shares]
     assert all(len(part["index"]) == BATCH // count for part in parts)
-    joined = {name: np.stack([part[name] for part in parts], 1).reshape(batch[name].shape) for name in batch}
+    joined = {
+      name: np.stack([part[name] for part in parts], 1).reshape(batch[name].shape) for name in batch
+    }
     assert_same_batches([joined], [batch])
 
 
@@ -205,26 +214,33 @@ def test_a_part_of_a_split_can_be_opened(data_dir):
 
 def test_a_dataset_is_found_through_the_environment(data_dir, monkeypatch):
   monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-  source = data.open_split(tiny_dataset.NAME, "test", data_dir=None, num_landmarks=tiny_dataset.MARKUP)
+  source = data.open_split(
+    tiny_dataset.NAME, "test", data_dir=None, num_landmarks=tiny_dataset.MARKUP
+  )
   assert len(source) == tiny_dataset.TEST
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"name": "wflw"}, r"tfds_builders\.prepare wflw --data_dir="),
-        ({"name": "w300"}, r"tfds_builders\.prepare w300"),  # a builder of ours that has not been run here
-        ({"name": "mnist"}, "not prepared"),  # a builder of TFDS's own
-        ({"name": "../tiny_faces"}, "not prepared"),
-        ({"name": "tiny_faces/98"}, "not prepared"),
-        ({"name": ""}, "not prepared"),
-        ({"split": "valid"}, "no split 'valid'; it has nowhere, test, train"),
-        ({"split": "train[:0]"}, "holds no image"),
-        ({"split": "train[abc"}, r"train\[:90%\]"),
-        ({"markup": 68}, r"29 landmarks but config.data.markup is 68: set --config.data.markup=29"),
-    ],
+  ("options", "named"),
+  [
+    ({"name": "wflw"}, r"tfds_builders\.prepare wflw --data_dir="),
+    (
+      {"name": "w300"},
+      r"tfds_builders\.prepare w300",
+    ),  # a builder of ours that has not been run here
+    ({"name": "mnist"}, "not prepared"),  # a builder of TFDS's own
+    ({"name": "../tiny_faces"}, "not prepared"),
+    ({"name": "tiny_faces/98"}, "not prepared"),
+    ({"name": ""}, "not prepared"),
+    ({"split": "valid"}, "no split 'valid'; it has nowhere, test, train"),
+    ({"split": "train[:0]"}, "holds no image"),
+    ({"split": "train[abc"}, r"train\[:90%\]"),
+    ({"markup": 68}, r"29 landmarks but config.data.markup is 68: set --config.data.markup=29"),
+  ],
 )
-def test_what_cannot_be_opened_is_said_in_one_sentence_that_names_the_remedy(data_dir, options, named):
+def test_what_cannot_be_opened_is_said_in_one_sentence_that_names_the_remedy(
+  data_dir, options, named
+):
   with pytest.raises(InputError, match=named) as error:
     open_split(data_dir, **options)
   assert "\n" not in str(error.value)
@@ -248,7 +264,9 @@ def test_a_dataset_of_something_else_is_refused(tmp_path):
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self):
-      return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"number": np.int32}))
+      return tfds.core.DatasetInfo(
+        builder=self, features=tfds.features.FeaturesDict({"number": np.int32})
+      )
 
     def _split_generators(self, dl_manager):
       return {"train": self._generate_examples()}
@@ -262,8 +280,13 @@ def test_a_dataset_of_something_else_is_refused(tmp_path):
 
 
 def test_a_face_without_the_wanted_box_is_named_by_training_and_evaluation_alike(data_dir):
-  rule, source = CropRule(size=64, stored_size=104, face=55, box="dataset"), open_split(data_dir, "nowhere")
-  with pytest.raises(InputError, match=r"nowhere/200\.png has no dataset box: set --config\.data\.box=landmarks"):
+  rule, source = (
+    CropRule(size=64, stored_size=104, face=55, box="dataset"),
+    open_split(data_dir, "nowhere"),
+  )
+  with pytest.raises(
+    InputError, match=r"nowhere/200\.png has no dataset box: set --config\.data\.box=landmarks"
+  ):
     take(source, 1, rule=rule, batch_size=1)
   with pytest.raises(InputError, match=r"nowhere/200\.png has no dataset box"):
     list(data.eval_batches(source, rule=rule, batch_size=2))

@@ -28,7 +28,9 @@ def variables(config, workdir):
 
 @pytest.fixture(scope="module")
 def source(config, folder):
-  return data.open_split(config.data.name, "test", data_dir=str(folder), num_landmarks=tiny_dataset.MARKUP)
+  return data.open_split(
+    config.data.name, "test", data_dir=str(folder), num_landmarks=tiny_dataset.MARKUP
+  )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,9 @@ def predict(config):
 @pytest.fixture(scope="module")
 def predict_split(config, variables, source, predict):
   rule = build.crop_rule(config)
-  return lambda batch_size: evaluate.predict_split(predict, variables, source, rule=rule, batch_size=batch_size)
+  return lambda batch_size: evaluate.predict_split(
+    predict, variables, source, rule=rule, batch_size=batch_size
+  )
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +73,18 @@ def test_predictions_do_not_depend_on_the_batch_size(predict_split, predictions,
 
 
 def test_each_image_is_predicted_once_with_its_own_truth(source, predictions):
-  assert predictions.ids == [data.example_id(record) for record in source] and len(set(predictions.ids)) == tiny_dataset.TEST
+  assert (
+    predictions.ids == [data.example_id(record) for record in source]
+    and len(set(predictions.ids)) == tiny_dataset.TEST
+  )
   for record, true, box in zip(source, predictions.true, predictions.boxes, strict=True):
     np.testing.assert_array_equal(true, record["landmarks"])
     np.testing.assert_array_equal(box, record["box_landmarks"])
 
 
-def test_predictions_are_in_pixels_of_the_original_image(config, variables, source, predict, predictions):
+def test_predictions_are_in_pixels_of_the_original_image(
+  config, variables, source, predict, predictions
+):
   """Found by hand for one image: crop, network, and back by the inverse map."""
   example = data.load_eval_example(source, 4, build.crop_rule(config))
   landmarks_crop = predict(variables, np.repeat(example["image"][None], 8, 0))[0][0]
@@ -97,8 +106,13 @@ def test_faces_without_a_normaliser_are_named_and_left_out(predictions, caplog):
   true = predictions.true.copy()
   true[2, tiny_dataset.EYES[0]] = np.nan
   true[5, list(tiny_dataset.EYES)] = 30.0
-  summary = evaluate.score(evaluate.Predictions(**{**vars(predictions), "true": true}), tiny_dataset.MARKUP)
-  assert summary["degenerate"]["ic"] == [predictions.ids[2], predictions.ids[5]] and summary["num_degenerate"] == 2
+  summary = evaluate.score(
+    evaluate.Predictions(**{**vars(predictions), "true": true}), tiny_dataset.MARKUP
+  )
+  assert (
+    summary["degenerate"]["ic"] == [predictions.ids[2], predictions.ids[5]]
+    and summary["num_degenerate"] == 2
+  )
   assert predictions.ids[5] in caplog.text and np.isfinite(summary["nme_ic"])
 
 
@@ -120,21 +134,41 @@ def test_the_predictions_file_holds_every_image_once_in_original_pixels(run, wor
   np.testing.assert_allclose(written, predictions.landmarks, atol=2e-3)
   summary = json.loads((workdir / "eval" / "test.json").read_text())
   norm = metrics.norms(predictions.true, tiny_dataset.MARKUP)["ic"]
-  assert metrics.nme(written, predictions.true, norm).mean() == pytest.approx(summary["nme_ic"], abs=0.01)
+  assert metrics.nme(written, predictions.true, norm).mean() == pytest.approx(
+    summary["nme_ic"], abs=0.01
+  )
 
 
 def test_the_numbers_carry_what_they_need_to_be_compared(run, workdir):
   run(data__box="dataset")
   provenance = json.loads((workdir / "eval" / "test.json").read_text())["provenance"]
-  assert provenance.keys() >= {"dataset", "split", "box", "crop", "codec", "model", "step", "seed", "fal_jax", "git_commit"}
-  assert [provenance[name] for name in ("dataset", "split", "box", "step")] == ["tiny_faces", "test", "dataset", 12]
+  assert provenance.keys() >= {
+    "dataset",
+    "split",
+    "box",
+    "crop",
+    "codec",
+    "model",
+    "step",
+    "seed",
+    "fal_jax",
+    "git_commit",
+  }
+  assert [provenance[name] for name in ("dataset", "split", "box", "step")] == [
+    "tiny_faces",
+    "test",
+    "dataset",
+    12,
+  ]
   assert provenance["crop"]["face"] == 55.0 and provenance["codec"]["decode"] == "local_softargmax"
 
 
 def test_several_splits_have_files_of_their_own(run, workdir):
   assert list(run(eval__splits=("nowhere", "train"))) == ["nowhere", "train"]
   assert json.loads((workdir / "eval" / "nowhere.json").read_text())["num_images"] == 1
-  assert json.loads((workdir / "eval" / "train.json").read_text())["num_images"] == tiny_dataset.TRAIN
+  assert (
+    json.loads((workdir / "eval" / "train.json").read_text())["num_images"] == tiny_dataset.TRAIN
+  )
 
 
 class OtherFaces(tiny_dataset.TinyFaces, skip_registration=True):
@@ -153,7 +187,9 @@ def test_another_dataset_s_results_lie_beside_the_run_s_own(run, workdir, tmp_pa
   other = run(**{key: "other_faces/few"}, data__dir=str(tmp_path), eval__norm="box")["test"]
   assert (own["num_images"], other["num_images"]) == (tiny_dataset.TEST, 3)
   written = json.loads((workdir / "eval" / "other_faces" / "few" / "test.json").read_text())
-  assert written["nme_box"] == other["nme_box"] and written["provenance"]["dataset"] == "other_faces/few"
+  assert (
+    written["nme_box"] == other["nme_box"] and written["provenance"]["dataset"] == "other_faces/few"
+  )
   assert json.loads((workdir / "eval" / "test.json").read_text())["nme_box"] == own["nme_box"]
 
 
@@ -167,9 +203,14 @@ def test_a_run_may_train_on_one_dataset_and_evaluate_itself_on_another(folder, t
   assert written["num_images"] == 3 and written["provenance"]["dataset"] == "other_faces/few"
   with mock.patch.object(parallel, "predict_function", tiny_dataset.predict_function):
     evaluate.run(config, workdir)
-    assert sorted(path.name for path in (workdir / "eval").iterdir() if path.is_dir()) == [], "it is the run's own"
+    assert sorted(path.name for path in (workdir / "eval").iterdir() if path.is_dir()) == [], (
+      "it is the run's own"
+    )
     evaluate.run(tiny_dataset.config(tmp_path), workdir)
-  assert json.loads((workdir / "eval" / "tiny_faces" / "test.json").read_text())["num_images"] == tiny_dataset.TEST
+  assert (
+    json.loads((workdir / "eval" / "tiny_faces" / "test.json").read_text())["num_images"]
+    == tiny_dataset.TEST
+  )
 
 
 def test_evaluating_changes_nothing(run, config, workdir, variables):
@@ -184,10 +225,19 @@ def test_evaluating_changes_nothing(run, config, workdir, variables):
 def test_a_network_can_be_evaluated_on_one_device(config, variables, source, predictions):
   one = jax.tree.map(lambda leaf: jax.device_put(leaf, jax.devices()[0]), variables)
   model = build.model(config, axis_name=None)
-  images = np.stack([data.load_eval_example(source, row, build.crop_rule(config))["image"] for row in range(3)])
-  landmarks, _ = jax.jit(lambda v, x: build.codec(config).decode(model.apply(v, x / 255.0, False)[-1]))(one, images)
-  maps = [data.load_eval_example(source, row, build.crop_rule(config))["crop_from_image"] for row in range(3)]
-  shown = np.stack([p @ m[:, :2].T + m[:, 2] for p, m in zip(predictions.landmarks, maps, strict=False)])
+  images = np.stack(
+    [data.load_eval_example(source, row, build.crop_rule(config))["image"] for row in range(3)]
+  )
+  landmarks, _ = jax.jit(
+    lambda v, x: build.codec(config).decode(model.apply(v, x / 255.0, False)[-1])
+  )(one, images)
+  maps = [
+    data.load_eval_example(source, row, build.crop_rule(config))["crop_from_image"]
+    for row in range(3)
+  ]
+  shown = np.stack(
+    [p @ m[:, :2].T + m[:, 2] for p, m in zip(predictions.landmarks, maps, strict=False)]
+  )
   np.testing.assert_allclose(landmarks, shown, atol=1e-3)
 
 
@@ -203,14 +253,14 @@ def test_the_table_shows_every_normaliser(predictions):
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"eval__splits": ("valid",)}, "no split 'valid'"),
-        ({"eval__name": "elsewhere"}, "The dataset 'elsewhere' is not prepared"),
-        ({"eval__splits": ()}, "config.eval.splits"),
-        ({"model__features": 16}, "another network"),
-        ({"eval__batch_size": 5}, "multiple of the number of devices"),
-    ],
+  ("changes", "named"),
+  [
+    ({"eval__splits": ("valid",)}, "no split 'valid'"),
+    ({"eval__name": "elsewhere"}, "The dataset 'elsewhere' is not prepared"),
+    ({"eval__splits": ()}, "config.eval.splits"),
+    ({"model__features": 16}, "another network"),
+    ({"eval__batch_size": 5}, "multiple of the number of devices"),
+  ],
 )
 def test_what_cannot_be_evaluated_is_refused_in_one_sentence(run, changes, named):
   with pytest.raises(InputError, match=named) as error:

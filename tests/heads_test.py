@@ -25,10 +25,14 @@ def to_heatmap(points: np.ndarray) -> np.ndarray:
 
 
 def random_heatmaps(*shape: int, seed: int = 0) -> np.ndarray:
-  return np.random.default_rng(seed).normal(size=(*shape, CELLS, CELLS, len(FLIP))).astype(np.float32)
+  return (
+    np.random.default_rng(seed).normal(size=(*shape, CELLS, CELLS, len(FLIP))).astype(np.float32)
+  )
 
 
-def landmark_loss(recipe: steps.Recipe, heatmaps: np.ndarray, landmarks: np.ndarray, step: int = 0) -> float:
+def landmark_loss(
+  recipe: steps.Recipe, heatmaps: np.ndarray, landmarks: np.ndarray, step: int = 0
+) -> float:
   views = views_of(recipe, step, np.arange(len(landmarks), dtype=np.int32))
   return float(jax.jit(steps.landmark_loss, static_argnums=0)(recipe, heatmaps, landmarks, views))
 
@@ -49,7 +53,9 @@ def test_the_dynamic_target_leads_from_the_highest_cell_to_the_truth_and_no_furt
   target = np.asarray(heads.dynamic_target(landmarks, heatmaps, ARGMAX))
   expected = np.clip(to_heatmap(landmarks) - np.array([[[5, 7], [9, 3], [1, 12]]]), -2.5, 2.5)
   np.testing.assert_allclose(target, expected, atol=1e-5)
-  gradient = jax.grad(lambda h: heads.dynamic_target(landmarks, h, ARGMAX).sum())(jnp.asarray(heatmaps))
+  gradient = jax.grad(lambda h: heads.dynamic_target(landmarks, h, ARGMAX).sum())(
+    jnp.asarray(heatmaps)
+  )
   assert not np.asarray(gradient).any()
 
 
@@ -64,7 +70,9 @@ def test_landmarks_in_views_are_where_the_heatmaps_of_an_ideal_network_are():
   combined, _ = siamese.combine(heatmaps[None], views, stride=4, flip=flip, reduce="mean")
   decoded, _ = CODEC.decode(combined[0])
   assert np.linalg.norm(decoded - landmarks, axis=-1).mean() < 0.5
-  assert np.isnan(siamese.landmarks_in_views(np.full_like(landmarks, np.nan), views, flip=flip)).all()
+  assert np.isnan(
+    siamese.landmarks_in_views(np.full_like(landmarks, np.nan), views, flip=flip)
+  ).all()
 
 
 def test_the_sum_of_two_views_against_a_doubled_target_is_four_times_the_mean():
@@ -72,22 +80,33 @@ def test_the_sum_of_two_views_against_a_doubled_target_is_four_times_the_mean():
   heatmaps = random_heatmaps(2, 2, len(landmarks))
   mean = dataclasses.replace(RECIPE, ranges=STILL)
   total = dataclasses.replace(mean, reduce="sum", target_scale=2.0)
-  assert landmark_loss(total, heatmaps, landmarks) == pytest.approx(4 * landmark_loss(mean, heatmaps, landmarks), rel=1e-5)
+  assert landmark_loss(total, heatmaps, landmarks) == pytest.approx(
+    4 * landmark_loss(mean, heatmaps, landmarks), rel=1e-5
+  )
 
 
 def test_the_views_own_loss_is_held_against_gaussians_in_their_own_frames():
   landmarks = make_batch()["landmarks"]
   landmarks[2, 1] = np.nan
   heatmaps = random_heatmaps(2, 2, len(landmarks))
-  plain, both = (landmark_loss(r, heatmaps, landmarks) for r in (RECIPE, dataclasses.replace(RECIPE, view_loss=0.3)))
+  plain, both = (
+    landmark_loss(r, heatmaps, landmarks)
+    for r in (RECIPE, dataclasses.replace(RECIPE, view_loss=0.3))
+  )
   views = views_of(RECIPE, 0, np.arange(len(landmarks), dtype=np.int32))
   total = 0.0
   for v, b, k in np.ndindex(2, len(landmarks), len(FLIP)):
-    name = FLIP[k] if views.mirrored[v, b] else k  # what channel k of this view is called in the crop
+    name = (
+      FLIP[k] if views.mirrored[v, b] else k
+    )  # what channel k of this view is called in the crop
     if np.isfinite(landmarks[b, name]).all():
-      x, y = to_heatmap(affine.apply(np.asarray(views.view_from_crop[v, b], np.float64), landmarks[b, name]))
+      x, y = to_heatmap(
+        affine.apply(np.asarray(views.view_from_crop[v, b], np.float64), landmarks[b, name])
+      )
       row, column = np.mgrid[:CELLS, :CELLS]
-      total += ((heatmaps[:, v, b, ..., k] - np.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)) ** 2).sum()
+      total += (
+        (heatmaps[:, v, b, ..., k] - np.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)) ** 2
+      ).sum()
   assert both - plain == pytest.approx(0.3 * total / 2, rel=1e-3)
 
 
@@ -113,10 +132,16 @@ def test_the_correction_s_loss_is_its_distance_from_its_target(head):
   in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
   heatmaps = random_heatmaps(2, len(landmarks))
   static = head == "correction_static"
-  target = heads.static_target(in_views, ARGMAX) if static else heads.dynamic_target(in_views, heatmaps, ARGMAX)
+  target = (
+    heads.static_target(in_views, ARGMAX)
+    if static
+    else heads.dynamic_target(in_views, heatmaps, ARGMAX)
+  )
   known = np.isfinite(in_views).all(-1)
   assert not known.all()
-  exact = jnp.where(known[..., None], target, 7.0)  # where nothing is annotated, anything may be said
+  exact = jnp.where(
+    known[..., None], target, 7.0
+  )  # where nothing is annotated, anything may be said
   assert float(steps.correction_loss(recipe, exact, heatmaps, landmarks, views)) == 0
   loss = float(steps.correction_loss(recipe, exact + 0.5, heatmaps, landmarks, views))
   assert loss == pytest.approx(0.5 * known.sum() / 2)
@@ -130,13 +155,21 @@ class KnowsBoth(CorrectedFAN):
 
   def apply(self, variables, images, train):
     del variables, train
-    heatmaps = HeatmapCodec(size=CELLS, stride=1, sigma=1.0).encode(jnp.asarray(self.cells, jnp.float32)[None])
-    return heatmaps[None].repeat(len(images), 1), jnp.asarray(self.displacement, jnp.float32)[None].repeat(len(images), 0)
+    heatmaps = HeatmapCodec(size=CELLS, stride=1, sigma=1.0).encode(
+      jnp.asarray(self.cells, jnp.float32)[None]
+    )
+    return heatmaps[None].repeat(len(images), 1), jnp.asarray(self.displacement, jnp.float32)[
+      None
+    ].repeat(len(images), 0)
 
 
 def test_predictions_are_the_highest_cell_and_the_displacement():
-  model = KnowsBoth(fan=None, cells=((3, 4), (7, 9), (12, 2)), displacement=((0.25, -0.5), (0, 0), (1.0, 0.125)))
-  landmarks, _ = steps.predict_step({}, np.zeros((2, CROP, CROP, 3), np.uint8), model=model, codec=ARGMAX)
+  model = KnowsBoth(
+    fan=None, cells=((3, 4), (7, 9), (12, 2)), displacement=((0.25, -0.5), (0, 0), (1.0, 0.125))
+  )
+  landmarks, _ = steps.predict_step(
+    {}, np.zeros((2, CROP, CROP, 3), np.uint8), model=model, codec=ARGMAX
+  )
   expected = np.array([[3.25, 3.5], [7, 9], [13, 2.125]])
   np.testing.assert_allclose(to_heatmap(np.asarray(landmarks)), np.stack([expected] * 2), atol=1e-5)
 
@@ -146,9 +179,16 @@ def test_the_correction_adds_one_layer_to_the_network():
   images = jnp.zeros((2, CROP, CROP, 3))
   variables = jax.eval_shape(lambda: CorrectedFAN(fan).init(jax.random.key(0), images, False))
   alone = jax.eval_shape(lambda: fan.init(jax.random.key(0), images, False))
-  assert jax.tree.map(jnp.shape, variables["params"]["fan"]) == jax.tree.map(jnp.shape, alone["params"])
-  assert jax.tree.map(jnp.shape, variables["params"]["correction"]) == {"kernel": (16, 6), "bias": (6,)}
-  heatmaps, displacement = jax.eval_shape(lambda v: CorrectedFAN(fan).apply(v, images, False), variables)
+  assert jax.tree.map(jnp.shape, variables["params"]["fan"]) == jax.tree.map(
+    jnp.shape, alone["params"]
+  )
+  assert jax.tree.map(jnp.shape, variables["params"]["correction"]) == {
+    "kernel": (16, 6),
+    "bias": (6,),
+  }
+  heatmaps, displacement = jax.eval_shape(
+    lambda v: CorrectedFAN(fan).apply(v, images, False), variables
+  )
   assert heatmaps.shape == (1, 2, CELLS, CELLS, 3) and displacement.shape == (2, 3, 2)
 
 
@@ -158,7 +198,9 @@ def test_every_head_learns_four_images_by_heart(head):
   fan = FAN(1, len(FLIP), 8, depth=2, axis_name=steps.DEVICES)
   model = fan if head == "global_softargmax" else CorrectedFAN(fan)
   tx = optax.adam(3e-3)
-  recipe = dataclasses.replace(RECIPE, model=model, codec=ARGMAX, tx=tx, head=head, num_views=1, ranges=STILL)
+  recipe = dataclasses.replace(
+    RECIPE, model=model, codec=ARGMAX, tx=tx, head=head, num_views=1, ranges=STILL
+  )
   _, log = run(recipe, initial_state(recipe), make_batch(4), devices=2, count=60)
   losses = [metrics["loss"] for metrics in log]
   assert np.mean(losses[-5:]) < 0.5 * losses[0]

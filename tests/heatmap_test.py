@@ -26,20 +26,30 @@ def roundtrip_error(codec: HeatmapCodec, points: np.ndarray) -> float:
 @pytest.mark.parametrize(("sigma", "expected"), [(1, 0.1346), (1.5, 0.02912), (2, 0.00949)])
 def test_roundtrip_error_of_the_local_softargmax_is_the_known_one(sigma, expected):
   """Measured once by an independent implementation. After a change on purpose, update these and the table in README."""
-  assert roundtrip_error(HeatmapCodec(sigma=sigma), interior_points()) == pytest.approx(expected, rel=0.02)
+  assert roundtrip_error(HeatmapCodec(sigma=sigma), interior_points()) == pytest.approx(
+    expected, rel=0.02
+  )
 
 
 @pytest.mark.parametrize(
-    ("encode", "decode", "expected"),
-    [
-        ("rounded", "argmax", 0.3826),  # the mean distance of a random point of a unit square to its centre
-        ("rounded", "quarter_offset", 0.3826),  # a symmetric peak: nothing to correct
-        ("continuous", "argmax", 0.3826),
-        ("continuous", "quarter_offset", 0.1913),  # the same, in a square of half the side
-    ],
+  ("encode", "decode", "expected"),
+  [
+    (
+      "rounded",
+      "argmax",
+      0.3826,
+    ),  # the mean distance of a random point of a unit square to its centre
+    ("rounded", "quarter_offset", 0.3826),  # a symmetric peak: nothing to correct
+    ("continuous", "argmax", 0.3826),
+    ("continuous", "quarter_offset", 0.1913),  # the same, in a square of half the side
+  ],
 )
-def test_roundtrip_error_of_the_baselines_is_that_of_a_random_point_in_a_cell(encode, decode, expected):
-  assert roundtrip_error(HeatmapCodec(encode=encode, decode=decode), interior_points()) == pytest.approx(expected, rel=0.02)
+def test_roundtrip_error_of_the_baselines_is_that_of_a_random_point_in_a_cell(
+  encode, decode, expected
+):
+  assert roundtrip_error(
+    HeatmapCodec(encode=encode, decode=decode), interior_points()
+  ) == pytest.approx(expected, rel=0.02)
 
 
 def test_the_amplitude_of_equation_1_ruins_the_softargmax_and_is_warned_about():
@@ -69,7 +79,9 @@ def test_a_landmark_that_is_not_annotated_gives_an_empty_channel_and_leaves_othe
   points = np.array([[[np.nan, 3.0], [40.0, 50.0], [np.inf, 1.0]]], np.float32)
   heatmaps = np.asarray(HeatmapCodec().encode(points))
   assert not heatmaps[..., 0].any() and not heatmaps[..., 2].any()
-  np.testing.assert_allclose(heatmaps[..., 1], HeatmapCodec().encode(points[:, 1:2])[..., 0], atol=1e-6)
+  np.testing.assert_allclose(
+    heatmaps[..., 1], HeatmapCodec().encode(points[:, 1:2])[..., 0], atol=1e-6
+  )
 
 
 def loop_decode(heatmap: np.ndarray, window: int, temperature: float) -> np.ndarray:
@@ -91,8 +103,12 @@ def test_local_softargmax_equals_a_loop_on_noise_borders_included(window):
   heatmaps[0, 0, 0] = heatmaps[15, 15, 1] = heatmaps[0, 15, 2] = heatmaps[7, 0, 3] = 9
   codec = HeatmapCodec(size=16, window=window)
   landmarks, scores = codec.decode(heatmaps)
-  expected = np.stack([loop_decode(heatmaps[..., k].astype(np.float64), window, 10.0) for k in range(40)])
-  np.testing.assert_allclose(landmarks, affine.apply(affine.invert(affine.shrink(4)), expected), atol=1e-3)
+  expected = np.stack(
+    [loop_decode(heatmaps[..., k].astype(np.float64), window, 10.0) for k in range(40)]
+  )
+  np.testing.assert_allclose(
+    landmarks, affine.apply(affine.invert(affine.shrink(4)), expected), atol=1e-3
+  )
   np.testing.assert_array_equal(scores, heatmaps.max((0, 1)))
 
 
@@ -101,7 +117,9 @@ def test_global_softargmax_equals_the_expectation_over_the_map():
   weights = np.exp(2.0 * heatmaps.astype(np.float64))
   weights /= weights.sum((0, 1))
   rows, columns = np.mgrid[:8, :8]
-  expected = np.stack([(weights * columns[..., None]).sum((0, 1)), (weights * rows[..., None]).sum((0, 1))], -1)
+  expected = np.stack(
+    [(weights * columns[..., None]).sum((0, 1)), (weights * rows[..., None]).sum((0, 1))], -1
+  )
   landmarks, _ = HeatmapCodec(size=8, decode="global_softargmax", temperature=2.0).decode(heatmaps)
   np.testing.assert_allclose(affine.apply(affine.shrink(4), landmarks), expected, atol=1e-5)
 
@@ -111,14 +129,20 @@ def test_leading_axes_are_kept():
   codec = HeatmapCodec()
   heatmaps = codec.encode(points)
   landmarks, scores = codec.decode(heatmaps)
-  assert heatmaps.shape == (2, 3, 64, 64, 5) and landmarks.shape == points.shape and scores.shape == (2, 3, 5)
+  assert (
+    heatmaps.shape == (2, 3, 64, 64, 5)
+    and landmarks.shape == points.shape
+    and scores.shape == (2, 3, 5)
+  )
 
 
 def test_of_two_equal_peaks_one_is_returned_and_no_mixture():
   heatmap = np.zeros((64, 64, 2), np.float32)
   heatmap[10, 40] = heatmap[50, 10] = 1
   landmarks, _ = HeatmapCodec(decode="argmax").decode(heatmap)
-  np.testing.assert_allclose(affine.apply(affine.shrink(4), landmarks), [[40, 10], [40, 10]], atol=1e-4)
+  np.testing.assert_allclose(
+    affine.apply(affine.shrink(4), landmarks), [[40, 10], [40, 10]], atol=1e-4
+  )
 
 
 @pytest.mark.parametrize("decode", get_args(Decoding))
@@ -132,12 +156,18 @@ def test_nan_in_one_channel_stays_there(decode):
   np.testing.assert_array_equal(landmarks[0, [0, 2]], clean[0, [0, 2]])
 
 
-@pytest.mark.parametrize("decode", [decode for decode in get_args(Decoding) if decode != "global_softargmax"])
+@pytest.mark.parametrize(
+  "decode", [decode for decode in get_args(Decoding) if decode != "global_softargmax"]
+)
 def test_a_constant_map_decodes_near_its_first_cell(decode):
   for height in (0.25, 0, -3):
     landmarks, scores = HeatmapCodec(decode=decode).decode(np.full((64, 64, 1), height, np.float32))
     position = affine.apply(affine.shrink(4), landmarks)
-    assert (np.asarray(position) >= -1e-5).all() and (np.asarray(position) <= 2).all() and scores[0] == height
+    assert (
+      (np.asarray(position) >= -1e-5).all()
+      and (np.asarray(position) <= 2).all()
+      and scores[0] == height
+    )
 
 
 @pytest.mark.parametrize("decode", get_args(Decoding))
@@ -153,26 +183,30 @@ def test_a_border_peak_is_pulled_inwards_by_a_quarter_and_never_beyond_the_map()
   codec = HeatmapCodec(sigma=2)
   corner = affine.apply(affine.invert(affine.shrink(4)), np.array([[0.0, 30.0]]))
   landmarks, _ = codec.decode(codec.encode(corner))
-  assert affine.apply(affine.shrink(4), np.asarray(landmarks))[0, 0] == pytest.approx(0.27, abs=0.03)
+  assert affine.apply(affine.shrink(4), np.asarray(landmarks))[0, 0] == pytest.approx(
+    0.27, abs=0.03
+  )
 
 
 @pytest.mark.parametrize("decode", ["local_softargmax", "global_softargmax"])
 def test_gradients_are_finite_on_flat_heatmaps(decode):
-  gradient = jax.grad(lambda h: HeatmapCodec(decode=decode).decode(h)[0].sum())(jnp.zeros((64, 64, 2)))
+  gradient = jax.grad(lambda h: HeatmapCodec(decode=decode).decode(h)[0].sum())(
+    jnp.zeros((64, 64, 2))
+  )
   assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"decode": "magic"}, "local_softargmax"),
-        ({"encode": "round"}, "rounded"),
-        ({"window": 4}, "odd"),
-        ({"window": 65}, "odd"),
-        ({"sigma": 0}, "positive"),
-        ({"temperature": -1}, "positive"),
-        ({"decode": "calibrated", "window": 1}, "window"),
-    ],
+  ("options", "named"),
+  [
+    ({"decode": "magic"}, "local_softargmax"),
+    ({"encode": "round"}, "rounded"),
+    ({"window": 4}, "odd"),
+    ({"window": 65}, "odd"),
+    ({"sigma": 0}, "positive"),
+    ({"temperature": -1}, "positive"),
+    ({"decode": "calibrated", "window": 1}, "window"),
+  ],
 )
 def test_bad_options_are_refused_in_a_sentence_that_names_the_remedy(options, named):
   with pytest.raises(InputError, match=named):

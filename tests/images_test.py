@@ -25,16 +25,29 @@ def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
 
 def png_without_pixels(width: int, height: int) -> bytes:
   def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+      struct.pack(">I", len(content))
+      + kind
+      + content
+      + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
-  return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"")
+  return (
+    b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    + chunk(b"IDAT", b"")
+  )
 
 
 def sixteen_bits(values: np.ndarray, ending: str) -> bytes:
-  return cv2.imencode(ending, values.astype(np.uint16)[..., ::-1] if values.ndim == 3 else values.astype(np.uint16))[1].tobytes()
+  return cv2.imencode(
+    ending, values.astype(np.uint16)[..., ::-1] if values.ndim == 3 else values.astype(np.uint16)
+  )[1].tobytes()
 
 
-@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 2}, {"progressive": True}, {"quality": 30}])
+@pytest.mark.parametrize(
+  "options", [{}, {"subsampling": 0}, {"subsampling": 2}, {"progressive": True}, {"quality": 30}]
+)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_jpeg_pixels_agree_with_pillow(mode, options):
   data = encoded(Image.fromarray(_SMOOTH).convert(mode), "JPEG", **options)
@@ -61,22 +74,37 @@ def transparent_palette() -> Image.Image:
 
 
 _KINDS = {
-    "grey": (encoded(Image.new("L", (3, 2), 77), "PNG"), (77, 77, 77)),
-    "grey JPEG": (encoded(Image.new("L", (16, 16), 77), "JPEG"), (77, 77, 77)),
-    "one bit": (encoded(Image.new("1", (3, 2), 1), "PNG"), (255, 255, 255)),
-    "palette": (encoded(transparent_palette(), "PNG"), (200, 100, 50)),
-    "CMYK": (encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100), (255, 0, 0)),
-    "opaque RGBA": (encoded(Image.new("RGBA", (3, 2), (10, 20, 30, 255)), "PNG"), (10, 20, 30)),
-    "half transparent": (encoded(Image.new("RGBA", (3, 2), (255, 0, 28, 51)), "PNG"), (153, 102, 108)),
-    "transparent grey": (encoded(Image.new("LA", (3, 2), (255, 0)), "PNG"), (128, 128, 128)),
-    "transparent palette": (encoded(transparent_palette(), "PNG", transparency=1), (128, 128, 128)),
-    "transparent GIF": (encoded(transparent_palette(), "GIF", transparency=1), (128, 128, 128)),
-    "16-bit grey PNG": (sixteen_bits(np.full((2, 3), 32768), ".png"), (128, 128, 128)),
-    "16-bit grey TIFF": (sixteen_bits(np.full((2, 3), 65535), ".tiff"), (255, 255, 255)),
-    "16-bit colour PNG": (sixteen_bits(np.full((2, 3, 3), (65535, 255, 257 * 40)), ".png"), (255, 1, 40)),
-    "16-bit colour TIFF": (sixteen_bits(np.full((2, 3, 3), (65535, 255, 257 * 40)), ".tiff"), (255, 1, 40)),
-    "16-bit PGM": (encoded(Image.fromarray(np.full((2, 3), 32768, np.uint16)), "PPM"), (128, 128, 128)),
-    "WebP": (encoded(Image.new("RGB", (3, 2), (10, 20, 30)), "WEBP", lossless=True), (10, 20, 30)),
+  "grey": (encoded(Image.new("L", (3, 2), 77), "PNG"), (77, 77, 77)),
+  "grey JPEG": (encoded(Image.new("L", (16, 16), 77), "JPEG"), (77, 77, 77)),
+  "one bit": (encoded(Image.new("1", (3, 2), 1), "PNG"), (255, 255, 255)),
+  "palette": (encoded(transparent_palette(), "PNG"), (200, 100, 50)),
+  "CMYK": (
+    encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100),
+    (255, 0, 0),
+  ),
+  "opaque RGBA": (encoded(Image.new("RGBA", (3, 2), (10, 20, 30, 255)), "PNG"), (10, 20, 30)),
+  "half transparent": (
+    encoded(Image.new("RGBA", (3, 2), (255, 0, 28, 51)), "PNG"),
+    (153, 102, 108),
+  ),
+  "transparent grey": (encoded(Image.new("LA", (3, 2), (255, 0)), "PNG"), (128, 128, 128)),
+  "transparent palette": (encoded(transparent_palette(), "PNG", transparency=1), (128, 128, 128)),
+  "transparent GIF": (encoded(transparent_palette(), "GIF", transparency=1), (128, 128, 128)),
+  "16-bit grey PNG": (sixteen_bits(np.full((2, 3), 32768), ".png"), (128, 128, 128)),
+  "16-bit grey TIFF": (sixteen_bits(np.full((2, 3), 65535), ".tiff"), (255, 255, 255)),
+  "16-bit colour PNG": (
+    sixteen_bits(np.full((2, 3, 3), (65535, 255, 257 * 40)), ".png"),
+    (255, 1, 40),
+  ),
+  "16-bit colour TIFF": (
+    sixteen_bits(np.full((2, 3, 3), (65535, 255, 257 * 40)), ".tiff"),
+    (255, 1, 40),
+  ),
+  "16-bit PGM": (
+    encoded(Image.fromarray(np.full((2, 3), 32768, np.uint16)), "PPM"),
+    (128, 128, 128),
+  ),
+  "WebP": (encoded(Image.new("RGB", (3, 2), (10, 20, 30)), "WEBP", lossless=True), (10, 20, 30)),
 }
 
 
@@ -137,7 +165,9 @@ def test_a_damaged_exif_block_does_not_spoil_the_image(kind):
 
 def test_size_is_refused_from_the_header_alone():
   # Decoding these would complain about the pixels instead.
-  with pytest.raises(InputError, match=r"^face.png: 9000 x 9000 pixels are more than the 64,000,000 allowed"):
+  with pytest.raises(
+    InputError, match=r"^face.png: 9000 x 9000 pixels are more than the 64,000,000 allowed"
+  ):
     read_image(png_without_pixels(9000, 9000), name="face.png")
   with pytest.raises(InputError, match=r"^face.png: the image is too large .*400000000 pixels"):
     read_image(png_without_pixels(20_000, 20_000), name="face.png")
@@ -156,26 +186,33 @@ def test_extreme_shapes_are_allowed(size):
 
 _JPEG, _PNG = encoded(_SMOOTH, "JPEG"), encoded(_SMOOTH, "PNG")
 _NOT_IMAGES = {
-    "JPEG cut in half": (_JPEG[: len(_JPEG) // 2], "cut short or damaged"),
-    "JPEG one byte short": (_JPEG[:-1], "cut short or damaged"),
-    "JPEG cut in half with thumbnail inside": (
-        _JPEG[:2] + b"\xff\xe1" + struct.pack(">H", 2 + 4) + b"ab\xff\xd9" + _JPEG[2 : len(_JPEG) // 2], "cut short or damaged",
-    ),
-    "PNG cut in half": (_PNG[: len(_PNG) // 2], "cut short or damaged"),
-    "WebP cut in half": (encoded(_SMOOTH, "WEBP")[:200], "cut short or damaged"),
-    "BMP cut in half": (encoded(_SMOOTH, "BMP")[:1000], "cut short or damaged"),
-    "GIF cut in half": (encoded(_SMOOTH, "GIF")[:500], "cut short or damaged"),
-    "16-bit PNG cut short": (sixteen_bits(_SMOOTH.astype(int) * 257, ".png")[:600], "cut short or damaged"),
-    "JPEG header cut": (_JPEG[:20], "cut short or damaged"),
-    "empty": (b"", "the file is empty"),
-    "login page": (b"\n<!DOCTYPE HTML><title>Sign in</title>", r"looks like HTML \(a login or error page\?\)"),
-    "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
-    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "looks like HEIC"),
-    "video": (b"\0\0\0\x18ftypisom\0\0\0\0", "looks like a video"),
-    "PDF": (b"%PDF-1.7", "looks like PostScript or PDF"),
-    "zip": (b"PK\x03\x04" + bytes(20), "looks like an archive"),
-    "text": (b"hello", r"starts with b'hello'"),
-    "float TIFF": (encoded(np.zeros((2, 3), np.float32), "TIFF"), "no known range"),
+  "JPEG cut in half": (_JPEG[: len(_JPEG) // 2], "cut short or damaged"),
+  "JPEG one byte short": (_JPEG[:-1], "cut short or damaged"),
+  "JPEG cut in half with thumbnail inside": (
+    _JPEG[:2] + b"\xff\xe1" + struct.pack(">H", 2 + 4) + b"ab\xff\xd9" + _JPEG[2 : len(_JPEG) // 2],
+    "cut short or damaged",
+  ),
+  "PNG cut in half": (_PNG[: len(_PNG) // 2], "cut short or damaged"),
+  "WebP cut in half": (encoded(_SMOOTH, "WEBP")[:200], "cut short or damaged"),
+  "BMP cut in half": (encoded(_SMOOTH, "BMP")[:1000], "cut short or damaged"),
+  "GIF cut in half": (encoded(_SMOOTH, "GIF")[:500], "cut short or damaged"),
+  "16-bit PNG cut short": (
+    sixteen_bits(_SMOOTH.astype(int) * 257, ".png")[:600],
+    "cut short or damaged",
+  ),
+  "JPEG header cut": (_JPEG[:20], "cut short or damaged"),
+  "empty": (b"", "the file is empty"),
+  "login page": (
+    b"\n<!DOCTYPE HTML><title>Sign in</title>",
+    r"looks like HTML \(a login or error page\?\)",
+  ),
+  "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
+  "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "looks like HEIC"),
+  "video": (b"\0\0\0\x18ftypisom\0\0\0\0", "looks like a video"),
+  "PDF": (b"%PDF-1.7", "looks like PostScript or PDF"),
+  "zip": (b"PK\x03\x04" + bytes(20), "looks like an archive"),
+  "text": (b"hello", r"starts with b'hello'"),
+  "float TIFF": (encoded(np.zeros((2, 3), np.float32), "TIFF"), "no known range"),
 }
 
 
@@ -194,11 +231,11 @@ def test_bad_files_are_one_sentence_with_name_and_cause(kind, tmp_path):
 
 def test_what_is_not_a_file_is_said_in_one_sentence(tmp_path):
   for source, cause in [
-      (tmp_path, "is a folder"),
-      (tmp_path / "nothing.jpg", "No such file"),
-      ("https://example.com/face.jpg", "is a web address"),
-      ("/dev/null", "is a device"),
-      ("a\0b", "null byte"),
+    (tmp_path, "is a folder"),
+    (tmp_path / "nothing.jpg", "No such file"),
+    ("https://example.com/face.jpg", "is a web address"),
+    ("/dev/null", "is a device"),
+    ("a\0b", "null byte"),
   ]:
     with pytest.raises(InputError, match=cause):
       read_image(source)
@@ -207,8 +244,13 @@ def test_what_is_not_a_file_is_said_in_one_sentence(tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_files_raise_nothing_but_input_errors():
   rng = random.Random(0)
-  samples = [encoded(_SMOOTH, kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")]
-  samples += [encoded(Image.fromarray(_SMOOTH).quantize(8), "PNG"), sixteen_bits(_SMOOTH.astype(int) * 257, ".png")]
+  samples = [
+    encoded(_SMOOTH, kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+  ]
+  samples += [
+    encoded(Image.fromarray(_SMOOTH).quantize(8), "PNG"),
+    sixteen_bits(_SMOOTH.astype(int) * 257, ".png"),
+  ]
   refused = 0
   for sample in samples:
     for _ in range(60):

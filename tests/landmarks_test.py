@@ -50,14 +50,26 @@ def test_the_flip_permutation_cannot_be_changed_by_accident():
 
 
 @pytest.mark.parametrize(
-    ("num", "pairs", "alone"),
-    [
-        (68, [(0, 16), (17, 26), (31, 35), (36, 45), (41, 46), (48, 54), (60, 64), (67, 65)], [8, 27, 30, 33, 51, 57, 62, 66]),
-        (98, [(0, 32), (33, 46), (38, 50), (60, 72), (67, 73), (76, 82), (88, 92), (96, 97)], [16, 51, 54, 57, 79, 85, 90, 94]),
-        (29, [(0, 1), (4, 6), (5, 7), (8, 9), (12, 14), (13, 15), (16, 17), (22, 23)], [20, 21, 24, 25, 26, 27, 28]),
-        (19, [(0, 5), (2, 3), (6, 11), (7, 10), (12, 14), (15, 17)], [13, 16, 18]),
-        (39, [], list(range(39))),
-    ],
+  ("num", "pairs", "alone"),
+  [
+    (
+      68,
+      [(0, 16), (17, 26), (31, 35), (36, 45), (41, 46), (48, 54), (60, 64), (67, 65)],
+      [8, 27, 30, 33, 51, 57, 62, 66],
+    ),
+    (
+      98,
+      [(0, 32), (33, 46), (38, 50), (60, 72), (67, 73), (76, 82), (88, 92), (96, 97)],
+      [16, 51, 54, 57, 79, 85, 90, 94],
+    ),
+    (
+      29,
+      [(0, 1), (4, 6), (5, 7), (8, 9), (12, 14), (13, 15), (16, 17), (22, 23)],
+      [20, 21, 24, 25, 26, 27, 28],
+    ),
+    (19, [(0, 5), (2, 3), (6, 11), (7, 10), (12, 14), (15, 17)], [13, 16, 18]),
+    (39, [], list(range(39))),
+  ],
 )
 def test_known_pairs_change_places_and_the_middle_of_the_face_stays(num, pairs, alone):
   flip = landmarks.markup(num).flip
@@ -91,7 +103,9 @@ def test_edges_join_two_different_landmarks_of_the_mark_up_once(num):
 @pytest.mark.parametrize("num", ALL)
 def test_mirroring_the_drawing_gives_the_same_drawing(num):
   markup = landmarks.markup(num)
-  assert {frozenset(edge) for edge in markup.edges} == {frozenset(markup.flip[list(edge)]) for edge in markup.edges}
+  assert {frozenset(edge) for edge in markup.edges} == {
+    frozenset(markup.flip[list(edge)]) for edge in markup.edges
+  }
 
 
 @pytest.mark.parametrize("num", ALL)
@@ -115,7 +129,9 @@ def test_an_unknown_number_of_landmarks_is_answered_with_those_there_are():
 def test_a_real_mean_face_is_its_own_mirror_image_under_the_flip(name):
   mean = _mean_shape(_annotations(name))
   flip = landmarks.markup(len(mean)).flip
-  distance = np.linalg.norm((mean * (-1, 1))[:, None] - mean[None], axis=-1)  # (K mirrored, K), parts of the face's size
+  distance = np.linalg.norm(
+    (mean * (-1, 1))[:, None] - mean[None], axis=-1
+  )  # (K mirrored, K), parts of the face's size
   residual = distance[np.arange(len(mean)), flip]
   assert residual.max() < 0.05
   # Were two pairs exchanged, another assignment would fit better than ours.

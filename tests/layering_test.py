@@ -13,27 +13,102 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
 RANKS = (
-    ("errors", "affine", "heatmap", "landmarks", "losses", "images", "collectives", "batch_norm", "convolution", "fusion",
-     "peaks", "procrustes", "flag_parser", "timing", "flops", "own_markup", "faces"),
-    ("augment", "hourglass", "crop", "metrics", "roundtrip", "heads", "auc_variants", "intervals", "jitter", "cross_markup",
-     "protocols"),
-    ("siamese", "steps", "data", "checkpoint", "optimizer", "metric_log", "plots", "recipe", "parallel", "torch_import",
-     "annotations", "dataset_stats", "shape_plots", "landmark_files", "landmark_plot", "reports"),
-    ("train", "evaluate", "predict", "export", "codec_report", "decoder_tables", "doctor", "bench", "score",
-     "doctor_faces", "doctor_findings", "doctor_page", "doctor_sheets", "ablation", "ablation_table",
-     "bench_work", "bench_input", "bench_worker", "bench_scaling", "bench_trace", "bench_table", "bench_machine", "bench_torch",
-     "torch_peer"),
-    ("main", "ablate"),
+  (
+    "errors",
+    "affine",
+    "heatmap",
+    "landmarks",
+    "losses",
+    "images",
+    "collectives",
+    "batch_norm",
+    "convolution",
+    "fusion",
+    "peaks",
+    "procrustes",
+    "flag_parser",
+    "timing",
+    "flops",
+    "own_markup",
+    "faces",
+  ),
+  (
+    "augment",
+    "hourglass",
+    "crop",
+    "metrics",
+    "roundtrip",
+    "heads",
+    "auc_variants",
+    "intervals",
+    "jitter",
+    "cross_markup",
+    "protocols",
+  ),
+  (
+    "siamese",
+    "steps",
+    "data",
+    "checkpoint",
+    "optimizer",
+    "metric_log",
+    "plots",
+    "recipe",
+    "parallel",
+    "torch_import",
+    "annotations",
+    "dataset_stats",
+    "shape_plots",
+    "landmark_files",
+    "landmark_plot",
+    "reports",
+  ),
+  (
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "codec_report",
+    "decoder_tables",
+    "doctor",
+    "bench",
+    "score",
+    "doctor_faces",
+    "doctor_findings",
+    "doctor_page",
+    "doctor_sheets",
+    "ablation",
+    "ablation_table",
+    "bench_work",
+    "bench_input",
+    "bench_worker",
+    "bench_scaling",
+    "bench_trace",
+    "bench_table",
+    "bench_machine",
+    "bench_torch",
+    "torch_peer",
+  ),
+  ("main", "ablate"),
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
 FORBIDDEN = {"tensorflow", "tf_keras", "keras", "torch", "clu", "pickle", "cloudpickle", "dill"}
 # Reading the published PyTorch weights is what the one is for, being the network they are of what the other is for, and standing
 # beside ours in the bench what the third is for.
-ALLOWED = {("torch_import", "torch"), ("torch_fan", "torch"), ("torch_peer", "torch"), ("bench_torch", "torch")}
+ALLOWED = {
+  ("torch_import", "torch"),
+  ("torch_fan", "torch"),
+  ("torch_peer", "torch"),
+  ("bench_torch", "torch"),
+}
 
 
 def python_files() -> list[pathlib.Path]:
-  return sorted(path for folder in ("fal_jax", "tfds_builders", "configs", "tests") for path in (ROOT / folder).rglob("*.py"))
+  return sorted(
+    path
+    for folder in ("fal_jax", "tfds_builders", "configs", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+  )
 
 
 def imports(path: pathlib.Path) -> set[str]:
@@ -54,12 +129,16 @@ def own_imports(path: pathlib.Path) -> set[str]:
   return {name[1] for name in parts if name[0] == "fal_jax" and len(name) > 1} & RANK.keys()
 
 
-MODULES = {path.stem: path for path in sorted((ROOT / "fal_jax").glob("*.py")) if path.stem != "__init__"}
+MODULES = {
+  path.stem: path for path in sorted((ROOT / "fal_jax").glob("*.py")) if path.stem != "__init__"
+}
 
 
 def test_every_module_has_a_rank():
   assert MODULES.keys() <= RANK.keys()
-  assert not [path for path in (ROOT / "fal_jax").iterdir() if path.is_dir() and any(path.glob("*.py"))], "fal_jax is flat"
+  assert not [
+    path for path in (ROOT / "fal_jax").iterdir() if path.is_dir() and any(path.glob("*.py"))
+  ], "fal_jax is flat"
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -79,7 +158,9 @@ def test_no_module_imports_itself_by_a_detour():
 @pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_packages_that_the_project_does_without_are_imported_nowhere(path):
   found = {name.split(".")[0] for name in imports(path)} & FORBIDDEN
-  assert {package for package in found if (path.stem.removesuffix("_test"), package) not in ALLOWED} == set()
+  assert {
+    package for package in found if (path.stem.removesuffix("_test"), package) not in ALLOWED
+  } == set()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -91,7 +172,9 @@ def test_the_library_knows_neither_its_builders_nor_its_configs(module):
 def test_importing_the_mathematics_loads_neither_data_nor_checkpoint_libraries():
   heavy = ("tensorflow", "tensorflow_datasets", "orbax", "grain", "torch", "matplotlib")
   program = f"import sys, fal_jax.steps; print([name for name in {heavy} if name in sys.modules])"
-  result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+  result = subprocess.run(
+    [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+  )
   assert result.stdout.strip() == "[]"
 
 
@@ -103,7 +186,9 @@ def test_no_file_is_longer_than_four_hundred_lines(path):
 def test_no_tracked_file_holds_a_path_of_somebody_s_machine():
   if shutil.which("git") is None or not (ROOT / ".git").exists():
     pytest.skip("not a git checkout: there is no list of tracked files")
-  listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+  listed = subprocess.run(
+    ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
+  ).stdout.decode()
   # Absolute, so not behind a name or another slash: `.../home/` of a web address is none.
   private = re.compile(r"(?<![\w./~-])/(?:root|home|work|Users|mnt|private)/")
   found = []

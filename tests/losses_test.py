@@ -9,13 +9,17 @@ from fal_jax import losses
 
 def heatmaps_and_target(*, stacks: int = 3) -> tuple[np.ndarray, np.ndarray]:
   rng = np.random.default_rng(0)
-  return rng.normal(size=(stacks, 2, 4, 5, 3)).astype(np.float32), rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
+  return rng.normal(size=(stacks, 2, 4, 5, 3)).astype(np.float32), rng.normal(
+    size=(2, 4, 5, 3)
+  ).astype(np.float32)
 
 
 def test_the_loss_is_the_weighted_sum_of_squared_differences_over_all_stacks():
   heatmaps, target = heatmaps_and_target()
   weight = np.random.default_rng(1).uniform(size=target.shape).astype(np.float32)
-  expected = sum((weight[b] * (stack[b] - target[b]) ** 2).sum() for stack in heatmaps for b in range(2))
+  expected = sum(
+    (weight[b] * (stack[b] - target[b]) ** 2).sum() for stack in heatmaps for b in range(2)
+  )
   np.testing.assert_allclose(losses.heatmap_l2(heatmaps, target, weight), expected, rtol=1e-5)
 
 
@@ -33,7 +37,11 @@ def test_weights_broadcast_over_pixels_and_over_landmarks(shape):
   heatmaps, target = heatmaps_and_target()
   weight = np.random.default_rng(2).uniform(size=shape).astype(np.float32)
   full = np.broadcast_to(weight, target.shape)
-  np.testing.assert_allclose(losses.heatmap_l2(heatmaps, target, weight), losses.heatmap_l2(heatmaps, target, full), rtol=1e-5)
+  np.testing.assert_allclose(
+    losses.heatmap_l2(heatmaps, target, weight),
+    losses.heatmap_l2(heatmaps, target, full),
+    rtol=1e-5,
+  )
 
 
 def test_where_the_weight_is_zero_there_is_no_gradient_and_elsewhere_it_is_twice_the_difference():

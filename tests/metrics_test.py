@@ -22,7 +22,12 @@ def _face_19() -> np.ndarray:
   """One AFLW face whose four normalisers are whole numbers; landmarks not named here lie at (20, 20)."""
   face = np.full((1, 19, 2), 20.0)
   names = landmarks.MARKUPS[19].names
-  corners = {"right_eye_outer": (10, 10), "left_eye_outer": (40, 50), "right_pupil": (15, 20), "left_pupil": (20, 32)}
+  corners = {
+    "right_eye_outer": (10, 10),
+    "left_eye_outer": (40, 50),
+    "right_pupil": (15, 20),
+    "left_pupil": (20, 32),
+  }
   extremes = {"right_brow_outer": (0, 0), "chin": (45, 80)}
   for name, point in (corners | extremes).items():
     face[0, names.index(name)] = point
@@ -45,7 +50,10 @@ def test_the_eye_centre_of_the_68_is_the_mean_of_six_landmarks():
 
 def test_a_given_box_replaces_the_box_of_the_landmarks_and_leaves_the_eyes_alone():
   _, true = _faces(2)
-  tight, given = metrics.norms(true, 68), metrics.norms(true, 68, box=[[10, 20, 40, 60], [5, 5, 5 + 12, 5 + 3]])
+  tight, given = (
+    metrics.norms(true, 68),
+    metrics.norms(true, 68, box=[[10, 20, 40, 60], [5, 5, 5 + 12, 5 + 3]]),
+  )
   np.testing.assert_allclose(given["box"], [np.sqrt(1200), 6], rtol=1e-12)
   np.testing.assert_allclose(given["diag"], [50, np.hypot(12, 3)], rtol=1e-12)
   np.testing.assert_array_equal(given["ic"], tight["ic"])
@@ -73,13 +81,17 @@ def test_nme_of_errors_drawn_by_hand():
   true = np.array([[[0, 0], [10, 0]], [[5, 5], [7, 7]]], float)
   pred = true + np.array([[[3, 4], [0, 0]], [[0, -2], [6, 8]]])  # distances 5, 0 and 2, 10
   np.testing.assert_allclose(metrics.nme(pred, true, [50, 40]), [5.0, 15.0], rtol=0, atol=1e-9)
-  np.testing.assert_allclose(metrics.landmark_errors(pred, true, [50, 40]), [7.5, 12.5], rtol=0, atol=1e-9)
+  np.testing.assert_allclose(
+    metrics.landmark_errors(pred, true, [50, 40]), [7.5, 12.5], rtol=0, atol=1e-9
+  )
 
 
 def test_nme_of_a_shift_is_its_length_over_the_normaliser():
   _, true = _faces()
   norm = metrics.norms(true, 68)["ic"]
-  np.testing.assert_allclose(metrics.nme(true + np.array([3, -4]), true, norm), 100 * 5 / norm, rtol=1e-9)
+  np.testing.assert_allclose(
+    metrics.nme(true + np.array([3, -4]), true, norm), 100 * 5 / norm, rtol=1e-9
+  )
 
 
 @pytest.mark.parametrize("name", ["ic", "ip", "box", "diag"])
@@ -94,12 +106,16 @@ def test_nme_does_not_change_with_scale_and_place_of_the_image(name):
 def test_nme_and_normalisers_do_not_change_in_the_mirror():
   pred, true = _faces(num=98)
   mirror, width = np.array([-1, 1]), np.array([255, 0])
-  mirrored_pred, mirrored_true = ((points * mirror + width)[:, landmarks.MARKUPS[98].flip] for points in (pred, true))
+  mirrored_pred, mirrored_true = (
+    (points * mirror + width)[:, landmarks.MARKUPS[98].flip] for points in (pred, true)
+  )
   before, after = metrics.norms(true, 98), metrics.norms(mirrored_true, 98)
   for name in before:
     np.testing.assert_allclose(after[name], before[name], rtol=1e-9)
     np.testing.assert_allclose(
-        metrics.nme(mirrored_pred, mirrored_true, after[name]), metrics.nme(pred, true, before[name]), rtol=1e-9
+      metrics.nme(mirrored_pred, mirrored_true, after[name]),
+      metrics.nme(pred, true, before[name]),
+      rtol=1e-9,
     )
 
 
@@ -107,7 +123,9 @@ def test_float32_input_is_computed_in_float64():
   pred, true = (points.astype(np.float32) for points in _faces())
   norm = metrics.norms(true, 68)["box"]
   assert metrics.nme(pred, true, norm).dtype == np.float64
-  np.testing.assert_array_equal(metrics.nme(pred, true, norm), metrics.nme(pred.astype(float), true.astype(float), norm))
+  np.testing.assert_array_equal(
+    metrics.nme(pred, true, norm), metrics.nme(pred.astype(float), true.astype(float), norm)
+  )
 
 
 def test_landmarks_that_are_masked_or_not_annotated_do_not_count():
@@ -120,7 +138,9 @@ def test_landmarks_that_are_masked_or_not_annotated_do_not_count():
   np.testing.assert_allclose(metrics.nme(pred, true, norm, mask=mask)[0], expected, rtol=1e-12)
   true[0, 10:] = np.nan
   np.testing.assert_allclose(metrics.nme(pred, true, norm)[0], expected, rtol=1e-12)
-  np.testing.assert_allclose(metrics.nme(pred, true, norm, mask=np.ones_like(mask))[0], expected, rtol=1e-12)
+  np.testing.assert_allclose(
+    metrics.nme(pred, true, norm, mask=np.ones_like(mask))[0], expected, rtol=1e-12
+  )
 
 
 def test_a_landmark_that_counts_nowhere_has_no_mean_error_and_a_face_without_landmarks_no_nme():
@@ -229,7 +249,9 @@ def test_summary_agrees_with_the_single_functions_and_is_json():
   assert summary["nme_ic"] == pytest.approx(errors.mean(), rel=1e-12)
   assert summary["auc_ic_10"] == pytest.approx(100 * metrics.auc(errors, 10), rel=1e-12)
   assert summary["fr_ic_8"] == pytest.approx(metrics.failure_rate(errors, 8), rel=1e-12)
-  assert {"nme_ip", "nme_box", "nme_diag", "auc_ic_8", "fr_ic_10", "auc_box_7", "fr_box_7"} <= set(summary)
+  assert {"nme_ip", "nme_box", "nme_diag", "auc_ic_8", "fr_ic_10", "auc_box_7", "fr_box_7"} <= set(
+    summary
+  )
   assert (summary["num_degenerate"], summary["degenerate"]) == (0, {})
 
 
@@ -257,7 +279,13 @@ def test_thresholds_and_further_normalisers_are_the_callers_choice():
   pred, true = _faces(4)
   norms = {"box_dataset": np.full(4, 100.0)}
   summary = metrics.summarise(pred, true, norms, thresholds={"box_dataset": (5, 2.5)})
-  expected = {"nme_box_dataset", "auc_box_dataset_5", "fr_box_dataset_5", "auc_box_dataset_2.5", "fr_box_dataset_2.5"}
+  expected = {
+    "nme_box_dataset",
+    "auc_box_dataset_5",
+    "fr_box_dataset_5",
+    "auc_box_dataset_2.5",
+    "fr_box_dataset_2.5",
+  }
   assert set(summary) == expected | {"num_images", "num_degenerate", "degenerate"}
 
 
@@ -274,16 +302,20 @@ def test_mistakes_are_answered_with_what_was_got_and_expected():
   pred, true = _faces(4)
   norm = np.ones(4)
   for match, call in {
-      r"pred has shape \(4, 67, 2\) but true \(4, 68, 2\)": lambda: metrics.nme(pred[:, 1:], true, norm),
-      r"pred has shape \(68, 2\)": lambda: metrics.nme(pred[0], true, norm),
-      r"norm has shape \(3,\), expected \(4,\)": lambda: metrics.nme(pred, true, norm[1:]),
-      r"mask has shape \(68,\), expected \(4, 68\)": lambda: metrics.nme(pred, true, norm, mask=np.ones(68)),
-      r"68 landmarks per face but the mark-up has 98": lambda: metrics.norms(true, 98),
-      r"box has shape \(4,\), expected \(4, 4\)": lambda: metrics.norms(true, 68, box=[0, 0, 1, 1]),
-      r"threshold is 0": lambda: metrics.auc(norm, 0),
-      r"at least one face": lambda: metrics.auc([], 10),
-      r"errors of 1 faces are NaN \(first row 2\)": lambda: metrics.failure_rate([1, 2, np.nan], 10),
-      r"2 ids for 4 faces": lambda: metrics.summarise(pred, true, {"ic": norm}, ids=["a", "b"]),
+    r"pred has shape \(4, 67, 2\) but true \(4, 68, 2\)": lambda: metrics.nme(
+      pred[:, 1:], true, norm
+    ),
+    r"pred has shape \(68, 2\)": lambda: metrics.nme(pred[0], true, norm),
+    r"norm has shape \(3,\), expected \(4,\)": lambda: metrics.nme(pred, true, norm[1:]),
+    r"mask has shape \(68,\), expected \(4, 68\)": lambda: metrics.nme(
+      pred, true, norm, mask=np.ones(68)
+    ),
+    r"68 landmarks per face but the mark-up has 98": lambda: metrics.norms(true, 98),
+    r"box has shape \(4,\), expected \(4, 4\)": lambda: metrics.norms(true, 68, box=[0, 0, 1, 1]),
+    r"threshold is 0": lambda: metrics.auc(norm, 0),
+    r"at least one face": lambda: metrics.auc([], 10),
+    r"errors of 1 faces are NaN \(first row 2\)": lambda: metrics.failure_rate([1, 2, np.nan], 10),
+    r"2 ids for 4 faces": lambda: metrics.summarise(pred, true, {"ic": norm}, ids=["a", "b"]),
   }.items():
     with pytest.raises(InputError, match=match):
       call()

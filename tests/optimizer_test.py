@@ -21,37 +21,51 @@ def rates_of_updates(tx: optax.GradientTransformation, count: int) -> np.ndarray
 
 
 def test_the_rate_drops_after_exactly_the_updates_of_the_named_epochs():
-  tx, schedule = adam_with_drops(learning_rate=1e-2, drop_epochs=(2, 3), drop_factor=0.1, steps_per_epoch=5)
+  tx, schedule = adam_with_drops(
+    learning_rate=1e-2, drop_epochs=(2, 3), drop_factor=0.1, steps_per_epoch=5
+  )
   expected = [1e-2] * 10 + [1e-3] * 5 + [1e-4] * 5
   np.testing.assert_allclose([schedule(step) for step in range(20)], expected, rtol=1e-5)
   np.testing.assert_allclose(rates_of_updates(tx, 20), expected, rtol=1e-3)
 
 
 def test_the_paper_s_schedule_has_three_levels():
-  _, schedule = adam_with_drops(learning_rate=1e-4, drop_epochs=(25, 40), drop_factor=0.1, steps_per_epoch=312.5)
+  _, schedule = adam_with_drops(
+    learning_rate=1e-4, drop_epochs=(25, 40), drop_factor=0.1, steps_per_epoch=312.5
+  )
   first, second = round(25 * 312.5), round(40 * 312.5)
   steps = [0, first - 1, first, second - 1, second, round(50 * 312.5)]
-  np.testing.assert_allclose([schedule(step) for step in steps], [1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6], rtol=1e-5)
+  np.testing.assert_allclose(
+    [schedule(step) for step in steps], [1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6], rtol=1e-5
+  )
 
 
 def test_parts_of_an_epoch_and_of_a_step_are_rounded_to_the_nearest_step():
-  _, schedule = adam_with_drops(learning_rate=1.0, drop_epochs=(0.5, 1.3), drop_factor=0.5, steps_per_epoch=7.4)
+  _, schedule = adam_with_drops(
+    learning_rate=1.0, drop_epochs=(0.5, 1.3), drop_factor=0.5, steps_per_epoch=7.4
+  )
   np.testing.assert_allclose([schedule(step) for step in (3, 4, 9, 10)], [1, 0.5, 0.5, 0.25])
 
 
 def test_without_drops_the_rate_is_constant():
-  tx, schedule = adam_with_drops(learning_rate=0.3, drop_epochs=(), drop_factor=0.1, steps_per_epoch=5)
+  tx, schedule = adam_with_drops(
+    learning_rate=0.3, drop_epochs=(), drop_factor=0.1, steps_per_epoch=5
+  )
   np.testing.assert_allclose([schedule(step) for step in (0, 10, 10**6)], 0.3)
   np.testing.assert_allclose(rates_of_updates(tx, 3), 0.3, rtol=1e-3)
 
 
 def test_two_drops_that_round_to_one_step_are_both_made():
-  _, schedule = adam_with_drops(learning_rate=1.0, drop_epochs=(1, 1.2), drop_factor=0.1, steps_per_epoch=2)
+  _, schedule = adam_with_drops(
+    learning_rate=1.0, drop_epochs=(1, 1.2), drop_factor=0.1, steps_per_epoch=2
+  )
   np.testing.assert_allclose([schedule(step) for step in (1, 2)], [1, 0.01], rtol=1e-5)
 
 
 def test_a_dataset_of_less_than_a_batch_still_makes_its_first_step_at_the_full_rate():
-  _, schedule = adam_with_drops(learning_rate=1.0, drop_epochs=(1,), drop_factor=0.1, steps_per_epoch=0.1)
+  _, schedule = adam_with_drops(
+    learning_rate=1.0, drop_epochs=(1,), drop_factor=0.1, steps_per_epoch=0.1
+  )
   np.testing.assert_allclose([schedule(step) for step in (0, 1)], [1, 0.1], rtol=1e-5)
 
 

@@ -23,7 +23,9 @@ def gaussians(points: np.ndarray, *, sigma: float, height: float = 1.0) -> np.nd
   return (height * y[:, None] * x[None]).astype(np.float32)
 
 
-def error(heatmaps: np.ndarray, points: np.ndarray, *, decode: str, sigma: float, window: int = 5) -> np.ndarray:
+def error(
+  heatmaps: np.ndarray, points: np.ndarray, *, decode: str, sigma: float, window: int = 5
+) -> np.ndarray:
   """(N,) distances between points and what is read, heatmap px."""
   landmarks, _ = decoder(decode, sigma, window)(heatmaps)
   return np.linalg.norm(np.asarray(landmarks) - points, axis=-1)
@@ -31,7 +33,9 @@ def error(heatmaps: np.ndarray, points: np.ndarray, *, decode: str, sigma: float
 
 @functools.cache  # and so compiled once
 def decoder(decode: str, sigma: float, window: int) -> Callable:
-  return jax.jit(HeatmapCodec(size=SIZE, stride=1, sigma=sigma, decode=decode, window=window).decode)
+  return jax.jit(
+    HeatmapCodec(size=SIZE, stride=1, sigma=sigma, decode=decode, window=window).decode
+  )
 
 
 def interior(count: int, seed: int = 0) -> np.ndarray:
@@ -45,27 +49,40 @@ def test_the_calibrated_decoder_is_exact_on_perfect_heatmaps_of_any_height(sigma
   points = interior(2000)
   heatmaps = gaussians(points, sigma=sigma, height=height)
   assert error(heatmaps, points, decode="calibrated", sigma=sigma, window=window).max() < 1e-4
-  assert error(heatmaps, points, decode="local_softargmax", sigma=sigma, window=window).mean() > 3e-3
+  assert (
+    error(heatmaps, points, decode="local_softargmax", sigma=sigma, window=window).mean() > 3e-3
+  )
 
 
 @pytest.mark.parametrize("decode", ["calibrated", "dark"])
 def test_a_peak_of_another_width_is_read_exactly_too(decode):
   points = interior(2000)
   for wider in (0.8, 1.2):
-    assert error(gaussians(points, sigma=1.5 * wider), points, decode=decode, sigma=1.5).max() < 1e-3
+    assert (
+      error(gaussians(points, sigma=1.5 * wider), points, decode=decode, sigma=1.5).max() < 1e-3
+    )
 
 
 def test_dark_is_exact_on_perfect_heatmaps():
   points = interior(2000)
   for sigma in (1, 1.5, 2, 3):
-    assert error(gaussians(points, sigma=sigma, height=0.5), points, decode="dark", sigma=sigma).max() < 1e-3
+    assert (
+      error(gaussians(points, sigma=sigma, height=0.5), points, decode="dark", sigma=sigma).max()
+      < 1e-3
+    )
 
 
-CONDITIONS = list(itertools.product((1, 1.5, 2, 3), (1, 0.6, 0.3), (0.9, 1, 1.15), ("white", "blurred"), (0.02, 0.1)))
+CONDITIONS = list(
+  itertools.product(
+    (1, 1.5, 2, 3), (1, 0.6, 0.3), (0.9, 1, 1.15), ("white", "blurred"), (0.02, 0.1)
+  )
+)
 
 
 @pytest.mark.parametrize(("sigma", "height", "wider", "kind", "noise"), CONDITIONS)
-def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(sigma, height, wider, kind, noise):
+def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(
+  sigma, height, wider, kind, noise
+):
   """Noise in parts of the peak's height, white or with the smoothness that a convolutional network's errors have."""
   rng = np.random.default_rng(1)
   points = rng.uniform(4, SIZE - 5, (2000, 2))
@@ -73,9 +90,16 @@ def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(sigma
   if kind == "blurred":
     grain = ndimage.gaussian_filter(grain, (1, 1, 0))
     grain /= grain.std()
-  heatmaps = gaussians(points, sigma=sigma * wider, height=height) + (noise * height * grain).astype(np.float32)
-  ours, plain = (error(heatmaps, points, decode=d, sigma=sigma).mean() for d in ("calibrated", "local_softargmax"))
-  assert ours < 1.015 * plain  # one percent: the most that blurred noise of a tenth of the peak was seen to cost
+  heatmaps = gaussians(points, sigma=sigma * wider, height=height) + (
+    noise * height * grain
+  ).astype(np.float32)
+  ours, plain = (
+    error(heatmaps, points, decode=d, sigma=sigma).mean()
+    for d in ("calibrated", "local_softargmax")
+  )
+  assert (
+    ours < 1.015 * plain
+  )  # one percent: the most that blurred noise of a tenth of the peak was seen to cost
 
 
 def test_at_the_border_the_calibrated_decoder_has_no_bias_even_for_points_outside():
@@ -94,15 +118,28 @@ def test_the_fit_solves_its_equations_on_noisy_windows():
   truth = rng.uniform(-0.4, 0.4, (50, 2))
   x, y = (offsets[:, None] - truth[:, axis] for axis in (0, 1))
   patch = np.exp(-0.5 * (y[:, None] ** 2 + x[None] ** 2) / 1.5**2) + rng.normal(0, 0.05, (5, 5, 50))
-  found = np.asarray(peaks.gaussian_fit(patch.astype(np.float32), np.zeros((50, 2), np.float32), sigma=1.5), np.float64)
+  found = np.asarray(
+    peaks.gaussian_fit(patch.astype(np.float32), np.zeros((50, 2), np.float32), sigma=1.5),
+    np.float64,
+  )
 
   def equations(k: int, height: float, width: float) -> np.ndarray:
     dx, dy = offsets[None] - found[k, 0], offsets[:, None] - found[k, 1]
     precision = np.exp(-2 * width) / 1.5**2
     shape = np.exp(-0.5 * precision * (dx**2 + dy**2))
     rest = shape**2 * (patch[..., k] - height * shape)
-    slopes = (shape, shape * precision * dx, shape * precision * dy, shape * precision * (dx**2 + dy**2))
-    return np.array([(slope * rest).sum() for slope in slopes]) - [0, 0, 0, peaks.WIDTH_RIDGE * height * width]
+    slopes = (
+      shape,
+      shape * precision * dx,
+      shape * precision * dy,
+      shape * precision * (dx**2 + dy**2),
+    )
+    return np.array([(slope * rest).sum() for slope in slopes]) - [
+      0,
+      0,
+      0,
+      peaks.WIDTH_RIDGE * height * width,
+    ]
 
   for k in range(50):
     height, width = fsolve(lambda v, k=k: equations(k, *v)[[0, 3]], (1.0, 0.0))
@@ -120,7 +157,12 @@ def test_dark_is_the_summit_of_the_parabola_patch_by_patch():
     cell = log[..., k]
     gradient = np.array([cell[1, 2] - cell[1, 0], cell[2, 1] - cell[0, 1]]) / 2
     xy = (cell[2, 2] - cell[2, 0] - cell[0, 2] + cell[0, 0]) / 4
-    hessian = np.array([[cell[1, 2] - 2 * cell[1, 1] + cell[1, 0], xy], [xy, cell[2, 1] - 2 * cell[1, 1] + cell[0, 1]]])
+    hessian = np.array(
+      [
+        [cell[1, 2] - 2 * cell[1, 1] + cell[1, 0], xy],
+        [xy, cell[2, 1] - 2 * cell[1, 1] + cell[0, 1]],
+      ]
+    )
     concave = (np.linalg.eigvalsh(hessian) < 0).all()
     expected = np.clip(-np.linalg.solve(hessian, gradient), -1, 1) if concave else np.zeros(2)
     np.testing.assert_allclose(found[k], expected, atol=1e-4)
@@ -151,7 +193,9 @@ def test_covariance_is_the_second_moment_of_the_window_in_crop_pixels():
 
 def test_covariance_tells_in_which_direction_a_peak_is_long():
   cells = np.arange(SIZE)
-  long_in_x = np.exp(-0.5 * ((cells[None, :] - 8) / 2.5) ** 2 - 0.5 * ((cells[:, None] - 8) / 0.8) ** 2).astype(np.float32)
+  long_in_x = np.exp(
+    -0.5 * ((cells[None, :] - 8) / 2.5) ** 2 - 0.5 * ((cells[:, None] - 8) / 0.8) ** 2
+  ).astype(np.float32)
   _, _, covariance = HeatmapCodec(size=SIZE).decode_with_covariance(long_in_x[..., None])
   assert covariance[0, 0, 0] > 2 * covariance[0, 1, 1]
   assert abs(covariance[0, 0, 1]) < 1e-3

@@ -31,7 +31,11 @@ def aligner(workdir):
 def face():
   """Image, landmarks and box of a face that was not trained on."""
   landmarks = tiny_dataset.face_landmarks(999, SIZE)
-  return tiny_dataset.draw_face(landmarks, SIZE), landmarks, np.concatenate([landmarks.min(0), landmarks.max(0)])
+  return (
+    tiny_dataset.draw_face(landmarks, SIZE),
+    landmarks,
+    np.concatenate([landmarks.min(0), landmarks.max(0)]),
+  )
 
 
 def boxes(count):
@@ -47,7 +51,9 @@ def test_a_run_s_network_comes_with_the_config_it_was_trained_under(aligner, wor
 
 def test_the_aligner_agrees_with_the_evaluation_of_the_same_image(aligner, workdir):
   config = aligner.config
-  source = data.open_split(config.data.name, "test", data_dir=config.data.dir, num_landmarks=tiny_dataset.MARKUP)
+  source = data.open_split(
+    config.data.name, "test", data_dir=config.data.dir, num_landmarks=tiny_dataset.MARKUP
+  )
   variables, _ = evaluate.restore_variables(config, workdir)
   function = tiny_dataset.predict_function(build.model(config, axis_name=None), build.codec(config))
   expected = evaluate.predict_split(function, variables, source, rule=aligner.rule, batch_size=8)
@@ -63,7 +69,10 @@ def test_the_aligner_agrees_with_the_evaluation_of_the_same_image(aligner, workd
 @pytest.mark.parametrize("count", [1, 3, 11])
 def test_each_box_gets_its_own_landmarks(aligner, face, count):
   found = aligner(face[0], boxes(count))
-  assert found.landmarks.shape == (count, tiny_dataset.MARKUP, 2) and found.scores.shape == (count, tiny_dataset.MARKUP)
+  assert found.landmarks.shape == (count, tiny_dataset.MARKUP, 2) and found.scores.shape == (
+    count,
+    tiny_dataset.MARKUP,
+  )
   assert np.isfinite(found.landmarks).all() and np.isfinite(found.scores).all()
   last = aligner(face[0], boxes(count)[-1:])
   np.testing.assert_allclose(found.landmarks[-1], last.landmarks[0], atol=1e-3)
@@ -72,7 +81,10 @@ def test_each_box_gets_its_own_landmarks(aligner, face, count):
 @pytest.mark.parametrize("none", [[], np.zeros((0, 4)), np.zeros(0)])
 def test_no_box_gives_no_face_and_no_error(aligner, face, none):
   found = aligner(face[0], none)
-  assert found.landmarks.shape == (0, tiny_dataset.MARKUP, 2) and found.scores.shape == (0, tiny_dataset.MARKUP)
+  assert found.landmarks.shape == (0, tiny_dataset.MARKUP, 2) and found.scores.shape == (
+    0,
+    tiny_dataset.MARKUP,
+  )
 
 
 def test_moving_the_picture_moves_the_landmarks_with_it(aligner, face):
@@ -83,30 +95,36 @@ def test_moving_the_picture_moves_the_landmarks_with_it(aligner, face):
 
 def test_enlarging_the_picture_enlarges_the_landmarks_with_it(aligner, face):
   image, _, box = face
-  large = np.repeat(np.repeat(image, 4, 0), 4, 1)  # pixel centres: x becomes 4 x + 1.5; shrinks by 4 again in the crop
+  large = np.repeat(
+    np.repeat(image, 4, 0), 4, 1
+  )  # pixel centres: x becomes 4 x + 1.5; shrinks by 4 again in the crop
   found = aligner(large, (4 * box + 1.5)[None])
-  difference = np.linalg.norm((found.landmarks - 1.5) / 4 - aligner(image, box[None]).landmarks, axis=-1)
+  difference = np.linalg.norm(
+    (found.landmarks - 1.5) / 4 - aligner(image, box[None]).landmarks, axis=-1
+  )
   assert np.median(difference) < 0.5
 
 
 def test_a_box_beyond_the_image_is_legal(aligner, face):
-  assert np.isfinite(aligner(face[0], np.array([[-40, -30, 50, 60], [500, 500, 600, 600]])).landmarks).all()
+  assert np.isfinite(
+    aligner(face[0], np.array([[-40, -30, 50, 60], [500, 500, 600, 600]])).landmarks
+  ).all()
 
 
 @pytest.mark.parametrize(
-    ("image", "boxes", "named"),
-    [
-        (np.zeros((50, 50, 3)), [[0, 0, 9, 9]], r"uint8 RGB of shape \(H, W, 3\), got float64"),
-        (np.zeros((50, 50), np.uint8), [[0, 0, 9, 9]], r"got uint8 \(50, 50\)"),
-        (np.zeros((50, 50, 4), np.uint8), [[0, 0, 9, 9]], r"got uint8 \(50, 50, 4\)"),
-        (np.zeros((1, 50, 50, 3), np.uint8), [[0, 0, 9, 9]], "uint8 RGB"),
-        (np.zeros((0, 50, 3), np.uint8), [[0, 0, 9, 9]], "no pixels"),
-        (np.zeros((50, 50, 3), np.uint8), [0, 0, 9, 9], r"boxes must have shape \(N, 4\)"),
-        (np.zeros((50, 50, 3), np.uint8), [[0, 0, 9]], r"boxes must have shape \(N, 4\)"),
-        (np.zeros((50, 50, 3), np.uint8), [[0, 0, 9, 9], [0, 0, 9, np.nan]], "four finite numbers"),
-        (np.zeros((50, 50, 3), np.uint8), [[30, 30, 9, 9]], r"is it \(x, y, width, height\)"),
-        (np.zeros((50, 50, 3), np.uint8), [[0, 0, 0, 0]], "no area"),
-    ],
+  ("image", "boxes", "named"),
+  [
+    (np.zeros((50, 50, 3)), [[0, 0, 9, 9]], r"uint8 RGB of shape \(H, W, 3\), got float64"),
+    (np.zeros((50, 50), np.uint8), [[0, 0, 9, 9]], r"got uint8 \(50, 50\)"),
+    (np.zeros((50, 50, 4), np.uint8), [[0, 0, 9, 9]], r"got uint8 \(50, 50, 4\)"),
+    (np.zeros((1, 50, 50, 3), np.uint8), [[0, 0, 9, 9]], "uint8 RGB"),
+    (np.zeros((0, 50, 3), np.uint8), [[0, 0, 9, 9]], "no pixels"),
+    (np.zeros((50, 50, 3), np.uint8), [0, 0, 9, 9], r"boxes must have shape \(N, 4\)"),
+    (np.zeros((50, 50, 3), np.uint8), [[0, 0, 9]], r"boxes must have shape \(N, 4\)"),
+    (np.zeros((50, 50, 3), np.uint8), [[0, 0, 9, 9], [0, 0, 9, np.nan]], "four finite numbers"),
+    (np.zeros((50, 50, 3), np.uint8), [[30, 30, 9, 9]], r"is it \(x, y, width, height\)"),
+    (np.zeros((50, 50, 3), np.uint8), [[0, 0, 0, 0]], "no area"),
+  ],
 )
 def test_bad_images_and_boxes_are_refused_in_one_sentence(aligner, image, boxes, named):
   with pytest.raises(InputError, match=named) as error:
@@ -144,12 +162,22 @@ def test_one_photograph_in_every_dress_gives_the_same_points(workdir, aligner, f
 
   directory = predict.run(workdir, [str(folder)], list(box))
   found = read_csv(directory)
-  assert [name.rsplit("/", 1)[1] for name in found] == ["a grey.png", "b_alpha.PNG", "c_turned.png", "d_plain.png"]
+  assert [name.rsplit("/", 1)[1] for name in found] == [
+    "a grey.png",
+    "b_alpha.PNG",
+    "c_turned.png",
+    "d_plain.png",
+  ]
   expected = aligner(grey, box[None]).landmarks[0]
   for landmarks in found.values():
     np.testing.assert_allclose(landmarks, expected, atol=1e-2)
   pictures = sorted(path.name for path in directory.glob("*.jpg"))
-  assert pictures == ["0000_a grey.jpg", "0001_b_alpha.jpg", "0002_c_turned.jpg", "0003_d_plain.jpg"]
+  assert pictures == [
+    "0000_a grey.jpg",
+    "0001_b_alpha.jpg",
+    "0002_c_turned.jpg",
+    "0003_d_plain.jpg",
+  ]
 
 
 def test_a_large_photograph_is_drawn_small_but_its_points_are_its_own(workdir, tmp_path, face):
@@ -165,18 +193,20 @@ def test_a_large_photograph_is_drawn_small_but_its_points_are_its_own(workdir, t
 def test_the_map_to_a_smaller_picture_keeps_its_corners(face):
   small, small_from_image = predict._at_most(np.zeros((300, 417, 3), np.uint8), 100)
   assert small.shape == (72, 100, 3)
-  corners = np.array([[-0.5, -0.5], [416.5, 299.5]]) @ small_from_image[:, :2].T + small_from_image[:, 2]
+  corners = (
+    np.array([[-0.5, -0.5], [416.5, 299.5]]) @ small_from_image[:, :2].T + small_from_image[:, 2]
+  )
   np.testing.assert_allclose(corners, [[-0.5, -0.5], [99.5, 71.5]], atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("make", "named"),
-    [
-        (lambda path: None, "cannot be read"),
-        (lambda path: path.write_text("<html>"), "HTML"),
-        (lambda path: path.write_bytes(b""), "empty"),
-        (lambda path: path.mkdir(), "holds no image"),
-    ],
+  ("make", "named"),
+  [
+    (lambda path: None, "cannot be read"),
+    (lambda path: path.write_text("<html>"), "HTML"),
+    (lambda path: path.write_bytes(b""), "empty"),
+    (lambda path: path.mkdir(), "holds no image"),
+  ],
 )
 def test_what_is_no_photograph_is_named(workdir, tmp_path, make, named):
   make(tmp_path / "photo.jpg")

@@ -23,10 +23,10 @@ def random_views(shape: tuple[int, int], *, shift: float = 0.0, seed: int = 0) -
   rng = np.random.default_rng(seed)
   centre = np.full((*shape, 2), (SIZE - 1) / 2)
   maps = affine.similarity(
-      angle=np.radians(rng.uniform(-30, 30, shape)),
-      scale=rng.uniform(0.85, 1.15, shape),
-      src_centre=centre,
-      dst_centre=centre + rng.uniform(-shift, shift, centre.shape),
+    angle=np.radians(rng.uniform(-30, 30, shape)),
+    scale=rng.uniform(0.85, 1.15, shape),
+    src_centre=centre,
+    dst_centre=centre + rng.uniform(-shift, shift, centre.shape),
   )
   mirrored = rng.uniform(size=shape) < 0.5
   maps = np.where(mirrored[..., None, None], affine.compose(affine.mirror(SIZE), maps), maps)
@@ -35,13 +35,22 @@ def random_views(shape: tuple[int, int], *, shift: float = 0.0, seed: int = 0) -
 
 def make_views(maps: list[np.ndarray], mirrored: list[bool]) -> View:
   """Views (V, 1) of one image."""
-  maps = [affine.compose(affine.mirror(SIZE), m) if flag else m for m, flag in zip(maps, mirrored, strict=True)]
-  return View(jnp.asarray(np.stack(maps), jnp.float32)[:, None], jnp.asarray(mirrored)[:, None], jnp.ones((len(maps), 1, 3)))
+  maps = [
+    affine.compose(affine.mirror(SIZE), m) if flag else m
+    for m, flag in zip(maps, mirrored, strict=True)
+  ]
+  return View(
+    jnp.asarray(np.stack(maps), jnp.float32)[:, None],
+    jnp.asarray(mirrored)[:, None],
+    jnp.ones((len(maps), 1, 3)),
+  )
 
 
 def turned(angle: float, scale: float, shift: tuple[float, float] = (0, 0)) -> np.ndarray:
   centre = np.full(2, (SIZE - 1) / 2)
-  return affine.similarity(angle=np.radians(angle), scale=scale, src_centre=centre, dst_centre=centre + np.array(shift))
+  return affine.similarity(
+    angle=np.radians(angle), scale=scale, src_centre=centre, dst_centre=centre + np.array(shift)
+  )
 
 
 def gaussians(points: np.ndarray, sigma: float) -> np.ndarray:
@@ -68,8 +77,12 @@ def ideal_heatmaps(points: np.ndarray, views: View, sigma: float) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnames="reduce")
-def combine(heatmaps: np.ndarray, views: View, reduce: siamese.Reduce = "mean") -> tuple[jax.Array, jax.Array]:
-  return siamese.combine(jnp.asarray(heatmaps), views, stride=STRIDE, flip=jnp.asarray(FLIP), reduce=reduce)
+def combine(
+  heatmaps: np.ndarray, views: View, reduce: siamese.Reduce = "mean"
+) -> tuple[jax.Array, jax.Array]:
+  return siamese.combine(
+    jnp.asarray(heatmaps), views, stride=STRIDE, flip=jnp.asarray(FLIP), reduce=reduce
+  )
 
 
 def interior_points(batch: int) -> np.ndarray:
@@ -80,16 +93,20 @@ def interior_points(batch: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("sigma", "residue", "decoded_mean", "decoded_sum"),
-    [(1, 0.0128, 0.096, 0.216), (1.5, 0.0028, 0.037, 0.116), (2, 0.00093, 0.0245, 0.050)],
+  ("sigma", "residue", "decoded_mean", "decoded_sum"),
+  [(1, 0.0128, 0.096, 0.216), (1.5, 0.0028, 0.037, 0.116), (2, 0.00093, 0.0245, 0.050)],
 )
-def test_an_ideal_network_leaves_only_the_known_residue_of_interpolation(sigma, residue, decoded_mean, decoded_sum):
+def test_an_ideal_network_leaves_only_the_known_residue_of_interpolation(
+  sigma, residue, decoded_mean, decoded_sum
+):
   """Both measured once with an independent implementation: the part of the target's energy that the loss cannot reach, and the
   mean distance in heatmap px at which the decoder reads what the two views say together."""
   batch = 64
   points = interior_points(batch)
   views = random_views((2, batch))
-  target = gaussians(points.reshape(-1, 2), sigma).reshape(CELLS, CELLS, batch, K).transpose(2, 0, 1, 3)
+  target = (
+    gaussians(points.reshape(-1, 2), sigma).reshape(CELLS, CELLS, batch, K).transpose(2, 0, 1, 3)
+  )
   heatmaps = ideal_heatmaps(points, views, sigma)
 
   mean, weight = (np.asarray(array) for array in combine(heatmaps, views))
@@ -99,7 +116,9 @@ def test_an_ideal_network_leaves_only_the_known_residue_of_interpolation(sigma, 
   decode = jax.jit(HeatmapCodec(sigma=sigma).decode)
   for reduce, expected in (("mean", decoded_mean), ("sum", decoded_sum)):
     landmarks, _ = decode(combine(heatmaps, views, reduce)[0][0])
-    assert np.linalg.norm(landmarks - points, axis=-1).mean() / STRIDE == pytest.approx(expected, rel=0.1)
+    assert np.linalg.norm(landmarks - points, axis=-1).mean() / STRIDE == pytest.approx(
+      expected, rel=0.1
+    )
 
 
 def test_two_plain_views_of_an_ideal_network_give_the_target_itself():
@@ -114,7 +133,9 @@ def test_mirroring_a_view_changes_nothing_once_it_is_undone():
   points = interior_points(1)
   m = turned(17, 0.9, (6, -3))
   plain, mirrored = (make_views([m], [flag]) for flag in (False, True))
-  (a, weight_a), (b, weight_b) = (combine(ideal_heatmaps(points, views, 1.5), views) for views in (plain, mirrored))
+  (a, weight_a), (b, weight_b) = (
+    combine(ideal_heatmaps(points, views, 1.5), views) for views in (plain, mirrored)
+  )
   np.testing.assert_allclose(a, b, atol=1e-4)
   np.testing.assert_allclose(weight_a, weight_b, atol=1e-4)
 
@@ -123,7 +144,9 @@ def test_a_mirrored_view_has_its_channels_exchanged_and_an_unmirrored_one_keeps_
   heatmaps = np.broadcast_to(np.arange(K, dtype=np.float32), (CELLS, CELLS, K))
   for flag, expected in ((False, np.arange(K)), (True, FLIP)):
     view = jax.tree.map(lambda a: a[0, 0], make_views([turned(0, 1)], [flag]))
-    pulled, _ = siamese.pull_back(jnp.asarray(heatmaps), view, stride=STRIDE, flip=jnp.asarray(FLIP))
+    pulled, _ = siamese.pull_back(
+      jnp.asarray(heatmaps), view, stride=STRIDE, flip=jnp.asarray(FLIP)
+    )
     np.testing.assert_allclose(pulled[30, 30], expected, atol=1e-4)
 
 
@@ -133,7 +156,13 @@ def scipy_pull_back(heatmaps: np.ndarray, view_from_crop: np.ndarray) -> np.ndar
   crop_px = (np.stack([column, row], -1) + 0.5) * STRIDE - 0.5
   x, y = np.moveaxis((affine.apply(view_from_crop, crop_px) + 0.5) / STRIDE - 0.5, -1, 0)
   channels = np.moveaxis(heatmaps.astype(np.float64), -1, 0)
-  return np.stack([ndimage.map_coordinates(channel, [y, x], order=1, mode="grid-constant") for channel in channels], -1)
+  return np.stack(
+    [
+      ndimage.map_coordinates(channel, [y, x], order=1, mode="grid-constant")
+      for channel in channels
+    ],
+    -1,
+  )
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -141,10 +170,14 @@ def test_pulling_back_equals_scipy_borders_and_validity_included(mirrored):
   heatmaps = np.random.default_rng(0).normal(size=(CELLS, CELLS, K)).astype(np.float32)
   view = jax.tree.map(lambda a: a[0, 0], make_views([turned(-24, 1.13, (30, 11))], [mirrored]))
   m = np.asarray(view.view_from_crop, np.float64)
-  pulled, validity = siamese.pull_back(jnp.asarray(heatmaps), view, stride=STRIDE, flip=jnp.asarray(FLIP))
+  pulled, validity = siamese.pull_back(
+    jnp.asarray(heatmaps), view, stride=STRIDE, flip=jnp.asarray(FLIP)
+  )
   expected = scipy_pull_back(heatmaps[..., FLIP] if mirrored else heatmaps, m)
   np.testing.assert_allclose(pulled, expected, atol=2e-4)
-  np.testing.assert_allclose(validity, scipy_pull_back(np.ones((CELLS, CELLS, 1)), m)[..., 0], atol=1e-4)
+  np.testing.assert_allclose(
+    validity, scipy_pull_back(np.ones((CELLS, CELLS, 1)), m)[..., 0], atol=1e-4
+  )
   assert validity.min() == 0 and validity.max() > 0.9999
 
 
@@ -172,7 +205,9 @@ def test_where_no_view_looked_the_weight_is_zero_and_nothing_is_infinite():
 def test_the_sum_is_the_mean_times_the_share_of_views_that_looked(count):
   views = random_views((count, 3), shift=50, seed=1)
   heatmaps = np.random.default_rng(0).normal(size=(2, count, 3, CELLS, CELLS, K)).astype(np.float32)
-  (mean, weight), (total, _) = (jax.tree.map(np.asarray, combine(heatmaps, views, reduce)) for reduce in ("mean", "sum"))
+  (mean, weight), (total, _) = (
+    jax.tree.map(np.asarray, combine(heatmaps, views, reduce)) for reduce in ("mean", "sum")
+  )
   ones, maps = np.ones((CELLS, CELLS, 1)), np.asarray(views.view_from_crop)
   seen = sum(np.stack([scipy_pull_back(ones, m)[..., 0] for m in maps[v]]) for v in range(count))
   np.testing.assert_allclose(weight, np.minimum(seen, 1), atol=1e-4)
@@ -185,7 +220,9 @@ def test_stacks_and_images_are_combined_separately():
   heatmaps = np.random.default_rng(0).normal(size=(2, 2, 3, CELLS, CELLS, K)).astype(np.float32)
   together, _ = combine(heatmaps, views)
   for s, b in np.ndindex(2, 3):
-    alone, _ = combine(heatmaps[s : s + 1, :, b : b + 1], jax.tree.map(lambda a, b=b: a[:, b : b + 1], views))
+    alone, _ = combine(
+      heatmaps[s : s + 1, :, b : b + 1], jax.tree.map(lambda a, b=b: a[:, b : b + 1], views)
+    )
     np.testing.assert_allclose(alone[0, 0], together[s, b], atol=1e-5)
 
 
@@ -205,7 +242,9 @@ def test_the_gradient_of_combine_is_its_transpose():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_gradient_of_pulling_back_is_what_numpy_scatters_and_what_finite_differences_see(mirrored):
+def test_the_gradient_of_pulling_back_is_what_numpy_scatters_and_what_finite_differences_see(
+  mirrored,
+):
   view = jax.tree.map(lambda a: a[0, 0], make_views([turned(-24, 1.13, (30, 11))], [mirrored]))
   rng = np.random.default_rng(0)
   heatmaps, b = rng.normal(size=(2, CELLS, CELLS, K)).astype(np.float32)
@@ -216,7 +255,9 @@ def test_the_gradient_of_pulling_back_is_what_numpy_scatters_and_what_finite_dif
   gradient = np.asarray(jax.grad(inner)(jnp.asarray(heatmaps)))
   row, column = np.mgrid[:CELLS, :CELLS]
   crop_px = (np.stack([column, row], -1) + 0.5) * STRIDE - 0.5
-  x, y = np.moveaxis((affine.apply(np.asarray(view.view_from_crop, np.float64), crop_px) + 0.5) / STRIDE - 0.5, -1, 0)
+  x, y = np.moveaxis(
+    (affine.apply(np.asarray(view.view_from_crop, np.float64), crop_px) + 0.5) / STRIDE - 0.5, -1, 0
+  )
   scattered = np.zeros((CELLS, CELLS, K))
   for dx, dy in np.ndindex(2, 2):
     tap_x, tap_y = np.floor(x).astype(int) + dx, np.floor(y).astype(int) + dy

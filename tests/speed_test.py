@@ -18,7 +18,9 @@ from fal_jax.hourglass import FAN
 
 PAIR = 168.2e9  # floating-point operations of FAN-2 on two views, K = 98: convolutions counted by hand, three times for training
 MEBIBYTE = 2**20
-COLLECTIVES = "all_reduce|all_gather|all_to_all|reduce_scatter|collective_permute|collective_broadcast"
+COLLECTIVES = (
+  "all_reduce|all_gather|all_to_all|reduce_scatter|collective_permute|collective_broadcast"
+)
 
 
 def paper_recipe(**model) -> steps.Recipe:
@@ -33,9 +35,9 @@ def state_and_batch(the_recipe: steps.Recipe) -> tuple:
   state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), the_recipe))
   count, side, landmarks = jax.device_count(), the_recipe.stored_size, len(the_recipe.flip)
   batch = {
-      "image": jax.ShapeDtypeStruct((count, 1, side, side, 3), np.uint8),
-      "landmarks": jax.ShapeDtypeStruct((count, 1, landmarks, 2), np.float32),
-      "index": jax.ShapeDtypeStruct((count, 1), np.int32),
+    "image": jax.ShapeDtypeStruct((count, 1, side, side, 3), np.uint8),
+    "landmarks": jax.ShapeDtypeStruct((count, 1, landmarks, 2), np.float32),
+    "index": jax.ShapeDtypeStruct((count, 1), np.int32),
   }
   return state, batch
 
@@ -72,9 +74,12 @@ def test_a_step_scatters_nothing(dtype):
 def test_the_state_is_given_to_the_step_to_the_last_byte():
   state, _ = state_and_batch(paper_recipe())
   taken_over = re.findall(
-      r"%arg\d+: tensor<([^>]*)> [^%]*?(?:tf\.aliasing_output|jax\.buffer_donor)", program(dtype="float32")
+    r"%arg\d+: tensor<([^>]*)> [^%]*?(?:tf\.aliasing_output|jax\.buffer_donor)",
+    program(dtype="float32"),
   )
-  assert sum(map(size_of, taken_over)) == sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+  assert sum(map(size_of, taken_over)) == sum(
+    leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)
+  )
 
 
 def messages(text: str) -> collections.Counter:
@@ -91,7 +96,9 @@ def messages(text: str) -> collections.Counter:
 def test_devices_exchange_the_gradient_once_and_beside_it_statistics_only(remat):
   state, _ = state_and_batch(paper_recipe())
   found = messages(program(dtype="bfloat16", remat=remat))
-  weights, running = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (state.params, state.batch_stats))
+  weights, running = (
+    sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (state.params, state.batch_stats)
+  )
   # The gradient; the running statistics; the loss; the number of annotated landmarks.
   whole_step = [f"{weights}xf32", f"{running}xf32", "f32", "i32"]
   assert {kind: found.pop(kind) for kind in whole_step} == dict.fromkeys(whole_step, 1)
@@ -103,20 +110,29 @@ def test_devices_exchange_the_gradient_once_and_beside_it_statistics_only(remat)
 @pytest.mark.slow
 def test_devices_with_statistics_of_their_own_exchange_nothing_in_the_network():
   found = messages(program(dtype="bfloat16", sync_batch_norm=False))
-  assert sorted(found.values()) == [1, 1, 1, 1], "the gradient, the running statistics, the loss, the number of landmarks"
+  assert sorted(found.values()) == [1, 1, 1, 1], (
+    "the gradient, the running statistics, the loss, the number of landmarks"
+  )
 
 
 def test_in_bfloat16_no_convolution_and_no_matrix_product_reads_float32():
   text = program(dtype="bfloat16")
-  pairs = re.findall(r"stablehlo\.(?:convolution\(|dot_general ).*?: \(tensor<[^>]*x(\w+)>, tensor<[^>]*x(\w+)>\)", text)
-  assert len(pairs) == text.count("stablehlo.convolution(") + text.count("stablehlo.dot_general ") > 300
+  pairs = re.findall(
+    r"stablehlo\.(?:convolution\(|dot_general ).*?: \(tensor<[^>]*x(\w+)>, tensor<[^>]*x(\w+)>\)",
+    text,
+  )
+  assert (
+    len(pairs) == text.count("stablehlo.convolution(") + text.count("stablehlo.dot_general ") > 300
+  )
   assert set(pairs) == {("bf16", "bf16")}
   assert "bf16" not in program(dtype="float32")
 
 
 def kept_per_view(model: FAN) -> float:
   """MiB that the way there keeps for the way back, for one image more."""
-  variables = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 256, 256, 3)), False))
+  variables = jax.eval_shape(
+    lambda: model.init(jax.random.key(0), jnp.zeros((1, 256, 256, 3)), False)
+  )
 
   def kept(count: int) -> int:
     def there(params):
@@ -128,20 +144,27 @@ def kept_per_view(model: FAN) -> float:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(with_statistics))
 
   # Statistics as arrays, not as shapes: they are multiplied.
-  variables = {**variables, "batch_stats": jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), variables["batch_stats"])}
+  variables = {
+    **variables,
+    "batch_stats": jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), variables["batch_stats"]),
+  }
   return (kept(2) - kept(1)) / MEBIBYTE
 
 
 @pytest.mark.slow
 def test_a_view_keeps_little_for_its_way_back_in_bfloat16_and_less_with_rematerialisation():
-  plain, remat = (kept_per_view(FAN(2, 98, dtype=jnp.bfloat16, remat=remat)) for remat in (False, True))
+  plain, remat = (
+    kept_per_view(FAN(2, 98, dtype=jnp.bfloat16, remat=remat)) for remat in (False, True)
+  )
   print(f"kept per view: {plain:.0f} MiB, with remat {remat:.0f} MiB")
   assert plain <= 110
   assert remat < 0.6 * plain
 
 
 @pytest.mark.slow
-def test_an_epoch_and_its_evaluations_compile_one_training_step_and_one_prediction(tmp_path, folder, monkeypatch):
+def test_an_epoch_and_its_evaluations_compile_one_training_step_and_one_prediction(
+  tmp_path, folder, monkeypatch
+):
   mapped = []
 
   def remember(*args, _pmap=parallel._pmap, **options):
@@ -162,7 +185,9 @@ def test_the_compiled_step_updates_its_state_in_place(monkeypatch):
 
 
 @pytest.mark.parametrize(("release", "tuned"), [("0.10.2", True), ("0.99.0", False)])
-def test_the_compiler_s_experimental_option_is_given_to_releases_that_know_it_and_to_no_other(monkeypatch, release, tuned):
+def test_the_compiler_s_experimental_option_is_given_to_releases_that_know_it_and_to_no_other(
+  monkeypatch, release, tuned
+):
   monkeypatch.setattr(parallel.jaxlib, "__version__", release)
   given = []
   monkeypatch.setattr(jax, "jit", lambda function, **options: given.append(options) or function)
@@ -175,7 +200,12 @@ def test_two_pairs_fit_into_the_memory_that_was_measured():
   """XLA's own count for the program of one device."""
   the_recipe = paper_recipe(dtype="float32")
   state, batch = state_and_batch(the_recipe)
-  one = {name: jax.ShapeDtypeStruct((1, 2, *shape.shape[2:]), shape.dtype) for name, shape in batch.items()}
+  one = {
+    name: jax.ShapeDtypeStruct((1, 2, *shape.shape[2:]), shape.dtype)
+    for name, shape in batch.items()
+  }
   step = functools.partial(steps.train_step, recipe=the_recipe)
-  mapped = parallel._pmap(step, devices=jax.devices()[:1], out_axes=(None, None), donate_argnums=(0,))
+  mapped = parallel._pmap(
+    step, devices=jax.devices()[:1], out_axes=(None, None), donate_argnums=(0,)
+  )
   assert mapped.lower(state, one).compile().memory_analysis().temp_size_in_bytes <= 900e6

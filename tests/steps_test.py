@@ -21,7 +21,10 @@ from fal_jax.build import train_recipe
 
 CROP, STORED, BATCH = 64, 104, 6
 FLIP = (1, 0, 2)
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compiling is what takes long here
+QUICKLY = {
+  "xla_backend_optimization_level": 0,
+  "xla_llvm_disable_expensive_passes": True,
+}  # compiling is what takes long here
 CODEC = HeatmapCodec(size=CROP // 4, sigma=1.0)
 
 
@@ -36,7 +39,9 @@ class SmallNet(nn.Module):
     x = nn.avg_pool(images, (4, 4), strides=(4, 4))
     first = ConvBlock(16, norm, name="block0")(x, train)
     second = ConvBlock(16, norm, name="block1")(first, train)
-    return jnp.stack([nn.Conv(len(FLIP), (3, 3), name=f"l{i}")(x) for i, x in enumerate((first, second))])
+    return jnp.stack(
+      [nn.Conv(len(FLIP), (3, 3), name=f"l{i}")(x) for i, x in enumerate((first, second))]
+    )
 
 
 def falling(step: int | jax.Array) -> float | jax.Array:
@@ -46,12 +51,23 @@ def falling(step: int | jax.Array) -> float | jax.Array:
 
 # Gradient descent and not Adam, whose first steps turn the rounding of a gradient near zero into a full step.
 RECIPE = steps.Recipe(
-    model=SmallNet(steps.DEVICES), codec=CODEC, tx=optax.sgd(falling), schedule=falling, flip=FLIP,
-    crop_size=CROP, stored_size=STORED, ranges=ViewRange(), num_views=2, reduce="mean", seed=0,
-)  # fmt: skip
+  model=SmallNet(steps.DEVICES),
+  codec=CODEC,
+  tx=optax.sgd(falling),
+  schedule=falling,
+  flip=FLIP,
+  crop_size=CROP,
+  stored_size=STORED,
+  ranges=ViewRange(),
+  num_views=2,
+  reduce="mean",
+  seed=0,
+)
 
 
-def make_batch(count: int = BATCH, *, landmarks: int = len(FLIP), seed: int = 0) -> dict[str, np.ndarray]:
+def make_batch(
+  count: int = BATCH, *, landmarks: int = len(FLIP), seed: int = 0
+) -> dict[str, np.ndarray]:
   """Smooth pictures with a red, a green and a blue spot at the first landmarks; example numbers far apart and not in order."""
   rng = np.random.default_rng(seed)
   points_of_all = rng.uniform(12, CROP - 12, (count, landmarks, 2)).astype(np.float32)
@@ -59,30 +75,48 @@ def make_batch(count: int = BATCH, *, landmarks: int = len(FLIP), seed: int = 0)
   margin = (STORED - CROP) / 2
   images = np.empty((count, STORED, STORED, 3))
   for image, points in zip(images, points_of_all, strict=True):
-    spots = np.exp(-((column - points[:3, 0] - margin) ** 2 + (row - points[:3, 1] - margin) ** 2) / 50)
+    spots = np.exp(
+      -((column - points[:3, 0] - margin) ** 2 + (row - points[:3, 1] - margin) ** 2) / 50
+    )
     image[:] = 60 + 40 * np.sin(row / 17 + rng.uniform(0, 6, 3)) + 150 * spots
   index = rng.permutation(1000)[:count].astype(np.int32)
-  return {"image": np.clip(images, 0, 255).astype(np.uint8), "landmarks": points_of_all, "index": index}
+  return {
+    "image": np.clip(images, 0, 255).astype(np.uint8),
+    "landmarks": points_of_all,
+    "index": index,
+  }
 
 
 def initial_state(recipe: steps.Recipe, *, seed: int = 0) -> steps.TrainState:
-  return jax.jit(lambda: steps.init_state(jax.random.key(seed, impl="rbg"), recipe), compiler_options=QUICKLY)()
+  return jax.jit(
+    lambda: steps.init_state(jax.random.key(seed, impl="rbg"), recipe), compiler_options=QUICKLY
+  )()
 
 
 @functools.cache
 def mapped(recipe: steps.Recipe, count: int) -> Callable:
   """The step over the first `count` devices, as `parallel.train_function` builds it over all; compiled once per recipe."""
   step = functools.partial(steps.train_step, recipe=recipe)
-  replicated_and_split = {"in_axes": (None, 0), "out_axes": (None, None), "devices": jax.devices()[:count]}
-  return jax.jit(jax.pmap(step, axis_name=steps.DEVICES, **replicated_and_split), compiler_options=QUICKLY)
+  replicated_and_split = {
+    "in_axes": (None, 0),
+    "out_axes": (None, None),
+    "devices": jax.devices()[:count],
+  }
+  return jax.jit(
+    jax.pmap(step, axis_name=steps.DEVICES, **replicated_and_split), compiler_options=QUICKLY
+  )
 
 
-def run(recipe: steps.Recipe, state: steps.TrainState, batch: dict, *, devices: int, count: int) -> tuple[steps.TrainState, list]:
+def run(
+  recipe: steps.Recipe, state: steps.TrainState, batch: dict, *, devices: int, count: int
+) -> tuple[steps.TrainState, list]:
   """`count` steps on one batch; the state after them and the log of each."""
   step = mapped(recipe, devices)
   shares = {name: array.reshape(devices, -1, *array.shape[1:]) for name, array in batch.items()}
   mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), (steps.DEVICES,))
-  state = jax.device_put(state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))  # or the 2nd call compiles again
+  state = jax.device_put(
+    state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  )  # or the 2nd call compiles again
   log = []
   for _ in range(count):
     state, metrics = step(state, shares)
@@ -108,7 +142,10 @@ def difference(a: steps.TrainState, b: steps.TrainState, *, start: steps.TrainSt
 
   Not zero: where a ReLU's input is zero but for rounding, two sums in another order may fall on either side of it.
   """
-  apart, way = (optax.tree.norm(jax.tree.map(lambda x, y: np.asarray(x) - np.asarray(y), a.params, c.params)) for c in (b, start))
+  apart, way = (
+    optax.tree.norm(jax.tree.map(lambda x, y: np.asarray(x) - np.asarray(y), a.params, c.params))
+    for c in (b, start)
+  )
   return float(apart / way)
 
 
@@ -119,15 +156,28 @@ def assert_trees_equal(a: Any, b: Any) -> None:
 # ------------------------------------------------------------------------------------------------------------------------ Devices
 
 
-@pytest.mark.parametrize("devices", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 6))])
-def test_the_number_of_devices_does_not_change_the_course_of_training(start, on_one_device, devices):
+@pytest.mark.parametrize(
+  "devices", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 6))]
+)
+def test_the_number_of_devices_does_not_change_the_course_of_training(
+  start, on_one_device, devices
+):
   three, ten, log = on_one_device
   state, metrics = run(RECIPE, start, make_batch(), devices=devices, count=3)
   assert difference(state, three, start=start) < 1e-3
-  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), state.batch_stats, three.batch_stats)
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+    state.batch_stats,
+    three.batch_stats,
+  )
   state, rest = run(RECIPE, state, make_batch(), devices=devices, count=7)
   assert difference(state, ten, start=start) < 1e-3
-  for name, rtol in {"loss": 1e-5, "gradient_norm": 1e-4, "update_norm": 1e-4, "learning_rate": 1e-7}.items():
+  for name, rtol in {
+    "loss": 1e-5,
+    "gradient_norm": 1e-4,
+    "update_norm": 1e-4,
+    "learning_rate": 1e-7,
+  }.items():
     np.testing.assert_allclose([m[name] for m in metrics + rest], [m[name] for m in log], rtol=rtol)
   assert state.step == 10
 
@@ -137,7 +187,9 @@ def test_fan_itself_trains_alike_on_one_and_on_eight_devices():
   recipe = dataclasses.replace(RECIPE, model=FAN(2, len(FLIP), 8, depth=2, axis_name=steps.DEVICES))
   with jax.enable_x64(True):  # see the next test
     state = initial_state(recipe)
-    (one, log), (eight, metrics) = (run(recipe, state, make_batch(16), devices=devices, count=3) for devices in (1, 8))
+    (one, log), (eight, metrics) = (
+      run(recipe, state, make_batch(16), devices=devices, count=3) for devices in (1, 8)
+    )
   np.testing.assert_allclose([m["loss"] for m in metrics], [m["loss"] for m in log], rtol=1e-4)
   assert difference(eight, one, start=state) < 1e-2
 
@@ -151,12 +203,16 @@ def test_the_demo_s_own_steps_do_not_depend_on_the_number_of_devices_but_for_rou
   with jax.enable_x64(True):
     recipe = train_recipe(demo.get_config(), steps_per_epoch=125)
     state, batch = initial_state(recipe), make_batch(8, landmarks=68)
-    (_, one), (_, four) = (run(recipe, state, batch, devices=devices, count=3) for devices in (1, 4))
+    (_, one), (_, four) = (
+      run(recipe, state, batch, devices=devices, count=3) for devices in (1, 4)
+    )
   np.testing.assert_allclose([m["loss"] for m in four], [m["loss"] for m in one], rtol=1e-6)
   assert one[-1]["loss"] != one[0]["loss"]
 
 
-def test_statistics_of_each_device_s_own_share_are_those_of_the_batch_only_if_all_shares_are_alike(start):
+def test_statistics_of_each_device_s_own_share_are_those_of_the_batch_only_if_all_shares_are_alike(
+  start,
+):
   alone = dataclasses.replace(RECIPE, model=SmallNet(None))
   half = make_batch(BATCH // 2)
   twice = {name: np.concatenate([array, array]) for name, array in half.items()}
@@ -164,7 +220,9 @@ def test_statistics_of_each_device_s_own_share_are_those_of_the_batch_only_if_al
     together, own = (run(recipe, start, batch, devices=2, count=1)[0] for recipe in (RECIPE, alone))
     same = difference(own, together, start=start) < 1e-3
     assert same == alike
-  jax.tree.map(lambda a: np.testing.assert_array_equal(*(shard.data for shard in a.addressable_shards)), own)
+  jax.tree.map(
+    lambda a: np.testing.assert_array_equal(*(shard.data for shard in a.addressable_shards)), own
+  )
 
 
 def test_all_replicas_hold_the_same_bits(start):
@@ -172,7 +230,9 @@ def test_all_replicas_hold_the_same_bits(start):
   for path, array in jax.tree.leaves_with_path(state):
     shards = [np.asarray(shard.data) for shard in array.addressable_shards]
     assert len(shards) == 6
-    assert all(shard.tobytes() == shards[0].tobytes() for shard in shards), jax.tree_util.keystr(path)
+    assert all(shard.tobytes() == shards[0].tobytes() for shard in shards), jax.tree_util.keystr(
+      path
+    )
 
 
 def test_the_order_of_images_in_the_batch_does_not_matter(start, on_one_device):
@@ -180,7 +240,9 @@ def test_the_order_of_images_in_the_batch_does_not_matter(start, on_one_device):
   batch = {name: array[order] for name, array in make_batch().items()}
   state, log = run(RECIPE, start, batch, devices=1, count=3)
   assert difference(state, on_one_device[0], start=start) < 1e-3
-  np.testing.assert_allclose([m["loss"] for m in log], [m["loss"] for m in on_one_device[2][:3]], rtol=1e-5)
+  np.testing.assert_allclose(
+    [m["loss"] for m in log], [m["loss"] for m in on_one_device[2][:3]], rtol=1e-5
+  )
 
 
 # -------------------------------------------------------------------------------------------------------------------------- Views
@@ -195,14 +257,20 @@ def test_views_depend_on_step_and_example_and_on_nothing_else_of_the_batch():
   order = np.array([2, 0, 3, 1])
   assert_trees_equal(views_of(RECIPE, 5, index[order]), jax.tree.map(lambda a: a[:, order], views))
   others = np.array([7, 8, 9, 10], np.int32)
-  assert_trees_equal(*(jax.tree.map(lambda a: a[:, 0], v) for v in (views_of(RECIPE, 5, others), views)))
+  assert_trees_equal(
+    *(jax.tree.map(lambda a: a[:, 0], v) for v in (views_of(RECIPE, 5, others), views))
+  )
 
 
 def test_views_of_a_step_an_image_or_a_seed_differ_from_all_others():
   index = np.arange(4, dtype=np.int32)
   seeds = [RECIPE, dataclasses.replace(RECIPE, seed=1)]
   maps = np.concatenate(
-      [np.asarray(views_of(recipe, step, index).view_from_crop).reshape(-1, 6) for recipe in seeds for step in range(3)]
+    [
+      np.asarray(views_of(recipe, step, index).view_from_crop).reshape(-1, 6)
+      for recipe in seeds
+      for step in range(3)
+    ]
   )
   assert len(np.unique(maps, axis=0)) == len(maps) == 2 * 3 * 2 * 4
 
@@ -227,9 +295,13 @@ def test_loss_and_gradient_are_those_of_the_definition_whatever_the_devices_hold
     views = steps.sample_views(RECIPE, 0, batch["index"])
     images = steps.render_views(RECIPE, batch["image"], views)
     variables = {"params": params, "batch_stats": start.batch_stats}
-    heatmaps, _ = SmallNet().apply(variables, images.reshape(-1, CROP, CROP, 3), True, mutable=["batch_stats"])
+    heatmaps, _ = SmallNet().apply(
+      variables, images.reshape(-1, CROP, CROP, 3), True, mutable=["batch_stats"]
+    )
     heatmaps = heatmaps.reshape(2, 2, BATCH, *heatmaps.shape[2:])
-    combined, weight = siamese.combine(heatmaps, views, stride=4, flip=jnp.asarray(FLIP), reduce="mean")
+    combined, weight = siamese.combine(
+      heatmaps, views, stride=4, flip=jnp.asarray(FLIP), reduce="mean"
+    )
     squares = (weight[..., None] * (combined - target) ** 2).sum((0, 2, 3))  # (B, K)
     return squares[annotated].sum() / annotated.sum()
 
@@ -257,7 +329,8 @@ def test_a_landmark_that_is_not_annotated_has_no_influence_on_loss_and_gradient(
   batch["landmarks"][5, 0, 1] = np.inf
   batch["landmarks"][3] = np.nan
   (quiet, quiet_log), (loud, loud_log) = (
-      run(recipe, start, batch, devices=2, count=1) for recipe in (RECIPE, dataclasses.replace(RECIPE, codec=LoudCodec()))
+    run(recipe, start, batch, devices=2, count=1)
+    for recipe in (RECIPE, dataclasses.replace(RECIPE, codec=LoudCodec()))
   )
   assert quiet_log == loud_log and np.isfinite(list(quiet_log[0].values())).all()
   assert_trees_equal(quiet.params, loud.params)
@@ -274,7 +347,9 @@ def test_a_batch_without_any_annotation_has_loss_zero_and_changes_no_weight(star
 # ----------------------------------------------------------------------------------------------------------------------- Training
 
 
-OVERFITTING = dataclasses.replace(RECIPE, tx=optax.adam(3e-3), ranges=ViewRange(rotation=10.0, mirror=0.0))
+OVERFITTING = dataclasses.replace(
+  RECIPE, tx=optax.adam(3e-3), ranges=ViewRange(rotation=10.0, mirror=0.0)
+)
 
 
 @pytest.fixture(scope="module")
@@ -289,25 +364,33 @@ def test_the_loss_falls_when_four_images_are_learnt_by_heart(overfitted):
   assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 
-def test_training_twice_from_one_seed_gives_the_same_bits_and_from_another_seed_does_not(overfitted):
+def test_training_twice_from_one_seed_gives_the_same_bits_and_from_another_seed_does_not(
+  overfitted,
+):
   state, log = run(OVERFITTING, initial_state(OVERFITTING), make_batch(4), devices=2, count=5)
   assert_trees_equal(state, overfitted[0])
   assert log == overfitted[1][:5]
-  _, other_log = run(OVERFITTING, initial_state(OVERFITTING, seed=1), make_batch(4), devices=2, count=1)
+  _, other_log = run(
+    OVERFITTING, initial_state(OVERFITTING, seed=1), make_batch(4), devices=2, count=1
+  )
   assert other_log[0]["loss"] != log[0]["loss"]
 
 
 def test_the_logged_learning_rate_is_that_of_the_update(on_one_device):
   for step, metrics in enumerate(on_one_device[2]):
     assert metrics["learning_rate"] == pytest.approx(falling(step), rel=1e-5)
-    assert metrics["update_norm"] == pytest.approx(metrics["learning_rate"] * metrics["gradient_norm"], rel=1e-4)
+    assert metrics["update_norm"] == pytest.approx(
+      metrics["learning_rate"] * metrics["gradient_norm"], rel=1e-4
+    )
 
 
 def test_the_mapped_step_of_all_devices_consumes_its_state_and_compiles_once(monkeypatch):
   monkeypatch.setattr(parallel, "_CPU_OPTIONS", parallel._CPU_OPTIONS | QUICKLY)
   compiled = []
   jax.monitoring.register_event_duration_secs_listener(
-      lambda name, _, **__: compiled.append(name) if name.endswith("backend_compile_duration") else None
+    lambda name, _, **__: (
+      compiled.append(name) if name.endswith("backend_compile_duration") else None
+    )
   )
   step = parallel.train_function(RECIPE)
   batch = parallel.split_over_devices(make_batch(8))
@@ -317,7 +400,12 @@ def test_the_mapped_step_of_all_devices_consumes_its_state_and_compiles_once(mon
     states.append(jax.block_until_ready(state))
     counts.append(len(compiled))
   assert counts[0] > 0 and counts[1:] == counts[:1] * 2
-  assert [jax.tree.leaves(state.params)[0].is_deleted() for state in states] == [True, True, True, False]
+  assert [jax.tree.leaves(state.params)[0].is_deleted() for state in states] == [
+    True,
+    True,
+    True,
+    False,
+  ]
   assert states[-1].step == 3 and np.isfinite(float(metrics["loss"]))
 
 
@@ -332,11 +420,16 @@ class Oracle:
 
   def apply(self, variables: Any, images: jax.Array, train: bool) -> jax.Array:
     assert not train and images.dtype == jnp.float32
-    heatmaps = CODEC.encode(jnp.asarray(self.landmarks)) * images.max((1, 2, 3))[:, None, None, None] + variables
+    heatmaps = (
+      CODEC.encode(jnp.asarray(self.landmarks)) * images.max((1, 2, 3))[:, None, None, None]
+      + variables
+    )
     return jnp.stack([jnp.zeros_like(heatmaps), heatmaps])
 
 
-KNOWN = np.array([[21.5, 41.5], [33.5, 13.5], [45.5, 29.5]], np.float32)  # centres of cells, where decoding is exact
+KNOWN = np.array(
+  [[21.5, 41.5], [33.5, 13.5], [45.5, 29.5]], np.float32
+)  # centres of cells, where decoding is exact
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 11])

@@ -15,7 +15,13 @@ from hourglass_test import random_variables
 from fal_jax import affine, crop, evaluate, parallel, predict, build, torch_import
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
-from fal_jax.torch_import import fan_boxes, from_torch_state_dict, network_of, read_state_dict, to_torch_state_dict
+from fal_jax.torch_import import (
+  fan_boxes,
+  from_torch_state_dict,
+  network_of,
+  read_state_dict,
+  to_torch_state_dict,
+)
 
 torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
 torch_fan = pytest.importorskip("torch_fan")
@@ -24,7 +30,9 @@ LANDMARKS = 5
 
 
 def small(stacks=2, **options):
-  return torch_fan.randomise(torch_fan.FAN(stacks, LANDMARKS, **{"features": 8, "depth": 1, **options}))
+  return torch_fan.randomise(
+    torch_fan.FAN(stacks, LANDMARKS, **{"features": 8, "depth": 1, **options})
+  )
 
 
 # ----------------------------------------------------------------------------------------------------------- names and shapes
@@ -35,7 +43,12 @@ def test_weights_go_to_flax_and_back_bit_for_bit(stacks, landmarks):
   model = torch_fan.FAN(stacks, landmarks)
   state_dict = torch_fan.randomise(model).state_dict()
   network = network_of(state_dict)
-  assert (network.num_stacks, network.num_landmarks, network.features, network.depth) == (stacks, landmarks, 256, 4)
+  assert (network.num_stacks, network.num_landmarks, network.features, network.depth) == (
+    stacks,
+    landmarks,
+    256,
+    4,
+  )
   variables = from_torch_state_dict(state_dict)
   back = to_torch_state_dict(variables)
   assert back.keys() == {key for key in state_dict if not key.endswith("num_batches_tracked")}
@@ -53,22 +66,33 @@ def test_variables_of_our_own_become_a_state_dict_that_pytorch_loads():
   model.load_state_dict(to_torch_state_dict(variables), strict=True)
   with torch.no_grad():
     expected = model.eval()(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 1, 3, 4, 2)
-  np.testing.assert_allclose(network.apply(variables, images, False), expected, rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(
+    network.apply(variables, images, False), expected, rtol=1e-4, atol=1e-4
+  )
 
 
 def test_what_other_programs_leave_around_the_weights_makes_no_difference():
   plain = small().state_dict()
   expected = flatten_dict(from_torch_state_dict(plain))
   for other in [
-      {f"module.{key}": value for key, value in plain.items()},
-      {key: value for key, value in plain.items() if not key.endswith("num_batches_tracked")},
-      {"epoch": 3, "state_dict": {f"module.{key}": value for key, value in plain.items()}, "optimizer": {}},
-      {key: value.double() for key, value in plain.items()},
-      {key: torch.nn.Parameter(value, requires_grad=value.is_floating_point()) for key, value in plain.items()},
-      {key: value.numpy() for key, value in plain.items()},
+    {f"module.{key}": value for key, value in plain.items()},
+    {key: value for key, value in plain.items() if not key.endswith("num_batches_tracked")},
+    {
+      "epoch": 3,
+      "state_dict": {f"module.{key}": value for key, value in plain.items()},
+      "optimizer": {},
+    },
+    {key: value.double() for key, value in plain.items()},
+    {
+      key: torch.nn.Parameter(value, requires_grad=value.is_floating_point())
+      for key, value in plain.items()
+    },
+    {key: value.numpy() for key, value in plain.items()},
   ]:
     found = flatten_dict(from_torch_state_dict(other))
-    assert found.keys() == expected.keys() and all(np.array_equal(found[key], expected[key]) for key in found)
+    assert found.keys() == expected.keys() and all(
+      np.array_equal(found[key], expected[key]) for key in found
+    )
     assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
 
 
@@ -95,18 +119,33 @@ def change(**changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"m1__b2_1__bn2__weight": None}, "m1.b2_1.bn2.weight is missing, expected shape (4,)"),
-        ({"fc__weight": torch.ones(3, 2)}, "fc.weight of shape (3, 2) is not expected"),
-        ({"al0__weight": torch.ones(8, 6, 1, 1)}, "al0.weight has shape (8, 6, 1, 1), expected (8, 5, 1, 1)"),
-        ({"l1__weight": None}, "2 stacks, 5 landmarks, 8 features, depth 1: l1.weight is missing, expected shape (5, 8, 1, 1)."),
-        ({"bn1__running_var": torch.tensor([1, float("nan")])}, "bn1.running_var holds NaN or infinity"),
-        ({"l0__weight": None}, "not the weights of a FAN, for want of a convolution l0.weight; there is al0.bias"),
-        ({"conv1__weight": torch.ones(2)}, "for want of a convolution conv1.weight"),
-        ({"conv1__weight": torch.ones(3, 3, 7, 7)}, "conv1.weight has shape (3, 3, 7, 7), whose first number must be even"),
-        ({"epoch": 3}, "'epoch' is of type int"),
-    ],
+  ("changes", "named"),
+  [
+    ({"m1__b2_1__bn2__weight": None}, "m1.b2_1.bn2.weight is missing, expected shape (4,)"),
+    ({"fc__weight": torch.ones(3, 2)}, "fc.weight of shape (3, 2) is not expected"),
+    (
+      {"al0__weight": torch.ones(8, 6, 1, 1)},
+      "al0.weight has shape (8, 6, 1, 1), expected (8, 5, 1, 1)",
+    ),
+    (
+      {"l1__weight": None},
+      "2 stacks, 5 landmarks, 8 features, depth 1: l1.weight is missing, expected shape (5, 8, 1, 1).",
+    ),
+    (
+      {"bn1__running_var": torch.tensor([1, float("nan")])},
+      "bn1.running_var holds NaN or infinity",
+    ),
+    (
+      {"l0__weight": None},
+      "not the weights of a FAN, for want of a convolution l0.weight; there is al0.bias",
+    ),
+    ({"conv1__weight": torch.ones(2)}, "for want of a convolution conv1.weight"),
+    (
+      {"conv1__weight": torch.ones(3, 3, 7, 7)},
+      "conv1.weight has shape (3, 3, 7, 7), whose first number must be even",
+    ),
+    ({"epoch": 3}, "'epoch' is of type int"),
+  ],
 )
 def test_weights_of_another_network_are_refused_in_one_sentence(changes, named):
   with pytest.raises(InputError) as error:
@@ -115,15 +154,21 @@ def test_weights_of_another_network_are_refused_in_one_sentence(changes, named):
 
 
 def test_many_differences_are_counted_and_not_listed():
-  partial = {key: value for key, value in small().state_dict().items() if not key.startswith("top_m_0.")}
-  with pytest.raises(InputError, match=r"(top_m_0\.\S+ is missing, expected shape [^;]+(; |, and 12 more\.)){3}$"):
+  partial = {
+    key: value for key, value in small().state_dict().items() if not key.startswith("top_m_0.")
+  }
+  with pytest.raises(
+    InputError, match=r"(top_m_0\.\S+ is missing, expected shape [^;]+(; |, and 12 more\.)){3}$"
+  ):
     from_torch_state_dict(partial)
 
 
 # ---------------------------------------------------------------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize("wrap", [lambda state_dict: state_dict, lambda state_dict: {"epoch": 1, "state_dict": state_dict}])
+@pytest.mark.parametrize(
+  "wrap", [lambda state_dict: state_dict, lambda state_dict: {"epoch": 1, "state_dict": state_dict}]
+)
 @pytest.mark.parametrize("zipped", [True, False], ids=["new format", "old format"])
 def test_files_of_either_format_are_read(tmp_path, zipped, wrap):
   state_dict = small().state_dict()
@@ -147,14 +192,22 @@ def write_malicious(file, trace, kind):
   if kind == "pickle":
     file.write_bytes(f"cbuiltins\nopen\n(V{trace}\nVw\ntR.".encode())
   else:
-    torch.save({"conv1.weight": torch.ones(3), "x": Malicious(trace)}, file, _use_new_zipfile_serialization=kind == "zip")
+    torch.save(
+      {"conv1.weight": torch.ones(3), "x": Malicious(trace)},
+      file,
+      _use_new_zipfile_serialization=kind == "zip",
+    )
 
 
 @pytest.mark.parametrize("kind", ["zip", "old format", "pickle"])
 def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch, kind):
-  monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # PyTorch's way to have it run after all
+  monkeypatch.setenv(
+    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1"
+  )  # PyTorch's way to have it run after all
   write_malicious(tmp_path / "weights.pth", tmp_path / "trace", kind)
-  with pytest.raises(InputError, match=r"weights\.pth is not loaded, it wants to call \S*open, and only plain arrays") as error:
+  with pytest.raises(
+    InputError, match=r"weights\.pth is not loaded, it wants to call \S*open, and only plain arrays"
+  ) as error:
     read_state_dict(tmp_path / "weights.pth")
   assert not (tmp_path / "trace").exists() and "\n" not in str(error.value)
 
@@ -169,7 +222,9 @@ def test_the_code_in_these_files_would_run_if_it_were_let(tmp_path, kind):
 
 def test_a_whole_pickled_network_is_refused(tmp_path):
   torch.save(small(), tmp_path / "model.pth")
-  with pytest.raises(InputError, match=r"wants to call torch_fan\.FAN, .* torch\.save\(model\.state_dict\(\)"):
+  with pytest.raises(
+    InputError, match=r"wants to call torch_fan\.FAN, .* torch\.save\(model\.state_dict\(\)"
+  ):
     read_state_dict(tmp_path / "model.pth")
 
 
@@ -182,7 +237,9 @@ def test_torchscript_is_refused_and_the_way_round_that_is_named_works(tmp_path):
     read_state_dict(tmp_path / "fan.zip")
   assert "\n" not in str(error.value)
   program = str(error.value).split('"')[1]
-  subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, check=True, timeout=120)
+  subprocess.run(
+    [sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, check=True, timeout=120
+  )
   taken_out = from_torch_state_dict(read_state_dict(tmp_path / "weights.pth"))
   jax.tree.map(np.testing.assert_array_equal, taken_out, from_torch_state_dict(model.state_dict()))
 
@@ -198,7 +255,9 @@ def damaged(tmp_path):
 def test_damaged_files_and_what_is_none_are_refused_in_one_sentence(tmp_path):
   for content in damaged(tmp_path):
     (tmp_path / "weights.pth").write_bytes(content)
-    with pytest.raises(InputError, match=r"weights\.pth is not loaded, it is damaged or not from PyTorch \(") as error:
+    with pytest.raises(
+      InputError, match=r"weights\.pth is not loaded, it is damaged or not from PyTorch \("
+    ) as error:
       read_state_dict(tmp_path / "weights.pth")
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
   for path in (tmp_path, tmp_path / "missing.pth"):
@@ -207,7 +266,10 @@ def test_damaged_files_and_what_is_none_are_refused_in_one_sentence(tmp_path):
 
 
 def test_arrays_that_are_no_state_dict_are_refused_with_the_file_s_name(tmp_path):
-  for content, named in [(torch.ones(3), "maps names to arrays, got Tensor"), ({"model": {"a": torch.ones(3)}}, "'model' is of")]:
+  for content, named in [
+    (torch.ones(3), "maps names to arrays, got Tensor"),
+    ({"model": {"a": torch.ones(3)}}, "'model' is of"),
+  ]:
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(InputError, match=f"weights.pth: a state dict .*{named}"):
       read_state_dict(tmp_path / "weights.pth")
@@ -215,7 +277,10 @@ def test_arrays_that_are_no_state_dict_are_refused_with_the_file_s_name(tmp_path
 
 # ------------------------------------------------------------------------------------------------------- --mode=import_torch
 
-SHAPE = {"features": 8, "depth": 1}  # of tiny_dataset's network, so that what the tests compile is shared
+SHAPE = {
+  "features": 8,
+  "depth": 1,
+}  # of tiny_dataset's network, so that what the tests compile is shared
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +303,11 @@ def config(folder):
 def imported(model, config, tmp_path_factory):
   """Workdir, and what the import said."""
   directory = tmp_path_factory.mktemp("import")
-  torch.save({"state_dict": model.state_dict()}, directory / "fan.pth.tar", _use_new_zipfile_serialization=False)
+  torch.save(
+    {"state_dict": model.state_dict()},
+    directory / "fan.pth.tar",
+    _use_new_zipfile_serialization=False,
+  )
   return directory / "run", torch_import.run(config, directory / "run", directory / "fan.pth.tar")
 
 
@@ -265,14 +334,21 @@ def test_an_imported_network_finds_the_landmarks_that_pytorch_finds(imported, mo
 
 def test_the_import_says_what_it_took_from_the_file_and_how_the_config_must_follow(imported):
   assert "FAN, 2 stacks, 29 landmarks, 8 features, depth 1, max pooling." in imported[1]
-  assert imported[1].endswith("For --mode=eval and train add --config.model.num_stacks=2 to this config.")
+  assert imported[1].endswith(
+    "For --mode=eval and train add --config.model.num_stacks=2 to this config."
+  )
 
 
 def test_an_imported_network_can_be_evaluated_with_that_config(imported, folder, model):
-  config = tiny_dataset.config(folder, model__pool="max", codec__decode="argmax", model__num_stacks=2)
+  config = tiny_dataset.config(
+    folder, model__pool="max", codec__decode="argmax", model__num_stacks=2
+  )
   assert evaluate.run(config, imported[0])["test"]["num_images"] == tiny_dataset.TEST
   with (imported[0] / "eval" / "test_predictions.csv").open() as file:
-    rows = {row.pop("id"): np.array(list(map(float, row.values()))).reshape(-1, 2) for row in csv.DictReader(file)}
+    rows = {
+      row.pop("id"): np.array(list(map(float, row.values()))).reshape(-1, 2)
+      for row in csv.DictReader(file)
+    }
   landmarks = tiny_dataset.face_landmarks(100, (70 + 100 % 7, 80 + 100 % 5))
   image = tiny_dataset.draw_face(landmarks, (70 + 100 % 7, 80 + 100 % 5))
   box = np.concatenate([landmarks.min(0), landmarks.max(0)])
@@ -292,7 +368,9 @@ def test_training_goes_on_from_imported_weights(folder, tmp_path):
 
   def look(step):
     def looking(state, batch):
-      starts.append(jax.tree.map(np.asarray, {"params": state.params, "batch_stats": state.batch_stats}))
+      starts.append(
+        jax.tree.map(np.asarray, {"params": state.params, "batch_stats": state.batch_stats})
+      )
       return step(state, batch)
 
     return looking
@@ -311,7 +389,9 @@ def test_a_workdir_with_checkpoints_is_left_as_it_is(imported, config):
 
 def test_weights_of_another_mark_up_are_refused_before_anything_is_written(folder, tmp_path):
   torch.save(small().state_dict(), tmp_path / "fan.pth")
-  with pytest.raises(InputError, match=r"finds 5 landmarks and config\.data\.markup is 29") as error:
+  with pytest.raises(
+    InputError, match=r"finds 5 landmarks and config\.data\.markup is 29"
+  ) as error:
     torch_import.run(tiny_dataset.config(folder), tmp_path / "run", tmp_path / "fan.pth")
   assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
 
@@ -323,10 +403,21 @@ def test_weights_of_another_network_are_refused_with_the_file_s_name(folder, tmp
 
 
 def test_the_command_line_imports(imported, folder, tmp_path):
-  command = [sys.executable, "-m", "fal_jax.main", "--config=configs/default.py", f"--config.data.name={tiny_dataset.NAME}",
-             f"--config.data.markup={tiny_dataset.MARKUP}", "--config.crop.size=64", "--mode=import_torch",
-             f"--weights={imported[0].parent / 'fan.pth.tar'}", f"--workdir={tmp_path / 'run'}"]  # fmt: skip
-  done = subprocess.run(command, cwd=tiny_dataset.ROOT, capture_output=True, text=True, timeout=300, check=False)
+  command = [
+    sys.executable,
+    "-m",
+    "fal_jax.main",
+    "--config=configs/default.py",
+    f"--config.data.name={tiny_dataset.NAME}",
+    f"--config.data.markup={tiny_dataset.MARKUP}",
+    "--config.crop.size=64",
+    "--mode=import_torch",
+    f"--weights={imported[0].parent / 'fan.pth.tar'}",
+    f"--workdir={tmp_path / 'run'}",
+  ]
+  done = subprocess.run(
+    command, cwd=tiny_dataset.ROOT, capture_output=True, text=True, timeout=300, check=False
+  )
   assert done.returncode == 0, done.stderr
   assert "add --config.model.features=8 --config.model.depth=1 to this config" in done.stdout
   saved = json.loads((tmp_path / "run" / "checkpoints" / "0" / "extra" / "metadata").read_text())
@@ -345,5 +436,7 @@ def test_fan_boxes_make_the_crop_that_the_published_networks_saw():
     centre = np.array([box[0] + width / 2, box[1] + height / 2 - 0.12 * height])
     corners = np.array([[-0.5, -0.5], [255.5, 255.5], [127.5, 127.5]])
     expected = [centre - side / 2, centre + side / 2, centre]
-    found = affine.apply(affine.invert(crop.crop_from_image(changed, crop.CropRule(face=124.8))), corners)
+    found = affine.apply(
+      affine.invert(crop.crop_from_image(changed, crop.CropRule(face=124.8))), corners
+    )
     np.testing.assert_allclose(found, expected, atol=1e-9)

@@ -31,15 +31,26 @@ def test_the_declaration_that_we_compare_with_has_the_published_counts(stacks, l
   with torch.device("meta"):
     model = torch_fan.FAN(stacks, landmarks)
   assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[stacks, landmarks]
-  assert sum(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()) == {1: 55, 2: 98, 4: 184}[stacks]
+  assert (
+    sum(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+    == {1: 55, 2: 98, 4: 184}[stacks]
+  )
   keys = list(model.state_dict())
   assert len(keys) == {1: 334, 2: 599, 4: 1129}[stacks]
-  assert len([key for key in keys if not key.endswith("num_batches_tracked")]) == {1: 279, 2: 501, 4: 945}[stacks]
+  assert (
+    len([key for key in keys if not key.endswith("num_batches_tracked")])
+    == {1: 279, 2: 501, 4: 945}[stacks]
+  )
 
 
 @pytest.mark.parametrize(
-    ("stacks", "pool"),
-    [(2, "avg"), (2, "max"), pytest.param(4, "avg", marks=pytest.mark.slow), pytest.param(4, "max", marks=pytest.mark.slow)],
+  ("stacks", "pool"),
+  [
+    (2, "avg"),
+    (2, "max"),
+    pytest.param(4, "avg", marks=pytest.mark.slow),
+    pytest.param(4, "max", marks=pytest.mark.slow),
+  ],
 )
 def test_both_frameworks_predict_the_same_heatmaps(stacks, pool):
   model = torch_fan.randomise(torch_fan.FAN(stacks, 68, pool=pool))
@@ -50,8 +61,12 @@ def test_both_frameworks_predict_the_same_heatmaps(stacks, pool):
   with jax.default_matmul_precision("highest"):
     apply = jax.jit(network.apply, static_argnums=2)
     found = apply(from_torch_state_dict(model.state_dict()), images.transpose(0, 2, 3, 1), False)
-  assert expected.shape == (stacks, 1, 64, 64, 68) and expected.std((1, 2, 3, 4)).min() > 0.5, "too faint for the tolerance"
-  print(f"FAN-{stacks}, {pool}: max difference {np.abs(found - expected).max():.1e} in heatmaps of spread {expected.std():.1f}")
+  assert expected.shape == (stacks, 1, 64, 64, 68) and expected.std((1, 2, 3, 4)).min() > 0.5, (
+    "too faint for the tolerance"
+  )
+  print(
+    f"FAN-{stacks}, {pool}: max difference {np.abs(found - expected).max():.1e} in heatmaps of spread {expected.std():.1f}"
+  )
   np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
@@ -60,24 +75,35 @@ def torch_step(model, images, target):
   counts = {}
   for name, module in model.named_modules():
     if isinstance(module, torch.nn.BatchNorm2d):
-      module.register_forward_hook(lambda _, inputs, __, name=name: counts.update({name: inputs[0][:, 0].numel()}))
+      module.register_forward_hook(
+        lambda _, inputs, __, name=name: counts.update({name: inputs[0][:, 0].numel()})
+      )
   heatmaps = model.double().train()(torch.from_numpy(images))
   loss = ((heatmaps - torch.from_numpy(target)) ** 2).sum() / target[:, :, 0, 0].size
   loss.backward()
   gradients = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
-  return loss.item(), gradients, {key: value.numpy() for key, value in model.state_dict().items()}, counts
+  return (
+    loss.item(),
+    gradients,
+    {key: value.numpy() for key, value in model.state_dict().items()},
+    counts,
+  )
 
 
 def our_step(network, variables, images, target):
   """Loss, gradients and running statistics, under PyTorch's names."""
 
   def loss_of(params):
-    heatmaps, updated = network.apply({**variables, "params": params}, images, True, mutable=["batch_stats"])
+    heatmaps, updated = network.apply(
+      {**variables, "params": params}, images, True, mutable=["batch_stats"]
+    )
     return losses.heatmap_l2(heatmaps, target, jnp.ones(())) / target[:, 0, 0].size, updated
 
   # Compiled for the compiler's time, not for speed: it runs once.
   quickly = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-  (loss, updated), gradients = jax.jit(jax.value_and_grad(loss_of, has_aux=True), compiler_options=quickly)(variables["params"])
+  (loss, updated), gradients = jax.jit(
+    jax.value_and_grad(loss_of, has_aux=True), compiler_options=quickly
+  )(variables["params"])
   arrays = to_torch_state_dict({"params": gradients}), to_torch_state_dict(updated)
   return float(loss), *({key: tensor.numpy() for key, tensor in tree.items()} for tree in arrays)
 
@@ -87,37 +113,49 @@ def norm(arrays):
 
 
 @pytest.mark.parametrize(
-    ("stacks", "features", "side", "pool"),
-    [
-        (2, 32, 64, "avg"),
-        pytest.param(2, 32, 64, "max", marks=pytest.mark.slow),
-        pytest.param(2, 256, 128, "avg", marks=pytest.mark.slow),
-        pytest.param(4, 256, 128, "avg", marks=pytest.mark.slow),
-    ],
+  ("stacks", "features", "side", "pool"),
+  [
+    (2, 32, 64, "avg"),
+    pytest.param(2, 32, 64, "max", marks=pytest.mark.slow),
+    pytest.param(2, 256, 128, "avg", marks=pytest.mark.slow),
+    pytest.param(4, 256, 128, "avg", marks=pytest.mark.slow),
+  ],
 )
-def test_a_training_step_has_the_same_loss_gradients_and_statistics_in_float64(stacks, features, side, pool):
+def test_a_training_step_has_the_same_loss_gradients_and_statistics_in_float64(
+  stacks, features, side, pool
+):
   """In float32 neither framework's gradients are good to more than 3e-4: nothing could be told apart there."""
   model = torch_fan.randomise(torch_fan.FAN(stacks, 68, features=features, pool=pool))
   before = {key: value.double().numpy() for key, value in model.state_dict().items()}
-  images = smooth_images(4 if side == 64 else 2, side)  # or else the lowest BatchNorm normalises next to nothing
+  images = smooth_images(
+    4 if side == 64 else 2, side
+  )  # or else the lowest BatchNorm normalises next to nothing
   target = np.random.default_rng(1).uniform(size=(len(images), 68, side // 4, side // 4))
   variables = from_torch_state_dict(before)
   network = network_of(before).clone(pool=pool)
   loss, gradients, after, counts = torch_step(model, images, target)
   with jax.enable_x64(True):
     variables = jax.tree.map(lambda array: array.astype(np.float64), variables)
-    our_loss, our_gradients, our_after = our_step(network, variables, images.transpose(0, 2, 3, 1), target.transpose(0, 2, 3, 1))
-  assert {array.dtype for array in (*our_gradients.values(), *our_after.values())} == {np.dtype(np.float64)}
+    our_loss, our_gradients, our_after = our_step(
+      network, variables, images.transpose(0, 2, 3, 1), target.transpose(0, 2, 3, 1)
+    )
+  assert {array.dtype for array in (*our_gradients.values(), *our_after.values())} == {
+    np.dtype(np.float64)
+  }
 
   assert abs(our_loss - loss) <= 1e-9 * loss
 
   assert our_gradients.keys() == gradients.keys()
   differences = {key: our_gradients[key] - gradients[key] for key in gradients}
   global_difference = norm(differences.values()) / norm(gradients.values())
-  print(f"FAN-{stacks}, {pool}: loss {loss:.6f}, difference {abs(our_loss - loss):.1e}; gradients' {global_difference:.1e}")
+  print(
+    f"FAN-{stacks}, {pool}: loss {loss:.6f}, difference {abs(our_loss - loss):.1e}; gradients' {global_difference:.1e}"
+  )
   assert global_difference <= 1e-9
   # None hides in the sum. Biases that the next BatchNorm takes out again have nothing but rounding on both sides, below 1e-9.
-  assert not [key for key in gradients if norm([differences[key]]) > 1e-9 * norm([gradients[key]]) + 1e-9]
+  assert not [
+    key for key in gradients if norm([differences[key]]) > 1e-9 * norm([gradients[key]]) + 1e-9
+  ]
 
   assert len(our_after) == 2 * len(counts) == 2 * {2: 98, 4: 184}[stacks]
   for key, ours in our_after.items():
@@ -125,4 +163,6 @@ def test_a_training_step_has_the_same_loss_gradients_and_statistics_in_float64(s
     # PyTorch normalises by the biased variance, as we do, but keeps the unbiased one in its running statistics.
     unbiased = counts[layer] / (counts[layer] - 1) if kind == "running_var" else 1
     batch = (ours - 0.9 * before[key]) / 0.1
-    np.testing.assert_allclose(0.9 * before[key] + 0.1 * unbiased * batch, after[key], rtol=1e-9, atol=1e-9, err_msg=key)
+    np.testing.assert_allclose(
+      0.9 * before[key] + 0.1 * unbiased * batch, after[key], rtol=1e-9, atol=1e-9, err_msg=key
+    )

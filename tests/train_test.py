@@ -81,7 +81,9 @@ def resumed(stopped, folder):
 def test_the_loss_falls(whole):
   losses = records(whole)
   assert list(losses) == list(range(1, LAST + 1))
-  assert np.mean([losses[step] for step in range(LAST - 2, LAST + 1)]) < 0.5 * np.mean([losses[step] for step in range(1, 4)])
+  assert np.mean([losses[step] for step in range(LAST - 2, LAST + 1)]) < 0.5 * np.mean(
+    [losses[step] for step in range(1, 4)]
+  )
 
 
 def test_the_last_step_is_saved_though_it_is_not_on_the_interval(whole):
@@ -90,7 +92,9 @@ def test_the_last_step_is_saved_though_it_is_not_on_the_interval(whole):
 
 def test_a_run_leaves_its_config_its_numbers_and_its_pictures(whole, folder):
   config = json.loads((whole / "config.json").read_text())
-  assert not checkpoint.config_differences(config, json.loads(tiny_dataset.config(folder).to_json_best_effort()))
+  assert not checkpoint.config_differences(
+    config, json.loads(tiny_dataset.config(folder).to_json_best_effort())
+  )
   assert json.loads((whole / "eval" / "test.json").read_text())["provenance"]["step"] == LAST
   pictures = ["eval/test_first.jpg", "eval/test_worst.jpg"]
   pictures += ["eval/test_ced.png", "learning_curve.png"] if plots.has_matplotlib() else []
@@ -99,7 +103,10 @@ def test_a_run_leaves_its_config_its_numbers_and_its_pictures(whole, folder):
 
 
 def test_the_first_split_is_evaluated_on_the_way_and_at_the_end(whole):
-  assert list(records(whole, "test/nme_ic")) == [8, LAST]  # 5 epochs of one and a half steps are over with step 8
+  assert list(records(whole, "test/nme_ic")) == [
+    8,
+    LAST,
+  ]  # 5 epochs of one and a half steps are over with step 8
 
 
 def test_a_stop_is_saved_and_says_how_to_go_on(stopped, resumed):
@@ -123,7 +130,9 @@ def test_a_stop_leaves_no_trace_in_the_log(whole, resumed):
     assert records(resumed[0], name) == records(whole, name)
 
 
-def test_a_stop_during_an_evaluation_is_acted_on_after_the_next_step_which_is_saved(folder, tmp_path, monkeypatch):
+def test_a_stop_during_an_evaluation_is_acted_on_after_the_next_step_which_is_saved(
+  folder, tmp_path, monkeypatch
+):
   predict_split, evaluations = evaluate.predict_split, []
 
   def interrupted(*args, **options):
@@ -167,31 +176,41 @@ def test_a_run_does_not_go_on_under_other_mathematics_and_leaves_everything_as_i
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "named"),
-    [
-        ("optimizer__learning_rate", 1e-3, "optimizer.learning_rate: 0.01 there, 0.001 here"),
-        ("augment__scale", (0.9, 1.15), "augment.scale: [0.85, 1.15] there, [0.9, 1.15] here"),
-        ("seed", 1, "seed: 0 there, 1 here"),
-        ("train__batch_size", 16, "train.batch_size: 8 there, 16 here"),
-        ("data__train_split", "test", "data.train_split: train there, test here"),
-    ],
+  ("key", "value", "named"),
+  [
+    ("optimizer__learning_rate", 1e-3, "optimizer.learning_rate: 0.01 there, 0.001 here"),
+    ("augment__scale", (0.9, 1.15), "augment.scale: [0.85, 1.15] there, [0.9, 1.15] here"),
+    ("seed", 1, "seed: 0 there, 1 here"),
+    ("train__batch_size", 16, "train.batch_size: 8 there, 16 here"),
+    ("data__train_split", "test", "data.train_split: train there, test here"),
+  ],
 )
 def test_a_difference_that_touches_the_mathematics_is_named(folder, tmp_path, key, value, named):
-  saved, now = (json.loads(tiny_dataset.config(folder, **changes).to_json_best_effort()) for changes in ({}, {key: value}))
+  saved, now = (
+    json.loads(tiny_dataset.config(folder, **changes).to_json_best_effort())
+    for changes in ({}, {key: value})
+  )
   with pytest.raises(InputError) as refused:
     train.refuse_other_mathematics(saved, now, tmp_path)
   assert str(refused.value).endswith(f"take back\n  {named}")
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("data__dir", "elsewhere"), ("eval__norm", "box"), ("eval__splits", ("train",)), ("checkpoint__keep", 7),
-        ("log__every_steps", 7), ("train__epochs", 9.0),
-    ],
-)  # fmt: skip
+  ("key", "value"),
+  [
+    ("data__dir", "elsewhere"),
+    ("eval__norm", "box"),
+    ("eval__splits", ("train",)),
+    ("checkpoint__keep", 7),
+    ("log__every_steps", 7),
+    ("train__epochs", 9.0),
+  ],
+)
 def test_what_does_not_touch_the_mathematics_may_change(folder, tmp_path, key, value):
-  saved, now = (json.loads(tiny_dataset.config(folder, **changes).to_json_best_effort()) for changes in ({}, {key: value}))
+  saved, now = (
+    json.loads(tiny_dataset.config(folder, **changes).to_json_best_effort())
+    for changes in ({}, {key: value})
+  )
   assert saved != now
   train.refuse_other_mathematics(saved, now, tmp_path)
 
@@ -203,7 +222,9 @@ def test_a_run_does_not_go_on_with_another_network(copy, folder):
 
 def test_a_run_does_not_go_on_with_another_number_of_images(copy, folder, monkeypatch):
   open_split = data.open_split
-  monkeypatch.setattr(data, "open_split", lambda name, split, **options: open_split(name, split + "[:9]", **options))
+  monkeypatch.setattr(
+    data, "open_split", lambda name, split, **options: open_split(name, split + "[:9]", **options)
+  )
   with pytest.raises(InputError, match="12 images and 'tiny_faces' now has 9"):
     tiny_dataset.run(tiny_dataset.config(folder), copy)
 
@@ -224,7 +245,10 @@ def test_a_finished_run_started_again_only_evaluates_with_fewer_epochs_too(copy,
 
 
 def test_a_finished_run_goes_on_under_more_epochs_and_other_intervals(copy, folder):
-  tiny_dataset.run(tiny_dataset.config(folder, train__epochs=10.0, log__every_steps=2, checkpoint__every_steps=7), copy)
+  tiny_dataset.run(
+    tiny_dataset.config(folder, train__epochs=10.0, log__every_steps=2, checkpoint__every_steps=7),
+    copy,
+  )
   assert saved_steps(copy) == [14, 15]
   assert list(records(copy)) == [*range(1, LAST + 1), 14, 15]
 
@@ -236,21 +260,32 @@ def nan(state):
 @pytest.mark.parametrize("changes", [{}, {"log__every_steps": 100, "eval__every_epochs": 0.1}])
 def test_a_run_that_diverges_stops_before_anything_bad_is_saved(folder, tmp_path, changes):
   config = tiny_dataset.config(folder, checkpoint__every_steps=2, **changes)
-  with pytest.raises(train.Diverged, match=r"loss .*became NaN or infinite at or shortly before step 4.* are from before that"):
+  with pytest.raises(
+    train.Diverged,
+    match=r"loss .*became NaN or infinite at or shortly before step 4.* are from before that",
+  ):
     tiny_dataset.run(config, tmp_path, around_step=before_step(4, nan))
   assert saved_steps(tmp_path) == [2]
-  abstract = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), build.train_recipe(config, steps_per_epoch=1.5)))
+  abstract = jax.eval_shape(
+    lambda: steps.init_state(jax.random.key(0), build.train_recipe(config, steps_per_epoch=1.5))
+  )
   sharding = parallel.replicated_sharding()
-  abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
+  abstract = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract
+  )
   checkpoints = checkpoint.Checkpoints(tmp_path)
   state, _, _ = checkpoints.restore_latest(abstract)
   checkpoints.close()
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
-@pytest.mark.parametrize("values", [{"loss": np.nan, "a": 1.0}, {"loss": np.inf, "a": 1.0}, {"a": 1.0, "loss": -np.inf}])
+@pytest.mark.parametrize(
+  "values", [{"loss": np.nan, "a": 1.0}, {"loss": np.inf, "a": 1.0}, {"a": 1.0, "loss": -np.inf}]
+)
 def test_numbers_that_are_not_finite_are_named(values, tmp_path):
-  with pytest.raises(train.Diverged, match=r"^loss became NaN or infinite at or shortly before step 7\."):
+  with pytest.raises(
+    train.Diverged, match=r"^loss became NaN or infinite at or shortly before step 7\."
+  ):
     train.refuse_non_finite(values, 7, tmp_path)
   train.refuse_non_finite({"loss": 1e30, "a": 0.0}, 7, tmp_path)
 
@@ -284,23 +319,38 @@ def test_a_run_of_no_steps_evaluates_the_untrained_network(folder, tmp_path):
 
 # What the tiny config changes of the default one.
 CHANGED = {
-    "data": ["name", "dir", "markup"], "crop": ["size", "stored_size", "face"], "model": ["num_stacks", "features", "depth"],
-    "optimizer": ["learning_rate"], "train": ["batch_size", "epochs"], "eval": ["batch_size"], "checkpoint": ["every_steps"],
-    "log": ["every_steps"],
-}  # fmt: skip
+  "data": ["name", "dir", "markup"],
+  "crop": ["size", "stored_size", "face"],
+  "model": ["num_stacks", "features", "depth"],
+  "optimizer": ["learning_rate"],
+  "train": ["batch_size", "epochs"],
+  "eval": ["batch_size"],
+  "checkpoint": ["every_steps"],
+  "log": ["every_steps"],
+}
 
 
 def command(folder, workdir):
   config = tiny_dataset.config(folder, train__epochs=40.0)
-  flags = {f"{section}.{key}": config[section][key] for section, keys in CHANGED.items() for key in keys}
-  return [sys.executable, "-m", "fal_jax.main", "--config=configs/default.py", f"--workdir={workdir}"] + [
-      f"--config.{key}={value}" for key, value in flags.items()
-  ]
+  flags = {
+    f"{section}.{key}": config[section][key] for section, keys in CHANGED.items() for key in keys
+  }
+  return [
+    sys.executable,
+    "-m",
+    "fal_jax.main",
+    "--config=configs/default.py",
+    f"--workdir={workdir}",
+  ] + [f"--config.{key}={value}" for key, value in flags.items()]
 
 
 def start(folder, workdir):
   return subprocess.Popen(
-      command(folder, workdir), cwd=tiny_dataset.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    command(folder, workdir),
+    cwd=tiny_dataset.ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
   )
 
 
@@ -312,7 +362,9 @@ def wait_for_step(process, step):
 
 
 @pytest.mark.slow
-def test_sigterm_exits_with_75_kill_nine_with_nothing_and_the_end_is_the_same_bits(folder, tmp_path):
+def test_sigterm_exits_with_75_kill_nine_with_nothing_and_the_end_is_the_same_bits(
+  folder, tmp_path
+):
   """The promise of the whole: stopped politely, then killed at a random moment, then left alone, against never stopped."""
   whole, stopped = tmp_path / "whole", tmp_path / "stopped"
   process = start(folder, whole)
@@ -323,7 +375,11 @@ def test_sigterm_exits_with_75_kill_nine_with_nothing_and_the_end_is_the_same_bi
   wait_for_step(process, 7)
   process.send_signal(signal.SIGTERM)
   output, _ = process.communicate(timeout=60)
-  assert process.returncode == 75 and "Traceback" not in output and "run the same command to go on" in output
+  assert (
+    process.returncode == 75
+    and "Traceback" not in output
+    and "run the same command to go on" in output
+  )
   (saved,) = [step for step in saved_steps(stopped) if step > 5]
 
   process = start(folder, stopped)

@@ -35,21 +35,50 @@ _HERE = Path(__file__).parent
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line and returns the exit code."""
   parser = argparse.ArgumentParser(
-      prog="python -m tfds_builders.prepare", description="Builds datasets for training and evaluation.",
-      epilog=f"Datasets: {', '.join(dataset_names())}.",
+    prog="python -m tfds_builders.prepare",
+    description="Builds datasets for training and evaluation.",
+    epilog=f"Datasets: {', '.join(dataset_names())}.",
   )
-  parser.add_argument("names", metavar="NAME", nargs="+", help="dataset to build, or NAME/CONFIG for one of its configurations")
-  parser.add_argument("--manual_dir", type=Path, help="folder with your downloaded files, or with a folder NAME for each")
-  parser.add_argument("--data_dir", type=Path, help="folder to build in (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)")
-  parser.add_argument("--allow_partial", action="store_true", help="build what is there although the official dataset has more")
-  parser.add_argument("--skip_bad", action="store_true", help="leave bad files out, and list them in metadata.json")
+  parser.add_argument(
+    "names",
+    metavar="NAME",
+    nargs="+",
+    help="dataset to build, or NAME/CONFIG for one of its configurations",
+  )
+  parser.add_argument(
+    "--manual_dir",
+    type=Path,
+    help="folder with your downloaded files, or with a folder NAME for each",
+  )
+  parser.add_argument(
+    "--data_dir",
+    type=Path,
+    help="folder to build in (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)",
+  )
+  parser.add_argument(
+    "--allow_partial",
+    action="store_true",
+    help="build what is there although the official dataset has more",
+  )
+  parser.add_argument(
+    "--skip_bad", action="store_true", help="leave bad files out, and list them in metadata.json"
+  )
   parser.add_argument("--overwrite", action="store_true", help="build again what is built already")
   parser.add_argument(
-      "--crops", type=int, metavar="SIZE",
-      help="also cut out the faces, squares of SIZE px with 220 px of face, for faster training; 416 leaves no empty corner",
+    "--crops",
+    type=int,
+    metavar="SIZE",
+    help="also cut out the faces, squares of SIZE px with 220 px of face, for faster training; 416 leaves no empty corner",
   )
-  parser.add_argument("--crops_box", choices=get_args(BoxKind), default="landmarks", help="around which box they are cut")
-  parser.add_argument("--dry_run", action="store_true", help="check all files and report, write nothing")
+  parser.add_argument(
+    "--crops_box",
+    choices=get_args(BoxKind),
+    default="landmarks",
+    help="around which box they are cut",
+  )
+  parser.add_argument(
+    "--dry_run", action="store_true", help="check all files and report, write nothing"
+  )
   args = parser.parse_args(argv)
 
   logging.set_verbosity(logging.ERROR)
@@ -57,21 +86,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     tfds.disable_progress_bar()
   try:
     for name in args.names:
-      make_builder(name, args)  # so that a misspelt last name is found before the first dataset is built
+      make_builder(
+        name, args
+      )  # so that a misspelt last name is found before the first dataset is built
     for name in args.names:
       _run(name, args)
   except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
-    print("Interrupted. Nothing unfinished was kept; the same command starts again.", file=sys.stderr)
+    print(
+      "Interrupted. Nothing unfinished was kept; the same command starts again.", file=sys.stderr
+    )
     return 130
   return 0
 
 
 def dataset_names() -> list[str]:
   """Names of the datasets that have a builder."""
-  return sorted(folder.name for folder in _HERE.iterdir() if (folder / f"{folder.name}_dataset_builder.py").is_file())
+  return sorted(
+    folder.name
+    for folder in _HERE.iterdir()
+    if (folder / f"{folder.name}_dataset_builder.py").is_file()
+  )
 
 
 def make_builder(name: str, args: argparse.Namespace) -> FaceDatasetBuilder:
@@ -93,15 +130,21 @@ def make_builder(name: str, args: argparse.Namespace) -> FaceDatasetBuilder:
   if issubclass(cls, ManualFaceBuilder):
     instructions = textwrap.dedent(cls.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
     if args.manual_dir is None:
-      raise InputError(f"{name} is built from files that you download: give their folder with --manual_dir.\n{instructions}")
+      raise InputError(
+        f"{name} is built from files that you download: give their folder with --manual_dir.\n{instructions}"
+      )
     manual_dir = _manual_dir(name, args)
     if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
-      raise InputError(f"--manual_dir={args.manual_dir} is not a folder, or an empty one.\n{instructions}")
+      raise InputError(
+        f"--manual_dir={args.manual_dir} is not a folder, or an empty one.\n{instructions}"
+      )
     options = {"allow_partial": args.allow_partial, "skip_bad": args.skip_bad}
     described = cls.described_in(manual_dir)
   configs = [known.name for known in ([described] if described else cls.BUILDER_CONFIGS)]
   if config and config not in configs:
-    raise InputError(f"{name} has no configuration {config!r}; it has {', '.join(configs) or 'none'}.")
+    raise InputError(
+      f"{name} has no configuration {config!r}; it has {', '.join(configs) or 'none'}."
+    )
   data_dir = args.data_dir.expanduser() if args.data_dir else None
   return cls(data_dir=data_dir, config=described or config or None, **options)
 
@@ -138,7 +181,7 @@ def _check(builder: FaceDatasetBuilder, name: str, args: argparse.Namespace) -> 
 
 
 def _make(
-    new_builder: Callable[[], FaceDatasetBuilder], manual_dir: Path | None, args: argparse.Namespace
+  new_builder: Callable[[], FaceDatasetBuilder], manual_dir: Path | None, args: argparse.Namespace
 ) -> FaceDatasetBuilder:
   """Builds a dataset unless it is there, and prints what it holds."""
   builder = new_builder()
@@ -156,18 +199,22 @@ def _make(
         shutil.rmtree(builder.unpack_dir, ignore_errors=True)
       print(f"{full_name} built in {time.monotonic() - start:.1f} s.")
   _print_table(builder, {split: info.num_examples for split, info in builder.info.splits.items()})
-  print(f"In {path}.\nNext: python -m fal_jax.main {builder.train_flags()} --config.data.dir={builder.data_dir_root} "
-        f"--workdir={builder.workdir()}")
+  print(
+    f"In {path}.\nNext: python -m fal_jax.main {builder.train_flags()} --config.data.dir={builder.data_dir_root} "
+    f"--workdir={builder.workdir()}"
+  )
   return builder
 
 
 def _refuse_unless_usable(builder: FaceDatasetBuilder, args: argparse.Namespace) -> None:
   """Nobody should train on a part of a dataset, or on rubble, without having said so."""
   if not (Path(builder.data_path) / "dataset_info.json").is_file() or not builder.info.splits:
-    raise InputError(f"{builder.data_path} is not a complete dataset: build it again with --overwrite.")
+    raise InputError(
+      f"{builder.data_path} is not a complete dataset: build it again with --overwrite."
+    )
   if (builder.info.metadata or {}).get("partial") and not args.allow_partial:
     raise InputError(
-        f"{builder.data_path} holds only a part of {builder.name}: accept it with --allow_partial, or build all with --overwrite."
+      f"{builder.data_path} holds only a part of {builder.name}: accept it with --allow_partial, or build all with --overwrite."
     )
 
 
@@ -177,10 +224,13 @@ def _build(builder: FaceDatasetBuilder, manual_dir: Path | None) -> None:
   if path.exists():  # the former dataset stays until the new one is there
     path.rename(_former(path))
   try:
-    with tempfile.TemporaryDirectory() as downloads, contextlib.redirect_stdout(io.StringIO()):  # TFDS prints unknown sizes
+    with (
+      tempfile.TemporaryDirectory() as downloads,
+      contextlib.redirect_stdout(io.StringIO()),
+    ):  # TFDS prints unknown sizes
       builder.download_and_prepare(
-          download_dir=downloads,
-          download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
+        download_dir=downloads,
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
       )
   except OSError as error:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
@@ -213,7 +263,9 @@ def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
   except OSError as error:
-    raise InputError(f"{folder} cannot be used: {error.strerror}; give another --data_dir.") from error
+    raise InputError(
+      f"{folder} cannot be used: {error.strerror}; give another --data_dir."
+    ) from error
   try:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     yield
@@ -231,7 +283,9 @@ def _print_table(builder: FaceDatasetBuilder, counts: Mapping[str, int]) -> None
   officials = builder.official_counts()
   for split in dict.fromkeys([*officials, *counts]):
     official = officials.get(split)
-    print(f"{split:<16}{counts.get(split, 0):>10,}{'-' if official is None else f'{official:,}':>10}")
+    print(
+      f"{split:<16}{counts.get(split, 0):>10,}{'-' if official is None else f'{official:,}':>10}"
+    )
   metadata = builder.info.metadata or {}
   if "release" in metadata:
     print(f"release: {metadata['release']}")

@@ -16,7 +16,11 @@ from fal_jax.errors import InputError
 def base_config(name: str) -> ConfigDict:
   """The config that a row changes, unlocked; `custom:my_faces/markup.yaml` hands on what follows the colon."""
   name, *argument = name.split(":", maxsplit=1)
-  names = sorted(path.stem for path in Path(__file__).parents[1].glob("*.py") if path.stem != "__init__")
+  names = sorted(
+    path.stem for path in Path(__file__).parents[1].glob("*.py") if path.stem != "__init__"
+  )
   if name not in names:
-    raise InputError(f"No dataset's config is called {name!r}: after the colon goes one of {', '.join(names)}")
+    raise InputError(
+      f"No dataset's config is called {name!r}: after the colon goes one of {', '.join(names)}"
+    )
   return importlib.import_module(f"configs.{name}").get_config(*argument).unlock()

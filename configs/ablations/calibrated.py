@@ -1,6 +1,6 @@
 """Ours, not in the paper: the training of siamese.py read by the decoder that fits the Gaussian which was taught.
 
-  python -m fal_jax.main --config=configs/ablations/calibrated.py:demo --workdir=runs/calibrated
+python -m fal_jax.main --config=configs/ablations/calibrated.py:demo --workdir=runs/calibrated
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Eq. 6 as printed: the heatmaps of two views are added and held against a peak of 1, so each view learns 1/2.
 
-  python -m fal_jax.main --config=configs/ablations/siamese_sum.py:demo --workdir=runs/siamese_sum
+python -m fal_jax.main --config=configs/ablations/siamese_sum.py:demo --workdir=runs/siamese_sum
 """
 
 from ml_collections import ConfigDict

@@ -19,10 +19,14 @@ from fal_jax.errors import InputError
 if TYPE_CHECKING:
   from fal_jax.ablation.run import Row
 
-_TABLE = config_flags.DEFINE_config_file("table", None, "Table and, after a colon, base: configs/ablations/table2.py:demo.")
+_TABLE = config_flags.DEFINE_config_file(
+  "table", None, "Table and, after a colon, base: configs/ablations/table2.py:demo."
+)
 _WORKDIR = flag_parser.WORKDIR
 flags.declare_key_flag("workdir")  # for --help
-_SEEDS = flags.DEFINE_integer("seeds", 3, "How many seeds, from config.seed upwards.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer(
+  "seeds", 3, "How many seeds, from config.seed upwards.", lower_bound=1
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,9 +39,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(overrides: Sequence[str]) -> int:
   if not _WORKDIR.value:
-    raise InputError("No --workdir given: name the folder of the ablation, e.g. --workdir=runs/ablation.")
+    raise InputError(
+      "No --workdir given: name the folder of the ablation, e.g. --workdir=runs/ablation."
+    )
   if _TABLE.value is None:
-    raise InputError("No --table given: name one of those in configs/ablations/, e.g. --table=configs/ablations/table2.py:demo.")
+    raise InputError(
+      "No --table given: name one of those in configs/ablations/, e.g. --table=configs/ablations/table2.py:demo."
+    )
   path = config_flags.get_config_filename(flags.FLAGS["table"]).split(":")[0]
   if not isinstance(_TABLE.value, ConfigDict) or "rows" not in _TABLE.value:
     raise InputError(f"--table={path} is not a table: name one of those in configs/ablations/.")
@@ -47,7 +55,9 @@ def _run(overrides: Sequence[str]) -> int:
   from fal_jax.ablation import run as ablation
 
   try:
-    lines = ablation.run(_TABLE.value, rows, _WORKDIR.value, name=Path(path).stem, seeds=_SEEDS.value, command=command)
+    lines = ablation.run(
+      _TABLE.value, rows, _WORKDIR.value, name=Path(path).stem, seeds=_SEEDS.value, command=command
+    )
     for line in lines:
       print(line, flush=True)
   except train.Diverged as error:
@@ -71,15 +81,21 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
   from fal_jax.checkpoint import config_differences
 
   if not table.rows or any(len(row) != 3 for row in table.rows):
-    raise InputError("A table's rows are triples of file, label and the paper's number or None, at least one.")
+    raise InputError(
+      "A table's rows are triples of file, label and the paper's number or None, at least one."
+    )
   files = [folder / f"{name}.py" for name, _, _ in table.rows]
   before = [_load(file, table.base, []).to_dict() for file in files]
   own = {key for config in before for key in config_differences(before[0], config)}
-  if taken := [override for override in overrides if override.removeprefix("--config.").split("=")[0] in own]:
-    raise InputError(f"{' '.join(taken)} would make rows of the table alike, which differ in it: leave it out.")
+  if taken := [
+    override for override in overrides if override.removeprefix("--config.").split("=")[0] in own
+  ]:
+    raise InputError(
+      f"{' '.join(taken)} would make rows of the table alike, which differ in it: leave it out."
+    )
   return [
-      Row(name, label, paper, _load(file, table.base, overrides))
-      for file, (name, label, paper) in zip(files, table.rows, strict=True)
+    Row(name, label, paper, _load(file, table.base, overrides))
+    for file, (name, label, paper) in zip(files, table.rows, strict=True)
   ]
 
 
@@ -96,7 +112,10 @@ def _load(file: Path, base: str, overrides: Sequence[str]) -> ConfigDict:
 def _parse(argv: Sequence[str]) -> list[str]:
   """Flags of this program; those of the rows' configs are handed on to `main`."""
   overrides = [argument for argument in argv if argument.startswith("--config.")]
-  return [*flag_parser.parse([argument for argument in argv if argument not in overrides]), *overrides]
+  return [
+    *flag_parser.parse([argument for argument in argv if argument not in overrides]),
+    *overrides,
+  ]
 
 
 if __name__ == "__main__":

@@ -22,7 +22,11 @@ def difference(values: Mapping[int, float], reference: Mapping[int, float]) -> d
   """
   mean, deviation = spread([values[seed] - reference[seed] for seed in values if seed in reference])
   pairs = len(values.keys() & reference.keys())
-  return {"mean": mean, "standard_error": None if deviation is None else deviation / pairs**0.5, "seeds": pairs}
+  return {
+    "mean": mean,
+    "standard_error": None if deviation is None else deviation / pairs**0.5,
+    "seeds": pairs,
+  }
 
 
 def summarise(rows: Sequence[Mapping[str, Any]], *, against: str) -> list[dict[str, Any]]:
@@ -38,7 +42,10 @@ def summarise(rows: Sequence[Mapping[str, Any]], *, against: str) -> list[dict[s
     summary = {**row, "mean": mean, "standard_deviation": deviation, "seeds": len(row["values"])}
     if index:
       reference = rows[index - 1 if against == "previous" else 0]
-      summary["difference"] = {"from": reference["label"], **difference(row["values"], reference["values"])}
+      summary["difference"] = {
+        "from": reference["label"],
+        **difference(row["values"], reference["values"]),
+      }
     summaries.append(summary)
   return summaries
 
@@ -52,33 +59,48 @@ def markdown(report: Mapping[str, Any]) -> str:
   seeds, metric = report["seeds"], report["metric"]
   paper = f"paper, {report['paper']}" if report["paper"] else "paper"
   compared = "row above" if report["against"] == "previous" else "first row"
-  header = ["row", paper, f"{metric}, mean ± sd", "seeds", *(f"seed {seed}" for seed in seeds), f"minus {compared} ± se"]
+  header = [
+    "row",
+    paper,
+    f"{metric}, mean ± sd",
+    "seeds",
+    *(f"seed {seed}" for seed in seeds),
+    f"minus {compared} ± se",
+  ]
   lines = [header, ["---"] * len(header)]
   for row in report["rows"]:
     change = row.get("difference", {})
     lines.append(
-        [
-            row["label"],
-            "" if row["paper"] is None else f"{row['paper']:.2f}",
-            _number(row["mean"], row["standard_deviation"]),
-            str(row["seeds"]),
-            *(_number(row["values"].get(seed)) for seed in seeds),
-            _number(change.get("mean"), change.get("standard_error"), sign="+"),
-        ]
+      [
+        row["label"],
+        "" if row["paper"] is None else f"{row['paper']:.2f}",
+        _number(row["mean"], row["standard_deviation"]),
+        str(row["seeds"]),
+        *(_number(row["values"].get(seed)) for seed in seeds),
+        _number(change.get("mean"), change.get("standard_error"), sign="+"),
+      ]
     )
   table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
   command = f"```\n{report['command']}\n```"
-  return f"# {report['title']}\n\n{table}\n\n" + "\n".join(f"* {note}" for note in notes(report)) + f"\n\n{command}\n"
+  return (
+    f"# {report['title']}\n\n{table}\n\n"
+    + "\n".join(f"* {note}" for note in notes(report))
+    + f"\n\n{command}\n"
+  )
 
 
 def notes(report: Mapping[str, Any]) -> list[str]:
   """What a reader of the table must know."""
   seeds, rows = report["seeds"], report["rows"]
   commits = ", ".join(commit[:10] for commit in report["git_commits"]) or "unknown"
-  found = [f"{report['metric']} on {report['dataset']}, split {report['split']}; base config {report['base']}; commit {commits}."]
+  found = [
+    f"{report['metric']} on {report['dataset']}, split {report['split']}; base config {report['base']}; commit {commits}."
+  ]
   missing = sum(len(seeds) - row["seeds"] for row in rows)
   if missing:
-    found.append(f"Not finished: {missing} of {len(seeds) * len(rows)} numbers are missing, and left blank.")
+    found.append(
+      f"Not finished: {missing} of {len(seeds) * len(rows)} numbers are missing, and left blank."
+    )
   if len(report["git_commits"]) > 1:
     found.append("The numbers were made by more than one version of the code.")
   if len(seeds) == 1:
@@ -86,9 +108,9 @@ def notes(report: Mapping[str, Any]) -> list[str]:
   else:
     doubt = round(100 / (2 * (len(seeds) - 1)) ** 0.5)
     found.append(
-        f"sd is the standard deviation over seeds (n - 1). Differences are taken seed by seed, se is the standard error of their "
-        f"mean. From {len(seeds)} seeds, sd and se are themselves known to about {doubt} % only: a difference of two or three se "
-        "may be chance."
+      f"sd is the standard deviation over seeds (n - 1). Differences are taken seed by seed, se is the standard error of their "
+      f"mean. From {len(seeds)} seeds, sd and se are themselves known to about {doubt} % only: a difference of two or three se "
+      "may be chance."
     )
   for training in dict.fromkeys(row["training"] for row in rows):
     sharing = [row["label"] for row in rows if row["training"] == training]

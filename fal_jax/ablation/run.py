@@ -20,8 +20,13 @@ from fal_jax.errors import InputError
 FREE = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.")
 DECODER = ("codec.decode", "codec.window", "codec.temperature")
 METRICS = [
-    *(f"nme_{norm}" for norm in ("ic", "ip", "box", "diag")),
-    *(f"{kind}_{norm}_{at:g}" for norm, all_at in metrics.THRESHOLDS.items() for at in all_at for kind in ("auc", "fr")),
+  *(f"nme_{norm}" for norm in ("ic", "ip", "box", "diag")),
+  *(
+    f"{kind}_{norm}_{at:g}"
+    for norm, all_at in metrics.THRESHOLDS.items()
+    for at in all_at
+    for kind in ("auc", "fr")
+  ),
 ]
 
 
@@ -61,7 +66,15 @@ class Job:
   training_config: ConfigDict
 
 
-def run(table: ConfigDict, rows: Sequence[Row], workdir: str | Path, *, name: str, seeds: int, command: str) -> Iterator[str]:
+def run(
+  table: ConfigDict,
+  rows: Sequence[Row],
+  workdir: str | Path,
+  *,
+  name: str,
+  seeds: int,
+  command: str,
+) -> Iterator[str]:
   """Trains and evaluates what is missing, seed by seed, and writes `<name>.md` and `<name>.json` after each number.
 
   Below the folder, `trainings/<row>/seed<n>/` are ordinary runs and `rows/<row>/seed<n>/` evaluations; other tables may use the
@@ -91,7 +104,9 @@ def run(table: ConfigDict, rows: Sequence[Row], workdir: str | Path, *, name: st
   try:
     workdir.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise InputError(f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder.") from error
+    raise InputError(
+      f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder."
+    ) from error
   page = workdir / f"{name}.md"
 
   def write() -> None:
@@ -119,13 +134,21 @@ def run(table: ConfigDict, rows: Sequence[Row], workdir: str | Path, *, name: st
         views, seconds = views + job.config.siamese.num_views, seconds + time.monotonic() - start
       trained.add(job.training)
       write()
-      left = {later.training: later.config.siamese.num_views for later in missing if later.training not in trained}
-      eta = f"; about {_duration(sum(left.values()) * seconds / views)} left" if left and views else ""
+      left = {
+        later.training: later.config.siamese.num_views
+        for later in missing
+        if later.training not in trained
+      }
+      eta = (
+        f"; about {_duration(sum(left.values()) * seconds / views)} left" if left and views else ""
+      )
       shown = "diverged" if value is None else f"{table.metric} {value:.3f}"
       took = _duration(time.monotonic() - start)
       yield f"[{number}/{len(jobs)}] {job.row.name}, seed {job.config.seed}: {shown} after {took}{eta}"
       if stop.is_set() and number < len(jobs):
-        raise train.Interrupted(f"Stopped after {number} of {len(jobs)} numbers; run the same command to go on.")
+        raise train.Interrupted(
+          f"Stopped after {number} of {len(jobs)} numbers; run the same command to go on."
+        )
   if diverged:
     raise train.Diverged("\n".join(dict.fromkeys(str(error) for error in diverged.values())))
   yield f"{page.read_text(encoding='utf-8')}\nWritten to {page}"
@@ -133,7 +156,10 @@ def run(table: ConfigDict, rows: Sequence[Row], workdir: str | Path, *, name: st
 
 def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
   """What to train where, seed by seed: an equal training is used again, whichever row or table it was made for."""
-  trainings = {path.parent: json.loads(path.read_text()) for path in sorted(workdir.glob("trainings/*/seed*/config.json"))}
+  trainings = {
+    path.parent: json.loads(path.read_text())
+    for path in sorted(workdir.glob("trainings/*/seed*/config.json"))
+  }
   jobs = []
   for offset in range(seeds):
     for row in rows:
@@ -144,8 +170,14 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
       place = Path(row.name) / f"seed{config.seed}"
       result = workdir / "rows" / place
       if (result / "config.json").exists():
-        _refuse(differences(json.loads((result / "config.json").read_text()), _as_json(config)), result)
-      found = [path for path, other in trainings.items() if not training_differences(other, _as_json(config))]
+        _refuse(
+          differences(json.loads((result / "config.json").read_text()), _as_json(config)), result
+        )
+      found = [
+        path
+        for path, other in trainings.items()
+        if not training_differences(other, _as_json(config))
+      ]
       training = found[0] if found else workdir / "trainings" / place
       if not found and training in trainings:
         _refuse(training_differences(trainings[training], _as_json(config)), training)
@@ -156,16 +188,26 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
   """Keys that a number depends on and that have other values now."""
-  return {key: pair for key, pair in config_differences(saved, now).items() if not key.startswith(FREE)}
+  return {
+    key: pair for key, pair in config_differences(saved, now).items() if not key.startswith(FREE)
+  }
 
 
-def training_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def training_differences(
+  saved: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
   """Of these, the keys that the trained weights depend on: a head other than heatmaps learns through its decoder."""
   decoder_is_free = now["head"] == "heatmaps"
-  return {key: pair for key, pair in differences(saved, now).items() if not (decoder_is_free and key in DECODER)}
+  return {
+    key: pair
+    for key, pair in differences(saved, now).items()
+    if not (decoder_is_free and key in DECODER)
+  }
 
 
-def report(table: ConfigDict, rows: Sequence[Row], jobs: Sequence[Job], *, command: str) -> dict[str, Any]:
+def report(
+  table: ConfigDict, rows: Sequence[Row], jobs: Sequence[Job], *, command: str
+) -> dict[str, Any]:
   """What there is of a table, for JSON.
 
   Args:
@@ -175,30 +217,34 @@ def report(table: ConfigDict, rows: Sequence[Row], jobs: Sequence[Job], *, comma
     command: what makes the table again.
   """
   split = jobs[0].config.eval.splits[0]
-  done = [(job, json.loads((job.result / f"{split}.json").read_text())) for job in jobs if _is_done(job)]
+  done = [
+    (job, json.loads((job.result / f"{split}.json").read_text())) for job in jobs if _is_done(job)
+  ]
   commits = dict.fromkeys(result["provenance"]["git_commit"] for _, result in done)
   columns = [
-      {
-          "row": row.name,
-          "label": row.label,
-          "paper": row.paper,
-          "training": next(job.training.parent.name for job in jobs if job.row is row),
-          "values": {job.config.seed: _value(result, table.metric, job) for job, result in done if job.row is row},
-      }
-      for row in rows
+    {
+      "row": row.name,
+      "label": row.label,
+      "paper": row.paper,
+      "training": next(job.training.parent.name for job in jobs if job.row is row),
+      "values": {
+        job.config.seed: _value(result, table.metric, job) for job, result in done if job.row is row
+      },
+    }
+    for row in rows
   ]
   return {
-      "title": table.title,
-      "command": command,
-      "base": table.base,
-      "dataset": jobs[0].config.data.name,
-      "split": split,
-      "metric": table.metric,
-      "paper": table.paper,
-      "against": table.against,
-      "seeds": list(dict.fromkeys(job.config.seed for job in jobs)),
-      "git_commits": [commit for commit in commits if commit],
-      "rows": results.summarise(columns, against=table.against),
+    "title": table.title,
+    "command": command,
+    "base": table.base,
+    "dataset": jobs[0].config.data.name,
+    "split": split,
+    "metric": table.metric,
+    "paper": table.paper,
+    "against": table.against,
+    "seeds": list(dict.fromkeys(job.config.seed for job in jobs)),
+    "git_commits": [commit for commit in commits if commit],
+    "rows": results.summarise(columns, against=table.against),
   }
 
 
@@ -207,17 +253,23 @@ def _measure(job: Job, metric: str, *, train_it: bool, stop_asked: threading.Eve
   if train_it:
     train.train_and_evaluate(job.training_config, job.training, stop_asked=stop_asked)
   summary = evaluate.run(job.config, job.training, directory=job.result)[job.config.eval.splits[0]]
-  write_whole(job.result / "config.json", json.dumps(_as_json(job.config), indent=2) + "\n")  # last: from now on it counts
+  write_whole(
+    job.result / "config.json", json.dumps(_as_json(job.config), indent=2) + "\n"
+  )  # last: from now on it counts
   return _value(summary, metric, job)
 
 
 def _is_done(job: Job) -> bool:
-  return (job.result / "config.json").exists() and (job.result / f"{job.config.eval.splits[0]}.json").exists()
+  return (job.result / "config.json").exists() and (
+    job.result / f"{job.config.eval.splits[0]}.json"
+  ).exists()
 
 
 def _value(summary: Mapping[str, Any], metric: str, job: Job) -> float:
   if metric not in summary:
-    raise InputError(f"{job.config.data.name} has no face with the normaliser of {metric}: choose another --table.metric.")
+    raise InputError(
+      f"{job.config.data.name} has no face with the normaliser of {metric}: choose another --table.metric."
+    )
   return summary[metric]
 
 
@@ -233,8 +285,12 @@ def _with_decoder(config: ConfigDict, training: Mapping[str, Any]) -> ConfigDict
 
 def _refuse(found: Mapping[str, tuple[Any, Any]], folder: Path) -> None:
   if found:
-    keys = "; ".join(f"{key} is {before} there and {now} here" for key, (before, now) in found.items())
-    raise InputError(f"{folder} was made with another config ({keys}): use another --workdir, or delete that folder.")
+    keys = "; ".join(
+      f"{key} is {before} there and {now} here" for key, (before, now) in found.items()
+    )
+    raise InputError(
+      f"{folder} was made with another config ({keys}): use another --workdir, or delete that folder."
+    )
 
 
 def _as_json(config: ConfigDict) -> dict[str, Any]:

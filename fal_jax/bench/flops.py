@@ -13,7 +13,10 @@ STEM, STRIDE = 2, 4  # of the crop's side, after the first convolution and after
 
 def forward(config: ConfigDict) -> int:
   """Of the network on one image."""
-  return sum(2 * side**2 * inputs * outputs * kernel**2 for side, inputs, outputs, kernel in _convolutions(config))
+  return sum(
+    2 * side**2 * inputs * outputs * kernel**2
+    for side, inputs, outputs, kernel in _convolutions(config)
+  )
 
 
 def train_step(config: ConfigDict) -> int:

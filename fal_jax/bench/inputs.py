@@ -20,7 +20,9 @@ from fal_jax.bench.timing import Task
 
 FACES = 256  # of a synthetic dataset
 READ = 32, 8  # images a batch and batches a turn, when nothing but reading is measured
-MOST = 2048  # records of a dataset that are read, over and over: the largest need not fit into memory
+MOST = (
+  2048  # records of a dataset that are read, over and over: the largest need not fit into memory
+)
 PREFETCHED = 6  # batches that wait already when a turn begins, or are on the way: `data.train_batches` prefetches four
 
 
@@ -58,17 +60,24 @@ def synthetic_source(photo: Photo, landmarks: int) -> data.Source:
   files = []
   for _ in range(8):
     coarse = rng.integers(0, 256, (photo.height // 16 + 1, photo.width // 16 + 1, 3), np.uint8)
-    image = cv2.resize(coarse, (photo.width, photo.height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    image = cv2.resize(coarse, (photo.width, photo.height), interpolation=cv2.INTER_CUBIC).astype(
+      np.int16
+    )
     image = np.clip(image + rng.normal(0, 6, image.shape[:2])[..., None], 0, 255).astype(np.uint8)
     files.append(cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, 90))[1].tobytes())
   return [
-      {
-          "image": files[index % len(files)], "file_name": f"{index}.jpg".encode(), "face_index": np.int32(0),
-          "landmarks": (middle + photo.side * rng.uniform(-0.5, 0.5, (landmarks, 2))).astype(np.float32),
-          "box_landmarks": box, "box_dataset": box,
-      }
-      for index in range(FACES)
-  ]  # fmt: skip
+    {
+      "image": files[index % len(files)],
+      "file_name": f"{index}.jpg".encode(),
+      "face_index": np.int32(0),
+      "landmarks": (middle + photo.side * rng.uniform(-0.5, 0.5, (landmarks, 2))).astype(
+        np.float32
+      ),
+      "box_landmarks": box,
+      "box_dataset": box,
+    }
+    for index in range(FACES)
+  ]
 
 
 def sources(config: ConfigDict) -> dict[str, data.Source]:
@@ -79,11 +88,20 @@ def sources(config: ConfigDict) -> dict[str, data.Source]:
   """
   if config.data.dir:
     name, split, place = config.data.name, config.data.train_split, config.data.dir
-    return {f"{name}, {split}": data.open_split(name, split, data_dir=place, num_landmarks=config.data.markup)}
-  return {name: synthetic_source(photo, config.data.markup) for name, photo in photos(build.crop_rule(config)).items()}
+    return {
+      f"{name}, {split}": data.open_split(
+        name, split, data_dir=place, num_landmarks=config.data.markup
+      )
+    }
+  return {
+    name: synthetic_source(photo, config.data.markup)
+    for name, photo in photos(build.crop_rule(config)).items()
+  }
 
 
-def measure(config: ConfigDict, *, pairs: int, rounds: int, echo: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+  config: ConfigDict, *, pairs: int, rounds: int, echo: Callable[[str], None]
+) -> dict[str, Any]:
   """Images per second of the pipeline alone, and seconds of a training step that is fed by it.
 
   Args:
@@ -103,21 +121,38 @@ def measure(config: ConfigDict, *, pairs: int, rounds: int, echo: Callable[[str]
     with contextlib.ExitStack() as on_exit:
       echo(f"input: {name}")
       few = [source[index] for index in range(min(len(source), MOST))]
-      batches = {cache: _batches(on_exit, few, config, cache=cache, size=READ[0]) for cache in ("none", "host")}
+      batches = {
+        cache: _batches(on_exit, few, config, cache=cache, size=READ[0])
+        for cache in ("none", "host")
+      }
       _take(batches["host"], -(-len(few) // READ[0]))  # the first epoch fills the cache
       seconds = timing.interleaved(
-          {cache: _reading(each) for cache, each in batches.items()}, rounds=rounds, least_seconds=0, echo=echo,
-          before={cache: functools.partial(_take, each, PREFETCHED) for cache, each in batches.items()},
-      )  # fmt: skip
-    rates = {cache: [READ[0] * READ[1] / second for second in samples] for cache, samples in seconds.items()}
+        {cache: _reading(each) for cache, each in batches.items()},
+        rounds=rounds,
+        least_seconds=0,
+        echo=echo,
+        before={
+          cache: functools.partial(_take, each, PREFETCHED) for cache, each in batches.items()
+        },
+      )
+    rates = {
+      cache: [READ[0] * READ[1] / second for second in samples]
+      for cache, samples in seconds.items()
+    }
     alone[name] = {cache: timing.spread(rate) for cache, rate in rates.items()}
   name, source = next(iter(found.items()))
   source = [source[index] for index in range(min(len(source), MOST))]
-  return {"alone": alone, "overlapped": {"source": name, **_overlapped(config, source, pairs=pairs, rounds=rounds, echo=echo)}}
+  return {
+    "alone": alone,
+    "overlapped": {
+      "source": name,
+      **_overlapped(config, source, pairs=pairs, rounds=rounds, echo=echo),
+    },
+  }
 
 
 def _overlapped(
-    config: ConfigDict, source: data.Source, *, pairs: int, rounds: int, echo: Callable[[str], None]
+  config: ConfigDict, source: data.Source, *, pairs: int, rounds: int, echo: Callable[[str], None]
 ) -> dict[str, Any]:
   _, init, step = work.training(config)
   held = [init()]
@@ -146,18 +181,22 @@ def _overlapped(
       before[cache] = functools.partial(_take, batches, PREFETCHED)
     echo("input beside the training step")
     least = 0.0 if jax.default_backend() == "cpu" else 1.0
-    seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=least, before=before, echo=echo)
+    seconds = timing.interleaved(
+      tasks, rounds=rounds, least_seconds=least, before=before, echo=echo
+    )
   return {
-      cache: {
-          "seconds": timing.spread(samples),
-          "waits": timing.spread([ratio - 1 for ratio in timing.ratios(samples, seconds[base])]),
-          "on_host": timing.spread(on_host[cache]),
-      }
-      for cache, samples in seconds.items()
+    cache: {
+      "seconds": timing.spread(samples),
+      "waits": timing.spread([ratio - 1 for ratio in timing.ratios(samples, seconds[base])]),
+      "on_host": timing.spread(on_host[cache]),
+    }
+    for cache, samples in seconds.items()
   }
 
 
-def _batches(on_exit: contextlib.ExitStack, source: data.Source, config: ConfigDict, *, cache: Any, size: int) -> Iterator[Any]:
+def _batches(
+  on_exit: contextlib.ExitStack, source: data.Source, config: ConfigDict, *, cache: Any, size: int
+) -> Iterator[Any]:
   rule = build.crop_rule(config)
   batches = data.train_batches(source, rule=rule, batch_size=size, seed=config.seed, cache=cache)
   on_exit.callback(batches.close)  # type: ignore[attr-defined]  # grain's iterators have it

@@ -17,10 +17,18 @@ def describe(config: ConfigDict) -> dict[str, Any]:
   """What was measured on, and with what."""
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
   found = {
-      "cpu": _cpu(), "cores": cores, "device": jax.devices()[0].device_kind, "devices": jax.device_count(),
-      "platform": jax.default_backend(), "jax": jax.__version__, "jaxlib": jaxlib.__version__, "numpy": np.__version__,
-      "python": platform.python_version(), "system": platform.platform(), "xla_flags": os.environ.get("XLA_FLAGS", ""),
-  }  # fmt: skip
+    "cpu": _cpu(),
+    "cores": cores,
+    "device": jax.devices()[0].device_kind,
+    "devices": jax.device_count(),
+    "platform": jax.default_backend(),
+    "jax": jax.__version__,
+    "jaxlib": jaxlib.__version__,
+    "numpy": np.__version__,
+    "python": platform.python_version(),
+    "system": platform.platform(),
+    "xla_flags": os.environ.get("XLA_FLAGS", ""),
+  }
   provenance = evaluate.provenance(config, split="", step=0)
   return {**found, **{key: provenance[key] for key in ("fal_jax", "git_commit")}}
 

@@ -22,23 +22,38 @@ from fal_jax.bench.timing import Task
 # In this order. By default all but those on demand, which take minutes or leave large files; processes only on CPU, torch only
 # where it is installed.
 PARTS = (
-    "first_step", "processes", "fake_devices", "forward", "step", "encode", "decode", "warp", "render", "torch", "torch_compile",
-    "trace", "determinism", "input",
-)  # fmt: skip
+  "first_step",
+  "processes",
+  "fake_devices",
+  "forward",
+  "step",
+  "encode",
+  "decode",
+  "warp",
+  "render",
+  "torch",
+  "torch_compile",
+  "trace",
+  "determinism",
+  "input",
+)
 ON_DEMAND = ("fake_devices", "torch_compile", "trace")
-PEERS = {"torch": "eager ", "torch_compile": "torch.compile "}  # and how the names of their tasks begin
+PEERS = {
+  "torch": "eager ",
+  "torch_compile": "torch.compile ",
+}  # and how the names of their tasks begin
 Samples = Mapping[str, Sequence[float]]
 
 
 def run(
-    config: ConfigDict,
-    workdir: str | Path,
-    *,
-    command: str,
-    parts: Sequence[str] = (),
-    rounds: int = 7,
-    batch_sizes: Sequence[int] = (),
-    echo: Callable[[str], None] = lambda line: print(line, flush=True),
+  config: ConfigDict,
+  workdir: str | Path,
+  *,
+  command: str,
+  parts: Sequence[str] = (),
+  rounds: int = 7,
+  batch_sizes: Sequence[int] = (),
+  echo: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> str:
   """Measures, and writes `bench/bench.json` and `bench/bench.md`.
 
@@ -67,7 +82,9 @@ def run(
   try:
     directory.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise InputError(f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder.") from error
+    raise InputError(
+      f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder."
+    ) from error
   start = time.monotonic()
 
   def say(line: str) -> None:
@@ -87,8 +104,13 @@ def run(
         found = report["first_step"][name] = worker.first_step(config, pairs, cache)
         on_cpu = found["platform"] == "cpu"
     environment = {}
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # what these processes have compiled serves the others and this one as well
-      environment = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}
+    if (
+      "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    ):  # what these processes have compiled serves the others and this one as well
+      environment = {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+      }
       on_exit.enter_context(compilation_cache(cache))
     process_options: Any = {"pairs": 1, "environment": environment, "echo": say}
     if "processes" in chosen and (parts or on_cpu):
@@ -96,7 +118,9 @@ def run(
       report["processes"] = scaling.processes(config, rounds=rounds, **process_options)
     if "fake_devices" in chosen:
       say("fake devices")
-      report["fake_devices"] = scaling.fake(config, rounds=min(rounds, 3), **process_options)  # a round is 29 steps of one device
+      report["fake_devices"] = scaling.fake(
+        config, rounds=min(rounds, 3), **process_options
+      )  # a round is 29 steps of one device
 
     # -------------------------------------------------------------------------------------------------------- Batch size, dtype
     devices = jax.device_count()
@@ -104,10 +128,17 @@ def run(
     work.check_pairs(sizes, devices)
     pairs = sizes[0]
     report["settings"] = {
-        "pairs": pairs, "batch_sizes": sizes, "rounds": rounds, "parts": chosen, "dtype": build.precision(config),
-        "landmarks": config.data.markup, "num_stacks": config.model.num_stacks, "num_views": config.siamese.num_views,
-        "crop": config.crop.size, "matmul": work.matmul_of(config),
-    }  # fmt: skip
+      "pairs": pairs,
+      "batch_sizes": sizes,
+      "rounds": rounds,
+      "parts": chosen,
+      "dtype": build.precision(config),
+      "landmarks": config.data.markup,
+      "num_stacks": config.model.num_stacks,
+      "num_views": config.siamese.num_views,
+      "crop": config.crop.size,
+      "matmul": work.matmul_of(config),
+    }
 
     # ---------------------------------------------------------------------------- Kernels, ours and PyTorch's, in the same rounds
     say(f"compiling what is measured in rounds, for {pairs} images a step")
@@ -125,7 +156,10 @@ def run(
       say("profile of three steps")
       task = tasks["step"] if "step" in tasks else work.step_task(config, pairs)[0]
       task(1)
-      report["trace"] = {"directory": str(directory / "trace"), "kernels": trace.record(task, directory / "trace")}
+      report["trace"] = {
+        "directory": str(directory / "trace"),
+        "kernels": trace.record(task, directory / "trace"),
+      }
     del tasks, peers  # and the memory of what they hold
     if "determinism" in chosen:
       say("one step twice")
@@ -164,8 +198,14 @@ def check_parts(config: ConfigDict, parts: Sequence[str]) -> list[str]:
     raise InputError(f"--parts={','.join(unknown)} does not exist; choose from {','.join(PARTS)}.")
   has_torch = importlib.util.find_spec("torch") is not None
   if not has_torch and {"torch", "torch_compile"} & set(parts):
-    raise InputError("--parts asks for PyTorch, which is not installed: pip install torch, or leave it out.")
-  chosen = [part for part in PARTS if (part in parts if parts else part not in ON_DEMAND and (has_torch or part != "torch"))]
+    raise InputError(
+      "--parts asks for PyTorch, which is not installed: pip install torch, or leave it out."
+    )
+  chosen = [
+    part
+    for part in PARTS
+    if (part in parts if parts else part not in ON_DEMAND and (has_torch or part != "torch"))
+  ]
   if {"torch", "torch_compile"} & set(chosen):
     from fal_jax.bench import torch_tasks
 
@@ -190,7 +230,7 @@ def compilation_cache(folder: Path) -> Iterator[None]:
 
 
 def kernels(
-    config: ConfigDict, pairs: int, chosen: Sequence[str]
+  config: ConfigDict, pairs: int, chosen: Sequence[str]
 ) -> tuple[dict[str, Task], dict[str, Task], dict[str, Count]]:
   """Everything that is measured in the same rounds.
 
@@ -219,14 +259,21 @@ def kernels(
       from fal_jax.bench import torch_tasks
 
       theirs, more = torch_tasks.tasks(
-          config, pairs, parts=set(chosen), decoded=decoded, warped=warped, compiled=part == "torch_compile"
+        config,
+        pairs,
+        parts=set(chosen),
+        decoded=decoded,
+        warped=warped,
+        compiled=part == "torch_compile",
       )
       peers |= {prefix + name: task for name, task in theirs.items()}
       counts |= {prefix + name: count for name, count in more.items()}
   return tasks, peers, counts
 
 
-def describe(samples: Samples, name: str, counts: Mapping[str, Count], *, reference: str) -> dict[str, Any]:
+def describe(
+  samples: Samples, name: str, counts: Mapping[str, Count], *, reference: str
+) -> dict[str, Any]:
   """A part's time, rate, share of the step and of what the machine can do.
 
   Args:
@@ -238,20 +285,29 @@ def describe(samples: Samples, name: str, counts: Mapping[str, Count], *, refere
   count = counts[name]
   seconds = timing.spread(samples[name])
   found: dict[str, Any] = {
-      "seconds": seconds, "samples": list(samples[name]), "items": count.items, "unit": count.unit,
-      "per_second": count.items / seconds["median"], "flops": count.flops, "flops_per_second": count.flops / seconds["median"],
-  }  # fmt: skip
+    "seconds": seconds,
+    "samples": list(samples[name]),
+    "items": count.items,
+    "unit": count.unit,
+    "per_second": count.items / seconds["median"],
+    "flops": count.flops,
+    "flops_per_second": count.flops / seconds["median"],
+  }
   if count.bytes is not None:
     found |= {"bytes": count.bytes, "bytes_per_second": count.bytes / seconds["median"]}
   best = count.flops / (counts[reference].flops * count.devices)
-  found["of_matmul"] = timing.spread([best * ratio for ratio in timing.ratios(samples[reference], samples[name])])
+  found["of_matmul"] = timing.spread(
+    [best * ratio for ratio in timing.ratios(samples[reference], samples[name])]
+  )
   if "step" in samples and count.in_step is not None:
     shares = timing.ratios(samples[name], samples["step"])
     found["share_of_step"] = timing.spread([count.in_step * share for share in shares])
   return found
 
 
-def compare(title: str, samples: Samples, counts: Mapping[str, Count], prefix: str) -> dict[str, Any]:
+def compare(
+  title: str, samples: Samples, counts: Mapping[str, Count], prefix: str
+) -> dict[str, Any]:
   """PyTorch's tasks, which have a prefix and maybe a remark behind a comma, and how much longer each item takes than ours.
 
   Args:
@@ -267,13 +323,20 @@ def compare(title: str, samples: Samples, counts: Mapping[str, Count], prefix: s
     seconds = timing.spread(samples[name])
     share = counts[ours].items / count.items
     found[name.removeprefix(prefix)] = {
-        "seconds": seconds, "samples": list(samples[name]), "per_second": count.items / seconds["median"], "unit": count.unit,
-        "ratio": timing.spread([share * ratio for ratio in timing.ratios(samples[name], samples[ours])]),
-    }  # fmt: skip
+      "seconds": seconds,
+      "samples": list(samples[name]),
+      "per_second": count.items / seconds["median"],
+      "unit": count.unit,
+      "ratio": timing.spread(
+        [share * ratio for ratio in timing.ratios(samples[name], samples[ours])]
+      ),
+    }
   return {"title": title, "parts": found}
 
 
-def sweep(config: ConfigDict, pairs: int, *, rounds: int, echo: Callable[[str], None]) -> dict[str, Any]:
+def sweep(
+  config: ConfigDict, pairs: int, *, rounds: int, echo: Callable[[str], None]
+) -> dict[str, Any]:
   """Training step and forward pass at one batch size."""
   tasks, counts = work.matmuls(config)
   echo(f"batches of {pairs}")
@@ -286,4 +349,7 @@ def sweep(config: ConfigDict, pairs: int, *, rounds: int, echo: Callable[[str], 
       raise
     return {"pairs": pairs, "too_large": True}
   reference = f"matmul {work.matmul_of(config)}"
-  return {"pairs": pairs, **{name: describe(samples, name, counts, reference=reference) for name in ("step", "forward")}}
+  return {
+    "pairs": pairs,
+    **{name: describe(samples, name, counts, reference=reference) for name in ("step", "forward")},
+  }

@@ -22,13 +22,13 @@ DEVICES = (1, 2, 4, 8)
 
 
 def fake(
-    config: ConfigDict,
-    *,
-    pairs: int,
-    rounds: int,
-    environment: Mapping[str, str],
-    echo: Callable[[str], None],
-    counts: Sequence[int] = DEVICES,
+  config: ConfigDict,
+  *,
+  pairs: int,
+  rounds: int,
+  environment: Mapping[str, str],
+  echo: Callable[[str], None],
+  counts: Sequence[int] = DEVICES,
 ) -> list[dict[str, Any]]:
   """One process after another, with more and more fake devices, which share this machine's cores.
 
@@ -47,19 +47,32 @@ def fake(
   """
   found: list[dict[str, Any]] = []
   for count in counts:
-    needed, available = found[0]["peak_bytes"] / counts[0] * count if found else 0, _available_bytes()
+    needed, available = (
+      found[0]["peak_bytes"] / counts[0] * count if found else 0,
+      _available_bytes(),
+    )
     if available is not None and needed > available:
-      echo(f"{count} fake devices may need {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are available: left out")
+      echo(
+        f"{count} fake devices may need {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are available: left out"
+      )
       found.append({"devices": count, "too_large": True})
       continue
     job = {"config": _json(config), "pairs": pairs * count, "process": None}
     with Worker(job, {**environment, **fake_devices(count)}) as worker:
       echo(f"{count} fake devices: first step after {worker.answer()['step']:.1f} s")
-      tasks = {what: _task([worker], what) for what in ("step", "control")[: 1 if count == 1 else 2]}
+      tasks = {
+        what: _task([worker], what) for what in ("step", "control")[: 1 if count == 1 else 2]
+      }
       seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=0, echo=echo)
       worker.ask("memory")
       peak = worker.answer()["peak_bytes"]
-    found.append({"devices": count, "peak_bytes": peak, **_compare(seconds["step"], seconds.get("control", seconds["step"]))})
+    found.append(
+      {
+        "devices": count,
+        "peak_bytes": peak,
+        **_compare(seconds["step"], seconds.get("control", seconds["step"])),
+      }
+    )
   return found
 
 
@@ -69,11 +82,18 @@ def _available_bytes() -> int | None:
     lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
   except OSError:
     return None
-  return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+  return next(
+    (1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None
+  )
 
 
 def processes(
-    config: ConfigDict, *, pairs: int, rounds: int, environment: Mapping[str, str], echo: Callable[[str], None]
+  config: ConfigDict,
+  *,
+  pairs: int,
+  rounds: int,
+  environment: Mapping[str, str],
+  echo: Callable[[str], None],
 ) -> dict[str, Any]:
   """Two processes that train together by `jax.distributed`, and two that know nothing of each other, on half of the cores each.
 
@@ -97,15 +117,30 @@ def processes(
   with contextlib.ExitStack() as on_exit:
 
     def pair(together: bool) -> list[Worker]:
-      jobs = ({"config": _json(config), "pairs": pairs, "process": [rank, 2, address] if together else None} for rank in (0, 1))
+      jobs = (
+        {
+          "config": _json(config),
+          "pairs": pairs,
+          "process": [rank, 2, address] if together else None,
+        }
+        for rank in (0, 1)
+      )
       variables = {**environment, **fake_devices(1)}
       variables["XLA_FLAGS"] += kernels
-      workers = [on_exit.enter_context(Worker(job, variables, cores=half)) for job, half in zip(jobs, halves, strict=True)]
+      workers = [
+        on_exit.enter_context(Worker(job, variables, cores=half))
+        for job, half in zip(jobs, halves, strict=True)
+      ]
       waits = max(worker.answer()["step"] for worker in workers)
-      echo(f"2 processes {'together' if together else 'by themselves'}: first step after {waits:.1f} s")
+      echo(
+        f"2 processes {'together' if together else 'by themselves'}: first step after {waits:.1f} s"
+      )
       return workers
 
-    tasks = {"step": _task(pair(together=True), "step"), "control": _task(pair(together=False), "step")}
+    tasks = {
+      "step": _task(pair(together=True), "step"),
+      "control": _task(pair(together=False), "step"),
+    }
     found = timing.interleaved(tasks, rounds=rounds, least_seconds=0, echo=echo)
   return {"processes": 2, **_compare(found["step"], found["control"])}
 
@@ -123,7 +158,11 @@ def _task(workers: Sequence[Worker], what: str) -> Task:
 
 def _compare(step: Sequence[float], control: Sequence[float]) -> Mapping[str, Any]:
   efficiency = timing.spread(timing.ratios(control, step))
-  return {"seconds": timing.spread(step), "control": timing.spread(control), "efficiency": efficiency}
+  return {
+    "seconds": timing.spread(step),
+    "control": timing.spread(control),
+    "efficiency": efficiency,
+  }
 
 
 def _json(config: ConfigDict) -> Any:

@@ -10,14 +10,14 @@ Task = Callable[[int], Any]  # does its work so many times, and returns when all
 
 
 def interleaved(
-    tasks: Mapping[str, Task],
-    *,
-    rounds: int,
-    least_seconds: float = 0.02,
-    most_repeats: int = 200,
-    before: Mapping[str, Callable[[], Any]] | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    echo: Callable[[str], None] = lambda line: None,
+  tasks: Mapping[str, Task],
+  *,
+  rounds: int,
+  least_seconds: float = 0.02,
+  most_repeats: int = 200,
+  before: Mapping[str, Callable[[], Any]] | None = None,
+  clock: Callable[[], float] = time.perf_counter,
+  echo: Callable[[str], None] = lambda line: None,
 ) -> dict[str, list[float]]:
   """Runs every task once in every round, every other round in reverse.
 
@@ -66,7 +66,9 @@ def spread(samples: Sequence[float]) -> dict[str, float]:
   """
   if not samples:
     raise ValueError("a spread needs samples")
-  quartiles = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [samples[0]] * 3
+  quartiles = (
+    statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [samples[0]] * 3
+  )
   q1, median, q3 = quartiles
   return {"median": median, "q1": q1, "q3": q3, "least": min(samples), "most": max(samples)}
 

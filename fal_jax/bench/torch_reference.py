@@ -23,12 +23,23 @@ class Block(nn.Module):
 
   def __init__(self, inputs: int, outputs: int):
     super().__init__()
-    self.bn1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs // 2, 3, padding=1, bias=False)
-    self.bn2, self.conv2 = nn.BatchNorm2d(outputs // 2), nn.Conv2d(outputs // 2, outputs // 4, 3, padding=1, bias=False)
-    self.bn3, self.conv3 = nn.BatchNorm2d(outputs // 4), nn.Conv2d(outputs // 4, outputs // 4, 3, padding=1, bias=False)
+    self.bn1, self.conv1 = (
+      nn.BatchNorm2d(inputs),
+      nn.Conv2d(inputs, outputs // 2, 3, padding=1, bias=False),
+    )
+    self.bn2, self.conv2 = (
+      nn.BatchNorm2d(outputs // 2),
+      nn.Conv2d(outputs // 2, outputs // 4, 3, padding=1, bias=False),
+    )
+    self.bn3, self.conv3 = (
+      nn.BatchNorm2d(outputs // 4),
+      nn.Conv2d(outputs // 4, outputs // 4, 3, padding=1, bias=False),
+    )
     self.downsample: nn.Module = nn.Identity()
     if inputs != outputs:
-      self.downsample = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False))
+      self.downsample = nn.Sequential(
+        nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False)
+      )
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
     """(B, inputs, H, W) to (B, outputs, H, W)."""
@@ -64,9 +75,16 @@ class FAN(nn.Module):
 
   def __init__(self, config: ConfigDict):
     super().__init__()
-    features, landmarks, self.stacks = config.model.features, config.data.markup, config.model.num_stacks
+    features, landmarks, self.stacks = (
+      config.model.features,
+      config.data.markup,
+      config.model.num_stacks,
+    )
     self.pool = nn.AvgPool2d(2) if config.model.pool == "avg" else nn.MaxPool2d(2)
-    self.conv1, self.bn1 = nn.Conv2d(3, features // 4, 7, stride=2, padding=3), nn.BatchNorm2d(features // 4)
+    self.conv1, self.bn1 = (
+      nn.Conv2d(3, features // 4, 7, stride=2, padding=3),
+      nn.BatchNorm2d(features // 4),
+    )
     self.conv2 = Block(features // 4, features // 2)
     self.conv3, self.conv4 = Block(features // 2, features // 2), Block(features // 2, features)
     for i in range(self.stacks):
@@ -107,8 +125,12 @@ def theta(src_from_dst: np.ndarray, *, source: int, result: int, device: str) ->
     (N, 2, 3) float32.
   """
   unit_from_src = np.array([[2 / source, 0, 1 / source - 1], [0, 2 / source, 1 / source - 1]])
-  dst_from_unit = affine.invert(np.array([[2 / result, 0, 1 / result - 1], [0, 2 / result, 1 / result - 1]]))
-  unit = affine.compose(affine.compose(unit_from_src, src_from_dst.astype(np.float64)), dst_from_unit)
+  dst_from_unit = affine.invert(
+    np.array([[2 / result, 0, 1 / result - 1], [0, 2 / result, 1 / result - 1]])
+  )
+  unit = affine.compose(
+    affine.compose(unit_from_src, src_from_dst.astype(np.float64)), dst_from_unit
+  )
   return torch.from_numpy(unit.astype(np.float32)).to(device)
 
 
@@ -127,7 +149,9 @@ def sample(images: torch.Tensor, theta: torch.Tensor, size: int) -> torch.Tensor
   return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def render(stored: torch.Tensor, theta: torch.Tensor, colour: torch.Tensor, size: int) -> torch.Tensor:
+def render(
+  stored: torch.Tensor, theta: torch.Tensor, colour: torch.Tensor, size: int
+) -> torch.Tensor:
   """Views of stored crops, as `fal_jax.augment.render_view`.
 
   Args:
@@ -167,11 +191,19 @@ def decode(heatmaps: torch.Tensor, window: int, temperature: float) -> torch.Ten
   x, y = cell % width, cell // width
   offset = torch.arange(window, device=heatmaps.device) - window // 2
   rows, columns = y[..., None] + offset, x[..., None] + offset
-  inside = ((rows >= 0) & (rows < height))[..., :, None] & ((columns >= 0) & (columns < width))[..., None, :]
-  index = rows.clamp(0, height - 1)[..., :, None] * width + columns.clamp(0, width - 1)[..., None, :]
+  inside = ((rows >= 0) & (rows < height))[..., :, None] & ((columns >= 0) & (columns < width))[
+    ..., None, :
+  ]
+  index = (
+    rows.clamp(0, height - 1)[..., :, None] * width + columns.clamp(0, width - 1)[..., None, :]
+  )
   patch = flat.gather(2, index.flatten(2)).view(batch, landmarks, window, window)
-  weight = torch.where(inside, temperature * patch, -torch.inf).flatten(2).softmax(-1).view_as(patch)
-  position = torch.stack([x + (weight.sum(-2) * offset).sum(-1), y + (weight.sum(-1) * offset).sum(-1)], -1)
+  weight = (
+    torch.where(inside, temperature * patch, -torch.inf).flatten(2).softmax(-1).view_as(patch)
+  )
+  position = torch.stack(
+    [x + (weight.sum(-2) * offset).sum(-1), y + (weight.sum(-1) * offset).sum(-1)], -1
+  )
   return (position + 0.5) * STRIDE - 0.5
 
 
@@ -187,12 +219,20 @@ def decode_one_by_one(heatmaps: torch.Tensor, window: int, temperature: float) -
       weight = (temperature * patch).flatten().softmax(0).view_as(patch)
       px = (weight.sum(0) * torch.arange(left, left + patch.shape[1], device=heat.device)).sum()
       py = (weight.sum(1) * torch.arange(top, top + patch.shape[0], device=heat.device)).sum()
-      found[image, landmark, 0], found[image, landmark, 1] = (px + 0.5) * STRIDE - 0.5, (py + 0.5) * STRIDE - 0.5
+      found[image, landmark, 0], found[image, landmark, 1] = (
+        (px + 0.5) * STRIDE - 0.5,
+        (py + 0.5) * STRIDE - 0.5,
+      )
   return found
 
 
 def peer_loss(
-    config: ConfigDict, batch: dict[str, np.ndarray], views: dict[str, np.ndarray], device: str, *, narrow: bool = False
+  config: ConfigDict,
+  batch: dict[str, np.ndarray],
+  views: dict[str, np.ndarray],
+  device: str,
+  *,
+  narrow: bool = False,
 ) -> Callable[..., Any]:
   """The loss of a training step on given images and views, everything after the uint8 crops on the device.
 
@@ -210,38 +250,55 @@ def peer_loss(
   num_views, count = views["mirrored"].shape
   view_from_crop = views["view_from_crop"].astype(np.float64).reshape(-1, 2, 3)
   margin = (config.crop.stored_size - size) / 2
-  stored_from_view = affine.compose(affine.translation(np.array([margin, margin])), affine.invert(view_from_crop))
+  stored_from_view = affine.compose(
+    affine.translation(np.array([margin, margin])), affine.invert(view_from_crop)
+  )
   small = affine.shrink(STRIDE).astype(np.float64)
   view_from_crop_small = affine.compose(affine.compose(small, view_from_crop), affine.invert(small))
   looks = theta(stored_from_view, source=config.crop.stored_size, result=size, device=device)
   back = theta(view_from_crop_small, source=side, result=side, device=device)
   stored = torch.from_numpy(batch["image"]).to(device).permute(0, 3, 1, 2)
   landmarks, colour, mirrored = (
-      torch.from_numpy(np.array(array)).to(device)
-      for array in (batch["landmarks"], views["colour"].reshape(-1, 3), views["mirrored"].reshape(-1, 1, 1, 1))
+    torch.from_numpy(np.array(array)).to(device)
+    for array in (
+      batch["landmarks"],
+      views["colour"].reshape(-1, 3),
+      views["mirrored"].reshape(-1, 1, 1, 1),
+    )
   )
   flip = torch.from_numpy(np.array(build.markup(config).flip, np.int64)).to(device)
-  cells, ones = torch.arange(float(side), device=device), torch.ones(len(looks), 1, side, side, device=device)
+  cells, ones = (
+    torch.arange(float(side), device=device),
+    torch.ones(len(looks), 1, side, side, device=device),
+  )
 
   def loss(network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    images = render(stored.repeat(num_views, 1, 1, 1), looks, colour, size).contiguous(memory_format=torch.channels_last)
+    images = render(stored.repeat(num_views, 1, 1, 1), looks, colour, size).contiguous(
+      memory_format=torch.channels_last
+    )
     with torch.autocast(device, torch.bfloat16) if narrow else contextlib.nullcontext():
       heatmaps = network(images)
     heatmaps = heatmaps.float()
-    pulled = torch.stack([sample(torch.where(mirrored, maps[:, flip], maps), back, side) for maps in heatmaps])
+    pulled = torch.stack(
+      [sample(torch.where(mirrored, maps[:, flip], maps), back, side) for maps in heatmaps]
+    )
     total = pulled.unflatten(1, (num_views, count)).sum(1)
     seen = sample(ones, back, side).unflatten(0, (num_views, count)).sum(0)
     if config.siamese.reduce == "mean":
       total = total / seen.clamp(min=1e-6)
     centre = (landmarks + 0.5) / STRIDE - 0.5
-    x, y = (torch.exp(-0.5 * ((cells - centre[..., i, None]) / config.codec.sigma) ** 2) for i in (0, 1))
+    x, y = (
+      torch.exp(-0.5 * ((cells - centre[..., i, None]) / config.codec.sigma) ** 2) for i in (0, 1)
+    )
     target = config.siamese.target_scale * y[..., :, None] * x[..., None, :]
     return (seen.clamp(max=1) * (total - target) ** 2).sum() / landmarks[..., 0].numel()
 
   return loss
 
 
-def train_step(config: ConfigDict, network: nn.Module, loss: Callable[..., Any], *, compiled: bool) -> Callable[[], torch.Tensor]:
+def train_step(
+  config: ConfigDict, network: nn.Module, loss: Callable[..., Any], *, compiled: bool
+) -> Callable[[], torch.Tensor]:
   """One step of Adam on a loss, each time it is called.
 
   Args:

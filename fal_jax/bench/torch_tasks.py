@@ -23,13 +23,19 @@ def check(config: ConfigDict) -> None:
   """Raises InputError for configs that the peer does not know."""
   if config.head != "heatmaps" or config.siamese.view_loss or config.codec.amplitude != "peak_one":
     raise InputError(
-        "The PyTorch of the bench knows head=heatmaps, siamese.view_loss=0 and codec.amplitude=peak_one only: leave torch out of "
-        "--parts."
+      "The PyTorch of the bench knows head=heatmaps, siamese.view_loss=0 and codec.amplitude=peak_one only: leave torch out of "
+      "--parts."
     )
 
 
 def tasks(
-    config: ConfigDict, pairs: int, *, parts: set[str], decoded: np.ndarray | None, warped: np.ndarray | None, compiled: bool
+  config: ConfigDict,
+  pairs: int,
+  *,
+  parts: set[str],
+  decoded: np.ndarray | None,
+  warped: np.ndarray | None,
+  compiled: bool,
 ) -> tuple[dict[str, Task], dict[str, Count]]:
   """The tasks that have a counterpart among ours, under the same names.
 
@@ -50,7 +56,7 @@ def tasks(
   device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend(), "")
   if not device or (device == "cuda" and not torch.cuda.is_available()):
     raise InputError(
-        f"PyTorch does not see the {jax.default_backend()}: install a build of it that does, or leave torch out of --parts."
+      f"PyTorch does not see the {jax.default_backend()}: install a build of it that does, or leave torch out of --parts."
     )
   torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # as JAX does
   torch.backends.cudnn.benchmark = True  # chooses kernels by trial, as XLA does
@@ -72,31 +78,48 @@ def tasks(
   rng = np.random.default_rng(1)
   if "forward" in parts:
     count = pairs * config.siamese.num_views
-    images = on_device(rng.uniform(size=(count, config.crop.size, config.crop.size, 3)).astype(np.float32))
+    images = on_device(
+      rng.uniform(size=(count, config.crop.size, config.crop.size, 3)).astype(np.float32)
+    )
     network = _network(config, device).eval()
     called = torch.compile(network) if compiled else network
 
     def forward() -> None:
-      with torch.inference_mode(), torch.autocast(device, torch.bfloat16) if narrow else contextlib.nullcontext():
+      with (
+        torch.inference_mode(),
+        torch.autocast(device, torch.bfloat16) if narrow else contextlib.nullcontext(),
+      ):
         called(images)
 
     found["forward"] = repeated(forward)
   if "step" in parts:
     drawn = work.views_of(config, pairs)
-    views = {name: np.asarray(getattr(drawn, name)) for name in ("view_from_crop", "mirrored", "colour")}
-    loss = torch_reference.peer_loss(config, work.random_batch(config, pairs), views, device, narrow=narrow)
-    found["step"] = repeated(torch_reference.train_step(config, _network(config, device), loss, compiled=compiled))
+    views = {
+      name: np.asarray(getattr(drawn, name)) for name in ("view_from_crop", "mirrored", "colour")
+    }
+    loss = torch_reference.peer_loss(
+      config, work.random_batch(config, pairs), views, device, narrow=narrow
+    )
+    found["step"] = repeated(
+      torch_reference.train_step(config, _network(config, device), loss, compiled=compiled)
+    )
   if decoded is not None and not compiled:
     options = config.codec.window, config.codec.temperature
     heatmaps = on_device(decoded)  # as its network gives them
-    contiguous = heatmaps.contiguous()  # each heatmap in one piece: the layout that is fastest to decode
+    contiguous = (
+      heatmaps.contiguous()
+    )  # each heatmap in one piece: the layout that is fastest to decode
     found["decode"] = repeated(lambda: torch_reference.decode(heatmaps, *options))
     found["decode, contiguous"] = repeated(lambda: torch_reference.decode(contiguous, *options))
-    found["decode, one by one"] = repeated(lambda: torch_reference.decode_one_by_one(contiguous[:LOOPED], *options))
+    found["decode, one by one"] = repeated(
+      lambda: torch_reference.decode_one_by_one(contiguous[:LOOPED], *options)
+    )
   if warped is not None and not compiled:
     side = config.crop.size // build.STRIDE
     crop_from_view = np.asarray(work.heatmap_maps(config, work.views_of(config, pairs)))
-    source = torch_reference.theta(affine.invert(crop_from_view.astype(np.float64)), source=side, result=side, device=device)
+    source = torch_reference.theta(
+      affine.invert(crop_from_view.astype(np.float64)), source=side, result=side, device=device
+    )
     grid = F.affine_grid(source, [len(source), config.data.markup, side, side], align_corners=False)
     plain = on_device(warped)
     cotangent = plain.clone()
@@ -130,6 +153,7 @@ def _fits(task: Task) -> bool:
 
 
 def _network(config: ConfigDict, device: str) -> torch_reference.FAN:
-  network: Any = torch_reference.FAN(config).to(device)  # Any: PyTorch's own types do not know of the memory format
+  network: Any = torch_reference.FAN(config).to(
+    device
+  )  # Any: PyTorch's own types do not know of the memory format
   return network.to(memory_format=torch.channels_last)
-

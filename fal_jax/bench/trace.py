@@ -26,11 +26,18 @@ def record(task: Callable[[int], Any], directory: Path) -> list[dict[str, Any]]:
   """
   with jax.profiler.trace(str(directory)):
     task(STEPS)
-  files = sorted(directory.glob("plugins/profile/*/*.trace.json.gz"), key=lambda path: path.stat().st_mtime)
+  files = sorted(
+    directory.glob("plugins/profile/*/*.trace.json.gz"), key=lambda path: path.stat().st_mtime
+  )
   if not files:
-    raise InputError(f"JAX's profiler wrote no trace to {directory}: leave trace out of --parts, or try another release of JAX.")
+    raise InputError(
+      f"JAX's profiler wrote no trace to {directory}: leave trace out of --parts, or try another release of JAX."
+    )
   kernels = slowest(json.loads(gzip.decompress(files[-1].read_bytes())), count=10)
-  return [{**kernel, "seconds": kernel["seconds"] / STEPS, "calls": kernel["calls"] / STEPS} for kernel in kernels]
+  return [
+    {**kernel, "seconds": kernel["seconds"] / STEPS, "calls": kernel["calls"] / STEPS}
+    for kernel in kernels
+  ]
 
 
 def slowest(trace: Mapping[str, Any], *, count: int) -> list[dict[str, Any]]:
@@ -44,8 +51,11 @@ def slowest(trace: Mapping[str, Any], *, count: int) -> list[dict[str, Any]]:
     `name`, `seconds`, `calls`, and `share` of the time of all kernels.
   """
   events = trace["traceEvents"]
-  titles = {(e["pid"], e.get("tid") if e["name"] == "thread_name" else None): e["args"]["name"] for e in events
-            if e.get("ph") == "M" and e.get("name") in ("process_name", "thread_name")}  # fmt: skip
+  titles = {
+    (e["pid"], e.get("tid") if e["name"] == "thread_name" else None): e["args"]["name"]
+    for e in events
+    if e.get("ph") == "M" and e.get("name") in ("process_name", "thread_name")
+  }
   on_device = {place for place in titles if titles.get((place[0], None), "").startswith("/device:")}
   streams = {place for place in on_device if titles[place].startswith("Stream")}
   # A GPU lists its kernels by stream, and again in sums over them; a TPU has a line of operations; a CPU has XLA's threads.
@@ -57,9 +67,14 @@ def slowest(trace: Mapping[str, Any], *, count: int) -> list[dict[str, Any]]:
     if event.get("ph") != "X" or (event["pid"], event.get("tid")) not in chosen:
       continue
     name = event["name"]
-    if not any(mark in name for mark in (" ", "::", "end: ", "ThunkExecutor")):  # of the CPU's threads: what runs kernels
+    if not any(
+      mark in name for mark in (" ", "::", "end: ", "ThunkExecutor")
+    ):  # of the CPU's threads: what runs kernels
       seconds[name] += event.get("dur", 0) / 1e6
       calls[name] += 1
   total = sum(seconds.values())
   order = sorted(seconds, key=lambda name: -seconds[name])[:count]
-  return [{"name": name, "seconds": seconds[name], "calls": calls[name], "share": seconds[name] / total} for name in order]
+  return [
+    {"name": name, "seconds": seconds[name], "calls": calls[name], "share": seconds[name] / total}
+    for name in order
+  ]

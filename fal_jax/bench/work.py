@@ -50,7 +50,9 @@ def default_pairs(platform: str, devices: int) -> list[int]:
 def check_pairs(pairs: Sequence[int], devices: int) -> None:
   """Raises InputError unless the batches can be split."""
   if bad := [size for size in pairs if size < 1 or size % devices]:
-    raise InputError(f"--batch_sizes={','.join(map(str, bad))}: each must be a multiple of the number of devices ({devices}).")
+    raise InputError(
+      f"--batch_sizes={','.join(map(str, bad))}: each must be a multiple of the number of devices ({devices})."
+    )
 
 
 def matmul_of(config: ConfigDict) -> str:
@@ -65,9 +67,11 @@ def random_batch(config: ConfigDict, pairs: int) -> dict[str, np.ndarray]:
   rng = np.random.default_rng(0)
   stored, size = config.crop.stored_size, config.crop.size
   return {
-      "image": rng.integers(0, 256, (pairs, stored, stored, 3), np.uint8),
-      "landmarks": rng.uniform(0.1 * size, 0.9 * size, (pairs, config.data.markup, 2)).astype(np.float32),
-      "index": np.arange(pairs, dtype=np.int32),
+    "image": rng.integers(0, 256, (pairs, stored, stored, 3), np.uint8),
+    "landmarks": rng.uniform(0.1 * size, 0.9 * size, (pairs, config.data.markup, 2)).astype(
+      np.float32
+    ),
+    "index": np.arange(pairs, dtype=np.int32),
   }
 
 
@@ -89,7 +93,9 @@ def _training(config: str) -> Training:
   own = ConfigDict(json.loads(config))
   the_recipe = build.train_recipe(own, steps_per_epoch=STEPS_PER_EPOCH)
   init = jax.jit(lambda: steps.init_state(jax.random.key(own.seed, impl="rbg"), the_recipe))
-  return Training(the_recipe, lambda: parallel.replicate(init()), parallel.train_function(the_recipe))
+  return Training(
+    the_recipe, lambda: parallel.replicate(init()), parallel.train_function(the_recipe)
+  )
 
 
 def repeated(call: Callable[[], Any]) -> Task:
@@ -109,7 +115,9 @@ def repeated(call: Callable[[], Any]) -> Task:
 
 def compiled(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
   """A call of a function on one device, its arguments already there."""
-  call = jax.jit(function, compiler_options=parallel.compiler_options(jax.default_backend()) or None)
+  call = jax.jit(
+    function, compiler_options=parallel.compiler_options(jax.default_backend()) or None
+  )
   return functools.partial(call, *jax.device_put(args, jax.local_devices()[0]))
 
 
@@ -140,16 +148,22 @@ def step_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
     held[0], metrics = step(held[0], batch)
     return metrics
 
-  return repeated(call), Count(pairs, "pairs", pairs * flops.train_step(config), devices=jax.device_count())
+  return repeated(call), Count(
+    pairs, "pairs", pairs * flops.train_step(config), devices=jax.device_count()
+  )
 
 
 def on_devices(batch: Mapping[str, np.ndarray]) -> Any:
   """A batch split over the devices of this process and put there."""
   split = parallel.split_over_devices(batch)
-  if jax.default_backend() == "cpu":  # where it is there already, and a step would be compiled once more for arrays of JAX
+  if (
+    jax.default_backend() == "cpu"
+  ):  # where it is there already, and a step would be compiled once more for arrays of JAX
     return split
   mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (steps.DEVICES,))
-  return jax.device_put(split, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(steps.DEVICES)))
+  return jax.device_put(
+    split, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(steps.DEVICES))
+  )
 
 
 def forward_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
@@ -157,26 +171,50 @@ def forward_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   count = pairs * config.siamese.num_views
   model = build.model(config, axis_name=None)
   state = training(config).init()
-  variables = jax.device_put({"params": state.params, "batch_stats": state.batch_stats}, jax.local_devices()[0])
-  images = np.random.default_rng(1).uniform(size=(count, config.crop.size, config.crop.size, 3)).astype(np.float32)
-  call = compiled(lambda variables, images: model.apply(variables, images, False), variables, images)
-  return repeated(call), Count(count, "images", count * flops.forward(config), in_step=1 / jax.device_count())
+  variables = jax.device_put(
+    {"params": state.params, "batch_stats": state.batch_stats}, jax.local_devices()[0]
+  )
+  images = (
+    np.random.default_rng(1)
+    .uniform(size=(count, config.crop.size, config.crop.size, 3))
+    .astype(np.float32)
+  )
+  call = compiled(
+    lambda variables, images: model.apply(variables, images, False), variables, images
+  )
+  return repeated(call), Count(
+    count, "images", count * flops.forward(config), in_step=1 / jax.device_count()
+  )
 
 
-def codec_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
+def codec_tasks(
+  config: ConfigDict, pairs: int
+) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
   """Encoder and decoder on many images.
 
   Returns:
     Tasks, counts, and the heatmaps (B, H, W, K) that are decoded.
   """
   codec, count = build.codec(config), 64 if jax.default_backend() == "cpu" else 1024
-  landmarks = np.random.default_rng(2).uniform(0, config.crop.size - 1, (count, config.data.markup, 2)).astype(np.float32)
-  noise = 0.02 * jax.random.normal(jax.random.key(0, impl="rbg"), (count, codec.size, codec.size, config.data.markup))
+  landmarks = (
+    np.random.default_rng(2)
+    .uniform(0, config.crop.size - 1, (count, config.data.markup, 2))
+    .astype(np.float32)
+  )
+  noise = 0.02 * jax.random.normal(
+    jax.random.key(0, impl="rbg"), (count, codec.size, codec.size, config.data.markup)
+  )
   heatmaps = jax.jit(codec.encode)(landmarks) + noise
-  tasks = {"encode": repeated(compiled(codec.encode, landmarks)), "decode": repeated(compiled(codec.decode, heatmaps))}
+  tasks = {
+    "encode": repeated(compiled(codec.encode, landmarks)),
+    "decode": repeated(compiled(codec.decode, heatmaps)),
+  }
   needs = {"encode": flops.encode(config), "decode": flops.decode(config)}
   shares = {"encode": pairs / count, "decode": None}
-  counts = {name: _count(count * config.data.markup, need, count, shares[name]) for name, need in needs.items()}
+  counts = {
+    name: _count(count * config.data.markup, need, count, shares[name])
+    for name, need in needs.items()
+  }
   return tasks, counts, np.asarray(heatmaps)
 
 
@@ -188,11 +226,15 @@ def views_of(config: ConfigDict, pairs: int) -> View:
 def heatmap_maps(config: ConfigDict, views: View) -> jax.Array:
   """(S * V * B, 2, 3): from each view's heatmaps, of every stack, to the crop's; heatmap px."""
   small = affine.shrink(build.STRIDE)
-  back = affine.invert(affine.compose(affine.compose(small, views.view_from_crop), affine.invert(small)))
+  back = affine.invert(
+    affine.compose(affine.compose(small, views.view_from_crop), affine.invert(small))
+  )
   return jnp.broadcast_to(back, (config.model.num_stacks, *back.shape)).reshape(-1, 2, 3)
 
 
-def warp_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
+def warp_tasks(
+  config: ConfigDict, pairs: int
+) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
   """All heatmaps of a training step pulled back: the warp, the warp and its gradient, and all of `siamese.combine` with gradient.
 
   Returns:
@@ -205,7 +247,9 @@ def warp_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[st
   heatmaps = np.random.default_rng(3).standard_normal(shape, np.float32)
 
   def warp(heatmaps: jax.Array, maps: jax.Array) -> jax.Array:
-    return jax.vmap(lambda image, dst_from_src: affine.warp(image, dst_from_src, (side, side)))(heatmaps, maps)
+    return jax.vmap(lambda image, dst_from_src: affine.warp(image, dst_from_src, (side, side)))(
+      heatmaps, maps
+    )
 
   def warp_gradient(heatmaps: jax.Array, maps: jax.Array, cotangent: jax.Array) -> Any:
     warped, pull = jax.vjp(lambda heatmaps: warp(heatmaps, maps), heatmaps)
@@ -221,20 +265,29 @@ def warp_tasks(config: ConfigDict, pairs: int) -> tuple[dict[str, Task], dict[st
     return combined, weight, pull(combined)
 
   tasks = {
-      "warp": repeated(compiled(warp, heatmaps, maps)),
-      "warp and gradient": repeated(compiled(warp_gradient, heatmaps, maps, heatmaps)),
-      "combine and gradient": repeated(compiled(combine_gradient, heatmaps, views)),
+    "warp": repeated(compiled(warp, heatmaps, maps)),
+    "warp and gradient": repeated(compiled(warp_gradient, heatmaps, maps, heatmaps)),
+    "combine and gradient": repeated(compiled(combine_gradient, heatmaps, views)),
   }
-  needs = {name: flops.warp(config) if name == "warp" else flops.warp_with_gradient(config) for name in tasks}
-  counts = {name: _count(len(maps) * config.data.markup, need, pairs, 1) for name, need in needs.items()}
+  needs = {
+    name: flops.warp(config) if name == "warp" else flops.warp_with_gradient(config)
+    for name in tasks
+  }
+  counts = {
+    name: _count(len(maps) * config.data.markup, need, pairs, 1) for name, need in needs.items()
+  }
   return tasks, counts, heatmaps
 
 
 def render_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """All views of a training step, from the stored crops."""
   the_recipe, views = training(config).recipe, views_of(config, pairs)
-  call = compiled(functools.partial(steps.render_views, the_recipe), random_batch(config, pairs)["image"], views)
-  return repeated(call), _count(pairs * config.siamese.num_views, flops.render(config), pairs, 1, unit="images")
+  call = compiled(
+    functools.partial(steps.render_views, the_recipe), random_batch(config, pairs)["image"], views
+  )
+  return repeated(call), _count(
+    pairs * config.siamese.num_views, flops.render(config), pairs, 1, unit="images"
+  )
 
 
 def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
@@ -244,11 +297,13 @@ def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
   lowered = step.lower(state, on_devices(random_batch(config, pairs)))  # type: ignore[attr-defined]
   stats, cost = lowered.compile().memory_analysis(), lowered.cost_analysis()
   return {
-      "temporaries": getattr(stats, "temp_size_in_bytes", None),
-      "donated": getattr(stats, "alias_size_in_bytes", None),
-      "state": sum(array.nbytes for array in jax.tree.leaves(state)),
-      "flops_by_xla": int(cost["flops"]) if cost and "flops" in cost else None,  # of one device, before XLA rewrites anything
-      "flops_by_hand": pairs * flops.train_step(config) // jax.device_count(),
+    "temporaries": getattr(stats, "temp_size_in_bytes", None),
+    "donated": getattr(stats, "alias_size_in_bytes", None),
+    "state": sum(array.nbytes for array in jax.tree.leaves(state)),
+    "flops_by_xla": int(cost["flops"])
+    if cost and "flops" in cost
+    else None,  # of one device, before XLA rewrites anything
+    "flops_by_hand": pairs * flops.train_step(config) // jax.device_count(),
   }
 
 
@@ -257,11 +312,15 @@ def determinism(config: ConfigDict, pairs: int) -> bool:
   _, init, step = training(config)
   batch = on_devices(random_batch(config, pairs))
   first, second = (step(init(), batch)[0] for _ in range(2))
-  same = jax.tree.map(lambda a, b: np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True), first, second)
+  same = jax.tree.map(
+    lambda a, b: np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True), first, second
+  )
   return all(jax.tree.leaves(same))
 
 
-def _count(items: int, need: tuple[int, int], times: int, in_step: float | None, *, unit: str = "heatmaps") -> Count:
+def _count(
+  items: int, need: tuple[int, int], times: int, in_step: float | None, *, unit: str = "heatmaps"
+) -> Count:
   """Of a part that one device does, for `times` images that need so many FLOPs and bytes each."""
   share = None if in_step is None else in_step / jax.device_count()
   return Count(items, unit, times * need[0], times * need[1], in_step=share)

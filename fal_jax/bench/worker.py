@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 class Worker:
   """A process that takes a training step whenever it is asked to."""
 
-  def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str], *, cores: Sequence[int] = ()):
+  def __init__(
+    self, job: Mapping[str, Any], environment: Mapping[str, str], *, cores: Sequence[int] = ()
+  ):
     """Starts it.
 
     Args:
@@ -37,9 +39,14 @@ class Worker:
     self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in __exit__
     inherited = {name: value for name, value in os.environ.items() if name not in environment}
     self._process = subprocess.Popen(
-        [sys.executable, "-m", "fal_jax.bench.worker", json.dumps({**job, "cores": list(cores)})], cwd=ROOT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, env={**inherited, **environment},
-    )  # fmt: skip
+      [sys.executable, "-m", "fal_jax.bench.worker", json.dumps({**job, "cores": list(cores)})],
+      cwd=ROOT,
+      text=True,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=self._complaints,
+      env={**inherited, **environment},
+    )
 
   def ask(self, what: str) -> None:
     """Sends "step", a step of training, "control", one without any message between devices, or "memory"."""
@@ -54,13 +61,17 @@ class Worker:
     if not line:
       self._process.wait()
       self._complaints.seek(0)
-      raise RuntimeError(f"A process of the bench ended with {self._process.returncode}:\n{self._complaints.read()[-4000:]}")
+      raise RuntimeError(
+        f"A process of the bench ended with {self._process.returncode}:\n{self._complaints.read()[-4000:]}"
+      )
     return json.loads(line)
 
   def __enter__(self) -> Self:
     return self
 
-  def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+  def __exit__(
+    self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+  ) -> None:
     """Ends the process, in any state."""
     for pipe in (self._process.stdin, self._process.stdout):
       if pipe is not None:
@@ -73,7 +84,10 @@ class Worker:
 def fake_devices(count: int) -> dict[str, str]:
   """Environment in which JAX sees so many devices on the CPU."""
   kept = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
-  return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{kept} --xla_force_host_platform_device_count={count}".strip()}
+  return {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": f"{kept} --xla_force_host_platform_device_count={count}".strip(),
+  }
 
 
 def first_step(config: ConfigDict, pairs: int | None, cache: Path) -> dict[str, Any]:
@@ -87,13 +101,21 @@ def first_step(config: ConfigDict, pairs: int | None, cache: Path) -> dict[str, 
   Returns:
     `seconds`, its parts, and `platform`, `devices` and `pairs`.
   """
-  environment = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}
-  with Worker({"config": json.loads(config.to_json_best_effort()), "pairs": pairs, "process": None}, environment) as worker:
+  environment = {
+    "JAX_COMPILATION_CACHE_DIR": str(cache),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+  }
+  with Worker(
+    {"config": json.loads(config.to_json_best_effort()), "pairs": pairs, "process": None},
+    environment,
+  ) as worker:
     found = worker.answer()
     return {"seconds": time.perf_counter() - worker.started, **found}
 
 
-def serve(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, start: float) -> None:
+def serve(
+  job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, start: float
+) -> None:
   """The process's own side.
 
   Args:
@@ -131,10 +153,17 @@ def serve(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, s
   state, metrics = step(state, batch)
   jax.block_until_ready(metrics)
   now = time.perf_counter()
-  say({
-      "import_and_devices": imported - start, "weights": initialised - imported, "step": now - initialised, **seconds,
-      "platform": jax.default_backend(), "devices": jax.device_count(), "pairs": pairs,
-  })  # fmt: skip
+  say(
+    {
+      "import_and_devices": imported - start,
+      "weights": initialised - imported,
+      "step": now - initialised,
+      **seconds,
+      "platform": jax.default_backend(),
+      "devices": jax.device_count(),
+      "pairs": pairs,
+    }
+  )
   alone = parallel.independent_function(recipe)
   for line in sys.stdin:
     what = line.strip()

@@ -12,18 +12,33 @@ from fal_jax import heatmap
 from fal_jax.heatmap import HeatmapCodec
 
 # Encodings and decodings to compare: both baselines, and every decoder of continuous heatmaps.
-PAIRS = (("rounded", "argmax"), ("rounded", "quarter_offset"), *(("continuous", name) for name in get_args(heatmap.Decoding)))
+PAIRS = (
+  ("rounded", "argmax"),
+  ("rounded", "quarter_offset"),
+  *(("continuous", name) for name in get_args(heatmap.Decoding)),
+)
 SIGMAS = (1.0, 1.5, 2.0, 3.0)  # heatmap px
 HEIGHTS = (1.0, 0.5, 0.25)  # of the peak
 WIDER = (1.0, 1.15)  # the peak's width in parts of the codec's sigma
-NOISES = (("none", 0.0), ("white", 0.02), ("white", 0.1), ("blurred", 0.05))  # kind, deviation in parts of the height
+NOISES = (
+  ("none", 0.0),
+  ("white", 0.02),
+  ("white", 0.1),
+  ("blurred", 0.05),
+)  # kind, deviation in parts of the height
 POINTS = 4000
 MAP = 32  # heatmap px, side of the maps
 
 
 @functools.partial(jax.jit, static_argnames=("codec", "wider", "blurred"))
 def mean_error(
-    key: jax.Array, codec: HeatmapCodec, *, height: float = 1.0, wider: float = 1.0, noise: float = 0.0, blurred: bool = False
+  key: jax.Array,
+  codec: HeatmapCodec,
+  *,
+  height: float = 1.0,
+  wider: float = 1.0,
+  noise: float = 0.0,
+  blurred: bool = False,
 ) -> jax.Array:
   """Mean error of a decoder on random points away from the border.
 
@@ -55,7 +70,10 @@ def mean_error(
 
 def perfect(config: ConfigDict) -> str:
   """Markdown: the error of every decoder on perfect heatmaps against sigma, at the config's window and temperature."""
-  lines = ["| encode + decode | " + " | ".join(f"sigma {sigma:g}" for sigma in SIGMAS) + " |", "|---|" + "---|" * len(SIGMAS)]
+  lines = [
+    "| encode + decode | " + " | ".join(f"sigma {sigma:g}" for sigma in SIGMAS) + " |",
+    "|---|" + "---|" * len(SIGMAS),
+  ]
   for encode, decode in PAIRS:
     codecs = [_codec(config, sigma=sigma, encode=encode, decode=decode) for sigma in SIGMAS]
     errors = [mean_error(jax.random.key(0), codec) for codec in codecs]
@@ -65,13 +83,22 @@ def perfect(config: ConfigDict) -> str:
 
 def disturbed(config: ConfigDict) -> str:
   """Markdown: the error of the decoders on low, wide and noisy peaks, at the config's sigma, window and temperature."""
-  names = [name for name in get_args(heatmap.Decoding) if name != "global_softargmax"]  # noise anywhere on the map ruins it
-  lines = ["| peak | width | noise | " + " | ".join(names) + " |", "|---|---|---|" + "---|" * len(names)]
+  names = [
+    name for name in get_args(heatmap.Decoding) if name != "global_softargmax"
+  ]  # noise anywhere on the map ruins it
+  lines = [
+    "| peak | width | noise | " + " | ".join(names) + " |",
+    "|---|---|---|" + "---|" * len(names),
+  ]
   for height, wider, (kind, noise) in itertools.product(HEIGHTS, WIDER, NOISES):
     options = {"height": height, "wider": wider, "noise": noise, "blurred": kind == "blurred"}
-    errors = [mean_error(jax.random.key(0), _codec(config, decode=name), **options) for name in names]
+    errors = [
+      mean_error(jax.random.key(0), _codec(config, decode=name), **options) for name in names
+    ]
     noise_name = kind if kind == "none" else f"{kind} {noise:g}"
-    lines.append(f"| {height:g} | {wider:g} | {noise_name} | " + " | ".join(map(_shown, errors)) + " |")
+    lines.append(
+      f"| {height:g} | {wider:g} | {noise_name} | " + " | ".join(map(_shown, errors)) + " |"
+    )
   return "\n".join(lines)
 
 
@@ -79,11 +106,11 @@ def report(config: ConfigDict) -> str:
   """Both tables with what they are, as the text of a markdown file."""
   options = f"window {config.codec.window}, temperature {config.codec.temperature:g}"
   return (
-      f"# Decoders alone\n\nMean error in heatmap px over {POINTS:,} random points away from the border, {options}.\n\n"
-      f"## Perfect heatmaps\n\n{perfect(config)}\n\n"
-      f"## Low, wide and noisy peaks, continuous, sigma {config.codec.sigma:g}\n\n"
-      "Width in parts of sigma; noise in parts of the peak's height, white or blurred by 1 heatmap px.\n\n"
-      f"{disturbed(config)}\n"
+    f"# Decoders alone\n\nMean error in heatmap px over {POINTS:,} random points away from the border, {options}.\n\n"
+    f"## Perfect heatmaps\n\n{perfect(config)}\n\n"
+    f"## Low, wide and noisy peaks, continuous, sigma {config.codec.sigma:g}\n\n"
+    "Width in parts of sigma; noise in parts of the peak's height, white or blurred by 1 heatmap px.\n\n"
+    f"{disturbed(config)}\n"
   )
 
 

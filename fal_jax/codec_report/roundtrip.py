@@ -9,7 +9,9 @@ import numpy as np
 
 from fal_jax.heatmap import HeatmapCodec
 
-LANDMARKS_AT_ONCE = 256  # the one batch that compiles, whatever N and K: its heatmaps, 4 MiB, stay in a CPU's cache
+LANDMARKS_AT_ONCE = (
+  256  # the one batch that compiles, whatever N and K: its heatmaps, 4 MiB, stay in a CPU's cache
+)
 
 
 def roundtrip(codec: HeatmapCodec, landmarks: np.ndarray) -> np.ndarray:
@@ -46,13 +48,25 @@ def errors_by_temperature(codec: HeatmapCodec, temperatures: jax.Array) -> jax.A
   """
   window = codec.window
   with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about Eq. 1's amplitude at temperature 10: here the temperature is what is sought
-    local = HeatmapCodec(size=window, stride=1, sigma=codec.sigma, window=window, temperature=1.0, amplitude=codec.amplitude)
+    warnings.simplefilter(
+      "ignore"
+    )  # about Eq. 1's amplitude at temperature 10: here the temperature is what is sought
+    local = HeatmapCodec(
+      size=window,
+      stride=1,
+      sigma=codec.sigma,
+      window=window,
+      temperature=1.0,
+      amplitude=codec.amplitude,
+    )
   offsets = (jnp.arange(24) + 0.5) / 48
   points = window // 2 + jnp.stack(jnp.meshgrid(offsets, offsets), -1).reshape(-1, 2)
   heatmaps = local.encode(points)
   # softmax(tau * h) is the softmax at temperature 1 of tau * h: so tau can be an array, and one compilation serves all.
-  return jax.lax.map(lambda tau: jnp.linalg.norm(local.decode(tau * heatmaps)[0] - points, axis=-1).mean(), temperatures)
+  return jax.lax.map(
+    lambda tau: jnp.linalg.norm(local.decode(tau * heatmaps)[0] - points, axis=-1).mean(),
+    temperatures,
+  )
 
 
 def recommend_temperature(codec: HeatmapCodec) -> float:

@@ -5,7 +5,9 @@ Shapes are complex numbers x + iy in here, because turning and scaling is then o
 
 import numpy as np
 
-_ROUNDS = 8  # on genuine faces of every mark-up the mean moves by less than 1e-4 of its size after five
+_ROUNDS = (
+  8  # on genuine faces of every mark-up the mean moves by less than 1e-4 of its size after five
+)
 
 
 def mean_shape(landmarks: np.ndarray, *, mirrored_alike: bool = False) -> np.ndarray:
@@ -33,7 +35,9 @@ def mean_shape(landmarks: np.ndarray, *, mirrored_alike: bool = False) -> np.nda
   return np.stack([mean.real, mean.imag], -1)
 
 
-def distances(landmarks: np.ndarray, mean: np.ndarray, *, mirrored_alike: bool = False) -> np.ndarray:
+def distances(
+  landmarks: np.ndarray, mean: np.ndarray, *, mirrored_alike: bool = False
+) -> np.ndarray:
   """How unlike the mean shape each face is, wherever it lies, however large and turned.
 
   Args:
@@ -50,7 +54,9 @@ def distances(landmarks: np.ndarray, mean: np.ndarray, *, mirrored_alike: bool =
   return np.sqrt(_nan_mean((np.abs(aligned - target) ** 2).T))
 
 
-def mirror_disagreement(mean: np.ndarray, flip: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def mirror_disagreement(
+  mean: np.ndarray, flip: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
   """How far a shape is from its own mirror image under a flip permutation, and which permutation would suit it better.
 
   Args:
@@ -71,10 +77,17 @@ def mirror_disagreement(mean: np.ndarray, flip: np.ndarray) -> tuple[np.ndarray,
   symmetries = [_symmetry(shape, mirrored, start) for start in (flip, _nearest(shape, mirrored)[0])]
   moved, nearest, gap = min(symmetries, key=lambda symmetry: symmetry[2][known].sum())
   image = moved[flip]
-  return np.stack([image.real, image.imag], -1), np.abs(image - shape), np.where(known, nearest, flip), gap
+  return (
+    np.stack([image.real, image.imag], -1),
+    np.abs(image - shape),
+    np.where(known, nearest, flip),
+    gap,
+  )
 
 
-def _symmetry(shape: np.ndarray, mirrored: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _symmetry(
+  shape: np.ndarray, mirrored: np.ndarray, partners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Moves the (K,) mirror image onto the shape, by partners that are chosen anew until they stay; also these, and how near."""
   moved, (nearest, gap) = mirrored, (partners, np.empty(0))
   for _ in range(_ROUNDS):
@@ -121,7 +134,7 @@ def _normalised(shapes: np.ndarray) -> np.ndarray:
 
 
 def _align(
-    shapes: np.ndarray, mean: np.ndarray, *, mirrored_alike: bool = False
+  shapes: np.ndarray, mean: np.ndarray, *, mirrored_alike: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """The best similarity of each shape to the mean, over the landmarks that both know.
 

@@ -15,7 +15,9 @@ from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
 
 
-def mean_shape(mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, width: int = 820) -> str:
+def mean_shape(
+  mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, width: int = 820
+) -> str:
   """Draws a shape with its numbers, lines between the partners of the flip permutation, and rings for its mirror image.
 
   Args:
@@ -35,14 +37,18 @@ def mean_shape(mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, w
   middle = np.array([width / 2 - scale * (low[0] + high[0]) / 2, 45 - scale * low[1]])
   at = scale * mean + middle
   height = round(scale * (high[1] - low[1]) + 90)
-  parts = [f'<svg class="shape" viewBox="0 0 {width} {height}" role="img"><title>Mean shape with landmark numbers</title>']
+  parts = [
+    f'<svg class="shape" viewBox="0 0 {width} {height}" role="img"><title>Mean shape with landmark numbers</title>'
+  ]
   if mirror is not None:
     for k, partner in enumerate(markup.flip):
       if k < partner and known[k] and known[partner]:
         parts.append(_line(at[k], at[partner], "pair"))
   parts += [_line(at[a], at[b], "line") for a, b in markup.edges if known[a] and known[b]]
   if mirror is not None:
-    parts += [_circle(point, 6.5, "mirror") for point in scale * mirror + middle if np.isfinite(point).all()]
+    parts += [
+      _circle(point, 6.5, "mirror") for point in scale * mirror + middle if np.isfinite(point).all()
+    ]
   parts += [_circle(at[k], 3.6, side(markup, k)) for k in np.flatnonzero(known).tolist()]
   rows = np.flatnonzero(known).tolist()
   for k, place in zip(rows, _label_places(at[known], distance=15.0), strict=True):
@@ -50,7 +56,15 @@ def mean_shape(mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, w
   return "".join([*parts, "</svg>"])
 
 
-def face(jpeg: bytes, points: np.ndarray, markup: Markup, *, visible: np.ndarray, box: np.ndarray, size: int) -> str:
+def face(
+  jpeg: bytes,
+  points: np.ndarray,
+  markup: Markup,
+  *,
+  visible: np.ndarray,
+  box: np.ndarray,
+  size: int,
+) -> str:
   """Draws a picture of a face with its landmarks, hollow where hidden, and a dashed box.
 
   Args:
@@ -64,7 +78,9 @@ def face(jpeg: bytes, points: np.ndarray, markup: Markup, *, visible: np.ndarray
   Returns:
     An <svg> element that holds the picture as a data URI.
   """
-  known = (np.abs(points) < 1e4).all(-1)  # NaN is not; nor needs to be drawn what is that far outside
+  known = (np.abs(points) < 1e4).all(
+    -1
+  )  # NaN is not; nor needs to be drawn what is that far outside
   at = np.where(known[:, None], points, 0) + 0.5  # SVG's origin is the corner of the first pixel
   picture = f'<image width="{size}" height="{size}" href="{_uri(jpeg, "jpeg")}"/>'
   parts = [f'<svg class="face" viewBox="0 0 {size} {size}" role="img">{picture}']
@@ -77,7 +93,9 @@ def face(jpeg: bytes, points: np.ndarray, markup: Markup, *, visible: np.ndarray
   return "".join([*parts, "</svg>"])
 
 
-def histogram(counts: Sequence[int], edges: Sequence[float], *, label: str, width: int = 760, height: int = 110) -> str:
+def histogram(
+  counts: Sequence[int], edges: Sequence[float], *, label: str, width: int = 760, height: int = 110
+) -> str:
   """Draws counts over bins on a logarithmic axis of px, with ticks at powers of two.
 
   Args:
@@ -96,7 +114,9 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, label: str, widt
   def place(value: float) -> float:
     return float(width * (np.log2(value) - first) / (last - first))
 
-  parts = [f'<svg class="histogram" viewBox="0 0 {width} {height}" role="img"><title>{html.escape(label)}</title>']
+  parts = [
+    f'<svg class="histogram" viewBox="0 0 {width} {height}" role="img"><title>{html.escape(label)}</title>'
+  ]
   for bin_, (count, left, right) in enumerate(zip(counts, edges[:-1], edges[1:], strict=True)):
     if count:
       tall = max(1.5, (floor - 16) * count / most)
@@ -104,11 +124,15 @@ def histogram(counts: Sequence[int], edges: Sequence[float], *, label: str, widt
       low, wide = np.array([place(left) + 1, floor - tall]), place(right) - place(left) - 2
       parts.append(_rect(low, np.array([wide, tall]), "bar", tip=tip))
       if bin_ == np.argmax(counts):
-        parts.append(f'<text x="{(place(left) + place(right)) / 2:.1f}" y="{floor - tall - 5:.1f}">{count:,}</text>')
+        parts.append(
+          f'<text x="{(place(left) + place(right)) / 2:.1f}" y="{floor - tall - 5:.1f}">{count:,}</text>'
+        )
   parts.append(_line(np.array([0, floor]), np.array([width, floor]), "axis"))
   for power in range(int(np.ceil(first)), int(np.floor(last)) + 1):
     anchor = "start" if place(2**power) < 8 else "end" if place(2**power) > width - 8 else "middle"
-    parts.append(f'<text x="{place(2**power):.1f}" y="{height - 5}" style="text-anchor:{anchor}">{2**power}</text>')
+    parts.append(
+      f'<text x="{place(2**power):.1f}" y="{height - 5}" style="text-anchor:{anchor}">{2**power}</text>'
+    )
   return "".join([*parts, "</svg>"])
 
 
@@ -141,7 +165,9 @@ def heat(counts: np.ndarray, *, margin: int, band: int, width: int = 360) -> str
 
 def side(markup: Markup, k: int) -> str:
   """Class of a landmark's colour: "right", "left" or "middle", by its name."""
-  return next((side for side in ("right", "left") if markup.names[k].startswith(f"{side}_")), "middle")
+  return next(
+    (side for side in ("right", "left") if markup.names[k].startswith(f"{side}_")), "middle"
+  )
 
 
 def _label_places(points: np.ndarray, *, distance: float) -> np.ndarray:
@@ -152,7 +178,9 @@ def _label_places(points: np.ndarray, *, distance: float) -> np.ndarray:
   for k, point in enumerate(points):
     taken = np.concatenate([np.delete(points, k, 0), np.reshape(places, (-1, 2)), [[1e6, 1e6]]])
     candidates = point + ring
-    gap = np.linalg.norm((candidates[:, None] - taken) / [1.3, 1.0], axis=-1)  # numbers are wider than high
+    gap = np.linalg.norm(
+      (candidates[:, None] - taken) / [1.3, 1.0], axis=-1
+    )  # numbers are wider than high
     places.append(candidates[gap.min(1).argmax()])
   return np.array(places)
 

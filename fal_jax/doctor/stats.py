@@ -43,7 +43,10 @@ class Split:
 def landmark_boxes(landmarks: np.ndarray) -> np.ndarray:
   """(N, K, 2) landmarks to (N, 4) boxes tight around the annotated ones, NaN where there is none."""
   known = np.isfinite(landmarks).all(-1, keepdims=True)
-  low, high = landmarks.min(1, where=known, initial=np.inf), landmarks.max(1, where=known, initial=-np.inf)
+  low, high = (
+    landmarks.min(1, where=known, initial=np.inf),
+    landmarks.max(1, where=known, initial=-np.inf),
+  )
   return np.where(known.any(1), np.concatenate([low, high], -1), np.nan)
 
 
@@ -64,13 +67,17 @@ def beyond_image(landmarks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """Intersection over union of boxes (..., 4), broadcast; NaN where a box is unknown, inverted or both have no area."""
   sides_a, sides_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
-  common = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(-1)
+  common = np.maximum(
+    np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0
+  ).prod(-1)
   union = sides_a.prod(-1) + sides_b.prod(-1) - common
   sound = (sides_a >= 0).all(-1) & (sides_b >= 0).all(-1) & (union > 0)
   return np.where(sound, common / np.where(union > 0, union, 1), np.nan)
 
 
-def heatmap_positions(landmarks: np.ndarray, boxes: np.ndarray, rule: CropRule, *, stride: int) -> np.ndarray:
+def heatmap_positions(
+  landmarks: np.ndarray, boxes: np.ndarray, rule: CropRule, *, stride: int
+) -> np.ndarray:
   """Positions of landmarks in the heatmaps of their crops.
 
   Args:
@@ -144,7 +151,9 @@ def outliers(values: np.ndarray, *, deviations: float = 6.0) -> np.ndarray:
     return np.zeros(len(values), bool)
   median = np.median(known)
   spread = 1.4826 * np.median(np.abs(known - median))
-  return np.nan_to_num(values, nan=-np.inf) > median + deviations * max(spread, 0.02)  # of the mean shape: a hand's accuracy
+  return np.nan_to_num(values, nan=-np.inf) > median + deviations * max(
+    spread, 0.02
+  )  # of the mean shape: a hand's accuracy
 
 
 def _by_picture(pictures: Sequence[bytes]) -> dict[bytes, list[int]]:
@@ -155,4 +164,6 @@ def _by_picture(pictures: Sequence[bytes]) -> dict[bytes, list[int]]:
 
 
 def _same_face(box: np.ndarray, others: np.ndarray) -> bool:
-  return bool((np.nan_to_num(box_iou(box, others)) > _SAME_FACE_IOU).any() or (box == others).all(-1).any())
+  return bool(
+    (np.nan_to_num(box_iou(box, others)) > _SAME_FACE_IOU).any() or (box == others).all(-1).any()
+  )

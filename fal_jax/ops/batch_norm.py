@@ -15,10 +15,14 @@ from jax.ad_checkpoint import checkpoint_name
 from fal_jax.ops.collectives import pmean
 
 EPSILON = 1e-5  # PyTorch's default, as in the published networks
-STATISTICS = "batch_norm_statistics"  # what rematerialisation must keep, or devices would exchange it again
+STATISTICS = (
+  "batch_norm_statistics"  # what rematerialisation must keep, or devices would exchange it again
+)
 
 
-def rectified_affine(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+def rectified_affine(
+  x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array
+) -> jax.Array:
   """relu((x - mean) / sqrt(variance + EPSILON) * scale + bias), with given statistics.
 
   Args:
@@ -40,7 +44,7 @@ def rectified_affine(x: jax.Array, mean: jax.Array, variance: jax.Array, scale: 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def batch_norm_relu(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
+  x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Normalises by the statistics of this batch, scales, shifts and rectifies.
 
@@ -60,10 +64,18 @@ def batch_norm_relu(
 def _forward(x, scale, bias, axis_name):
   axes = tuple(range(x.ndim - 1))
   wide = _wide(x)
-  moments = checkpoint_name(pmean(jnp.stack([wide.mean(axes), (wide * wide).mean(axes)]), axis_name), STATISTICS)
+  moments = checkpoint_name(
+    pmean(jnp.stack([wide.mean(axes), (wide * wide).mean(axes)]), axis_name), STATISTICS
+  )
   mean = moments[0]
   variance = jnp.maximum(moments[1] - mean * mean, 0)
-  return (rectified_affine(x, mean, variance, scale, bias), mean, variance), (x, mean, variance, scale, bias)
+  return (rectified_affine(x, mean, variance, scale, bias), mean, variance), (
+    x,
+    mean,
+    variance,
+    scale,
+    bias,
+  )
 
 
 def _backward(axis_name, saved, cotangents):

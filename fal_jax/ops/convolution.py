@@ -17,7 +17,9 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 Padding = str | Sequence[tuple[int, int]]
 
 
-def convolve(images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Padding, **options: Any) -> jax.Array:
+def convolve(
+  images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Padding, **options: Any
+) -> jax.Array:
   """A convolution.
 
   Args:
@@ -34,7 +36,7 @@ def convolve(images: jax.Array, kernel: jax.Array, strides: Sequence[int], paddi
 
 
 def convolve_to_float32(
-    images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Padding, **options: Any
+  images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Padding, **options: Any
 ) -> jax.Array:
   """`convolve` whose sums leave the multiplier as they are.
 
@@ -56,22 +58,36 @@ def convolve_to_float32(
 
 
 def _with_gradient(images, kernel, strides, padding, *, result, options):
-  pads = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], strides, padding) if isinstance(padding, str) else padding
+  pads = (
+    lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], strides, padding)
+    if isinstance(padding, str)
+    else padding
+  )
 
   def plain(images: jax.Array, kernel: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    return lax.conv_general_dilated(images, kernel, strides, pads, **{**options, "preferred_element_type": dtype})
+    return lax.conv_general_dilated(
+      images, kernel, strides, pads, **{**options, "preferred_element_type": dtype}
+    )
 
   @jax.custom_vjp
   def convolution(images: jax.Array, kernel: jax.Array) -> jax.Array:
     return plain(images, kernel, result)
 
-  def forward(images: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  def forward(
+    images: jax.Array, kernel: jax.Array
+  ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return convolution(images, kernel), (images, kernel)
 
-  def backward(saved: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+  def backward(
+    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
     images, kernel = saved
     cotangent = cotangent.astype(images.dtype)
-    on_cpu = _kernel_gradient_on_cpu(kernel.shape, strides, pads) if jax.default_backend() == "cpu" else None
+    on_cpu = (
+      _kernel_gradient_on_cpu(kernel.shape, strides, pads)
+      if jax.default_backend() == "cpu"
+      else None
+    )
     if on_cpu is None:
       return jax.vjp(functools.partial(plain, dtype=images.dtype), images, kernel)[1](cotangent)
     to_images = jax.vjp(lambda images: plain(images, kernel, images.dtype), images)[1]
@@ -82,7 +98,7 @@ def _with_gradient(images, kernel, strides, padding, *, result, options):
 
 
 def _kernel_gradient_on_cpu(
-    shape: Sequence[int], strides: Sequence[int], pads: Sequence[tuple[int, int]]
+  shape: Sequence[int], strides: Sequence[int], pads: Sequence[tuple[int, int]]
 ) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
   """What makes the gradient of a kernel from images and cotangent in less time on a CPU than JAX's own way; None where nothing
   does.
@@ -108,11 +124,21 @@ def _product_of_rows(images: jax.Array, cotangent: jax.Array) -> jax.Array:
   return product[None, None]
 
 
-def _slide_over_cotangent(images: jax.Array, cotangent: jax.Array, *, pads: Sequence[tuple[int, int]]) -> jax.Array:
+def _slide_over_cotangent(
+  images: jax.Array, cotangent: jax.Array, *, pads: Sequence[tuple[int, int]]
+) -> jax.Array:
   """Of a kernel with stride 1: entry k is the sum over u of images[u + k - before] times cotangent[u], read from its end."""
-  sides = (images.shape[i] - cotangent.shape[i] + sum(pad) + 1 for i, pad in zip((1, 2), pads, strict=True))
-  mirrored = [(side - 1 - before, side - 1 - after) for side, (before, after) in zip(sides, pads, strict=True)]
+  sides = (
+    images.shape[i] - cotangent.shape[i] + sum(pad) + 1 for i, pad in zip((1, 2), pads, strict=True)
+  )
+  mirrored = [
+    (side - 1 - before, side - 1 - after) for side, (before, after) in zip(sides, pads, strict=True)
+  ]
   product = lax.conv_general_dilated(
-      cotangent.transpose(3, 1, 2, 0), images.transpose(1, 2, 0, 3), (1, 1), mirrored, dimension_numbers=_LAYOUT
+    cotangent.transpose(3, 1, 2, 0),
+    images.transpose(1, 2, 0, 3),
+    (1, 1),
+    mirrored,
+    dimension_numbers=_LAYOUT,
   )
   return lax.rev(product, (1, 2)).transpose(1, 2, 3, 0)

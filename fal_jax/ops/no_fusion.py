@@ -27,5 +27,8 @@ def apart_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
     with set_xla_metadata(inlineable="false"):
       return call(*args)
 
-  apart.defvjp(lambda *args: (apart(*args), args), lambda args, cotangent: jax.vjp(function, *args)[1](cotangent))
+  apart.defvjp(
+    lambda *args: (apart(*args), args),
+    lambda args, cotangent: jax.vjp(function, *args)[1](cotangent),
+  )
   return apart

@@ -20,12 +20,12 @@ class MetricLog:
   """
 
   def __init__(
-      self,
-      workdir: str | os.PathLike[str],
-      *,
-      resume_step: int,
-      clock: Callable[[], float] = time.monotonic,
-      echo: Callable[[str], None] = print,
+    self,
+    workdir: str | os.PathLike[str],
+    *,
+    resume_step: int,
+    clock: Callable[[], float] = time.monotonic,
+    echo: Callable[[str], None] = print,
   ):
     """Opens the log, and forgets what an earlier run wrote after the step from which this one resumes.
 
@@ -56,13 +56,18 @@ class MetricLog:
   def write(self, step: int, metrics: Mapping[str, Any]) -> None:
     """Records scalars of one step, e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}; arrays without axes are fine."""
     values = {name: float(value) for name, value in metrics.items()}
-    record = {"step": int(step), **{name: value if math.isfinite(value) else None for name, value in values.items()}}
+    record = {
+      "step": int(step),
+      **{name: value if math.isfinite(value) else None for name, value in values.items()},
+    }
     self._lines.write(json.dumps(record, allow_nan=False) + "\n")
     self._lines.flush()  # a killed run keeps what it has logged
     for name, value in values.items():
       self._board.add_scalar(name, value, step)
 
-  def progress(self, step: int, metrics: Mapping[str, Any], *, total_steps: int, images_per_step: int) -> None:
+  def progress(
+    self, step: int, metrics: Mapping[str, Any], *, total_steps: int, images_per_step: int
+  ) -> None:
     """Records the metrics and prints where the run is: step, percent, images per second, time left.
 
     The rate is that since the last call, which shows a stall at once. The time left comes from the mean rate, which does not
@@ -78,8 +83,8 @@ class MetricLog:
     left = duration((total_steps - step) / mean_rate) if mean_rate > 0 else "unknown"
     shown = "".join(f"  {name} {float(value):.4g}" for name, value in metrics.items())
     self._echo(
-        f"step {step:{len(str(total_steps))}d}/{total_steps} {100 * step / total_steps:5.1f} %"
-        f"  {rate * images_per_step:.1f} images/s  left {left}{shown}"
+      f"step {step:{len(str(total_steps))}d}/{total_steps} {100 * step / total_steps:5.1f} %"
+      f"  {rate * images_per_step:.1f} images/s  left {left}{shown}"
     )
 
   def close(self) -> None:
@@ -90,7 +95,9 @@ class MetricLog:
   def __enter__(self) -> Self:
     return self
 
-  def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+  def __exit__(
+    self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+  ) -> None:
     self.close()
 
 
@@ -107,7 +114,9 @@ def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
       record = json.loads(line)
       record["step"] = int(record["step"])
     except (ValueError, TypeError, KeyError) as error:
-      raise InputError(f"{path} line {number} is not a record of a step ({line[:60]!r}): repair or remove the file") from error
+      raise InputError(
+        f"{path} line {number} is not a record of a step ({line[:60]!r}): repair or remove the file"
+      ) from error
     records.append(record)
   return records
 

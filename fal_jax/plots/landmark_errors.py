@@ -11,13 +11,13 @@ from fal_jax.plots import curves as plots
 
 
 def draw_landmark_errors(
-    path: str | os.PathLike[str],
-    true: ArrayLike,
-    norms: ArrayLike,
-    errors: ArrayLike,
-    *,
-    markup: int | landmarks.Markup,
-    norm: str,
+  path: str | os.PathLike[str],
+  true: ArrayLike,
+  norms: ArrayLike,
+  errors: ArrayLike,
+  *,
+  markup: int | landmarks.Markup,
+  norm: str,
 ) -> None:
   """Draws the mean error of each landmark as a circle on the mean shape, true to scale, and names the worst by their numbers.
 
@@ -39,7 +39,9 @@ def draw_landmark_errors(
   known = np.isfinite(errors)
   shape = np.full((markup.num, 2), np.nan)
   shape[known] = np.nanmean(((true - (low + high) / 2) / size)[:, known], 0)
-  unit = float(np.mean(np.asarray(norms, np.float64) / size[:, 0, 0])) / 100  # of one percent, in sizes of the face
+  unit = (
+    float(np.mean(np.asarray(norms, np.float64) / size[:, 0, 0])) / 100
+  )  # of one percent, in sizes of the face
   figure = plots.new_figure(6.4, 6.0)
   from matplotlib.collections import EllipseCollection
   from matplotlib.patheffects import withStroke
@@ -50,22 +52,40 @@ def draw_landmark_errors(
   axes.plot(*shape[known].T, ".", color="0.35", markersize=3, zorder=3)
   across = 2 * unit * errors[known]
   circles = EllipseCollection(
-      across, across, 0 * across, units="xy", offsets=shape[known], offset_transform=axes.transData, cmap="viridis_r", alpha=0.75,
-      edgecolor="0.2", linewidth=0.4, zorder=2,
-  )  # fmt: skip
+    across,
+    across,
+    0 * across,
+    units="xy",
+    offsets=shape[known],
+    offset_transform=axes.transData,
+    cmap="viridis_r",
+    alpha=0.75,
+    edgecolor="0.2",
+    linewidth=0.4,
+    zorder=2,
+  )
   circles.set_array(errors[known])
   axes.add_collection(circles)
   for k in np.argsort(-np.where(known, errors, -1), kind="stable")[: min(5, known.sum())]:
     top = shape[k] - [0, unit * errors[k]]
     axes.annotate(
-        f"{k}: {errors[k]:.1f}", top, (0, 2), textcoords="offset points", fontsize=8, ha="center", va="bottom", zorder=4,
-        path_effects=[withStroke(linewidth=2.5, foreground="white")],
-    )  # fmt: skip
+      f"{k}: {errors[k]:.1f}",
+      top,
+      (0, 2),
+      textcoords="offset points",
+      fontsize=8,
+      ha="center",
+      va="bottom",
+      zorder=4,
+      path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )
   axes.set_aspect("equal")
   axes.invert_yaxis()
   axes.margins(0.1)
   axes.set_axis_off()
-  axes.set_title("mean error of each landmark, circles true to scale; the five worst by number", fontsize=9)
+  axes.set_title(
+    "mean error of each landmark, circles true to scale; the five worst by number", fontsize=9
+  )
   bar = figure.colorbar(circles, ax=axes, shrink=0.7, pad=0.02)
   bar.set_label(plots.norm_label(norm))
   pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)

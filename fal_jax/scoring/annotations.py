@@ -12,7 +12,9 @@ from fal_jax.errors import InputError
 from fal_jax.scoring.faces import Faces
 
 
-def read_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int, rule: CropRule) -> Faces:
+def read_split(
+  name: str, split: str, *, data_dir: str | None, num_landmarks: int, rule: CropRule
+) -> Faces:
   """Reads one split of a prepared dataset as (N, K, 2) landmarks; its images stay encoded.
 
   Args:
@@ -22,7 +24,12 @@ def read_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
     num_landmarks: K.
     rule: says which box.
   """
-  return from_source(data.open_split(name, split, data_dir=data_dir, num_landmarks=num_landmarks), name, split, rule=rule)
+  return from_source(
+    data.open_split(name, split, data_dir=data_dir, num_landmarks=num_landmarks),
+    name,
+    split,
+    rule=rule,
+  )
 
 
 def from_source(source: data.Source, name: str, split: str, *, rule: CropRule) -> Faces:
@@ -37,17 +44,17 @@ def from_source(source: data.Source, name: str, split: str, *, rule: CropRule) -
         columns.setdefault(column, []).append(record[column])
   tags = columns.get("subsets", columns.get("subset"))
   return Faces(
-      name=split,
-      dataset=name,
-      box=rule.box,
-      ids=ids,
-      landmarks=np.stack(columns["landmarks"]).astype(np.float64),
-      boxes=np.stack(boxes),
-      visible=np.stack(columns["visible"]),
-      dataset_boxes=np.stack(columns["box_dataset"]).astype(np.float64),
-      subsets=None if tags is None else [tuple(data.as_text(tag).split()) for tag in tags],
-      videos=[data.as_text(video) for video in columns["video"]] if "video" in columns else None,
-      frames=np.array(columns["frame"], int) if "frame" in columns else None,
+    name=split,
+    dataset=name,
+    box=rule.box,
+    ids=ids,
+    landmarks=np.stack(columns["landmarks"]).astype(np.float64),
+    boxes=np.stack(boxes),
+    visible=np.stack(columns["visible"]),
+    dataset_boxes=np.stack(columns["box_dataset"]).astype(np.float64),
+    subsets=None if tags is None else [tuple(data.as_text(tag).split()) for tag in tags],
+    videos=[data.as_text(video) for video in columns["video"]] if "video" in columns else None,
+    frames=np.array(columns["frame"], int) if "frame" in columns else None,
   )
 
 
@@ -61,23 +68,47 @@ def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:
   try:
     file = np.load(path, allow_pickle=False)
     names_there = file.files if isinstance(file, np.lib.npyio.NpzFile) else []
-    arrays = {name: np.asarray(file[name]) for name in ("landmarks", "names") if name in names_there}
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-    reason = "there is no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split()).rstrip(".")
-    raise InputError(f"{path} cannot be read ({reason}): give an .npz as np.savez(path, landmarks=...) writes it.") from error
+    arrays = {
+      name: np.asarray(file[name]) for name in ("landmarks", "names") if name in names_there
+    }
+  except (
+    OSError,
+    ValueError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+  ) as error:
+    reason = (
+      "there is no such file"
+      if isinstance(error, FileNotFoundError)
+      else " ".join(str(error).split()).rstrip(".")
+    )
+    raise InputError(
+      f"{path} cannot be read ({reason}): give an .npz as np.savez(path, landmarks=...) writes it."
+    ) from error
   landmarks = arrays.get("landmarks", np.empty(0))
-  if landmarks.dtype.kind not in "fiu" or landmarks.ndim != 3 or landmarks.shape[-1] != 2 or not len(landmarks):
-    got = f"{landmarks.dtype} {landmarks.shape}" if "landmarks" in arrays else "no array of that name"
+  if (
+    landmarks.dtype.kind not in "fiu"
+    or landmarks.ndim != 3
+    or landmarks.shape[-1] != 2
+    or not len(landmarks)
+  ):
+    got = (
+      f"{landmarks.dtype} {landmarks.shape}" if "landmarks" in arrays else "no array of that name"
+    )
     expected = f"an .npz with numbers `landmarks` (N, {num_landmarks}, 2) in image pixels"
     raise InputError(f"{path} must be {expected}, got {got}.")
   if landmarks.shape[1] != num_landmarks:
     raise InputError(
-        f"{path} has {landmarks.shape[1]} landmarks per face but config.data.markup is {num_landmarks}: set "
-        f"--config.data.markup={landmarks.shape[1]} or choose another file."
+      f"{path} has {landmarks.shape[1]} landmarks per face but config.data.markup is {num_landmarks}: set "
+      f"--config.data.markup={landmarks.shape[1]} or choose another file."
     )
   names = arrays.get("names", np.arange(len(landmarks)))
   if names.shape != landmarks.shape[:1]:
-    raise InputError(f"{path}: `names` has shape {names.shape}, expected ({len(landmarks)},): one name per face.")
+    raise InputError(
+      f"{path}: `names` has shape {names.shape}, expected ({len(landmarks)},): one name per face."
+    )
   ids = [name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist()]
   annotated = np.isfinite(landmarks).all(-1, keepdims=True)
   if empty := [ids[row] for row in np.flatnonzero(~annotated.any((1, 2)))]:

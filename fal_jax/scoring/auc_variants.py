@@ -50,7 +50,11 @@ def auc(errors: ArrayLike, threshold: float, *, variant: str) -> float:
   if variant not in VARIANTS:
     raise InputError(f"no AUC variant is called {variant!r}: choose one of {', '.join(VARIANTS)}")
   exact = metrics.auc(errors, threshold)  # also checks the arguments
-  return exact if variant == "exact" else float(VARIANTS[variant](np.sort(np.asarray(errors, np.float64)), threshold))
+  return (
+    exact
+    if variant == "exact"
+    else float(VARIANTS[variant](np.sort(np.asarray(errors, np.float64)), threshold))
+  )
 
 
 def auc_of_all(errors: ArrayLike, threshold: float) -> dict[str, float]:
@@ -100,7 +104,9 @@ def _luvli(errors: np.ndarray, threshold: float) -> float:
 
 def _spiga(errors: np.ndarray, threshold: float) -> float:
   if not np.isfinite(errors).all():
-    raise InputError("the AUC variant 'spiga' has no meaning where an error is infinite: its bins reach to the greatest error")
+    raise InputError(
+      "the AUC variant 'spiga' has no meaning where an error is infinite: its bins reach to the greatest error"
+    )
   if np.ptp(errors) < 1e-6:
     return _exact(errors, threshold)  # there is nothing to divide into bins
   counts, edges = np.histogram(errors, bins=10_000)
@@ -129,11 +135,11 @@ def _exact(errors: np.ndarray, threshold: float) -> float:
 
 
 VARIANTS: Mapping[str, Callable[[np.ndarray, float], float]] = {
-    "exact": _exact,
-    "simpson": _simpson,
-    "trapezoid": _trapezoid,
-    "fan": _fan,
-    "luvli": _luvli,
-    "spiga": _spiga,
-    "mdm": _mdm,
+  "exact": _exact,
+  "simpson": _simpson,
+  "trapezoid": _trapezoid,
+  "fan": _fan,
+  "luvli": _luvli,
+  "spiga": _spiga,
+  "mdm": _mdm,
 }

@@ -36,7 +36,9 @@ def matrix_98_to_68() -> np.ndarray:
 
   for k in range(17):
     put(k, 2 * k)
-  for k, sources in enumerate([(33,), (34, 41), (35, 40), (36, 39), (37, 38), (42, 50), (43, 49), (44, 48), (45, 47), (46,)]):
+  for k, sources in enumerate(
+    [(33,), (34, 41), (35, 40), (36, 39), (37, 38), (42, 50), (43, 49), (44, 48), (45, 47), (46,)]
+  ):
     put(17 + k, *sources)
   for k in range(9):
     put(27 + k, 51 + k)
@@ -55,9 +57,13 @@ def map_98_to_68(landmarks: ArrayLike) -> np.ndarray:
   """Landmarks (..., 98, 2) of WFLW as the 68 of 300W, (..., 68, 2) float64, same pixels; see `matrix_98_to_68` for the caveat."""
   landmarks = np.asarray(landmarks, np.float64)
   if landmarks.shape[-2:] != (98, 2):
-    raise InputError(f"landmarks have shape {landmarks.shape}, expected (..., 98, 2): only WFLW's mark-up can be mapped to 68")
+    raise InputError(
+      f"landmarks have shape {landmarks.shape}, expected (..., 98, 2): only WFLW's mark-up can be mapped to 68"
+    )
   mapped = np.zeros((*landmarks.shape[:-2], 68, 2))
   for k, weights in enumerate(matrix_98_to_68()):
-    sources = np.flatnonzero(weights)  # a landmark that is NaN must not spoil those that do not come from it
+    sources = np.flatnonzero(
+      weights
+    )  # a landmark that is NaN must not spoil those that do not come from it
     mapped[..., k, :] = weights[sources] @ landmarks[..., sources, :]
   return mapped

@@ -16,7 +16,12 @@ _BLOCK = 4_000_000  # counts drawn at a time: 32 MB
 
 
 def bootstrap(
-    values: ArrayLike, *, seed: int, groups: Sequence[str] | None = None, resamples: int = 2000, level: float = 0.95
+  values: ArrayLike,
+  *,
+  seed: int,
+  groups: Sequence[str] | None = None,
+  resamples: int = 2000,
+  level: float = 0.95,
 ) -> np.ndarray:
   """Percentile bootstrap interval of the mean of each column.
 
@@ -36,19 +41,31 @@ def bootstrap(
   """
   values = np.asarray(values, np.float64)
   if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
-    raise InputError(f"values have shape {values.shape}, expected (faces, statistics), at least one face and finite numbers only")
+    raise InputError(
+      f"values have shape {values.shape}, expected (faces, statistics), at least one face and finite numbers only"
+    )
   if resamples < 1 or not 0 < level < 1:
-    raise InputError(f"resamples={resamples} and level={level}: give at least one resample and a level between 0 and 1")
+    raise InputError(
+      f"resamples={resamples} and level={level}: give at least one resample and a level between 0 and 1"
+    )
   names = np.arange(len(values)) if groups is None else np.asarray(groups)
   if names.shape != (len(values),):
-    raise InputError(f"groups have shape {names.shape}, expected ({len(values)},): one name per face")
+    raise InputError(
+      f"groups have shape {names.shape}, expected ({len(values)},): one name per face"
+    )
   _, member, sizes = np.unique(names, return_inverse=True, return_counts=True)
-  sums = np.stack([np.bincount(member, column) for column in values.T], 1) if values.shape[1] else np.zeros((len(sizes), 0))
+  sums = (
+    np.stack([np.bincount(member, column) for column in values.T], 1)
+    if values.shape[1]
+    else np.zeros((len(sizes), 0))
+  )
   rng = np.random.default_rng(seed)
   means = np.empty((resamples, values.shape[1]))
   rows = max(1, _BLOCK // len(sizes))
   for first in range(0, resamples, rows):
     size = min(rows, resamples - first)
-    drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=size).astype(np.float64)
+    drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=size).astype(
+      np.float64
+    )
     means[first : first + size] = (drawn @ sums) / (drawn @ sizes)[:, None]
   return np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T

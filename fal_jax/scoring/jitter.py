@@ -10,7 +10,9 @@ from fal_jax import metrics
 from fal_jax.errors import InputError
 
 
-def jitter(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, videos: Sequence[str], frames: ArrayLike) -> dict[str, Any]:
+def jitter(
+  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, videos: Sequence[str], frames: ArrayLike
+) -> dict[str, Any]:
   """Mean change of the error vector from one frame to the next, in percent of the normaliser.
 
   With r = pred - true, the jitter of a pair of neighbouring frames is the mean over landmarks of |r_t - r_(t-1)|, in percent of
@@ -37,14 +39,18 @@ def jitter(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, videos: Sequenc
   pred, true, norm, frames = (np.asarray(array, np.float64) for array in (pred, true, norm, frames))
   metrics.nme(pred, true, norm)  # its checks of the arrays
   if frames.shape != norm.shape or len(videos) != len(frames):
-    raise InputError(f"there are {len(videos)} videos and {frames.size} frames for {len(norm)} faces: give one each")
+    raise InputError(
+      f"there are {len(videos)} videos and {frames.size} frames for {len(norm)} faces: give one each"
+    )
   names, member = np.unique(np.asarray(videos), return_inverse=True)
   order = np.lexsort((frames, member))
   steps = np.diff(frames[order])
   same = np.diff(member[order]) == 0
   if twice := np.flatnonzero(same & (steps == 0)).tolist():
     row = order[twice[0]]
-    raise InputError(f"frame {frames[row]:g} of video {videos[row]} occurs twice: give each frame once")
+    raise InputError(
+      f"frame {frames[row]:g} of video {videos[row]} occurs twice: give each frame once"
+    )
   apart = steps[same].min() if same.any() else 0.0
   pairs = np.flatnonzero(same & (steps == apart))
   before, after = order[pairs], order[pairs + 1]
@@ -56,8 +62,8 @@ def jitter(pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, videos: Sequenc
   video, counts = np.unique(member[after][usable], return_counts=True)
   means = np.bincount(member[after][usable], percent, minlength=len(names))[video] / counts
   return {
-      "mean": float(means.mean()) if len(means) else None,
-      "frames_apart": int(apart),
-      "videos": dict(zip(names[video].tolist(), means.tolist(), strict=True)),
-      "left_out": np.delete(names, video).tolist(),
+    "mean": float(means.mean()) if len(means) else None,
+    "frames_apart": int(apart),
+    "videos": dict(zip(names[video].tolist(), means.tolist(), strict=True)),
+    "left_out": np.delete(names, video).tolist(),
   }

@@ -60,66 +60,155 @@ _LP = "300W-LP (61,225 and mirrored), optionally fine-tuned on the 3,837 public 
 _SPLIT_NAMES = "Papers number the two splits of 300W either way round: name them by content."
 
 PROTOCOLS: tuple[Protocol, ...] = (
-    Protocol(
-        "WFLW", "wflw", {"test": 2500}, "ic", 10, "dataset", "WFLW train, 7,500",
-        "Wu et al. 2018 (LAB); wywu/LAB issue 8 for the threshold",
-        subsets={"largepose": 326, "expression": 314, "illumination": 698, "makeup": 206, "occlusion": 736, "blur": 773},
-        paper={"test": {"nme_ic": 3.72, "auc_ic_10": 63.1, "fr_ic_10": 1.55}},
-        note="Landmark box or the authors' rectangle: about 0.14 of nme_ic (H3R). Which the paper used is not stated.",
-    ),
-    Protocol(
-        "300W common, challenge, full", "w300", {"test_full": 689, "test_common": 554, "test_challenge": 135}, "ic", 8,
-        "landmarks", "300W train, 3,148", "Sagonas et al. 2013, 2016",
-        subsets={"common": 554, "challenge": 135}, tags={"common": ("helen", "lfpw"), "challenge": ("ibug",)},
-        paper={"test_full": {"nme_ic": 2.94}, "common": {"nme_ic": 2.61}, "challenge": {"nme_ic": 4.13},
-               "test_common": {"nme_ic": 2.61}, "test_challenge": {"nme_ic": 4.13}},
-        note=_SPLIT_NAMES,
-    ),
-    Protocol(
-        "300W private", "w300", {"test_private": 600}, "box", 7, "landmarks", _LP,
-        "Bulat and Tzimiropoulos 2017 (FAN); LUVLi", subsets={"indoor": 300, "outdoor": 300},
-        paper={"test_private": {"nme_box": 2.04, "auc_box_7": 71.1}}, note=_SPLIT_NAMES,
-    ),
-    Protocol(
-        "COFW-29", "cofw29", {"test": 507}, "ic", 10, "landmarks", "COFW train, 1,345", "Burgos-Artizzu et al. 2013",
-        paper={"test": {"nme_ic": 3.02}}, note="Much of the literature reports nme_ip, 1.4 times as large.",
-    ),
-    Protocol(
-        "COFW-68", "cofw68", {"test": 507}, "box", 7, "landmarks", _LP, "Ghiasi and Fowlkes 2015; LUVLi",
-        paper={"test": {"nme_box": 2.47, "auc_box_7": 64.9}},
-        note="Occluded landmarks count; their error alone is under visibility.",
-    ),
-    Protocol(
-        "AFLW-19 full", "aflw19", {"test_full": 4386}, "diag", 7, "dataset", "AFLW train, 20,000", "Zhu et al. 2016 (CCL); LUVLi",
-        dataset_box_norms=True, paper={"test_full": {"nme_diag": 1.31, "nme_box": 2.14, "auc_box_7": 70.0}},
-        note="The paper's 2.14 / 1.31 is not sqrt(2), so its two norms come from different boxes; both kinds are printed.",
-    ),
-    Protocol(
-        "AFLW-19 frontal", "aflw19", {"test_frontal": 1314, "test_frontal_inside": 1165}, "diag", 7, "dataset",
-        "AFLW train, 20,000", "Zhu et al. 2016 (CCL); lists of SAN and SBR", dataset_box_norms=True,
-        paper={"test_frontal": {"nme_diag": 1.12}, "test_frontal_inside": {"nme_diag": 1.12}},
-        note="Papers report 1,314 or 1,165 faces; that these are the two recipes is our reading. Say which you used.",
-    ),
-    Protocol(
-        "Menpo semi-frontal", "menpo/frontal68", {"train": 6679, "test": 5335}, "box", 7, "landmarks", _LP,
-        "Bulat and Tzimiropoulos 2017 (FAN); Deng et al. 2019",
-        note="FAN, LUVLi and the paper test on the 6,679 of the challenge's training set; MenpoBenchmark's release has 6,653.",
-    ),
-    Protocol(
-        "Menpo profile", "menpo/profile39", {"train": 2300, "test": 1946}, "diag", 3, "landmarks", "Menpo profile train, 2,300",
-        "Zafeiriou et al. 2017", note="The challenge's norm is the diagonal of the landmarks' box; its curve ends at 3 %.",
-    ),
-    Protocol(
-        "300VW A, B, C", "w300vw", {"test_a": 62135, "test_b": 32805, "test_c": 26338}, "box", 7, "landmarks", _LP,
-        "Shen et al. 2015; Bulat and Tzimiropoulos 2017 (FAN)",
-        note="Counts are of all frames but the 2,127 broken ones (62,846, 32,872 and 27,687 with them); a stride leaves fewer. "
-        "Intervals are over videos. Jitter is a metric of ours.",
-    ),
-    Protocol(
-        "synthetic faces", "synthetic_faces", {"test": 400}, "ic", 10, "landmarks", "synthetic_faces train, 2,000",
-        "this repository", note="Rendered faces: compares to nothing published.",
-    ),
-)  # fmt: skip
+  Protocol(
+    "WFLW",
+    "wflw",
+    {"test": 2500},
+    "ic",
+    10,
+    "dataset",
+    "WFLW train, 7,500",
+    "Wu et al. 2018 (LAB); wywu/LAB issue 8 for the threshold",
+    subsets={
+      "largepose": 326,
+      "expression": 314,
+      "illumination": 698,
+      "makeup": 206,
+      "occlusion": 736,
+      "blur": 773,
+    },
+    paper={"test": {"nme_ic": 3.72, "auc_ic_10": 63.1, "fr_ic_10": 1.55}},
+    note="Landmark box or the authors' rectangle: about 0.14 of nme_ic (H3R). Which the paper used is not stated.",
+  ),
+  Protocol(
+    "300W common, challenge, full",
+    "w300",
+    {"test_full": 689, "test_common": 554, "test_challenge": 135},
+    "ic",
+    8,
+    "landmarks",
+    "300W train, 3,148",
+    "Sagonas et al. 2013, 2016",
+    subsets={"common": 554, "challenge": 135},
+    tags={"common": ("helen", "lfpw"), "challenge": ("ibug",)},
+    paper={
+      "test_full": {"nme_ic": 2.94},
+      "common": {"nme_ic": 2.61},
+      "challenge": {"nme_ic": 4.13},
+      "test_common": {"nme_ic": 2.61},
+      "test_challenge": {"nme_ic": 4.13},
+    },
+    note=_SPLIT_NAMES,
+  ),
+  Protocol(
+    "300W private",
+    "w300",
+    {"test_private": 600},
+    "box",
+    7,
+    "landmarks",
+    _LP,
+    "Bulat and Tzimiropoulos 2017 (FAN); LUVLi",
+    subsets={"indoor": 300, "outdoor": 300},
+    paper={"test_private": {"nme_box": 2.04, "auc_box_7": 71.1}},
+    note=_SPLIT_NAMES,
+  ),
+  Protocol(
+    "COFW-29",
+    "cofw29",
+    {"test": 507},
+    "ic",
+    10,
+    "landmarks",
+    "COFW train, 1,345",
+    "Burgos-Artizzu et al. 2013",
+    paper={"test": {"nme_ic": 3.02}},
+    note="Much of the literature reports nme_ip, 1.4 times as large.",
+  ),
+  Protocol(
+    "COFW-68",
+    "cofw68",
+    {"test": 507},
+    "box",
+    7,
+    "landmarks",
+    _LP,
+    "Ghiasi and Fowlkes 2015; LUVLi",
+    paper={"test": {"nme_box": 2.47, "auc_box_7": 64.9}},
+    note="Occluded landmarks count; their error alone is under visibility.",
+  ),
+  Protocol(
+    "AFLW-19 full",
+    "aflw19",
+    {"test_full": 4386},
+    "diag",
+    7,
+    "dataset",
+    "AFLW train, 20,000",
+    "Zhu et al. 2016 (CCL); LUVLi",
+    dataset_box_norms=True,
+    paper={"test_full": {"nme_diag": 1.31, "nme_box": 2.14, "auc_box_7": 70.0}},
+    note="The paper's 2.14 / 1.31 is not sqrt(2), so its two norms come from different boxes; both kinds are printed.",
+  ),
+  Protocol(
+    "AFLW-19 frontal",
+    "aflw19",
+    {"test_frontal": 1314, "test_frontal_inside": 1165},
+    "diag",
+    7,
+    "dataset",
+    "AFLW train, 20,000",
+    "Zhu et al. 2016 (CCL); lists of SAN and SBR",
+    dataset_box_norms=True,
+    paper={"test_frontal": {"nme_diag": 1.12}, "test_frontal_inside": {"nme_diag": 1.12}},
+    note="Papers report 1,314 or 1,165 faces; that these are the two recipes is our reading. Say which you used.",
+  ),
+  Protocol(
+    "Menpo semi-frontal",
+    "menpo/frontal68",
+    {"train": 6679, "test": 5335},
+    "box",
+    7,
+    "landmarks",
+    _LP,
+    "Bulat and Tzimiropoulos 2017 (FAN); Deng et al. 2019",
+    note="FAN, LUVLi and the paper test on the 6,679 of the challenge's training set; MenpoBenchmark's release has 6,653.",
+  ),
+  Protocol(
+    "Menpo profile",
+    "menpo/profile39",
+    {"train": 2300, "test": 1946},
+    "diag",
+    3,
+    "landmarks",
+    "Menpo profile train, 2,300",
+    "Zafeiriou et al. 2017",
+    note="The challenge's norm is the diagonal of the landmarks' box; its curve ends at 3 %.",
+  ),
+  Protocol(
+    "300VW A, B, C",
+    "w300vw",
+    {"test_a": 62135, "test_b": 32805, "test_c": 26338},
+    "box",
+    7,
+    "landmarks",
+    _LP,
+    "Shen et al. 2015; Bulat and Tzimiropoulos 2017 (FAN)",
+    note="Counts are of all frames but the 2,127 broken ones (62,846, 32,872 and 27,687 with them); a stride leaves fewer. "
+    "Intervals are over videos. Jitter is a metric of ours.",
+  ),
+  Protocol(
+    "synthetic faces",
+    "synthetic_faces",
+    {"test": 400},
+    "ic",
+    10,
+    "landmarks",
+    "synthetic_faces train, 2,000",
+    "this repository",
+    note="Rendered faces: compares to nothing published.",
+  ),
+)
 
 
 def find(dataset: str, split: str, *, norm: str) -> Protocol:
@@ -132,9 +221,20 @@ def find(dataset: str, split: str, *, norm: str) -> Protocol:
   """
   name, base = dataset.partition(":")[0], split.partition("[")[0]
   for protocol in PROTOCOLS:
-    if (name == protocol.dataset or name.startswith(f"{protocol.dataset}/")) and base in protocol.splits:
+    if (
+      name == protocol.dataset or name.startswith(f"{protocol.dataset}/")
+    ) and base in protocol.splits:
       return protocol
-  return Protocol(f"general (none is known for {dataset}, {split})", dataset, {}, norm, metrics.THRESHOLDS[norm][0], "", "", "")
+  return Protocol(
+    f"general (none is known for {dataset}, {split})",
+    dataset,
+    {},
+    norm,
+    metrics.THRESHOLDS[norm][0],
+    "",
+    "",
+    "",
+  )
 
 
 def with_dataset_boxes(protocol: Protocol) -> Protocol:
@@ -145,16 +245,30 @@ def with_dataset_boxes(protocol: Protocol) -> Protocol:
 def markdown() -> str:
   """The table of protocols for README."""
   rows: Iterator[list[str]] = (
-      [
-          protocol.title,
-          ", ".join(f"`{split}` {count:,}" for split, count in protocol.splits.items()),
-          f"nme_{protocol.norm}, {protocol.threshold:g} %" + (", both boxes" if protocol.dataset_box_norms else ""),
-          ", ".join(f"{subset} {count}" for subset, count in protocol.subsets.items()),
-          protocol.box,
-          protocol.train,
-          "; ".join(f"{of}: " + ", ".join(f"{k} {v:g}" for k, v in numbers.items()) for of, numbers in protocol.paper.items()),
-      ]
-      for protocol in PROTOCOLS
+    [
+      protocol.title,
+      ", ".join(f"`{split}` {count:,}" for split, count in protocol.splits.items()),
+      f"nme_{protocol.norm}, {protocol.threshold:g} %"
+      + (", both boxes" if protocol.dataset_box_norms else ""),
+      ", ".join(f"{subset} {count}" for subset, count in protocol.subsets.items()),
+      protocol.box,
+      protocol.train,
+      "; ".join(
+        f"{of}: " + ", ".join(f"{k} {v:g}" for k, v in numbers.items())
+        for of, numbers in protocol.paper.items()
+      ),
+    ]
+    for protocol in PROTOCOLS
   )
-  header = ["protocol", "splits and faces", "norm, threshold", "subsets", "crop box", "trained on", "the paper"]
-  return "\n".join(f"| {' | '.join(row)} |" for row in itertools.chain([header, ["---"] * len(header)], rows))
+  header = [
+    "protocol",
+    "splits and faces",
+    "norm, threshold",
+    "subsets",
+    "crop box",
+    "trained on",
+    "the paper",
+  ]
+  return "\n".join(
+    f"| {' | '.join(row)} |" for row in itertools.chain([header, ["---"] * len(header)], rows)
+  )

@@ -14,19 +14,28 @@ from fal_jax.bench import flops
 
 def config(name, **changes):
   found = importlib.import_module(f"configs.{name}").get_config().unlock()
-  found.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
+  found.update_from_flattened_dict(
+    {key.replace("__", "."): value for key, value in changes.items()}
+  )
   return found.lock()
 
 
-@pytest.mark.parametrize(("name", "forward", "pair"), [("wflw", 28.04, 168.2), ("w300", 27.85, 167.1)])
+@pytest.mark.parametrize(
+  ("name", "forward", "pair"), [("wflw", 28.04, 168.2), ("w300", 27.85, 167.1)]
+)
 def test_the_counts_for_the_papers_network(name, forward, pair):
   assert flops.forward(config(name)) / 1e9 == pytest.approx(forward, abs=0.005)
   assert flops.train_step(config(name)) / 1e9 == pytest.approx(pair, abs=0.05)
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"model__num_stacks": 4}, {"model__depth": 3}, {"model__features": 128, "crop__size": 192, "data__markup": 29}],
+  "changes",
+  [
+    {},
+    {"model__num_stacks": 4},
+    {"model__depth": 3},
+    {"model__features": 128, "crop__size": 192, "data__markup": 29},
+  ],
 )
 def test_xla_counts_as_many_in_the_forward_pass(changes):
   """What it has more is the work between convolutions; what it has less are taps outside the image, which it leaves out."""
@@ -34,7 +43,11 @@ def test_xla_counts_as_many_in_the_forward_pass(changes):
   model = build.model(c, axis_name=None)
   image = jax.ShapeDtypeStruct((1, c.crop.size, c.crop.size, 3), jnp.float32)
   variables = jax.eval_shape(lambda image: model.init(jax.random.key(0), image, False), image)
-  cost = jax.jit(lambda variables, image: model.apply(variables, image, False)).lower(variables, image).cost_analysis()
+  cost = (
+    jax.jit(lambda variables, image: model.apply(variables, image, False))
+    .lower(variables, image)
+    .cost_analysis()
+  )
   assert cost["flops"] / flops.forward(c) == pytest.approx(1, abs=0.05)
 
 
@@ -44,11 +57,13 @@ def test_xla_counts_as_many_in_a_training_step():
   the_recipe = build.train_recipe(c, steps_per_epoch=100)
   state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), the_recipe))
   batch = {
-      "image": jax.ShapeDtypeStruct((1, 1, c.crop.stored_size, c.crop.stored_size, 3), jnp.uint8),
-      "landmarks": jax.ShapeDtypeStruct((1, 1, 98, 2), jnp.float32),
-      "index": jax.ShapeDtypeStruct((1, 1), jnp.int32),
+    "image": jax.ShapeDtypeStruct((1, 1, c.crop.stored_size, c.crop.stored_size, 3), jnp.uint8),
+    "landmarks": jax.ShapeDtypeStruct((1, 1, 98, 2), jnp.float32),
+    "index": jax.ShapeDtypeStruct((1, 1), jnp.int32),
   }
-  step = jax.vmap(functools.partial(steps.train_step, recipe=the_recipe), (None, 0), axis_name=steps.DEVICES)
+  step = jax.vmap(
+    functools.partial(steps.train_step, recipe=the_recipe), (None, 0), axis_name=steps.DEVICES
+  )
   counted = jax.jit(step).lower(state, batch).cost_analysis()["flops"]
   assert counted / flops.train_step(c) == pytest.approx(1, abs=0.05)
 

@@ -33,7 +33,9 @@ def test_each_task_has_a_turn_in_each_round_and_the_order_alternates():
 
 def test_what_is_done_at_once_is_repeated_until_the_clock_can_tell():
   machine = Machine(short=0.003, long=5.0, nothing=0.0)
-  found = timing.interleaved(machine.tasks, rounds=1, least_seconds=0.02, most_repeats=50, clock=machine.clock)
+  found = timing.interleaved(
+    machine.tasks, rounds=1, least_seconds=0.02, most_repeats=50, clock=machine.clock
+  )
   assert dict(machine.done[6:]) == {"short": 7, "long": 1, "nothing": 50}
   assert found["short"] == pytest.approx([0.003])
 
@@ -41,14 +43,19 @@ def test_what_is_done_at_once_is_repeated_until_the_clock_can_tell():
 def test_what_comes_before_a_turn_does_not_count():
   machine = Machine(a=1.0, preparation=20.0)
   found = timing.interleaved(
-      {"a": machine.tasks["a"]}, rounds=2, clock=machine.clock, before={"a": lambda: machine.tasks["preparation"](1)}
+    {"a": machine.tasks["a"]},
+    rounds=2,
+    clock=machine.clock,
+    before={"a": lambda: machine.tasks["preparation"](1)},
   )
   assert found == {"a": [1.0, 1.0]} and machine.done[-2:] == [("preparation", 1), ("a", 1)]
 
 
 def test_without_a_least_time_nothing_is_repeated_and_nothing_run_in_vain():
   machine = Machine(a=0.001)
-  assert timing.interleaved(machine.tasks, rounds=2, least_seconds=0, clock=machine.clock)["a"] == pytest.approx([0.001] * 2)
+  assert timing.interleaved(machine.tasks, rounds=2, least_seconds=0, clock=machine.clock)[
+    "a"
+  ] == pytest.approx([0.001] * 2)
   assert machine.done == [("a", 1)] * 3
 
 
@@ -61,7 +68,9 @@ def test_the_first_call_which_compiles_is_not_counted():
     machine.tasks["a"](repeats)
 
   lines = []
-  assert timing.interleaved({"a": task}, rounds=2, clock=machine.clock, echo=lines.append) == {"a": [1.0, 1.0]}
+  assert timing.interleaved({"a": task}, rounds=2, clock=machine.clock, echo=lines.append) == {
+    "a": [1.0, 1.0]
+  }
   assert lines == ["a: ready after 31.0 s", "round 1 of 2", "round 2 of 2"]
 
 
@@ -76,7 +85,9 @@ def test_a_slow_minute_of_the_machine_is_in_no_ratio():
 
     return task
 
-  found = timing.interleaved({name: of(name) for name in machine.tasks}, rounds=3, clock=machine.clock)
+  found = timing.interleaved(
+    {name: of(name) for name in machine.tasks}, rounds=3, clock=machine.clock
+  )
   assert found["ours"] == [1.0, 4.0, 1.5]
   assert timing.ratios(found["theirs"], found["ours"]) == [3.0] * 3
 
@@ -85,7 +96,13 @@ def test_a_slow_minute_of_the_machine_is_in_no_ratio():
 def test_a_spread_is_what_numpy_says(count):
   samples = np.random.default_rng(count).uniform(1, 9, count).tolist()
   found = timing.spread(samples)
-  expected = dict(zip(("least", "q1", "median", "q3", "most"), np.percentile(samples, [0, 25, 50, 75, 100]), strict=True))
+  expected = dict(
+    zip(
+      ("least", "q1", "median", "q3", "most"),
+      np.percentile(samples, [0, 25, 50, 75, 100]),
+      strict=True,
+    )
+  )
   assert found == pytest.approx(expected)
 
 

@@ -14,38 +14,58 @@ from fal_jax.errors import InputError
 
 FOLDER = tiny_dataset.ROOT / "configs" / "ablations"
 CONFIGS = sorted({path.stem for path in FOLDER.parent.glob("*.py")} - {"__init__"})
-BASES = [name for name in CONFIGS if name not in ("default", "custom", "custom_small", "saved")]  # alone, these lack a dataset
+BASES = [
+  name for name in CONFIGS if name not in ("default", "custom", "custom_small", "saved")
+]  # alone, these lack a dataset
 BEFORE_SIAMESE = {"siamese.num_views": 1}
 BASELINE = {**BEFORE_SIAMESE, "codec.encode": "rounded", "codec.decode": "quarter_offset"}
 # What a row changes of its base, which is the method itself.
 ROWS = {
-    "baseline": BASELINE,
-    "encoding": {**BEFORE_SIAMESE, "codec.decode": "quarter_offset"},
-    "encoding_decoding": BEFORE_SIAMESE,
-    "siamese": {},
-    "calibrated": {"codec.decode": "calibrated"},
-    "correction_static": {**BASELINE, "head": "correction_static", "codec.decode": "argmax"},
-    "correction_dynamic": {**BASELINE, "head": "correction_dynamic", "codec.decode": "argmax"},
-    "global_softargmax": {**BEFORE_SIAMESE, "head": "global_softargmax", "codec.decode": "global_softargmax"},
-    "window_none": {"codec.decode": "quarter_offset"},
-    "window_none_argmax": {"codec.decode": "argmax"},
-    "window_3": {"codec.window": 3},
-    "window_7": {"codec.window": 7},
-    "siamese_sum": {"siamese.reduce": "sum"},
-    "siamese_sum_scaled": {"siamese.reduce": "sum", "siamese.target_scale": 2.0},
+  "baseline": BASELINE,
+  "encoding": {**BEFORE_SIAMESE, "codec.decode": "quarter_offset"},
+  "encoding_decoding": BEFORE_SIAMESE,
+  "siamese": {},
+  "calibrated": {"codec.decode": "calibrated"},
+  "correction_static": {**BASELINE, "head": "correction_static", "codec.decode": "argmax"},
+  "correction_dynamic": {**BASELINE, "head": "correction_dynamic", "codec.decode": "argmax"},
+  "global_softargmax": {
+    **BEFORE_SIAMESE,
+    "head": "global_softargmax",
+    "codec.decode": "global_softargmax",
+  },
+  "window_none": {"codec.decode": "quarter_offset"},
+  "window_none_argmax": {"codec.decode": "argmax"},
+  "window_3": {"codec.window": 3},
+  "window_7": {"codec.window": 7},
+  "siamese_sum": {"siamese.reduce": "sum"},
+  "siamese_sum_scaled": {"siamese.reduce": "sum", "siamese.target_scale": 2.0},
 }
 # Files and numbers as the paper prints them, ours without a number.
 TABLES = {
-    "table1": {
-        "baseline": 2.32, "correction_static": 2.27, "correction_dynamic": 2.30, "global_softargmax": 3.19,
-        "encoding_decoding": 2.04,
-    },
-    "table2": {"baseline": 4.20, "encoding": 4.00, "encoding_decoding": 3.90, "siamese": 3.72, "calibrated": None},
-    "table3": {
-        "window_none": 2.21, "window_3": 2.06, "siamese": 2.04, "window_7": 2.07, "window_none_argmax": None, "calibrated": None,
-    },
-    "eq6": {"siamese": None, "siamese_sum": None, "siamese_sum_scaled": None},
-}  # fmt: skip
+  "table1": {
+    "baseline": 2.32,
+    "correction_static": 2.27,
+    "correction_dynamic": 2.30,
+    "global_softargmax": 3.19,
+    "encoding_decoding": 2.04,
+  },
+  "table2": {
+    "baseline": 4.20,
+    "encoding": 4.00,
+    "encoding_decoding": 3.90,
+    "siamese": 3.72,
+    "calibrated": None,
+  },
+  "table3": {
+    "window_none": 2.21,
+    "window_3": 2.06,
+    "siamese": 2.04,
+    "window_7": 2.07,
+    "window_none_argmax": None,
+    "calibrated": None,
+  },
+  "eq6": {"siamese": None, "siamese_sum": None, "siamese_sum_scaled": None},
+}
 
 
 @pytest.fixture
@@ -84,11 +104,17 @@ def test_an_unknown_base_is_refused_with_the_known_ones(load, base):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_lists_rows_with_the_papers_numbers(load, name):
   table = load(f"ablations.{name}", "wflw")
-  assert isinstance(table, ConfigDict) and table.base == "wflw" and table.against in ("previous", "first")
+  assert (
+    isinstance(table, ConfigDict)
+    and table.base == "wflw"
+    and table.against in ("previous", "first")
+  )
   assert {row: paper for row, _, paper in table.rows} == TABLES[name]
   assert len({label for _, label, _ in table.rows}) == len(table.rows)
   assert table.metric == ("nme_box" if name in ("table1", "table3") else "nme_ic")
-  assert table.paper == {"table1": "300W test", "table2": "WFLW", "table3": "300W test", "eq6": ""}[name]
+  assert (
+    table.paper == {"table1": "300W test", "table2": "WFLW", "table3": "300W test", "eq6": ""}[name]
+  )
 
 
 @pytest.mark.parametrize("name", [*ROWS, *TABLES])

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 from fal_jax import build
 from fal_jax.errors import InputError
 
-FILES = sorted(path for path in (tiny_dataset.ROOT / "configs").glob("*.py") if path.name != "__init__.py")
+FILES = sorted(
+  path for path in (tiny_dataset.ROOT / "configs").glob("*.py") if path.name != "__init__.py"
+)
 
 
 @pytest.fixture
@@ -20,16 +22,22 @@ def load(monkeypatch, tmp_path):
   """As `python -m fal_jax.main` finds them, from the repository's folder, with a file or a run for those that are about one."""
   monkeypatch.syspath_prepend(str(tiny_dataset.ROOT))
   (tmp_path / "markup.yaml").write_text(custom_files.MARKUP)
-  (tmp_path / "config.json").write_text(tiny_dataset.config(tmp_path, train__epochs=50.0).to_json_best_effort())
-  about = {"custom": [str(tmp_path / "markup.yaml")], "custom_small": [str(tmp_path / "markup.yaml")], "saved": [str(tmp_path)]}
+  (tmp_path / "config.json").write_text(
+    tiny_dataset.config(tmp_path, train__epochs=50.0).to_json_best_effort()
+  )
+  about = {
+    "custom": [str(tmp_path / "markup.yaml")],
+    "custom_small": [str(tmp_path / "markup.yaml")],
+    "saved": [str(tmp_path)],
+  }
   return lambda name: importlib.import_module(f"configs.{name}").get_config(*about.get(name, []))
 
 
 def flat(config: ConfigDict) -> dict:
   return {
-      f"{section}.{key}": value
-      for section, values in config.to_dict().items()
-      for key, value in (values.items() if isinstance(values, dict) else [("", values)])
+    f"{section}.{key}": value
+    for section, values in config.to_dict().items()
+    for key, value in (values.items() if isinstance(values, dict) else [("", values)])
   }
 
 
@@ -60,19 +68,21 @@ def test_a_run_can_start_from_it(load, name):
   build.validate(config, device_count=1)
   build.validate(config, device_count=8)
   build.train_recipe(config, steps_per_epoch=100)
-  assert config.train.epochs > max(config.optimizer.drop_epochs, default=0), "the last drop comes after the end"
+  assert config.train.epochs > max(config.optimizer.drop_epochs, default=0), (
+    "the last drop comes after the end"
+  )
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"head": "regression"}, "correction_static"),
-        ({"head": "correction_dynamic"}, "codec.decode=argmax"),
-        ({"head": "global_softargmax"}, "codec.decode=global_softargmax"),
-        ({"siamese.view_loss": -1.0}, "view_loss"),
-        ({"siamese.target_scale": 0.0}, "target_scale"),
-        ({"siamese.reduce": "max"}, "mean, sum"),
-    ],
+  ("changes", "named"),
+  [
+    ({"head": "regression"}, "correction_static"),
+    ({"head": "correction_dynamic"}, "codec.decode=argmax"),
+    ({"head": "global_softargmax"}, "codec.decode=global_softargmax"),
+    ({"siamese.view_loss": -1.0}, "view_loss"),
+    ({"siamese.target_scale": 0.0}, "target_scale"),
+    ({"siamese.reduce": "max"}, "mean, sum"),
+  ],
 )
 def test_a_method_that_does_not_fit_together_is_refused_with_what_to_set(load, changes, named):
   config = load("demo").unlock()
@@ -84,6 +94,8 @@ def test_a_method_that_does_not_fit_together_is_refused_with_what_to_set(load, c
 
 def test_its_docstring_holds_the_command_that_runs_it(name):
   text = ast.get_docstring(ast.parse((tiny_dataset.ROOT / "configs" / f"{name}.py").read_text()))
-  command = re.search(r"python -m fal_jax\.main --config=configs/(\w+)\.py(?::\S+)? (?:.* )?--workdir=", text or "")
+  command = re.search(
+    r"python -m fal_jax\.main --config=configs/(\w+)\.py(?::\S+)? (?:.* )?--workdir=", text or ""
+  )
   assert command and (tiny_dataset.ROOT / "configs" / f"{command[1]}.py").is_file()
   assert command[1] == name or name == "default"

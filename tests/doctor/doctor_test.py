@@ -35,11 +35,16 @@ def record(seed, *, points=None, name=None, **extra):
   """One face as a prepared dataset gives it; the picture is of another face for every seed."""
   points = tiny_dataset.face_landmarks(seed, SIZE) if points is None else points
   extra = {"box_dataset": np.concatenate([points.min(0) - 3, points.max(0) + 5]), **extra}
-  return face_example(image=photograph(seed), landmarks=points, file_name=name or f"{seed:03d}.png", **extra)
+  return face_example(
+    image=photograph(seed), landmarks=points, file_name=name or f"{seed:03d}.png", **extra
+  )
 
 
 def clean():
-  return {"train": [record(seed) for seed in range(10)], "test": [record(seed) for seed in range(100, 106)]}
+  return {
+    "train": [record(seed) for seed in range(10)],
+    "test": [record(seed) for seed in range(100, 106)],
+  }
 
 
 def examine(records, *, metadata=None, **changes):
@@ -74,24 +79,32 @@ def moved(offset, k=4):
 
 
 @pytest.mark.parametrize(
-    ("flag", "severity", "plant"),
-    [
-        ("outside", "note", moved(-60)),
-        ("far_outside", "error", lambda face: record(3, points=face["landmarks"] + 400)),
-        ("odd", "warning", moved(40)),
-        ("missing", "note", moved(np.nan)),
-        ("swapped", "error", exchanged),
-        ("no_extent", "error", lambda face: face | {"landmarks": np.full((29, 2), 30, np.float32)}),
-        ("empty", "error", lambda face: face | {"landmarks": np.full((29, 2), np.nan, np.float32)}),
-        ("box_degenerate", "error", lambda face: face | {"box_dataset": np.array([40, 50, 30, 20], np.float32)}),
-        ("box_missing", "note", lambda face: face | {"box_dataset": np.full(4, np.nan, np.float32)}),
-        ("box_elsewhere", "warning", lambda face: face | {"box_dataset": np.array([500, 500, 600, 600], np.float32)}),
-        ("unreadable", "error", lambda face: face | {"image": b"<!doctype html>log in"}),
-        ("not_rgb", "note", lambda face: face | {"image": tiny_dataset.png(np.zeros(SIZE, np.uint8))}),
-        ("occluded", "note", lambda face: face | {"visible": np.arange(29) > 3}),
-        ("repeated", "warning", lambda face: record(2, name="copy.png")),
-        ("small_norm", "warning", lambda face: face | {"landmarks": near_eyes(face["landmarks"])}),
-    ],
+  ("flag", "severity", "plant"),
+  [
+    ("outside", "note", moved(-60)),
+    ("far_outside", "error", lambda face: record(3, points=face["landmarks"] + 400)),
+    ("odd", "warning", moved(40)),
+    ("missing", "note", moved(np.nan)),
+    ("swapped", "error", exchanged),
+    ("no_extent", "error", lambda face: face | {"landmarks": np.full((29, 2), 30, np.float32)}),
+    ("empty", "error", lambda face: face | {"landmarks": np.full((29, 2), np.nan, np.float32)}),
+    (
+      "box_degenerate",
+      "error",
+      lambda face: face | {"box_dataset": np.array([40, 50, 30, 20], np.float32)},
+    ),
+    ("box_missing", "note", lambda face: face | {"box_dataset": np.full(4, np.nan, np.float32)}),
+    (
+      "box_elsewhere",
+      "warning",
+      lambda face: face | {"box_dataset": np.array([500, 500, 600, 600], np.float32)},
+    ),
+    ("unreadable", "error", lambda face: face | {"image": b"<!doctype html>log in"}),
+    ("not_rgb", "note", lambda face: face | {"image": tiny_dataset.png(np.zeros(SIZE, np.uint8))}),
+    ("occluded", "note", lambda face: face | {"visible": np.arange(29) > 3}),
+    ("repeated", "warning", lambda face: record(2, name="copy.png")),
+    ("small_norm", "warning", lambda face: face | {"landmarks": near_eyes(face["landmarks"])}),
+  ],
 )
 def test_a_planted_defect_is_found_on_its_face_alone(flag, severity, plant):
   records = clean()
@@ -100,7 +113,9 @@ def test_a_planted_defect_is_found_on_its_face_alone(flag, severity, plant):
   assert np.flatnonzero(marked["train"][flag]).tolist() == [3] and not marked["test"][flag].any()
   assert report["splits"]["train"]["flags"][flag] == 1
   name = doctor.data.example_id(records["train"][3])
-  assert [finding.severity for finding in found if finding.faces.get("train") == [name]].count(severity) >= 1
+  assert [finding.severity for finding in found if finding.faces.get("train") == [name]].count(
+    severity
+  ) >= 1
 
 
 def near_eyes(points):
@@ -128,7 +143,11 @@ def test_the_same_face_in_training_and_test_is_an_error_and_another_face_of_the_
   report, found, _ = examine(records)
   assert titles(found, "error") == ["train and test share 1 face"]
   assert found[0].faces == {"train": ["007.png"], "test": ["elsewhere/another_name.png"]}
-  assert report["overlaps"]["train"]["test"] == {"pictures": 1, "faces": 1} == report["overlaps"]["test"]["train"]
+  assert (
+    report["overlaps"]["train"]["test"]
+    == {"pictures": 1, "faces": 1}
+    == report["overlaps"]["test"]["train"]
+  )
   neighbour = tiny_dataset.face_landmarks(7, SIZE) + np.array([300, 0])
   records["test"][2] = record(7, points=neighbour, face_index=1)
   report, found, _ = examine(records)
@@ -174,7 +193,9 @@ def test_a_wrong_flip_permutation_is_named_by_its_landmarks(monkeypatch):
   records = clean()
   names = list(MARKUPS[29].names)
   names[4], names[5] = names[5], names[4]
-  wrong = landmarks.Markup(tuple(names), MARKUPS[29].edges, MARKUPS[29].outer_eyes, MARKUPS[29].pupils)
+  wrong = landmarks.Markup(
+    tuple(names), MARKUPS[29].edges, MARKUPS[29].outer_eyes, MARKUPS[29].pupils
+  )
   monkeypatch.setitem(landmarks.MARKUPS, 29, wrong)
   report, found, _ = examine(records)
   assert {k for k, _ in report["shape"]["better_partners"]} == {4, 5, 6, 7}
@@ -195,7 +216,9 @@ def test_the_border_band_and_the_crop_are_measured_in_heatmap_px():
   expected = 100 * ((np.array(depths) >= 0) & (np.array(depths) < 2)).mean()
   assert report["splits"]["train"]["percent_in_band"] == pytest.approx(expected) and expected > 5
   report, found, _ = examine(records, crop__face=90.0)
-  assert report["splits"]["train"]["percent_outside_crop"] > 1 and "Landmarks outside the crop" in titles(found, "warning")
+  assert report["splits"]["train"][
+    "percent_outside_crop"
+  ] > 1 and "Landmarks outside the crop" in titles(found, "warning")
 
 
 def test_a_config_that_crops_by_boxes_that_are_not_there_is_told_so():
@@ -206,12 +229,20 @@ def test_a_config_that_crops_by_boxes_that_are_not_there_is_told_so():
 
 
 def test_what_the_builder_noted_is_passed_on():
-  metadata = {"missing": ["b.zip: not found"], "skipped": {"x.png": "empty"}, "notes": {"grey": ["a.png"]},
-              "official_counts": {"train": 12}}  # fmt: skip
+  metadata = {
+    "missing": ["b.zip: not found"],
+    "skipped": {"x.png": "empty"},
+    "notes": {"grey": ["a.png"]},
+    "official_counts": {"train": 12},
+  }
   report, found, _ = examine(clean(), metadata=metadata)
-  assert report["splits"]["train"]["official"] == 12 and report["splits"]["test"]["official"] is None
+  assert (
+    report["splits"]["train"]["official"] == 12 and report["splits"]["test"]["official"] is None
+  )
   said = " ".join(finding.title + finding.meaning for finding in found)
-  assert all(part in said for part in ("b.zip: not found", "x.png: empty", "grey: 1 file, e.g. a.png"))
+  assert all(
+    part in said for part in ("b.zip: not found", "x.png: empty", "grey: 1 file, e.g. a.png")
+  )
 
 
 def test_splits_that_the_config_names_and_the_dataset_lacks_are_an_error():
@@ -224,10 +255,14 @@ def test_every_markup_makes_a_page(num):
   rng = np.random.default_rng(num)
   shape = rng.uniform(10, 80, (num, 2))
   points = shape + rng.normal(0, 1, (4, num, 2))
-  faces = [face_example(image=photograph(i), landmarks=points[i], file_name=f"{i}.png") for i in range(4)]
+  faces = [
+    face_example(image=photograph(i), landmarks=points[i], file_name=f"{i}.png") for i in range(4)
+  ]
   faces[0]["landmarks"][0] = np.nan
   text = render_page({"train": faces}, data__markup=num)
-  assert f">{num - 1}</text>" in text and text.count('class="face"') >= 8  # a random shape may have small eyes
+  assert (
+    f">{num - 1}</text>" in text and text.count('class="face"') >= 8
+  )  # a random shape may have small eyes
 
 
 def render_page(records, **changes):
@@ -236,7 +271,9 @@ def render_page(records, **changes):
   report, found, marked = doctor.examine(splits, config, metadata={})
   scheme = landmarks.markup(config.data.markup)
   shown = page.largest(report)
-  sheet_html = sheets.sheets(splits, records, scheme, distances=report["distances"], flags=marked, shown=shown)
+  sheet_html = sheets.sheets(
+    splits, records, scheme, distances=report["distances"], flags=marked, shown=shown
+  )
   return page.page({"dataset": "<d>", "command": "a < b", **report}, found, sheet_html, scheme)
 
 
@@ -272,7 +309,9 @@ def test_names_with_html_in_them_are_shown_and_not_obeyed():
   parser = Balanced()
   parser.feed(text)
   parser.close()
-  assert not parser.open and sum(name in part for part in parser.text) >= 2  # under the picture and under the finding
+  assert (
+    not parser.open and sum(name in part for part in parser.text) >= 2
+  )  # under the picture and under the finding
 
 
 def test_the_page_needs_nothing_but_itself_and_its_pictures_decode():
@@ -301,8 +340,12 @@ def test_pictures_are_shown_of_splits_that_are_no_part_of_another():
 
 
 def test_boxes_overlap_as_areas_say():
-  a = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [5, 5, 1, 9], [np.nan] * 4], np.float64)
-  b = np.array([[5, 0, 15, 10], [20, 0, 30, 10], [0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 1, 1]], np.float64)
+  a = np.array(
+    [[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [5, 5, 1, 9], [np.nan] * 4], np.float64
+  )
+  b = np.array(
+    [[5, 0, 15, 10], [20, 0, 30, 10], [0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 1, 1]], np.float64
+  )
   np.testing.assert_allclose(stats.box_iou(a, b), [1 / 3, 0, 1, np.nan, np.nan])
 
 
@@ -321,13 +364,20 @@ def said(capsys):
   return said
 
 
-def test_the_command_writes_page_and_numbers_and_prints_a_summary_without_matplotlib(said, folder, tmp_path, monkeypatch):
+def test_the_command_writes_page_and_numbers_and_prints_a_summary_without_matplotlib(
+  said, folder, tmp_path, monkeypatch
+):
   monkeypatch.setitem(sys.modules, "matplotlib", None)
   code, out, err = said(workdir=str(tmp_path / "w"), config=tiny_dataset.config(folder))
   assert (code, err) == (0, "")
-  assert out.startswith("tiny_faces/1.0.0: train 12, test 11, nowhere 1 faces\n") and "0 errors" in out
+  assert (
+    out.startswith("tiny_faces/1.0.0: train 12, test 11, nowhere 1 faces\n") and "0 errors" in out
+  )
   written = json.loads((tmp_path / "w" / "doctor" / "tiny_faces.json").read_text())
-  assert written["splits"]["train"]["faces"] == 12 and written["splits"]["nowhere"]["flags"]["box_missing"] == 1
+  assert (
+    written["splits"]["train"]["faces"] == 12
+    and written["splits"]["nowhere"]["flags"]["box_missing"] == 1
+  )
   assert {"findings", "overlaps", "shape", "metadata"} <= written.keys()
   assert (tmp_path / "w" / "doctor" / "tiny_faces.html").read_text().startswith("<!doctype html>")
 
@@ -338,10 +388,15 @@ class PlantedFaces(FaceDatasetBuilder, skip_registration=True):
   VERSION = tfds.core.Version("1.0.0")
 
   def _info(self):
-    return tfds.core.DatasetInfo(builder=self, description="", features=face_features(tiny_dataset.MARKUP))
+    return tfds.core.DatasetInfo(
+      builder=self, description="", features=face_features(tiny_dataset.MARKUP)
+    )
 
   def _split_generators(self, dl_manager):
-    return {split: self._generate_examples(seeds) for split, seeds in (("train", range(8)), ("test", range(7, 12)))}
+    return {
+      split: self._generate_examples(seeds)
+      for split, seeds in (("train", range(8)), ("test", range(7, 12)))
+    }
 
   def _generate_examples(self, seeds):
     for seed in seeds:
@@ -356,17 +411,19 @@ def test_defects_survive_the_way_through_the_files(said, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"data__name": "wflw"}, "tfds_builders.prepare wflw"),
-        ({"data__name": ""}, "config.data.name is empty"),
-        ({"data__markup": 68}, "--config.data.markup=29"),
-        ({"data__markup": 5}, "no mark-up has 5 landmarks"),
-        ({"data__box": "detector"}, "dataset, landmarks"),
-        ({"codec__window": 4}, "codec.window must be odd"),
-    ],
+  ("changes", "named"),
+  [
+    ({"data__name": "wflw"}, "tfds_builders.prepare wflw"),
+    ({"data__name": ""}, "config.data.name is empty"),
+    ({"data__markup": 68}, "--config.data.markup=29"),
+    ({"data__markup": 5}, "no mark-up has 5 landmarks"),
+    ({"data__box": "detector"}, "dataset, landmarks"),
+    ({"codec__window": 4}, "codec.window must be odd"),
+  ],
 )
-def test_mistakes_end_with_two_and_one_sentence_and_write_nothing(said, folder, tmp_path, changes, named):
+def test_mistakes_end_with_two_and_one_sentence_and_write_nothing(
+  said, folder, tmp_path, changes, named
+):
   code, out, err = said(workdir=str(tmp_path / "w"), config=tiny_dataset.config(folder, **changes))
   assert code == 2 and not out and named in err and len(err.splitlines()) == 1
   assert not (tmp_path / "w").exists()

@@ -19,7 +19,9 @@ def symmetric_shape(seed: int = 0) -> np.ndarray:
 def moved(shape: np.ndarray, count: int, *, noise: float = 0.0, turn: float = 0.4) -> np.ndarray:
   rng = np.random.default_rng(1)
   angles = rng.uniform(-turn, turn, count)
-  turns = np.moveaxis(np.array([[np.cos(angles), np.sin(angles)], [-np.sin(angles), np.cos(angles)]]), -1, 0)
+  turns = np.moveaxis(
+    np.array([[np.cos(angles), np.sin(angles)], [-np.sin(angles), np.cos(angles)]]), -1, 0
+  )
   noisy = shape + noise * rng.standard_normal((count, *shape.shape))
   return rng.uniform(50, 200, (count, 1, 1)) * noisy @ turns + rng.uniform(0, 500, (count, 1, 2))
 
@@ -57,7 +59,9 @@ def test_a_mirrored_face_is_far_unless_mirrors_count_as_one_shape():
   faces[5:8, :, 0] *= -1
   far = procrustes.distances(faces, procrustes.mean_shape(faces))
   assert far[5:8].min() > 3 * np.delete(far, [5, 6, 7]).max()
-  alike = procrustes.distances(faces, procrustes.mean_shape(faces, mirrored_alike=True), mirrored_alike=True)
+  alike = procrustes.distances(
+    faces, procrustes.mean_shape(faces, mirrored_alike=True), mirrored_alike=True
+  )
   assert alike.max() < 1e-9
 
 

@@ -41,7 +41,9 @@ def test_the_mean_shape_keeps_its_proportions_and_numbers_its_landmarks():
 def test_numbers_stand_beside_their_landmarks_and_apart_from_each_other():
   svg = shape_plots.mean_shape(SHAPE, None, MARKUPS[19])
   at = places(elements(svg, "circle"))
-  numbers = np.array([[float(text.get("x")), float(text.get("y")) - 4] for text in elements(svg, "text")])
+  numbers = np.array(
+    [[float(text.get("x")), float(text.get("y")) - 4] for text in elements(svg, "text")]
+  )
   np.testing.assert_allclose(np.linalg.norm(numbers - at, axis=-1), 15, atol=0.2)
   assert not elements(svg, "line", "pair") and not elements(svg, "circle", "mirror")
 
@@ -59,7 +61,9 @@ def test_landmarks_on_a_picture_count_from_the_middle_of_its_first_pixel():
   points = np.full((19, 2), np.nan)
   points[[0, 3]] = (0, 0), (20.25, 30)
   visible = np.arange(19) != 3
-  svg = shape_plots.face(b"picture", points, MARKUPS[19], visible=visible, box=np.array([1.0, 2, 11, 22]), size=64)
+  svg = shape_plots.face(
+    b"picture", points, MARKUPS[19], visible=visible, box=np.array([1.0, 2, 11, 22]), size=64
+  )
   circles = elements(svg, "circle")
   np.testing.assert_allclose(places(circles), [[0.5, 0.5], [20.75, 30.5]], atol=0.06)
   assert [circle.get("class") for circle in circles] == ["right", "left hidden"]
@@ -73,7 +77,13 @@ def test_bars_are_as_high_as_their_counts():
   heights = [float(bar.get("height")) for bar in elements(svg, "rect", "bar")]
   np.testing.assert_allclose(np.array(heights) / heights[-1], [0.5, 0.25, 1], atol=0.01)
   texts = [text.text for text in elements(svg, "text")]
-  assert texts.count("20") == 1 and [text for text in texts if text != "20"] == ["16", "32", "64", "128", "256"]
+  assert texts.count("20") == 1 and [text for text in texts if text != "20"] == [
+    "16",
+    "32",
+    "64",
+    "128",
+    "256",
+  ]
   assert next(elements(svg, "title")[0].itertext()) == "a < b"
 
 
@@ -83,6 +93,11 @@ def test_the_cells_are_as_strong_as_their_counts_and_the_border_lies_around_the_
   svg = shape_plots.heat(counts, margin=4, band=2)
   with Image.open(io.BytesIO(base64.b64decode(re.search(r'base64,([^"]+)', svg)[1]))) as picture:
     alpha = np.asarray(picture)[..., 3]
-  assert alpha[5, 9] == 255 and alpha[6, 9] == pytest.approx(255 / 2, abs=1) and (alpha > 0).sum() == 2
-  sides = {rect.get("class"): (float(rect.get("x")), float(rect.get("width"))) for rect in elements(svg, "rect")}
+  assert (
+    alpha[5, 9] == 255 and alpha[6, 9] == pytest.approx(255 / 2, abs=1) and (alpha > 0).sum() == 2
+  )
+  sides = {
+    rect.get("class"): (float(rect.get("x")), float(rect.get("width")))
+    for rect in elements(svg, "rect")
+  }
   assert sides == {"axis": (4, 16), "pair": (6, 12)}

@@ -13,9 +13,15 @@ from tfds_builders.aflw19.aflw19_dataset_builder import Builder
 
 # Image of each row: one with two faces.
 NAMES = [
-    "0/image00002.jpg", "2/image00013.jpg", "2/image00013.jpg", "3/image00035.png", "0/image00042.jpg", "3/image00050.jpg",
-    "2/image00061.jpg", "0/image00070.jpg",
-]  # fmt: skip
+  "0/image00002.jpg",
+  "2/image00013.jpg",
+  "2/image00013.jpg",
+  "3/image00035.png",
+  "0/image00042.jpg",
+  "3/image00050.jpg",
+  "2/image00061.jpg",
+  "0/image00070.jpg",
+]
 NUM_TRAIN = 3
 # Rows of train, then of test, counted from 1 as in the file.
 RA = [5, 1, 8, 3, 2, 7, 4, 6]
@@ -44,11 +50,11 @@ def variables() -> dict[str, np.ndarray]:
   names = np.empty((len(NAMES), 1), object)
   names[:, 0] = NAMES
   return {
-      "bbox": np.array([[box(row)[0], box(row)[2], box(row)[1], box(row)[3]] for row in rows]),
-      "data": np.array([[*landmarks(row)[:, 0], *landmarks(row)[:, 1]] for row in rows]),
-      "mask_new": mask,
-      "nameList": names,
-      "ra": np.array([RA], np.float64),
+    "bbox": np.array([[box(row)[0], box(row)[2], box(row)[1], box(row)[3]] for row in rows]),
+    "data": np.array([[*landmarks(row)[:, 0], *landmarks(row)[:, 1]] for row in rows]),
+    "mask_new": mask,
+    "nameList": names,
+    "ra": np.array([RA], np.float64),
   }
 
 
@@ -63,7 +69,9 @@ def write_dataset(root: Path) -> None:
   for seed, name in enumerate(dict.fromkeys(NAMES)):
     path = root / "aflw" / "data" / "flickr" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = cv2.resize(np.random.default_rng(seed).integers(0, 256, (5, 6, 3)).astype(np.uint8), (60, 50))
+    pixels = cv2.resize(
+      np.random.default_rng(seed).integers(0, 256, (5, 6, 3)).astype(np.uint8), (60, 50)
+    )
     path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())
   write_mat(root)
 
@@ -81,4 +89,6 @@ def expect_counts(monkeypatch: pytest.MonkeyPatch) -> None:
   """Makes the builder take this dataset's numbers for the official ones."""
   monkeypatch.setattr(release, "NUM_FACES", len(NAMES))
   monkeypatch.setattr(release, "NUM_TRAIN", NUM_TRAIN)
-  monkeypatch.setattr(Builder, "OFFICIAL_COUNTS", {"train": NUM_TRAIN, "test_full": len(NAMES) - NUM_TRAIN})
+  monkeypatch.setattr(
+    Builder, "OFFICIAL_COUNTS", {"train": NUM_TRAIN, "test_full": len(NAMES) - NUM_TRAIN}
+  )

@@ -18,7 +18,9 @@ def photo(index: int) -> np.ndarray:
 
 def face_landmarks(index: int, num_landmarks: int) -> np.ndarray:
   """(K, 2) float64, 0-based, inside the photograph."""
-  return np.random.default_rng(index).uniform([4, 4], [SIZE[1] - 5, SIZE[0] - 5], (num_landmarks, 2))
+  return np.random.default_rng(index).uniform(
+    [4, 4], [SIZE[1] - 5, SIZE[0] - 5], (num_landmarks, 2)
+  )
 
 
 def face_visible(index: int, num_landmarks: int) -> np.ndarray:
@@ -31,7 +33,9 @@ def face_box(index: int) -> np.ndarray:
   return np.array([3.0 + index, 5.0, 40.0 + index, 52.0])
 
 
-def write_mat73(path: Path, matrices: dict[str, np.ndarray], cells: dict[str, Sequence[np.ndarray]]) -> None:
+def write_mat73(
+  path: Path, matrices: dict[str, np.ndarray], cells: dict[str, Sequence[np.ndarray]]
+) -> None:
   """Writes variables as MATLAB 7.3 does: axes the other way round, cells as references, a header of MATLAB's before HDF5's.
 
   Args:
@@ -46,12 +50,18 @@ def write_mat73(path: Path, matrices: dict[str, np.ndarray], cells: dict[str, Se
     for name, values in cells.items():
       references = np.empty((len(values), 1), h5py.ref_dtype)
       for index, value in enumerate(values):
-        cell = contents.create_dataset(f"{name}_{index}", data=value.T, chunks=True, compression="gzip")
+        cell = contents.create_dataset(
+          f"{name}_{index}", data=value.T, chunks=True, compression="gzip"
+        )
         cell.attrs["MATLAB_class"] = np.bytes_("uint8")
         references[index, 0] = cell.ref
       file.create_dataset(name, data=references.T).attrs["MATLAB_class"] = np.bytes_("cell")
   with path.open("r+b") as file:
-    file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jun 20 19:13:39 2016 HDF5 schema 1.00 .".ljust(124))
+    file.write(
+      b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jun 20 19:13:39 2016 HDF5 schema 1.00 .".ljust(
+        124
+      )
+    )
     file.write(b"\x00\x02IM")
 
 
@@ -71,7 +81,11 @@ def write_cofw(path: Path, suffix: str, indices: Sequence[int]) -> None:
   rows = [cofw_row(face_landmarks(index, 29), face_visible(index, 29)) for index in indices]
   x0, y0, x1, y1 = np.array([face_box(index) for index in indices]).T
   boxes = np.stack([x0 + 1, y0 + 1, x1 - x0, y1 - y0], -1)
-  write_mat73(path, {f"phis{suffix}": np.array(rows), f"bboxes{suffix}": boxes}, {f"Is{suffix}": list(map(photo, indices))})
+  write_mat73(
+    path,
+    {f"phis{suffix}": np.array(rows), f"bboxes{suffix}": boxes},
+    {f"Is{suffix}": list(map(photo, indices))},
+  )
 
 
 def respoil(path: Path, name: str, change) -> None:

@@ -32,7 +32,9 @@ def draw(points: np.ndarray) -> np.ndarray:
   """(H, W, 3) uint8: a soft disc for each landmark, each of another colour."""
   rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
   image = np.zeros((*SIZE, 3))
-  for (x, y), colour in zip(points, [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)], strict=True):
+  for (x, y), colour in zip(
+    points, [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)], strict=True
+  ):
     image += np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)[..., None] * colour
   return np.round(image.clip(0, 1) * 255).astype(np.uint8)
 
@@ -62,10 +64,16 @@ def write_table(root: Path, table: Sequence[Sequence[object]]) -> None:
 
 def coco(seeds: Iterable[int]) -> dict[str, list]:
   """The content of `annotations.json`; images are named without their folder, as COCO's tools do."""
-  content: dict[str, list] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "face", "keypoints": NAMES}]}
+  content: dict[str, list] = {
+    "images": [],
+    "annotations": [],
+    "categories": [{"id": 1, "name": "face", "keypoints": NAMES}],
+  }
   for seed in seeds:
     keypoints = np.column_stack([landmarks(seed), np.full(NUM, 2)]).ravel().tolist()
-    content["images"].append({"id": 100 + seed, "file_name": f"face {seed:02d}.png", "width": SIZE[1], "height": SIZE[0]})
+    content["images"].append(
+      {"id": 100 + seed, "file_name": f"face {seed:02d}.png", "width": SIZE[1], "height": SIZE[0]}
+    )
     face = {"id": seed, "image_id": 100 + seed, "category_id": 1, "bbox": [10, 8, 40, 36]}
     content["annotations"].append({**face, "keypoints": keypoints, "num_keypoints": NUM})
   return content
@@ -78,4 +86,6 @@ def write_coco(root: Path, content: object) -> None:
 def write_pts(root: Path, seeds: Iterable[int], *, origin: float = 0) -> None:
   for seed in seeds:
     lines = "".join(f"{x:.6f} {y:.6f}\n" for x, y in landmarks(seed) + origin)
-    (root / name(seed)).with_suffix(".pts").write_text(f"version: 1\nn_points: {NUM}\n{{\n{lines}}}\n")
+    (root / name(seed)).with_suffix(".pts").write_text(
+      f"version: 1\nn_points: {NUM}\n{{\n{lines}}}\n"
+    )

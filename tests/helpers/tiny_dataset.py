@@ -28,7 +28,10 @@ from tfds_builders.common.schema import FaceDatasetBuilder, face_example, face_f
 ROOT = Path(__file__).parents[2]
 NAME = "tiny_faces"
 MARKUP = 29
-TRAIN, TEST = 12, 11  # images; neither the batch nor the device count of the tests divides the latter
+TRAIN, TEST = (
+  12,
+  11,
+)  # images; neither the batch nor the device count of the tests divides the latter
 EYES = MARKUPS[MARKUP].outer_eyes  # their discs are white, wider, and far from all others
 
 
@@ -72,17 +75,32 @@ class TinyFaces(FaceDatasetBuilder, skip_registration=True):
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(builder=self, description="", features=face_features(MARKUP))
 
-  def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
-    return {"train": self._generate_examples("train", 0, TRAIN), "test": self._generate_examples("test", 100, TEST),
-            "nowhere": self._generate_examples("nowhere", 200, 1)}  # fmt: skip
+  def _split_generators(
+    self, dl_manager: Any
+  ) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
+    return {
+      "train": self._generate_examples("train", 0, TRAIN),
+      "test": self._generate_examples("test", 100, TEST),
+      "nowhere": self._generate_examples("nowhere", 200, 1),
+    }
 
-  def _generate_examples(self, split: str, first: int, count: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+  def _generate_examples(
+    self, split: str, first: int, count: int
+  ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for seed in range(first, first + count):
       size = 70 + seed % 7, 80 + seed % 5
       landmarks = face_landmarks(seed, size)
-      box = None if split == "nowhere" else np.concatenate([landmarks.min(0) - 3, landmarks.max(0) + 5])
-      yield f"{seed}", face_example(
-          image=png(draw_face(landmarks, size)), landmarks=landmarks, file_name=f"{split}/{seed:03d}.png", box_dataset=box
+      box = (
+        None if split == "nowhere" else np.concatenate([landmarks.min(0) - 3, landmarks.max(0) + 5])
+      )
+      yield (
+        f"{seed}",
+        face_example(
+          image=png(draw_face(landmarks, size)),
+          landmarks=landmarks,
+          file_name=f"{split}/{seed:03d}.png",
+          box_dataset=box,
+        ),
       )
 
 
@@ -101,13 +119,26 @@ def config(data_dir: Path, **changes: Any) -> ConfigDict:
     **changes: values of other keys, "." written as "__".
   """
   config = runpy.run_path(str(ROOT / "configs" / "default.py"))["get_config"]().unlock()
-  config.update_from_flattened_dict({
-      "data.name": NAME, "data.dir": str(data_dir), "data.markup": MARKUP,
-      "crop.size": 64, "crop.stored_size": 104, "crop.face": 55.0,
-      "model.num_stacks": 1, "model.features": 8, "model.depth": 1, "optimizer.learning_rate": 1e-2,
-      "train.batch_size": 8, "train.epochs": 8.0, "eval.batch_size": 8, "checkpoint.every_steps": 5, "log.every_steps": 1,
+  config.update_from_flattened_dict(
+    {
+      "data.name": NAME,
+      "data.dir": str(data_dir),
+      "data.markup": MARKUP,
+      "crop.size": 64,
+      "crop.stored_size": 104,
+      "crop.face": 55.0,
+      "model.num_stacks": 1,
+      "model.features": 8,
+      "model.depth": 1,
+      "optimizer.learning_rate": 1e-2,
+      "train.batch_size": 8,
+      "train.epochs": 8.0,
+      "eval.batch_size": 8,
+      "checkpoint.every_steps": 5,
+      "log.every_steps": 1,
       **{key.replace("__", "."): value for key, value in changes.items()},
-  })  # fmt: skip
+    }
+  )
   return config.lock()
 
 
@@ -120,14 +151,22 @@ _train_functions: dict[str, Callable] = {}
 def folder(session: Path) -> Path:
   """Folder of the prepared dataset, made once below the session's (`tmp_path_factory.getbasetemp()`)."""
   cache = session / "compilations"
-  os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+  os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": str(cache),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
   jax.config.update("jax_compilation_cache_dir", str(cache))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   compilation_cache.reset_cache()  # or else it stays unused in a process that has compiled something before
   return prepare(session / "tiny_faces")
 
 
-def run(config: ConfigDict, workdir: Path, *, around_step: Callable[[Callable], Callable] = lambda step: step) -> dict[str, Any]:
+def run(
+  config: ConfigDict,
+  workdir: Path,
+  *,
+  around_step: Callable[[Callable], Callable] = lambda step: step,
+) -> dict[str, Any]:
   """`train.train_and_evaluate`.
 
   Args:
@@ -137,7 +176,13 @@ def run(config: ConfigDict, workdir: Path, *, around_step: Callable[[Callable], 
   """
   sections = json.loads(config.to_json_best_effort())
   del sections["data"]["cache"]  # another way to the same batches
-  key = json.dumps({name: value for name, value in sections.items() if name not in ("eval", "train", "checkpoint", "log")})
+  key = json.dumps(
+    {
+      name: value
+      for name, value in sections.items()
+      if name not in ("eval", "train", "checkpoint", "log")
+    }
+  )
   make = parallel.train_function
 
   def shared(recipe: Any) -> Callable:
@@ -158,5 +203,8 @@ def trained(session: Path) -> Path:
 
 def last_digest(workdir: Path) -> str:
   """Digest of the newest state on disk."""
-  newest = max((path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+  newest = max(
+    (path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()),
+    key=lambda path: int(path.name),
+  )
   return json.loads((newest / "extra" / "metadata").read_text())["digest"]

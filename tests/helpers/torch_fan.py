@@ -18,13 +18,17 @@ class Block(nn.Module):
       self.add_module(f"bn{i}", nn.BatchNorm2d(widths[i - 1]))
       self.add_module(f"conv{i}", nn.Conv2d(widths[i - 1], widths[i], 3, padding=1, bias=False))
     if inputs != outputs:
-      self.downsample = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False))
+      self.downsample = nn.Sequential(
+        nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False)
+      )
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
     first = self.conv1(F.relu(self.bn1(x)))
     second = self.conv2(F.relu(self.bn2(first)))
     third = self.conv3(F.relu(self.bn3(second)))
-    return torch.cat([first, second, third], 1) + (self.downsample(x) if hasattr(self, "downsample") else x)
+    return torch.cat([first, second, third], 1) + (
+      self.downsample(x) if hasattr(self, "downsample") else x
+    )
 
 
 class Hourglass(nn.Module):
@@ -51,7 +55,9 @@ class Hourglass(nn.Module):
 class FAN(nn.Module):
   """(B, 3, H, W) to (S, B, K, H / 4, W / 4)."""
 
-  def __init__(self, stacks: int, landmarks: int, *, features: int = 256, depth: int = 4, pool: str = "avg"):
+  def __init__(
+    self, stacks: int, landmarks: int, *, features: int = 256, depth: int = 4, pool: str = "avg"
+  ):
     super().__init__()
     self.stacks = stacks
     self.pool = nn.AvgPool2d(2) if pool == "avg" else nn.MaxPool2d(2)

@@ -11,8 +11,14 @@ from tfds_builders.w300 import w300_dataset_builder
 
 # Images a folder: enough for a hold-out of more than one image in the first.
 COUNTS = {
-    "afw": 12, "helen/trainset": 3, "lfpw/trainset": 3, "helen/testset": 2, "lfpw/testset": 2, "ibug": 2, "300W/01_Indoor": 1,
-    "300W/02_Outdoor": 1,
+  "afw": 12,
+  "helen/trainset": 3,
+  "lfpw/trainset": 3,
+  "helen/testset": 2,
+  "lfpw/testset": 2,
+  "ibug": 2,
+  "300W/01_Indoor": 1,
+  "300W/02_Outdoor": 1,
 }
 
 
@@ -28,7 +34,9 @@ def write_pts(path: Path, landmarks: np.ndarray, *, header: bool = True) -> None
 
 
 def write_image(path: Path, seed: int) -> None:
-  pixels = cv2.resize(np.random.default_rng(seed).integers(0, 256, (5, 6, 3)).astype(np.uint8), (60, 50))
+  pixels = cv2.resize(
+    np.random.default_rng(seed).integers(0, 256, (5, 6, 3)).astype(np.uint8), (60, 50)
+  )
   assert cv2.imwrite(str(path), pixels)
 
 
@@ -47,5 +55,8 @@ def write_dataset(root: Path) -> None:
 
 def expect_counts(monkeypatch: pytest.MonkeyPatch) -> None:
   """Makes the builder take `COUNTS` for the official numbers."""
-  folders = tuple(dataclasses.replace(folder, count=COUNTS[folder.path]) for folder in w300_dataset_builder._FOLDERS)
+  folders = tuple(
+    dataclasses.replace(folder, count=COUNTS[folder.path])
+    for folder in w300_dataset_builder._FOLDERS
+  )
   monkeypatch.setattr(w300_dataset_builder, "_FOLDERS", folders)

@@ -12,12 +12,17 @@ FACES = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{}.
 SUBSET = "WFLW_annotations/list_98pt_test/list_98pt_test_{}.txt"
 # Image of each line: several faces of one image, one image of both lists, a name with a blank and one beyond ASCII.
 NAMES = {
-    "train": [*(f"0--Parade/0_Parade_Parade_0_{index}.jpg" for index in range(9)), *["12--Group/12_Group_12_1.jpg"] * 3],
-    "test": [
-        "12--Group/12_Group_12_1.jpg", "37--Soccer/37_Soccer soccer_37_2.jpg", *["53--Raid/53_Raid_été_53_3.jpg"] * 2,
-        "0--Parade/0_Parade_Parade_0_77.jpg",
-    ],
-}  # fmt: skip
+  "train": [
+    *(f"0--Parade/0_Parade_Parade_0_{index}.jpg" for index in range(9)),
+    *["12--Group/12_Group_12_1.jpg"] * 3,
+  ],
+  "test": [
+    "12--Group/12_Group_12_1.jpg",
+    "37--Soccer/37_Soccer soccer_37_2.jpg",
+    *["53--Raid/53_Raid_été_53_3.jpg"] * 2,
+    "0--Parade/0_Parade_Parade_0_77.jpg",
+  ],
+}
 # Attributes of each face of test, in the lists' order.
 FLAGS = ["100000", "000000", "010011", "111111", "000001"]
 
@@ -50,12 +55,16 @@ def write_dataset(root: Path) -> None:
   for seed, name in enumerate(sorted({name for names in NAMES.values() for name in names})):
     path = root / "WFLW_images" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = cv2.resize(np.random.default_rng(seed).integers(0, 256, (5, 6, 3)).astype(np.uint8), (60, 50))
+    pixels = cv2.resize(
+      np.random.default_rng(seed).integers(0, 256, (5, 6, 3)).astype(np.uint8), (60, 50)
+    )
     path.write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
   for split, names in NAMES.items():
     path = root / FACES.format(split)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(face_line(split, index) for index in range(len(names))), encoding="utf-8")
+    path.write_text(
+      "".join(face_line(split, index) for index in range(len(names))), encoding="utf-8"
+    )
   for place, attribute in enumerate(ATTRIBUTES):
     path = root / SUBSET.format(attribute)
     path.parent.mkdir(parents=True, exist_ok=True)

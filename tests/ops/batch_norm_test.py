@@ -11,7 +11,9 @@ from flax import linen as nn
 from fal_jax.ops.batch_norm import EPSILON, batch_norm_relu, rectified_affine
 
 
-def inputs(dtype: type = np.float32, shape: tuple[int, ...] = (8, 5, 6, 7)) -> tuple[np.ndarray, ...]:
+def inputs(
+  dtype: type = np.float32, shape: tuple[int, ...] = (8, 5, 6, 7)
+) -> tuple[np.ndarray, ...]:
   """x, scale, bias and a cotangent; channels differ in mean and spread, and about half of the results are rectified."""
   rng = np.random.default_rng(0)
   channels = shape[-1]
@@ -24,7 +26,10 @@ def flax_batch_norm_relu(x, scale, bias):
   """The same by Flax: the result, and the running statistics after one batch with momentum 0, i.e. those of the batch."""
   norm = nn.BatchNorm(use_running_average=False, momentum=0.0, epsilon=EPSILON, dtype=x.dtype)
   ones = jnp.ones_like(scale)
-  variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": {"mean": 0 * ones, "var": ones}}
+  variables = {
+    "params": {"scale": scale, "bias": bias},
+    "batch_stats": {"mean": 0 * ones, "var": ones},
+  }
   y, updated = norm.apply(variables, x, mutable=["batch_stats"])
   return nn.relu(y), updated["batch_stats"]["mean"], updated["batch_stats"]["var"]
 
@@ -39,7 +44,9 @@ def with_gradients(function, x, scale, bias, cotangent):
 def test_values_and_gradients_equal_those_of_flax(dtype, tolerance):
   with jax.enable_x64(dtype == np.float64):
     arrays = [jnp.asarray(array) for array in inputs(dtype)]
-    ours = jax.jit(functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None)))(*arrays)
+    ours = jax.jit(
+      functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None))
+    )(*arrays)
     theirs = jax.jit(functools.partial(with_gradients, flax_batch_norm_relu))(*arrays)
   for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
     assert a.dtype == dtype
@@ -58,7 +65,9 @@ def test_any_number_of_devices_gives_what_one_gives_on_the_joint_batch(devices):
 
     alone = functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None))
     joint, joint_gradients = jax.jit(alone)(x, scale, bias, cotangent)
-    mapped = jax.pmap(one_device, axis_name="devices", in_axes=(0, None, None, 0), devices=jax.devices()[:devices])
+    mapped = jax.pmap(
+      one_device, axis_name="devices", in_axes=(0, None, None, 0), devices=jax.devices()[:devices]
+    )
     shares, cotangents = (array.reshape(devices, -1, *x.shape[1:]) for array in (x, cotangent))
     (y, mean, variance), dx, (dscale, dbias) = mapped(shares, scale, bias, cotangents)
   np.testing.assert_allclose(y.reshape(x.shape), joint[0], atol=1e-10)
@@ -71,7 +80,9 @@ def test_any_number_of_devices_gives_what_one_gives_on_the_joint_batch(devices):
 def test_without_an_axis_every_device_normalises_by_its_own_batch():
   x, scale, bias, _ = inputs()
   shares = x.reshape(4, 2, *x.shape[1:])
-  mapped = jax.pmap(lambda x: batch_norm_relu(x, scale, bias, None), axis_name="devices", devices=jax.devices()[:4])
+  mapped = jax.pmap(
+    lambda x: batch_norm_relu(x, scale, bias, None), axis_name="devices", devices=jax.devices()[:4]
+  )
   _, mean, variance = mapped(shares)
   np.testing.assert_allclose(mean, shares.mean((1, 2, 3)), atol=1e-5)
   np.testing.assert_allclose(variance, shares.var((1, 2, 3)), rtol=1e-4)
@@ -81,7 +92,9 @@ def test_given_statistics_are_used_as_they_are():
   x, scale, bias, _ = inputs()
   mean, variance = np.float32([1, -2, 0, 3, 5, 6, 7]), np.float32([1, 2, 3, 0, 0.5, 6, 7])
   expected = np.maximum((x - mean) / np.sqrt(variance + 1e-5) * scale + bias, 0)
-  np.testing.assert_allclose(rectified_affine(x, mean, variance, scale, bias), expected, rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(
+    rectified_affine(x, mean, variance, scale, bias), expected, rtol=1e-4, atol=1e-4
+  )
 
 
 def test_a_batch_of_its_own_statistics_agrees_with_them_given():
@@ -103,7 +116,9 @@ def test_a_constant_channel_has_variance_zero_and_finite_gradients(constant):
 
 def test_a_gradient_sent_into_the_statistics_goes_nowhere():
   x, scale, bias, _ = inputs()
-  gradients = jax.jit(jax.grad(lambda x: sum(s.sum() for s in batch_norm_relu(x, scale, bias, None)[1:])))(x)
+  gradients = jax.jit(
+    jax.grad(lambda x: sum(s.sum() for s in batch_norm_relu(x, scale, bias, None)[1:]))
+  )(x)
   assert not np.asarray(gradients).any()
 
 
@@ -111,16 +126,23 @@ def test_in_bfloat16_only_input_and_result_are_rounded():
   """Statistics and gradients are those of float32 for the same rounded numbers; half of 8 bits is what rounding may take."""
   x, scale, bias, cotangent = (jnp.asarray(array) for array in inputs())
   x, cotangent = x.astype(jnp.bfloat16), cotangent.astype(jnp.bfloat16)
-  alone = jax.jit(functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None)))
+  alone = jax.jit(
+    functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None))
+  )
   (y, *statistics), (dx, *d_parameters) = alone(x, scale, bias, cotangent)
   wide = alone(x.astype(jnp.float32), scale, bias, cotangent.astype(jnp.float32))
   (wide_y, *wide_statistics), (wide_dx, *wide_d_parameters) = wide
   assert y.dtype == dx.dtype == jnp.bfloat16
   for narrow, exact in ((y, wide_y), (dx, wide_dx)):
     np.testing.assert_allclose(narrow.astype(jnp.float32), exact, rtol=2**-8, atol=1e-6)
-  for ours, exact in zip((*statistics, *d_parameters), (*wide_statistics, *wide_d_parameters), strict=True):
+  for ours, exact in zip(
+    (*statistics, *d_parameters), (*wide_statistics, *wide_d_parameters), strict=True
+  ):
     assert ours.dtype == jnp.float32
     np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-4)
   np.testing.assert_allclose(
-      rectified_affine(x, *wide_statistics, scale, bias).astype(jnp.float32), wide_y, rtol=2**-8, atol=1e-6
+    rectified_affine(x, *wide_statistics, scale, bias).astype(jnp.float32),
+    wide_y,
+    rtol=2**-8,
+    atol=1e-6,
   )

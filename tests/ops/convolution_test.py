@@ -13,15 +13,15 @@ LAYOUT = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
 # Kernel, channels in and out, strides, padding; the way to the kernel's gradient differs.
 CASES = {
-    "rows, narrower images": ((1, 1, 3, 5), (1, 1), "SAME"),
-    "rows, narrower cotangent": ((1, 1, 5, 3), (1, 1), "VALID"),
-    "1 x 1 with a border": ((1, 1, 4, 3), (1, 1), ((1, 0), (0, 2))),
-    "1 x 1 with strides": ((1, 1, 4, 3), (2, 2), "SAME"),
-    "3 x 3": ((3, 3, 6, 4), (1, 1), "SAME"),
-    "3 x 3, as many channels": ((3, 3, 4, 4), (1, 1), "VALID"),
-    "3 x 3, more channels": ((3, 3, 2, 7), (1, 1), "SAME"),
-    "uneven kernel and border": ((3, 4, 5, 2), (1, 1), ((2, 0), (1, 3))),
-    "the network's first": ((7, 7, 3, 8), (2, 2), ((3, 3), (3, 3))),
+  "rows, narrower images": ((1, 1, 3, 5), (1, 1), "SAME"),
+  "rows, narrower cotangent": ((1, 1, 5, 3), (1, 1), "VALID"),
+  "1 x 1 with a border": ((1, 1, 4, 3), (1, 1), ((1, 0), (0, 2))),
+  "1 x 1 with strides": ((1, 1, 4, 3), (2, 2), "SAME"),
+  "3 x 3": ((3, 3, 6, 4), (1, 1), "SAME"),
+  "3 x 3, as many channels": ((3, 3, 4, 4), (1, 1), "VALID"),
+  "3 x 3, more channels": ((3, 3, 2, 7), (1, 1), "SAME"),
+  "uneven kernel and border": ((3, 4, 5, 2), (1, 1), ((2, 0), (1, 3))),
+  "the network's first": ((7, 7, 3, 8), (2, 2), ((3, 3), (3, 3))),
 }
 
 
@@ -38,12 +38,19 @@ def test_values_and_gradients_equal_those_of_jax(case, backend, monkeypatch):
   shape, strides, padding = CASES[case]
   rng = np.random.default_rng(0)
   with jax.enable_x64(True):
-    images, kernel = jnp.asarray(rng.normal(size=(3, 9, 11, shape[2]))), jnp.asarray(rng.normal(size=shape))
-    ours = jax.jit(functools.partial(gradients, lambda x, w: convolve(x, w, strides, padding, **LAYOUT)))
-    theirs = functools.partial(
-        gradients, lambda x, w: jax.lax.conv_general_dilated(x, w, strides, padding, **LAYOUT)
+    images, kernel = (
+      jnp.asarray(rng.normal(size=(3, 9, 11, shape[2]))),
+      jnp.asarray(rng.normal(size=shape)),
     )
-    for a, b in zip(jax.tree.leaves(ours(images, kernel)), jax.tree.leaves(theirs(images, kernel)), strict=True):
+    ours = jax.jit(
+      functools.partial(gradients, lambda x, w: convolve(x, w, strides, padding, **LAYOUT))
+    )
+    theirs = functools.partial(
+      gradients, lambda x, w: jax.lax.conv_general_dilated(x, w, strides, padding, **LAYOUT)
+    )
+    for a, b in zip(
+      jax.tree.leaves(ours(images, kernel)), jax.tree.leaves(theirs(images, kernel)), strict=True
+    ):
       np.testing.assert_allclose(a, b, atol=1e-12)
 
 
@@ -51,14 +58,20 @@ def test_values_and_gradients_equal_those_of_jax(case, backend, monkeypatch):
 def test_sums_of_bfloat16_stay_float32_and_gradients_become_bfloat16(case):
   shape, strides, padding = CASES[case]
   rng = np.random.default_rng(0)
-  images, kernel = (jnp.asarray(rng.normal(size=size), jnp.bfloat16) for size in ((3, 9, 11, shape[2]), shape))
+  images, kernel = (
+    jnp.asarray(rng.normal(size=size), jnp.bfloat16) for size in ((3, 9, 11, shape[2]), shape)
+  )
   result, (to_images, to_kernel) = gradients(
-      lambda x, w: convolve_to_float32(x, w, strides, padding, **LAYOUT), images, kernel
+    lambda x, w: convolve_to_float32(x, w, strides, padding, **LAYOUT), images, kernel
   )
   assert result.dtype == jnp.float32 and to_images.dtype == to_kernel.dtype == jnp.bfloat16
-  wide = jax.lax.conv_general_dilated(*(array.astype(jnp.float32) for array in (images, kernel)), strides, padding, **LAYOUT)
+  wide = jax.lax.conv_general_dilated(
+    *(array.astype(jnp.float32) for array in (images, kernel)), strides, padding, **LAYOUT
+  )
   np.testing.assert_allclose(result, wide, atol=1e-4)
-  assert np.abs(result - result.astype(jnp.bfloat16)).max() > 1e-3, "a result of bfloat16 in float32 would pass the rest"
+  assert np.abs(result - result.astype(jnp.bfloat16)).max() > 1e-3, (
+    "a result of bfloat16 in float32 would pass the rest"
+  )
 
 
 def test_the_gradient_of_a_1_x_1_kernel_is_a_product_of_rows_and_no_convolution():

@@ -14,7 +14,9 @@ def twice_read(function):
 
 def test_a_function_is_a_call_of_its_own_and_gives_the_same():
   x = jnp.arange(6.0)
-  apart, plain = (twice_read(function).lower(x).compile() for function in (apart_on_cpu(jnp.cos), jnp.cos))
+  apart, plain = (
+    twice_read(function).lower(x).compile() for function in (apart_on_cpu(jnp.cos), jnp.cos)
+  )
   assert " call(" in apart.as_text() and " call(" not in plain.as_text()
   for a, b in zip(apart(x), plain(x), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -23,7 +25,9 @@ def test_a_function_is_a_call_of_its_own_and_gives_the_same():
 def test_it_can_be_mapped_and_differentiated():
   x = jnp.linspace(0, 1, 12).reshape(3, 4)
   np.testing.assert_allclose(jax.vmap(apart_on_cpu(jnp.sin))(x), jnp.sin(x), rtol=1e-6)
-  np.testing.assert_allclose(jax.grad(lambda x: apart_on_cpu(jnp.sin)(x).sum())(x), jnp.cos(x), rtol=1e-6)
+  np.testing.assert_allclose(
+    jax.grad(lambda x: apart_on_cpu(jnp.sin)(x).sum())(x), jnp.cos(x), rtol=1e-6
+  )
 
 
 def test_other_platforms_get_the_function_itself(monkeypatch):

@@ -27,8 +27,8 @@ def test_each_line_is_one_json_object_with_its_step(tmp_path):
     log.write(10, {"train/loss": np.float32(0.5)})
     log.write(20, {"train/loss": np.array(0.25), "eval/nme_ic": 3.5})
   assert [json.loads(line) for line in _lines(tmp_path / "new" / "run")] == [
-      {"step": 10, "train/loss": 0.5},
-      {"step": 20, "train/loss": 0.25, "eval/nme_ic": 3.5},
+    {"step": 10, "train/loss": 0.5},
+    {"step": 20, "train/loss": 0.25, "eval/nme_ic": 3.5},
   ]
 
 
@@ -53,7 +53,11 @@ def test_resuming_forgets_the_steps_that_will_be_done_again(tmp_path):
       log.write(step, {"loss": step})
   with metric_log.MetricLog(tmp_path, resume_step=20) as log:
     log.write(30, {"loss": -30})
-  assert [(record["step"], record["loss"]) for record in metric_log.read(tmp_path)] == [(10, 10), (20, 20), (30, -30)]
+  assert [(record["step"], record["loss"]) for record in metric_log.read(tmp_path)] == [
+    (10, 10),
+    (20, 20),
+    (30, -30),
+  ]
   assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "tensorboard"]
 
 
@@ -96,11 +100,13 @@ def test_progress_tells_percent_rate_and_time_left(tmp_path):
     clock.now += 30  # an evaluation in between: 200 steps in 40 s since the first call
     log.progress(300, {"loss": 0.01}, total_steps=10_000, images_per_step=16)
   assert shown == [
-      "step   100/10000   1.0 %  32.0 images/s  left 1 h 22 min  loss 0.5",
-      "step   200/10000   2.0 %  160.0 images/s  left 16 min 20 s  loss 0.01235",
-      "step   300/10000   3.0 %  53.3 images/s  left 32 min 20 s  loss 0.01",
+    "step   100/10000   1.0 %  32.0 images/s  left 1 h 22 min  loss 0.5",
+    "step   200/10000   2.0 %  160.0 images/s  left 16 min 20 s  loss 0.01235",
+    "step   300/10000   3.0 %  53.3 images/s  left 32 min 20 s  loss 0.01",
   ]
-  assert [record["images_per_second"] for record in metric_log.read(tmp_path)] == pytest.approx([32, 160, 160 / 3])
+  assert [record["images_per_second"] for record in metric_log.read(tmp_path)] == pytest.approx(
+    [32, 160, 160 / 3]
+  )
 
 
 def test_progress_after_a_resume_counts_only_what_was_done_since(tmp_path):
@@ -108,23 +114,25 @@ def test_progress_after_a_resume_counts_only_what_was_done_since(tmp_path):
   with metric_log.MetricLog(tmp_path, resume_step=900, clock=clock, echo=shown.append) as log:
     clock.now += 10
     log.progress(950, {}, total_steps=1000, images_per_step=2)
-    log.progress(951, {}, total_steps=1000, images_per_step=2)  # a clock that stood still is no division by zero
+    log.progress(
+      951, {}, total_steps=1000, images_per_step=2
+    )  # a clock that stood still is no division by zero
   assert shown == [
-      "step  950/1000  95.0 %  10.0 images/s  left 10 s",
-      "step  951/1000  95.1 %  0.0 images/s  left unknown",
+    "step  950/1000  95.0 %  10.0 images/s  left 10 s",
+    "step  951/1000  95.1 %  0.0 images/s  left unknown",
   ]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59.6, "1 min 00 s"),
-        (250, "4 min 10 s"),
-        (3600, "1 h 00 min"),
-        (86_399, "23 h 59 min"),
-        (93_600, "1 d 02 h"),
-    ],
+  ("seconds", "text"),
+  [
+    (0, "0 s"),
+    (59.6, "1 min 00 s"),
+    (250, "4 min 10 s"),
+    (3600, "1 h 00 min"),
+    (86_399, "23 h 59 min"),
+    (93_600, "1 d 02 h"),
+  ],
 )
 def test_durations_are_told_in_two_units(seconds, text):
   assert metric_log.duration(seconds) == text
@@ -138,7 +146,9 @@ def test_tensorboard_holds_the_same_scalars(tmp_path):
   (path,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
   data, values = path.read_bytes(), []
   while data:
-    length = int.from_bytes(data[:8], "little")  # a record: length, its checksum, the event, its checksum
+    length = int.from_bytes(
+      data[:8], "little"
+    )  # a record: length, its checksum, the event, its checksum
     event = Event.FromString(data[12 : 12 + length])
     values += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
     data = data[16 + length :]

@@ -33,7 +33,9 @@ def _cells(sheet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Rows and columns of the sheet where a blue image begins."""
   blue = _is(sheet, BLUE, 0)
   rows, columns = blue.mean(1) > 0.2, blue.mean(0) > 0.2
-  return np.flatnonzero(np.diff(rows.astype(int), prepend=0) == 1), np.flatnonzero(np.diff(columns.astype(int), prepend=0) == 1)
+  return np.flatnonzero(np.diff(rows.astype(int), prepend=0) == 1), np.flatnonzero(
+    np.diff(columns.astype(int), prepend=0) == 1
+  )
 
 
 @pytest.mark.parametrize("which", ["true", "pred"])
@@ -41,7 +43,9 @@ def _cells(sheet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_a_landmark_is_drawn_at_its_sub_pixel_place(tmp_path, which, at):
   points = {"true": _nowhere(), "pred": _nowhere()}
   points[which][0, 7] = at
-  plots.draw_faces(tmp_path / "s.png", [_blue_image()], **points, markup=19, titles=[""], columns=1, scale=4)
+  plots.draw_faces(
+    tmp_path / "s.png", [_blue_image()], **points, markup=19, titles=[""], columns=1, scale=4
+  )
   sheet = _sheet(tmp_path / "s.png")
   (top,), (left,) = _cells(sheet)
   inside = sheet[top : top + 240, left : left + 320]
@@ -56,7 +60,9 @@ def test_edges_join_predicted_landmarks_and_only_those_there_are(tmp_path):
   pred[0, [6, 7]] = (10, 30), (40, 30)  # joined in the mark-up
   pred[0, 0] = (10, 10)  # joined to 1, which is not there
   true[0, [9, 10]] = (10, 50), (40, 50)  # annotations are not joined
-  plots.draw_faces(tmp_path / "s.png", [_blue_image()], true, pred, markup=19, titles=[""], columns=1)
+  plots.draw_faces(
+    tmp_path / "s.png", [_blue_image()], true, pred, markup=19, titles=[""], columns=1
+  )
   sheet = _sheet(tmp_path / "s.png")
   (top,), (left,) = _cells(sheet)
   assert _is(sheet[top : top + 15, left : left + 15], BLUE, 0).all()  # no line from 0 to the corner
@@ -83,7 +89,9 @@ def test_images_stand_in_rows_and_keep_their_colours(tmp_path):
 def test_the_legend_names_the_annotation_only_where_there_is_one(tmp_path):
   face = np.tile([10.0, 10.0], (1, 19, 1))
   for name, true in (("with", face), ("without", None)):
-    plots.draw_faces(tmp_path / f"{name}.png", [_blue_image()], true, face, markup=19, titles=[""], columns=1)
+    plots.draw_faces(
+      tmp_path / f"{name}.png", [_blue_image()], true, face, markup=19, titles=[""], columns=1
+    )
   header = {name: _sheet(tmp_path / f"{name}.png")[:38] for name in ("with", "without")}
   assert _is(header["with"], GREEN).any()
   assert not _is(header["without"], GREEN).any()
@@ -92,7 +100,13 @@ def test_the_legend_names_the_annotation_only_where_there_is_one(tmp_path):
 
 def test_a_long_title_is_cut_at_its_front_and_stays_over_its_image(tmp_path):
   plots.draw_faces(
-      tmp_path / "s.png", [_blue_image()] * 2, None, _nowhere(2), markup=19, titles=["W" * 500, ""], columns=2
+    tmp_path / "s.png",
+    [_blue_image()] * 2,
+    None,
+    _nowhere(2),
+    markup=19,
+    titles=["W" * 500, ""],
+    columns=2,
   )
   sheet = _sheet(tmp_path / "s.png")
   (top,), (left, right) = _cells(sheet)
@@ -104,7 +118,9 @@ def test_a_long_title_is_cut_at_its_front_and_stays_over_its_image(tmp_path):
 def test_predictions_far_outside_the_image_are_no_obstacle(tmp_path):
   pred = np.tile([1e12, -1e12], (1, 19, 1))
   pred[0, :3] = np.nan, np.inf
-  plots.draw_faces(tmp_path / "s.png", [_blue_image()], pred, pred, markup=19, titles=[""], columns=1)
+  plots.draw_faces(
+    tmp_path / "s.png", [_blue_image()], pred, pred, markup=19, titles=[""], columns=1
+  )
   assert (tmp_path / "s.png").is_file()
 
 
@@ -158,26 +174,43 @@ def test_an_error_that_is_nan_is_not_drawn_over(tmp_path):
 
 def _codec_report(path, errors, **changes):
   x = np.geomspace(1, 100, 50)
-  arguments = {"norm": "box", "temperatures": x, "heatmap_px": 0.1 + np.log(x / 8) ** 2, "marks": {"here": (8.0, 0.1)},
-               "titles": ("left", "right"), **changes}  # fmt: skip
+  arguments = {
+    "norm": "box",
+    "temperatures": x,
+    "heatmap_px": 0.1 + np.log(x / 8) ** 2,
+    "marks": {"here": (8.0, 0.1)},
+    "titles": ("left", "right"),
+    **changes,
+  }
   plots.draw_codec_report(path, errors, **arguments)
   return _sheet(path)
 
 
 def test_codecs_have_a_curve_each_at_its_error_and_share_it_where_they_agree(tmp_path):
-  errors = {"a": np.full(30, 10.0), "b": np.full(30, 0.1), "a again": np.full(30, 10.05), "c": np.full(30, 1.0)}
+  errors = {
+    "a": np.full(30, 10.0),
+    "b": np.full(30, 0.1),
+    "a again": np.full(30, 10.05),
+    "c": np.full(30, 1.0),
+  }
   sheet = _codec_report(tmp_path / "new" / "r.png", errors)
   left = sheet[:, :800]
   blue, orange = _is(left, (0, 0x72, 0xB2), 10), _is(left, (0xD5, 0x5E, 0), 10)
   heights = [np.median(np.nonzero(curve)[0]) for curve in (blue, orange)]
-  black = np.flatnonzero((left.sum(-1) < 60).mean(1) > 0.4)  # rows with a long black line: the first curve
-  assert (heights[0] - heights[1]) == pytest.approx(heights[1] - black[0], abs=8)  # one decade each: 0.1, 1 and 10
+  black = np.flatnonzero(
+    (left.sum(-1) < 60).mean(1) > 0.4
+  )  # rows with a long black line: the first curve
+  assert (heights[0] - heights[1]) == pytest.approx(
+    heights[1] - black[0], abs=8
+  )  # one decade each: 0.1, 1 and 10
   assert not _is(left, (0, 0x9E, 0x73), 10).any()  # there is no fourth curve
 
 
 def test_one_face_and_flat_or_steep_curves_can_be_drawn(tmp_path):
   for number, values in enumerate(([3.0], [1e-7, 20.0])):
-    sheet = _codec_report(tmp_path / f"{number}.png", {"a": values, "b": [0.5]}, heatmap_px=np.full(50, 0.3))
+    sheet = _codec_report(
+      tmp_path / f"{number}.png", {"a": values, "b": [0.5]}, heatmap_px=np.full(50, 0.3)
+    )
     assert sheet.shape == (750, 1875, 3)
   with pytest.raises(InputError, match="no error of any face to draw for 'a'"):
     _codec_report(tmp_path / "none.png", {"a": []})
@@ -185,7 +218,11 @@ def test_one_face_and_flat_or_steep_curves_can_be_drawn(tmp_path):
 
 def test_a_learning_curve_has_one_panel_per_name_and_passes_over_gaps(tmp_path):
   steps = np.arange(1, 101)
-  values = {"loss": 1 / steps, "nme": [None, *np.linspace(9, 4, 98), np.nan], "never": np.full(100, np.nan)}
+  values = {
+    "loss": 1 / steps,
+    "nme": [None, *np.linspace(9, 4, 98), np.nan],
+    "never": np.full(100, np.nan),
+  }
   heights = []
   for names in (["loss"], ["loss", "nme"], ["loss", "nme", "never"]):
     plots.draw_learning_curve(tmp_path / "l.png", steps, {name: values[name] for name in names})
@@ -207,11 +244,13 @@ def test_without_matplotlib_curves_say_what_to_install_and_sheets_still_work(tmp
   for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"] + ["matplotlib"]:
     monkeypatch.setitem(sys.modules, name, None)
   for draw in (
-      lambda: plots.draw_ced(tmp_path / "c.png", {"a": [1.0]}, norm="ic", max_error=8),
-      lambda: plots.draw_learning_curve(tmp_path / "c.png", [1], {"loss": [1]}),
-      lambda: _codec_report(tmp_path / "c.png", {"a": [1.0]}),
+    lambda: plots.draw_ced(tmp_path / "c.png", {"a": [1.0]}, norm="ic", max_error=8),
+    lambda: plots.draw_learning_curve(tmp_path / "c.png", [1], {"loss": [1]}),
+    lambda: _codec_report(tmp_path / "c.png", {"a": [1.0]}),
   ):
     with pytest.raises(InputError, match=r"pip install 'fal_jax\[demo\]'"):
       draw()
-  plots.draw_faces(tmp_path / "s.png", [_blue_image()], None, _nowhere(), markup=19, titles=[""], columns=1)
+  plots.draw_faces(
+    tmp_path / "s.png", [_blue_image()], None, _nowhere(), markup=19, titles=[""], columns=1
+  )
   assert (tmp_path / "s.png").is_file()

@@ -29,7 +29,11 @@ def test_it_commutes_with_the_mirror():
 
 def test_landmarks_that_both_mark_ups_name_alike_are_taken_as_they_are():
   names_68, names_98 = landmarks.MARKUPS[68].names, landmarks.MARKUPS[98].names
-  assert [M[k, names_98.index(name)] for k, name in enumerate(names_68) if name.split("_")[0] in ("nose", "chin")] == [1.0] * 6
+  assert [
+    M[k, names_98.index(name)]
+    for k, name in enumerate(names_68)
+    if name.split("_")[0] in ("nose", "chin")
+  ] == [1.0] * 6
   for region in ("nose", "mouth"):
     ours, theirs = (landmarks.MARKUPS[n].regions[region] for n in (68, 98))
     assert [names_68[k] for k in ours] == [names_98[k] for k in theirs]
@@ -39,7 +43,9 @@ def test_landmarks_that_both_mark_ups_name_alike_are_taken_as_they_are():
 
 
 def test_regions_stay_regions():
-  regions = {k: region for region, members in landmarks.MARKUPS[98].regions.items() for k in members}
+  regions = {
+    k: region for region, members in landmarks.MARKUPS[98].regions.items() for k in members
+  }
   for region, members in landmarks.MARKUPS[68].regions.items():
     assert {regions[source] for k in members for source in np.flatnonzero(M[k])} == {region}
 
@@ -48,7 +54,10 @@ def test_lids_and_brows_drawn_evenly_come_out_evenly():
   """Lids with points at 1/4, 1/2, 3/4 give points at 1/3, 2/3; a brow's outline gives its middle line."""
   face = np.zeros((98, 2))
   face[60:65, 0] = np.arange(5) * 3.0
-  face[33:38], face[38:42] = np.c_[np.arange(5.0), np.ones(5)], np.c_[np.arange(4, 0, -1.0), -np.ones(4)]
+  face[33:38], face[38:42] = (
+    np.c_[np.arange(5.0), np.ones(5)],
+    np.c_[np.arange(4, 0, -1.0), -np.ones(4)],
+  )
   mapped = cross_markup.map_98_to_68(face)
   np.testing.assert_allclose(mapped[36:40, 0], [0, 4, 8, 12], atol=1e-12)
   np.testing.assert_allclose(mapped[17:22], [[0, 1], [1, 0], [2, 0], [3, 0], [4, 0]], atol=1e-12)
@@ -72,7 +81,9 @@ def test_mapped_faces_of_wflw_have_the_shape_of_faces_of_300w():
   root = os.environ.get("FAL_JAX_TEST_DATA", "")
   files = [Path(root, "annotations", name) for name in ("wflw_test_subsets.npz", "w300_full.npz")]
   if not root or not all(file.is_file() for file in files):
-    pytest.skip("FAL_JAX_TEST_DATA names no folder with annotations/wflw_test_subsets.npz and w300_full.npz")
+    pytest.skip(
+      "FAL_JAX_TEST_DATA names no folder with annotations/wflw_test_subsets.npz and w300_full.npz"
+    )
   wflw, w300 = (np.load(file, allow_pickle=False)["landmarks"] for file in files)
 
   def mean(faces):
@@ -81,6 +92,8 @@ def test_mapped_faces_of_wflw_have_the_shape_of_faces_of_300w():
     z = ((faces - faces[:, 36:37]) @ [1, 1j]) / turn[:, None]
     return np.median(z.real, 0) + 1j * np.median(z.imag, 0)
 
-  difference = np.abs(mean(cross_markup.map_98_to_68(wflw)) - mean(w300))  # in parts of the distance of the eye corners
+  difference = np.abs(
+    mean(cross_markup.map_98_to_68(wflw)) - mean(w300)
+  )  # in parts of the distance of the eye corners
   assert difference.max() < 0.08
   assert difference[36:48].max() < 0.03  # of the eyes, where the mapping mixes

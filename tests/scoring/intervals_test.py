@@ -58,18 +58,22 @@ def test_frames_of_a_video_are_drawn_together():
 
 def test_long_groups_weigh_more():
   """Two videos of 1 and 3 frames: drawn twice, the mean is a, b, or (a + 3 b) / 4."""
-  low, high = intervals.bootstrap([[0.0], [4.0], [4.0], [4.0]], seed=0, groups=["a", "b", "b", "b"], level=0.4)[0]
+  low, high = intervals.bootstrap(
+    [[0.0], [4.0], [4.0], [4.0]], seed=0, groups=["a", "b", "b", "b"], level=0.4
+  )[0]
   assert (low, high) == (3, 3)
 
 
 def test_one_face_has_no_width_and_wrong_arguments_are_refused():
   np.testing.assert_array_equal(intervals.bootstrap([[3.0]], seed=0), [[3, 3]])
   for match, call in {
-      r"shape \(0, 1\)": lambda: intervals.bootstrap(np.zeros((0, 1)), seed=0),
-      r"shape \(3,\)": lambda: intervals.bootstrap([1.0, 2.0, 3.0], seed=0),
-      "finite": lambda: intervals.bootstrap([[np.nan]], seed=0),
-      r"groups have shape \(1,\), expected \(2,\)": lambda: intervals.bootstrap([[1.0], [2.0]], seed=0, groups=["a"]),
-      "level=1": lambda: intervals.bootstrap([[1.0]], seed=0, level=1),
+    r"shape \(0, 1\)": lambda: intervals.bootstrap(np.zeros((0, 1)), seed=0),
+    r"shape \(3,\)": lambda: intervals.bootstrap([1.0, 2.0, 3.0], seed=0),
+    "finite": lambda: intervals.bootstrap([[np.nan]], seed=0),
+    r"groups have shape \(1,\), expected \(2,\)": lambda: intervals.bootstrap(
+      [[1.0], [2.0]], seed=0, groups=["a"]
+    ),
+    "level=1": lambda: intervals.bootstrap([[1.0]], seed=0, level=1),
   }.items():
     with pytest.raises(InputError, match=match):
       call()

@@ -10,26 +10,32 @@ from fal_jax.scoring import protocols
 
 
 @pytest.mark.parametrize(
-    ("dataset", "split", "title"),
-    [
-        ("wflw", "test", "WFLW"),
-        ("wflw:1.0.0", "test[:10%]", "WFLW"),
-        ("w300", "test_full", "300W common, challenge, full"),
-        ("w300", "test_private", "300W private"),
-        ("menpo/frontal68", "train", "Menpo semi-frontal"),
-        ("menpo/profile39:1.0.0", "train", "Menpo profile"),
-        ("synthetic_faces/98", "test", "synthetic faces"),
-        ("cofw68", "test", "COFW-68"),
-    ],
+  ("dataset", "split", "title"),
+  [
+    ("wflw", "test", "WFLW"),
+    ("wflw:1.0.0", "test[:10%]", "WFLW"),
+    ("w300", "test_full", "300W common, challenge, full"),
+    ("w300", "test_private", "300W private"),
+    ("menpo/frontal68", "train", "Menpo semi-frontal"),
+    ("menpo/profile39:1.0.0", "train", "Menpo profile"),
+    ("synthetic_faces/98", "test", "synthetic faces"),
+    ("cofw68", "test", "COFW-68"),
+  ],
 )
 def test_a_protocol_is_found_by_dataset_and_split(dataset, split, title):
   assert protocols.find(dataset, split, norm="ip").title == title
 
 
-@pytest.mark.parametrize(("dataset", "split"), [("w300", "val"), ("w300lp", "test_full"), ("my.csv", "my"), ("wflw2", "test")])
+@pytest.mark.parametrize(
+  ("dataset", "split"),
+  [("w300", "val"), ("w300lp", "test_full"), ("my.csv", "my"), ("wflw2", "test")],
+)
 def test_what_has_none_gets_all_normalisers_and_the_one_asked_for(dataset, split):
   found = protocols.find(dataset, split, norm="box")
-  assert found.title.startswith("general (none is known for") and (found.norm, found.threshold) == ("box", 7)
+  assert found.title.startswith("general (none is known for") and (found.norm, found.threshold) == (
+    "box",
+    7,
+  )
   assert found.thresholds == metrics.THRESHOLDS and not found.splits and not found.subsets
 
 
@@ -45,7 +51,12 @@ def test_the_usual_thresholds_are_always_reported_and_the_protocol_s_own_comes_f
 def test_numbers_of_the_paper_have_names_that_a_summary_has_and_belong_to_a_split_or_subset():
   for protocol in protocols.PROTOCOLS:
     names = {f"nme_{norm}" for norm in protocol.thresholds}
-    names |= {f"{kind}_{norm}_{at:g}" for norm, all_at in protocol.thresholds.items() for at in all_at for kind in ("auc", "fr")}
+    names |= {
+      f"{kind}_{norm}_{at:g}"
+      for norm, all_at in protocol.thresholds.items()
+      for at in all_at
+      for kind in ("auc", "fr")
+    }
     assert protocol.paper.keys() <= {*protocol.splits, *protocol.subsets}
     assert {name for numbers in protocol.paper.values() for name in numbers} <= names
     assert protocol.tags.keys() <= protocol.subsets.keys()
@@ -53,7 +64,9 @@ def test_numbers_of_the_paper_have_names_that_a_summary_has_and_belong_to_a_spli
 
 
 def test_no_split_has_two_protocols():
-  splits = [(protocol.dataset, split) for protocol in protocols.PROTOCOLS for split in protocol.splits]
+  splits = [
+    (protocol.dataset, split) for protocol in protocols.PROTOCOLS for split in protocol.splits
+  ]
   assert len(splits) == len(set(splits))
 
 

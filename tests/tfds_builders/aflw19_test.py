@@ -50,7 +50,12 @@ def test_official_counts_are_those_of_the_file():
 
 def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, capfd):
   aflw19_files.pack(root, tmp_path / "packed")
-  assert prepare.main(["aflw19", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"]) == 0
+  assert (
+    prepare.main(
+      ["aflw19", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"]
+    )
+    == 0
+  )
   lines = [line.split() for line in capfd.readouterr().out.splitlines()]
   assert ["train", "3", "3"] in lines and ["test_full", "5", "5"] in lines
   assert ["test_frontal", "3", "-"] in lines and ["test_frontal_inside", "2", "-"] in lines
@@ -63,15 +68,20 @@ def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, c
   seen = []
   for split, ra in (("train", aflw19_files.RA[:3]), ("test_full", aflw19_files.RA[3:])):
     rows = {
-        (row["file_name"].decode(), int(row["face_index"])): row for row in builder.as_data_source(split=split, decoders=raw)
+      (row["file_name"].decode(), int(row["face_index"])): row
+      for row in builder.as_data_source(split=split, decoders=raw)
     }
     for row in np.array(ra) - 1:
       name = aflw19_files.NAMES[row]
       record = rows.pop((name, aflw19_files.NAMES[:row].count(name)))
       assert record["image"] == (root / FLICKR / name).read_bytes()
-      np.testing.assert_array_equal(record["landmarks"], aflw19_files.landmarks(row).astype(np.float32))
+      np.testing.assert_array_equal(
+        record["landmarks"], aflw19_files.landmarks(row).astype(np.float32)
+      )
       np.testing.assert_array_equal(record["box_dataset"], aflw19_files.box(row))
-      np.testing.assert_array_equal(record["box_landmarks"], [*record["landmarks"].min(0), *record["landmarks"].max(0)])
+      np.testing.assert_array_equal(
+        record["box_landmarks"], [*record["landmarks"].min(0), *record["landmarks"].max(0)]
+      )
       assert np.flatnonzero(~record["visible"]).tolist() == aflw19_files.INVISIBLE.get(row, [])
       seen.append(row)
     assert not rows
@@ -82,10 +92,21 @@ def test_splits_follow_ra_and_frontal_faces_are_all_visible_and_then_all_inside(
   splits = labels(build(root).plan(root))
   assert splits["train"] == ["0/image00042.jpg#0", "0/image00002.jpg#0", "0/image00070.jpg#0"]
   assert splits["test_full"] == [
-      "2/image00013.jpg#1", "2/image00013.jpg#0", "2/image00061.jpg#0", "3/image00035.png#0", "3/image00050.jpg#0",
-  ]  # fmt: skip
-  assert splits["test_frontal"] == ["2/image00013.jpg#1", "3/image00035.png#0", "3/image00050.jpg#0"]
-  assert splits["test_frontal_inside"] == ["2/image00013.jpg#1", "3/image00050.jpg#0"]  # a chin on the edge is not inside
+    "2/image00013.jpg#1",
+    "2/image00013.jpg#0",
+    "2/image00061.jpg#0",
+    "3/image00035.png#0",
+    "3/image00050.jpg#0",
+  ]
+  assert splits["test_frontal"] == [
+    "2/image00013.jpg#1",
+    "3/image00035.png#0",
+    "3/image00050.jpg#0",
+  ]
+  assert splits["test_frontal_inside"] == [
+    "2/image00013.jpg#1",
+    "3/image00050.jpg#0",
+  ]  # a chin on the edge is not inside
 
 
 @pytest.mark.parametrize("place", ["data/flickr", "flickr", "images", "."])
@@ -99,11 +120,16 @@ def test_images_are_found_where_others_move_them(place, root):
 
 
 def test_wrong_endings_are_tolerated_and_noted(root):
-  for old, new in (("0/image00002.jpg", "0/image00002.png"), ("3/image00035.png", "3/image00035.jpg")):
+  for old, new in (
+    ("0/image00002.jpg", "0/image00002.png"),
+    ("3/image00035.png", "3/image00035.jpg"),
+  ):
     (root / FLICKR / old).rename(root / FLICKR / new)
   builder = build(root)
   assert len(builder.plan(root)["train"]) == 3
-  notes = builder.info.metadata["notes"]["its image was found under the other of the endings .jpg and .png"]
+  notes = builder.info.metadata["notes"][
+    "its image was found under the other of the endings .jpg and .png"
+  ]
   assert notes == ["0/image00002.jpg#0", "3/image00035.png#0"], "named as the annotations name them"
 
 
@@ -113,12 +139,18 @@ def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
   assert str(caught.value).splitlines()[1:3] == [
-      "  aflw/data/flickr/2: images of 3 of 3 faces not found, the first is 2/image00013.jpg",
-      "  aflw/data/flickr/3: images of 1 of 2 faces not found, the first is 3/image00050.jpg",
+    "  aflw/data/flickr/2: images of 3 of 3 faces not found, the first is 2/image00013.jpg",
+    "  aflw/data/flickr/3: images of 1 of 2 faces not found, the first is 3/image00050.jpg",
   ]
-  assert "https://www.tugraz.at/" in str(caught.value) and "http://mmlab.ie.cuhk.edu.hk/" in str(caught.value)
+  assert "https://www.tugraz.at/" in str(caught.value) and "http://mmlab.ie.cuhk.edu.hk/" in str(
+    caught.value
+  )
   builder = build(root, allow_partial=True)
-  assert {name: len(faces) for name, faces in builder.plan(root).items()} == {"train": 3, "test_full": 1, "test_frontal": 1}
+  assert {name: len(faces) for name, faces in builder.plan(root).items()} == {
+    "train": 3,
+    "test_full": 1,
+    "test_frontal": 1,
+  }
   assert builder.info.metadata["partial"] is True
 
 
@@ -136,30 +168,45 @@ def interleaved() -> dict[str, np.ndarray]:
 
 # What is changed in the file; what the sentence must say.
 _BAD_VARIABLES = {
-    "no mask": ({"mask_new": None}, "has no variable 'mask_new'; it has bbox, data, nameList, ra"),
-    "21 landmarks": ({"data": np.zeros((8, 42))}, "data is 8 x 42, expected 8 x 38"),
-    "a row too few": ({"bbox": np.zeros((7, 4))}, "bbox is 7 x 4, expected 8 x 4"),
-    "text for numbers": ({"data": np.array(["x" * 38] * 8)}, "data holds .*, expected numbers"),
-    "names without cells": ({"nameList": np.array(["0/image00002.jpg"] * 8)}, "expected a cell array of 8 names"),
-    "empty name": (changed("nameList", (4, 0), ""), "nameList, row 5, holds no file name"),
-    "number for a name": (changed("nameList", (4, 0), 5.0), "nameList, row 5, holds no file name"),
-    "name that leads out": (changed("nameList", (4, 0), "../a.jpg"), "nameList, row 5: '../a.jpg' leads out"),
-    "absolute name": (changed("nameList", (4, 0), "/etc/a.jpg"), "nameList, row 5: '/etc/a.jpg' leads out"),
-    "visibility of two": (changed("mask_new", (3, 4), 2), "mask_new holds 2, expected 0 and 1 only"),
-    "a row twice": (changed("ra", (0, 0), 1), r"ra is not a permutation of 1 \.\.\. 8"),
-    "rows from zero": ({"ra": np.array([aflw19_files.RA]) - 1.0}, "ra is not a permutation"),
-    "ra too short": ({"ra": np.array([[1, 2]])}, "ra is 1 x 2, expected 1 x 8"),
-    "box in another order": (
-        {"bbox": np.array([aflw19_files.box(row) for row in range(8)])}, "landmarks and boxes do not belong together, only 0%"
-    ),
-}  # fmt: skip
+  "no mask": ({"mask_new": None}, "has no variable 'mask_new'; it has bbox, data, nameList, ra"),
+  "21 landmarks": ({"data": np.zeros((8, 42))}, "data is 8 x 42, expected 8 x 38"),
+  "a row too few": ({"bbox": np.zeros((7, 4))}, "bbox is 7 x 4, expected 8 x 4"),
+  "text for numbers": ({"data": np.array(["x" * 38] * 8)}, "data holds .*, expected numbers"),
+  "names without cells": (
+    {"nameList": np.array(["0/image00002.jpg"] * 8)},
+    "expected a cell array of 8 names",
+  ),
+  "empty name": (changed("nameList", (4, 0), ""), "nameList, row 5, holds no file name"),
+  "number for a name": (changed("nameList", (4, 0), 5.0), "nameList, row 5, holds no file name"),
+  "name that leads out": (
+    changed("nameList", (4, 0), "../a.jpg"),
+    "nameList, row 5: '../a.jpg' leads out",
+  ),
+  "absolute name": (
+    changed("nameList", (4, 0), "/etc/a.jpg"),
+    "nameList, row 5: '/etc/a.jpg' leads out",
+  ),
+  "visibility of two": (changed("mask_new", (3, 4), 2), "mask_new holds 2, expected 0 and 1 only"),
+  "a row twice": (changed("ra", (0, 0), 1), r"ra is not a permutation of 1 \.\.\. 8"),
+  "rows from zero": ({"ra": np.array([aflw19_files.RA]) - 1.0}, "ra is not a permutation"),
+  "ra too short": ({"ra": np.array([[1, 2]])}, "ra is 1 x 2, expected 1 x 8"),
+  "box in another order": (
+    {"bbox": np.array([aflw19_files.box(row) for row in range(8)])},
+    "landmarks and boxes do not belong together, only 0%",
+  ),
+}
 
 
 @pytest.mark.parametrize("kind", _BAD_VARIABLES)
 def test_each_kind_of_bad_variable_is_one_sentence_and_exit_2(kind, root, capfd):
   change, cause = _BAD_VARIABLES[kind]
   aflw19_files.write_mat(root, **change)
-  assert prepare.main(["aflw19", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]) == 2
+  assert (
+    prepare.main(
+      ["aflw19", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]
+    )
+    == 2
+  )
   error = capfd.readouterr().err
   assert error.startswith(f"error: {root / MAT}") and len(error.splitlines()) == 1
   assert re.search(cause, error)
@@ -170,14 +217,21 @@ def test_x_and_y_by_turns_are_refused(root):
   data, bbox = aflw19_files.variables()["data"], aflw19_files.variables()["bbox"]
   data[:, :19] += 500
   bbox[:, :2] += 500
-  aflw19_files.write_mat(root, data=data.reshape(8, 2, 19).transpose(0, 2, 1).reshape(8, 38), bbox=bbox)
+  aflw19_files.write_mat(
+    root, data=data.reshape(8, 2, 19).transpose(0, 2, 1).reshape(8, 38), bbox=bbox
+  )
   with pytest.raises(InputError, match="expected data as 19 x then 19 y"):
     build(root).plan(root)
 
 
 def test_files_that_are_no_such_mat_are_one_sentence(root):
   content = (root / MAT).read_bytes()
-  for bad, cause in ((b"", "is empty"), (b"<html>", "is a web page"), (content[:-100], "cut short"), (b"x" * 999, "no MATLAB")):
+  for bad, cause in (
+    (b"", "is empty"),
+    (b"<html>", "is a web page"),
+    (content[:-100], "cut short"),
+    (b"x" * 999, "no MATLAB"),
+  ):
     (root / MAT).write_bytes(bad)
     with pytest.raises(InputError, match=cause):
       build(root).plan(root)
@@ -192,14 +246,21 @@ def test_files_that_are_no_such_mat_are_one_sentence(root):
 
 # What is changed in row 4 (from 0); what the finding must say.
 _BAD_FACES = {
-    "box without area": (changed("bbox", 4, [5, 5, 5, 45]), r"its box x0, y0, x1, y1 is \[5.0, 5.0, 5.0, 45.0\]"),
-    "box of NaN": (changed("bbox", (4, 0), np.nan), r"its box x0, y0, x1, y1 is \[nan, "),
-    "landmark of NaN": (changed("data", (4, 19), np.nan), r"landmark 0 is \[.*, nan\], expected numbers"),
-    "landmarks on one spot": (changed("data", 4, 20.0), "that is no face"),
-    "landmarks of a larger image": (
-        changed("data", 4, aflw19_files.variables()["data"][4] + 300), "px outside the 60 x 50 image"
-    ),
-}  # fmt: skip
+  "box without area": (
+    changed("bbox", 4, [5, 5, 5, 45]),
+    r"its box x0, y0, x1, y1 is \[5.0, 5.0, 5.0, 45.0\]",
+  ),
+  "box of NaN": (changed("bbox", (4, 0), np.nan), r"its box x0, y0, x1, y1 is \[nan, "),
+  "landmark of NaN": (
+    changed("data", (4, 19), np.nan),
+    r"landmark 0 is \[.*, nan\], expected numbers",
+  ),
+  "landmarks on one spot": (changed("data", 4, 20.0), "that is no face"),
+  "landmarks of a larger image": (
+    changed("data", 4, aflw19_files.variables()["data"][4] + 300),
+    "px outside the 60 x 50 image",
+  ),
+}
 
 
 @pytest.mark.parametrize("kind", _BAD_FACES)
@@ -209,7 +270,9 @@ def test_each_kind_of_bad_face_is_one_line_naming_it(kind, root):
   with pytest.raises(InputError, match=rf"aflw19: 1 problems .*\n  0/image00042\.jpg#0: .*{cause}"):
     build(root).plan(root)
   builder = build(root, skip_bad=True)
-  assert len(builder.plan(root)["train"]) == 2 and list(builder.info.metadata["skipped"]) == ["0/image00042.jpg#0"]
+  assert len(builder.plan(root)["train"]) == 2 and list(builder.info.metadata["skipped"]) == [
+    "0/image00042.jpg#0"
+  ]
 
 
 def test_a_bad_image_and_a_link_that_leads_out_are_named(root):
@@ -221,7 +284,9 @@ def test_a_bad_image_and_a_link_that_leads_out_are_named(root):
     build(root).plan(root)
   first, second = str(caught.value).splitlines()[1:]
   assert first.startswith("  0/image00042.jpg#0: not an image: looks like HTML")
-  assert second.startswith("  0/image00070.jpg#0: the image 0/image00070.jpg leads out of the dataset's folder")
+  assert second.startswith(
+    "  0/image00070.jpg#0: the image 0/image00070.jpg leads out of the dataset's folder"
+  )
 
 
 def test_points_outside_and_faces_annotated_twice_are_notes(root):
@@ -234,8 +299,8 @@ def test_points_outside_and_faces_annotated_twice_are_notes(root):
   assert {name: len(faces) for name, faces in splits.items()}["test_full"] == 5
   assert splits["train"][1].landmarks[3, 0] == -2.5, "not clamped"
   assert builder.info.metadata["notes"] == {
-      "landmarks outside the image": ["0/image00002.jpg#0"],
-      "same image and landmarks as 2/image00013.jpg#1": ["2/image00013.jpg#0"],
+    "landmarks outside the image": ["0/image00002.jpg#0"],
+    "same image and landmarks as 2/image00013.jpg#1": ["2/image00013.jpg#0"],
   }
 
 
@@ -245,7 +310,9 @@ def test_genuine_faces_are_read_to_the_last_digit(tmp_path, monkeypatch):
   samples = Path(os.environ["FAL_JAX_TEST_DATA"]) / "samples" / "aflw"
   files = sorted(samples.glob("*.pts"))
   assert len(files) == 4
-  points = np.array([[line.split() for line in file.read_text().splitlines()] for file in files], np.float64)
+  points = np.array(
+    [[line.split() for line in file.read_text().splitlines()] for file in files], np.float64
+  )
   boxes = np.array([file.with_suffix(".rct").read_text().split() for file in files], np.float64)
   # Squares with an exclusive end, one of which ends at the image's border.
   np.testing.assert_array_equal(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
@@ -257,11 +324,17 @@ def test_genuine_faces_are_read_to_the_last_digit(tmp_path, monkeypatch):
   names[:, 0] = [f"0/{file.stem}.jpg" for file in files]
   bbox, data = boxes[:, [0, 2, 1, 3]], points[:, :, :2].transpose(0, 2, 1).reshape(4, 38)
   ra = np.array([[4, 2, 1, 3]], np.uint16)
-  scipy.io.savemat(tmp_path / MAT, {"bbox": bbox, "data": data, "mask_new": points[:, :, 2], "nameList": names, "ra": ra})
+  scipy.io.savemat(
+    tmp_path / MAT,
+    {"bbox": bbox, "data": data, "mask_new": points[:, :, 2], "nameList": names, "ra": ra},
+  )
   read = release.read_release(tmp_path / MAT)
   np.testing.assert_array_equal(read.boxes, boxes)
   assert read.landmarks[0, 0].tolist() == [153.527863, 139.100616]
   for file, landmarks, visible in zip(files, read.landmarks, read.visible, strict=True):
-    lines = [f"{x:.6f} {y:.6f} {seen:d}" for (x, y), seen in zip(landmarks.tolist(), visible.tolist(), strict=True)]
+    lines = [
+      f"{x:.6f} {y:.6f} {seen:d}"
+      for (x, y), seen in zip(landmarks.tolist(), visible.tolist(), strict=True)
+    ]
     assert lines == file.read_text().splitlines()
   assert read.order.tolist() == [3, 1, 0, 2]

@@ -55,23 +55,40 @@ def test_records_hold_the_same_pixels_and_zero_based_landmarks(root, capfd):
   printed = capfd.readouterr()
   assert (code, printed.err) == (0, "")
   assert ["train", "12", "12"] in [line.split() for line in printed.out.splitlines()]
-  assert "note: stored grey; all three channels hold the same: 1 files, the first is COFW_train_color.mat/0004" in printed.out
-  assert "--config=configs/cofw29.py" in printed.out and printed.out.rstrip().endswith("--workdir=runs/cofw29")
+  assert (
+    "note: stored grey; all three channels hold the same: 1 files, the first is COFW_train_color.mat/0004"
+    in printed.out
+  )
+  assert "--config=configs/cofw29.py" in printed.out and printed.out.rstrip().endswith(
+    "--workdir=runs/cofw29"
+  )
 
   builder = tfds.builder_from_directory(root.parent / "data" / "cofw29" / "1.0.0")
   records = {
-      split: {row["file_name"].decode(): row for row in builder.as_data_source(split=split, decoders={
-          "image": tfds.decode.SkipDecoding()})} for split in builder.info.splits
-  }  # fmt: skip
-  assert {split: len(rows) for split, rows in records.items()} == {"train": 12, "fit": 10, "val": 2, "test": 3}
+    split: {
+      row["file_name"].decode(): row
+      for row in builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    }
+    for split in builder.info.splits
+  }
+  assert {split: len(rows) for split, rows in records.items()} == {
+    "train": 12,
+    "fit": 10,
+    "val": 2,
+    "test": 3,
+  }
   assert builder.info.metadata["markup"] == 29 and builder.info.metadata["partial"] is False
   for split, indices in (("train", TRAIN), ("test", TEST)):
     for place, index in enumerate(indices):
       row = records[split][f"COFW_{split}_color.mat/{place + 1:04d}"]
       pixels = read_image(row["image"])
       expected = cofw_files.photo(index)
-      np.testing.assert_array_equal(pixels, expected if expected.ndim == 3 else np.repeat(expected[..., None], 3, -1))
-      np.testing.assert_allclose(row["landmarks"], cofw_files.face_landmarks(index, 29), rtol=0, atol=5e-6)
+      np.testing.assert_array_equal(
+        pixels, expected if expected.ndim == 3 else np.repeat(expected[..., None], 3, -1)
+      )
+      np.testing.assert_allclose(
+        row["landmarks"], cofw_files.face_landmarks(index, 29), rtol=0, atol=5e-6
+      )
       np.testing.assert_array_equal(row["visible"], cofw_files.face_visible(index, 29))
       np.testing.assert_array_equal(row["box_dataset"], cofw_files.face_box(index))
 
@@ -87,9 +104,15 @@ def test_fit_and_val_are_a_fixed_cut_through_train(root):
   splits = names(build(root).plan(root))
   assert splits["val"] == ["COFW_train_color.mat/0001", "COFW_train_color.mat/0011"]
   assert sorted(splits["fit"] + splits["val"]) == splits["train"]
-  cofw_files.respoil(root / "COFW_train_color.mat", "phisTr", lambda rows: np.where(np.arange(12)[:, None] == 1, np.nan, rows))
+  cofw_files.respoil(
+    root / "COFW_train_color.mat",
+    "phisTr",
+    lambda rows: np.where(np.arange(12)[:, None] == 1, np.nan, rows),
+  )
   without = names(build(root, skip_bad=True).plan(root))
-  assert without["val"] == splits["val"] and without["fit"] == [x for x in splits["fit"] if not x.endswith("0002")]
+  assert without["val"] == splits["val"] and without["fit"] == [
+    x for x in splits["fit"] if not x.endswith("0002")
+  ]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -134,14 +157,23 @@ def change(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[P
 
 
 _BAD_FILES = {
-    "login page": (lambda file: file.write_bytes(b"<!DOCTYPE html><html>"), "is a web page"),
-    "empty": (lambda file: file.write_bytes(b""), "is empty"),
-    "cut short": (lambda file: cut(file, 0.5), "is cut short"),
-    "version 5": (lambda file: scipy.io.savemat(file, {"IsT": 1}), "is a MATLAB 5 file, expected version 7.3"),
-    "another file": (lambda file: cofw_files.write_cofw(file, "Tr", TEST), "has no variable 'IsT', 'phisT', 'bboxesT'"),
-    "other landmarks": (change("phisT", lambda rows: rows[:, :58]), "phisT is 3 x 58, expected any x 87"),
-    "a face less": (change("phisT", lambda rows: rows[1:]), "bboxesT is 3 x 4, expected 2 x 4"),
-    "no cells": (change("IsT", lambda _: np.eye(3)), "IsT is not a cell array"),
+  "login page": (lambda file: file.write_bytes(b"<!DOCTYPE html><html>"), "is a web page"),
+  "empty": (lambda file: file.write_bytes(b""), "is empty"),
+  "cut short": (lambda file: cut(file, 0.5), "is cut short"),
+  "version 5": (
+    lambda file: scipy.io.savemat(file, {"IsT": 1}),
+    "is a MATLAB 5 file, expected version 7.3",
+  ),
+  "another file": (
+    lambda file: cofw_files.write_cofw(file, "Tr", TEST),
+    "has no variable 'IsT', 'phisT', 'bboxesT'",
+  ),
+  "other landmarks": (
+    change("phisT", lambda rows: rows[:, :58]),
+    "phisT is 3 x 58, expected any x 87",
+  ),
+  "a face less": (change("phisT", lambda rows: rows[1:]), "bboxesT is 3 x 4, expected 2 x 4"),
+  "no cells": (change("IsT", lambda _: np.eye(3)), "IsT is not a cell array"),
 }
 
 
@@ -153,12 +185,19 @@ def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
     build(root).plan(root)
   first, line = str(caught.value).splitlines()[:2]
   assert first.startswith("cofw29 is not complete")
-  assert line.startswith(f"  COFW_test_color.mat: expected 3 faces, found 0: {root / 'COFW_test_color.mat'}") and cause in line
+  assert (
+    line.startswith(
+      f"  COFW_test_color.mat: expected 3 faces, found 0: {root / 'COFW_test_color.mat'}"
+    )
+    and cause in line
+  )
 
 
 def replace_cell(file: Path, index: int, value: np.ndarray | None) -> None:
   with h5py.File(file, "r+") as opened:
-    reference = h5py.Reference() if value is None else opened.create_dataset("#refs#/other", data=value).ref
+    reference = (
+      h5py.Reference() if value is None else opened.create_dataset("#refs#/other", data=value).ref
+    )
     opened["IsT"][0, index] = reference
 
 
@@ -173,15 +212,28 @@ def damage_pixels(file: Path, index: int) -> None:
 _SECOND = np.arange(3)[:, None] == 1
 _SECOND_FACE = _SECOND & (np.arange(87) < 58)
 _BAD_FACES = {
-    "not a number": (change("phisT", lambda rows: np.where(_SECOND_FACE, np.nan, rows)), "landmark 0 is [nan, nan]"),
-    "occlusion": (change("phisT", lambda rows: np.where(_SECOND, 7, rows)), "occlusion 7, expected 0 or 1"),
-    "another image": (
-        change("phisT", lambda rows: np.where(_SECOND_FACE, rows + 300, rows)), "px outside the 60 x 70 image, further than"
-    ),
-    "no pixels": (lambda file: replace_cell(file, 1, np.eye(5)), "not an image: IsT{2} holds float64 5 x 5"),
-    "four channels": (lambda file: replace_cell(file, 1, np.zeros((4, 6, 5), np.uint8)), "IsT{2} holds uint8 5 x 6 x 4"),
-    "nothing": (lambda file: replace_cell(file, 1, None), "IsT{2} holds nothing"),
-    "damaged pixels": (lambda file: damage_pixels(file, 1), "is damaged"),
+  "not a number": (
+    change("phisT", lambda rows: np.where(_SECOND_FACE, np.nan, rows)),
+    "landmark 0 is [nan, nan]",
+  ),
+  "occlusion": (
+    change("phisT", lambda rows: np.where(_SECOND, 7, rows)),
+    "occlusion 7, expected 0 or 1",
+  ),
+  "another image": (
+    change("phisT", lambda rows: np.where(_SECOND_FACE, rows + 300, rows)),
+    "px outside the 60 x 70 image, further than",
+  ),
+  "no pixels": (
+    lambda file: replace_cell(file, 1, np.eye(5)),
+    "not an image: IsT{2} holds float64 5 x 5",
+  ),
+  "four channels": (
+    lambda file: replace_cell(file, 1, np.zeros((4, 6, 5), np.uint8)),
+    "IsT{2} holds uint8 5 x 6 x 4",
+  ),
+  "nothing": (lambda file: replace_cell(file, 1, None), "IsT{2} holds nothing"),
+  "damaged pixels": (lambda file: damage_pixels(file, 1), "is damaged"),
 }
 
 
@@ -192,16 +244,24 @@ def test_each_kind_of_bad_face_is_one_line_naming_it(kind, root):
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
   first, line = str(caught.value).splitlines()
-  assert first.startswith("cofw29: 1 problems") and line.startswith("  COFW_test_color.mat/0002: ") and cause in line
+  assert (
+    first.startswith("cofw29: 1 problems")
+    and line.startswith("  COFW_test_color.mat/0002: ")
+    and cause in line
+  )
   assert len(build(root, skip_bad=True).plan(root)["test"]) == 2
 
 
 def test_a_box_without_extent_is_noted_and_left_out(root):
-  cofw_files.respoil(root / "COFW_test_color.mat", "bboxesT", lambda boxes: np.where(_SECOND, 0, boxes))
+  cofw_files.respoil(
+    root / "COFW_test_color.mat", "bboxesT", lambda boxes: np.where(_SECOND, 0, boxes)
+  )
   builder = build(root)
   face = builder.plan(root)["test"][1]
   assert np.isnan(face.extra["box_dataset"]).all()
-  assert builder.info.metadata["notes"]["its box has no extent; the record has none"] == ["COFW_test_color.mat/0002"]
+  assert builder.info.metadata["notes"]["its box has no extent; the record has none"] == [
+    "COFW_test_color.mat/0002"
+  ]
 
 
 def test_boxes_lose_the_one_and_keep_their_size():
@@ -212,7 +272,9 @@ def test_files_that_count_from_zero_are_told_by_their_first_landmark(root, monke
   first = cofw_files.face_landmarks(TEST[0], 29)[0]
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {"COFW_test_color.mat/0001": tuple(first)})
   build(root).plan(root)
-  cofw_files.respoil(root / "COFW_test_color.mat", "phisT", lambda rows: rows - (np.arange(87) < 58))
+  cofw_files.respoil(
+    root / "COFW_test_color.mat", "phisT", lambda rows: rows - (np.arange(87) < 58)
+  )
   with pytest.raises(InputError, match="another version of them"):
     build(root).plan(root)
 
@@ -228,7 +290,9 @@ def test_all_genuine_test_annotations_are_read_to_the_last_digit(tmp_path):
   rows = np.array([cofw_files.cofw_row(*face) for face in zip(landmarks, visible, strict=True)])
   boxes = np.tile([1.0, 1, 5, 5], (507, 1))
   path = tmp_path / "COFW_test_color.mat"
-  cofw_files.write_mat73(path, {"phisT": rows, "bboxesT": boxes}, {"IsT": [np.zeros((9, 9, 3), np.uint8)] * 507})
+  cofw_files.write_mat73(
+    path, {"phisT": rows, "bboxesT": boxes}, {"IsT": [np.zeros((9, 9, 3), np.uint8)] * 507}
+  )
   read = Builder(data_dir=tmp_path).layout(Downloads([tmp_path])).splits["test"]
   np.testing.assert_allclose([face.landmarks for face in read], landmarks, rtol=0, atol=1e-12)
   np.testing.assert_array_equal([face.extra["visible"] for face in read], visible)
@@ -236,7 +300,9 @@ def test_all_genuine_test_annotations_are_read_to_the_last_digit(tmp_path):
     known = Builder.FIRST_LANDMARKS.get(face.file_name, face.landmarks[0])
     np.testing.assert_allclose(face.landmarks[0], known, rtol=0, atol=1e-3)
   # mmpose, which subtracts the one, numbers the test faces on from the 1,345 of training: the order and the convention agree.
-  for known in json.loads((shared / "samples" / "cofw29" / "test_cofw.json").read_text())["annotations"]:
+  for known in json.loads((shared / "samples" / "cofw29" / "test_cofw.json").read_text())[
+    "annotations"
+  ]:
     points = np.array(known["keypoints"]).reshape(29, 3)
     face = read[known["id"] - 1345 - 1]
     np.testing.assert_allclose(face.landmarks, points[:, :2], rtol=0, atol=1e-4)

@@ -51,18 +51,26 @@ def test_records_put_each_face_s_files_together(root, capfd):
   printed = capfd.readouterr()
   assert (code, printed.err) == (0, "")
   command = printed.out.splitlines()[-1]
-  assert "--config=configs/cofw68.py --mode=eval" in command and command.endswith("--workdir=runs/w300lp")
+  assert "--config=configs/cofw68.py --mode=eval" in command and command.endswith(
+    "--workdir=runs/w300lp"
+  )
 
   builder = tfds.builder_from_directory(root.parent / "data" / "cofw68" / "1.0.0")
   assert builder.info.metadata["markup"] == 68 and list(builder.info.splits) == ["test"]
-  rows = {row["file_name"].decode(): row for row in builder.as_data_source(split="test", decoders={
-      "image": tfds.decode.SkipDecoding()})}  # fmt: skip
+  rows = {
+    row["file_name"].decode(): row
+    for row in builder.as_data_source(split="test", decoders={"image": tfds.decode.SkipDecoding()})
+  }
   assert len(rows) == len(FACES)
   for index in FACES:
     row = rows[f"COFW_test_color.mat/{index + 1:04d}"]
     expected = cofw_files.photo(index)
-    np.testing.assert_array_equal(read_image(row["image"]), expected if expected.ndim == 3 else np.stack([expected] * 3, -1))
-    np.testing.assert_allclose(row["landmarks"], cofw_files.face_landmarks(index, 68), rtol=0, atol=5e-6)
+    np.testing.assert_array_equal(
+      read_image(row["image"]), expected if expected.ndim == 3 else np.stack([expected] * 3, -1)
+    )
+    np.testing.assert_allclose(
+      row["landmarks"], cofw_files.face_landmarks(index, 68), rtol=0, atol=5e-6
+    )
     np.testing.assert_array_equal(row["visible"], cofw_files.face_visible(index, 68))
     np.testing.assert_array_equal(row["box_dataset"], cofw_files.face_box(index))
 
@@ -78,7 +86,9 @@ def test_files_are_found_however_they_were_fetched(root, layout):
   if layout == "archives":
     with zipfile.ZipFile(root / "cofw68-benchmark-master.zip", "w") as archive:
       for path in (root / DATA).rglob("*.mat"):
-        archive.write(path, f"cofw68-benchmark-master/{path.relative_to(root / 'cofw68-benchmark')}")
+        archive.write(
+          path, f"cofw68-benchmark-master/{path.relative_to(root / 'cofw68-benchmark')}"
+        )
     with zipfile.ZipFile(root / "COFW_color.zip", "w") as archive:
       archive.write(root / "COFW_test_color.mat", "COFW_test_color.mat")
     shutil.rmtree(root / "cofw68-benchmark")
@@ -87,25 +97,33 @@ def test_files_are_found_however_they_were_fetched(root, layout):
 
 
 _MISSING = {
-    "photographs": (lambda root: (root / "COFW_test_color.mat").unlink(), "COFW_test_color.mat: expected 12 faces, found 0"),
-    "other photographs": (
-        lambda root: cofw_files.write_cofw(root / "COFW_test_color.mat", "T", range(5)),
-        "COFW_test_color.mat: expected 12 faces, found 5",
+  "photographs": (
+    lambda root: (root / "COFW_test_color.mat").unlink(),
+    "COFW_test_color.mat: expected 12 faces, found 0",
+  ),
+  "other photographs": (
+    lambda root: cofw_files.write_cofw(root / "COFW_test_color.mat", "T", range(5)),
+    "COFW_test_color.mat: expected 12 faces, found 5",
+  ),
+  "boxes": (
+    lambda root: (root / DATA / "cofw68_test_bboxes.mat").unlink(),
+    "COFW68_Data/cofw68_test_bboxes.mat: expected 12 boxes, found no such file",
+  ),
+  "other boxes": (
+    lambda root: scipy.io.savemat(
+      root / DATA / "cofw68_test_bboxes.mat", {"bboxes": np.ones((3, 4))}
     ),
-    "boxes": (
-        lambda root: (root / DATA / "cofw68_test_bboxes.mat").unlink(),
-        "COFW68_Data/cofw68_test_bboxes.mat: expected 12 boxes, found no such file",
-    ),
-    "other boxes": (
-        lambda root: scipy.io.savemat(root / DATA / "cofw68_test_bboxes.mat", {"bboxes": np.ones((3, 4))}),
-        "is 3 x 4, expected 12 x 4",
-    ),
-    "a face": (
-        lambda root: (root / DATA / "test_annotations" / "7_points.mat").unlink(),
-        "COFW68_Data/test_annotations: expected 12 files 1_points.mat and so on, found 11",
-    ),
-    "all faces": (lambda root: shutil.rmtree(root / DATA / "test_annotations"), "1_points.mat and so on, found 0"),
-}  # fmt: skip
+    "is 3 x 4, expected 12 x 4",
+  ),
+  "a face": (
+    lambda root: (root / DATA / "test_annotations" / "7_points.mat").unlink(),
+    "COFW68_Data/test_annotations: expected 12 files 1_points.mat and so on, found 11",
+  ),
+  "all faces": (
+    lambda root: shutil.rmtree(root / DATA / "test_annotations"),
+    "1_points.mat and so on, found 0",
+  ),
+}
 
 
 @pytest.mark.parametrize("what", _MISSING)
@@ -122,16 +140,27 @@ def test_what_is_missing_is_one_line_with_where_to_get_it(what, root):
 
 def resave(file: Path, **variables) -> None:
   """Changes variables of a file in place; None takes one out."""
-  variables = {name: value for name, value in scipy.io.loadmat(file).items() if not name.startswith("__")} | variables
+  variables = {
+    name: value for name, value in scipy.io.loadmat(file).items() if not name.startswith("__")
+  } | variables
   scipy.io.savemat(file, {name: value for name, value in variables.items() if value is not None})
 
 
 _BAD_FILES = {
-    "login page": (lambda file: file.write_text("<html>"), "is a web page"),
-    "67 points": (lambda file: resave(file, Points=np.ones((67, 2))), "Points is 67 x 2, expected 68 x 2"),
-    "lying": (lambda file: resave(file, Points=np.ones((2, 68))), "Points is 2 x 68, expected 68 x 2"),
-    "no occlusion": (lambda file: resave(file, Occ=None), "has no variable 'Occ'; it has Points"),
-    "other occlusion": (lambda file: resave(file, Occ=np.full((1, 68), 2)), "occlusion 2, expected 0 or 1"),
+  "login page": (lambda file: file.write_text("<html>"), "is a web page"),
+  "67 points": (
+    lambda file: resave(file, Points=np.ones((67, 2))),
+    "Points is 67 x 2, expected 68 x 2",
+  ),
+  "lying": (
+    lambda file: resave(file, Points=np.ones((2, 68))),
+    "Points is 2 x 68, expected 68 x 2",
+  ),
+  "no occlusion": (lambda file: resave(file, Occ=None), "has no variable 'Occ'; it has Points"),
+  "other occlusion": (
+    lambda file: resave(file, Occ=np.full((1, 68), 2)),
+    "occlusion 2, expected 0 or 1",
+  ),
 }
 
 
@@ -145,12 +174,16 @@ def test_each_kind_of_bad_annotation_is_one_line_naming_it(kind, root):
   assert first.startswith("cofw68: 1 problems")
   assert line.startswith(f"  {DATA}/test_annotations/2_points.mat: ") and cause in line
   faces = build(root, skip_bad=True).plan(root)["test"]
-  assert [face.file_name[-4:] for face in faces] == [f"{index + 1:04d}" for index in FACES if index != 1]
+  assert [face.file_name[-4:] for face in faces] == [
+    f"{index + 1:04d}" for index in FACES if index != 1
+  ]
 
 
 def test_bad_landmarks_are_one_line_naming_the_face(root):
   resave(root / DATA / "test_annotations" / "2_points.mat", Points=np.full((68, 2), np.nan))
-  with pytest.raises(InputError, match=r"1 problems .*\n  COFW_test_color.mat/0002: landmark 0 is \[nan, nan\]"):
+  with pytest.raises(
+    InputError, match=r"1 problems .*\n  COFW_test_color.mat/0002: landmark 0 is \[nan, nan\]"
+  ):
     build(root).plan(root)
 
 
@@ -162,7 +195,9 @@ def test_the_genuine_annotations_are_read_to_the_last_digit(tmp_path):
   path = tmp_path / "COFW_test_color.mat"
   cofw_files.write_mat73(path, {}, {"IsT": [np.zeros((9, 9, 3), np.uint8)] * 507})
   layout = Builder(data_dir=tmp_path).layout(Downloads([tmp_path, samples]))
-  assert layout.missing == ["COFW68_Data/test_annotations: expected 507 files 1_points.mat and so on, found 5"]
+  assert layout.missing == [
+    "COFW68_Data/test_annotations: expected 507 files 1_points.mat and so on, found 5"
+  ]
   faces = {int(face.file_name[-4:]): face for face in layout.splits["test"]}
   assert not layout.findings and list(faces) == [1, 2, 3, 100, 507]
   for number, face in faces.items():
@@ -171,7 +206,9 @@ def test_the_genuine_annotations_are_read_to_the_last_digit(tmp_path):
     np.testing.assert_array_equal(face.extra["visible"], genuine["Occ"][0] == 0)
     known = Builder.FIRST_LANDMARKS.get(face.file_name, face.landmarks[0])
     np.testing.assert_allclose(face.landmarks[0], known, rtol=0, atol=1e-3)
-    x0, y0, x1, y1 = face.extra["box_dataset"]  # of a detector like 300W's: it holds most of the inner landmarks
+    x0, y0, x1, y1 = face.extra[
+      "box_dataset"
+    ]  # of a detector like 300W's: it holds most of the inner landmarks
     inner = face.landmarks[17:]
     assert (((inner > [x0, y0]) & (inner < [x1, y1])).all(-1)).mean() > 0.9
   np.testing.assert_array_equal(faces[1].extra["box_dataset"], [63, 8, 183, 124])
@@ -184,6 +221,11 @@ def test_the_two_mark_ups_of_a_genuine_face_agree():
   shared = Path(os.environ["FAL_JAX_TEST_DATA"])
   of_29 = np.load(shared / "annotations" / "cofw29_test.npz")
   for number in (1, 2, 3, 100, 507):
-    points = scipy.io.loadmat(shared / "samples" / "cofw68" / "test_annotations" / f"{number}_points.mat")["Points"] - 1
+    points = (
+      scipy.io.loadmat(shared / "samples" / "cofw68" / "test_annotations" / f"{number}_points.mat")[
+        "Points"
+      ]
+      - 1
+    )
     face = of_29["landmarks"][list(of_29["names"]).index(f"images/{number}.jpg")]
     np.testing.assert_allclose(points[[36, 45]], face[[8, 9]], atol=6)

@@ -20,10 +20,19 @@ from tfds_builders import prepare
 pytestmark = pytest.mark.slow
 
 TINY = {
-    "crop.size": 64, "crop.stored_size": 104, "crop.face": 55.0, "model.num_stacks": 1, "model.features": 8, "model.depth": 1,
-    "optimizer.learning_rate": 1e-2, "train.batch_size": 8, "train.epochs": 2.0, "eval.batch_size": 8,
-    "checkpoint.every_steps": 5, "log.every_steps": 1,
-}  # fmt: skip
+  "crop.size": 64,
+  "crop.stored_size": 104,
+  "crop.face": 55.0,
+  "model.num_stacks": 1,
+  "model.features": 8,
+  "model.depth": 1,
+  "optimizer.learning_rate": 1e-2,
+  "train.batch_size": 8,
+  "train.epochs": 2.0,
+  "eval.batch_size": 8,
+  "checkpoint.every_steps": 5,
+  "log.every_steps": 1,
+}
 
 
 def load(name, argument):
@@ -55,8 +64,16 @@ def trained(tmp_path_factory):
 
 def test_a_config_says_what_the_mark_up_file_does(trained):
   _, config, summary = trained
-  assert (config.data.name, config.data.markup, config.eval.norm) == ("custom/my_faces", files.NUM, "ic")
-  assert summary["num_images"] == 2 and {"nme_ic", "nme_box", "nme_diag"} <= summary.keys() and "nme_ip" not in summary
+  assert (config.data.name, config.data.markup, config.eval.norm) == (
+    "custom/my_faces",
+    files.NUM,
+    "ic",
+  )
+  assert (
+    summary["num_images"] == 2
+    and {"nme_ic", "nme_box", "nme_diag"} <= summary.keys()
+    and "nme_ip" not in summary
+  )
 
 
 def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path, monkeypatch):
@@ -66,14 +83,18 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
 
   # Evaluated by the config that the run has saved: the same numbers.
   saved = load("saved", str(workdir))
-  assert json.loads(saved.to_json_best_effort()) == json.loads((workdir / "config.json").read_text())
+  assert json.loads(saved.to_json_best_effort()) == json.loads(
+    (workdir / "config.json").read_text()
+  )
   assert evaluate.run(saved, workdir)["test"] == summary
   with (workdir / "eval" / "test_predictions.csv").open() as file:
     assert next(csv.reader(file)) == ["id", *files.HEADER[1:]]
 
   # Resumed by it, for one epoch more.
   before = tiny_dataset.last_digest(workdir)
-  longer = tiny_dataset.run(tiny(load("saved", str(workdir)), **{"train.epochs": 3.0}), workdir)["test"]
+  longer = tiny_dataset.run(tiny(load("saved", str(workdir)), **{"train.epochs": 3.0}), workdir)[
+    "test"
+  ]
   assert tiny_dataset.last_digest(workdir) != before and longer != summary
 
   # On a photograph, by the checkpoint alone.
@@ -83,7 +104,9 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
   np.testing.assert_array_equal(markup.flip, [1, 0, 2, 4, 3])
   written = predict.run(workdir, [str(place / "photo.png")], None)
   assert (written / "0000_photo.jpg").is_file()
-  assert len((written / "predictions.csv").read_text().splitlines()[1].split(",")) == 1 + 2 * files.NUM
+  assert (
+    len((written / "predictions.csv").read_text().splitlines()[1].split(",")) == 1 + 2 * files.NUM
+  )
 
 
 def test_a_run_does_not_go_on_under_another_mark_up(trained, tmp_path):
@@ -91,7 +114,10 @@ def test_a_run_does_not_go_on_under_another_mark_up(trained, tmp_path):
   (tmp_path / "markup.yaml").write_text(files.MARKUP.replace(", [3, 4]]", "]"))
   other = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
   saved, now = (json.loads(each.to_json_best_effort()) for each in (config, other))
-  with pytest.raises(InputError, match=r"holds a run with another config; use another --workdir.*\n  data\.own_markup: "):
+  with pytest.raises(
+    InputError,
+    match=r"holds a run with another config; use another --workdir.*\n  data\.own_markup: ",
+  ):
     train.refuse_other_mathematics(saved, now, place / "run")
   same = tiny(load("custom", str(place / "markup.yaml")), **{"data.dir": config.data.dir})
   train.refuse_other_mathematics(saved, json.loads(same.to_json_best_effort()), place / "run")
@@ -99,7 +125,9 @@ def test_a_run_does_not_go_on_under_another_mark_up(trained, tmp_path):
 
 def test_the_doctor_finds_pairs_that_do_not_fit_the_faces(trained, tmp_path):
   _, config, _ = trained
-  (tmp_path / "markup.yaml").write_text(files.MARKUP.replace("[[right_eye, left_eye], [3, 4]]", "[[0, 3], [1, 4]]"))
+  (tmp_path / "markup.yaml").write_text(
+    files.MARKUP.replace("[[right_eye, left_eye], [3, 4]]", "[[0, 3], [1, 4]]")
+  )
   wrong = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
   complaint = "The flip permutation does not fit the mean shape at 4 landmarks"
   assert complaint in doctor.run(wrong, tmp_path / "wrong", command="")
@@ -112,7 +140,9 @@ def read_flags(monkeypatch):
   monkeypatch.chdir(tiny_dataset.ROOT)
 
   def read_flags(*arguments):
-    monkeypatch.setattr("sys.argv", ["main", *arguments])  # there ml_collections looks for the keys that are set
+    monkeypatch.setattr(
+      "sys.argv", ["main", *arguments]
+    )  # there ml_collections looks for the keys that are set
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "", flag_values=values)
     flag_parser.read(values, ["main", *arguments])
@@ -124,32 +154,50 @@ def read_flags(monkeypatch):
 @pytest.mark.parametrize("name", ["custom", "custom_small"])
 def test_keys_are_set_on_the_command_line_as_for_every_config(tmp_path, read_flags, name):
   (tmp_path / "markup.yaml").write_text(files.MARKUP)
-  config = read_flags(f"--config=configs/{name}.py:{tmp_path / 'markup.yaml'}", "--config.data.dir=d", "--config.eval.norm=box")
+  config = read_flags(
+    f"--config=configs/{name}.py:{tmp_path / 'markup.yaml'}",
+    "--config.data.dir=d",
+    "--config.eval.norm=box",
+  )
   assert (config.data.dir, config.eval.norm, config.data.name) == ("d", "box", "custom/my_faces")
   assert build.markup(config).names == tuple(files.NAMES)
 
 
 def test_keys_of_a_saved_config_are_set_too(tmp_path, read_flags):
-  (tmp_path / "config.json").write_text(tiny_dataset.config(tmp_path, eval__splits=("a", "b")).to_json_best_effort())
-  config = read_flags(f"--config=configs/saved.py:{tmp_path}", "--config.eval.splits=('c',)", "--config.data.dir=d")
+  (tmp_path / "config.json").write_text(
+    tiny_dataset.config(tmp_path, eval__splits=("a", "b")).to_json_best_effort()
+  )
+  config = read_flags(
+    f"--config=configs/saved.py:{tmp_path}", "--config.eval.splits=('c',)", "--config.data.dir=d"
+  )
   assert config.eval.splits == ("c",) and config.data.dir == "d" and config.model.features == 8
 
 
 @pytest.mark.parametrize(
-    ("argument", "named"),
-    [
-        ("custom.py", "No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml"),
-        ("custom_small.py", "No mark-up file is named"),
-        ("custom.py:none.yaml", "none.yaml cannot be read: No such file or directory; name the YAML file of your mark-up"),
-        ("custom.py:pyproject.toml", "pyproject.toml, line 2: not plain YAML"),
-        ("saved.py", "No run is named: its folder goes after a colon"),
-        ("saved.py:nowhere", "nowhere/config.json cannot be read"),
-    ],
+  ("argument", "named"),
+  [
+    (
+      "custom.py",
+      "No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml",
+    ),
+    ("custom_small.py", "No mark-up file is named"),
+    (
+      "custom.py:none.yaml",
+      "none.yaml cannot be read: No such file or directory; name the YAML file of your mark-up",
+    ),
+    ("custom.py:pyproject.toml", "pyproject.toml, line 2: not plain YAML"),
+    ("saved.py", "No run is named: its folder goes after a colon"),
+    ("saved.py:nowhere", "nowhere/config.json cannot be read"),
+  ],
 )
 def test_mistakes_after_the_colon_are_one_sentence(read_flags, argument, named):
   with pytest.raises(InputError) as caught:
     read_flags(f"--config=configs/{argument}")
-  assert named in str(caught.value) and len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 400
+  assert (
+    named in str(caught.value)
+    and len(str(caught.value).splitlines()) == 1
+    and len(str(caught.value)) < 400
+  )
 
 
 def test_one_s_own_mark_up_may_be_one_of_the_library_s(tmp_path):

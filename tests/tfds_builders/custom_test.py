@@ -22,12 +22,17 @@ def build(root, capfd):
 
   def build(*options):
     data_dir = root.parent / "data"
-    code = prepare.main(["custom", f"--manual_dir={root}", f"--data_dir={data_dir}", "--overwrite", *options])
+    code = prepare.main(
+      ["custom", f"--manual_dir={root}", f"--data_dir={data_dir}", "--overwrite", *options]
+    )
     printed = capfd.readouterr()
     assert code == 0, printed.err
     builder = tfds.builder_from_directory(data_dir / "custom" / "my_faces" / "1.0.0")
     decoders = {"image": tfds.decode.SkipDecoding()}
-    records = {split: list(builder.as_data_source(split=split, decoders=decoders)) for split in builder.info.splits}
+    records = {
+      split: list(builder.as_data_source(split=split, decoders=decoders))
+      for split in builder.info.splits
+    }
     return printed.out, builder.info, records
 
   return build
@@ -35,18 +40,26 @@ def build(root, capfd):
 
 def by_name(records):
   """(file name, face index) -> record, of all splits."""
-  return {(row["file_name"].decode(), int(row["face_index"])): row for split in records.values() for row in split}
+  return {
+    (row["file_name"].decode(), int(row["face_index"])): row
+    for split in records.values()
+    for row in split
+  }
 
 
 def names(records):
-  return {split: sorted(row["file_name"].decode() for row in rows) for split, rows in records.items()}
+  return {
+    split: sorted(row["file_name"].decode() for row in rows) for split, rows in records.items()
+  }
 
 
 def check_landmarks(records, seeds=range(12)):
   found = by_name(records)
   assert found.keys() == {(files.name(seed), 0) for seed in seeds}
   for seed in seeds:
-    np.testing.assert_allclose(found[files.name(seed), 0]["landmarks"], files.landmarks(seed), rtol=0, atol=4e-6)
+    np.testing.assert_allclose(
+      found[files.name(seed), 0]["landmarks"], files.landmarks(seed), rtol=0, atol=4e-6
+    )
 
 
 def declare_origin(root, origin):
@@ -60,11 +73,19 @@ def test_a_table_becomes_zero_based_records_with_the_image_s_bytes(root, build, 
   out, info, records = build()
   check_landmarks(records)
   for (name, _), row in by_name(records).items():
-    assert row["image"] == (root / name).read_bytes() and row["visible"].all() and np.isnan(row["box_dataset"]).all()
-    np.testing.assert_array_equal(row["box_landmarks"], [*row["landmarks"].min(0), *row["landmarks"].max(0)])
+    assert (
+      row["image"] == (root / name).read_bytes()
+      and row["visible"].all()
+      and np.isnan(row["box_dataset"]).all()
+    )
+    np.testing.assert_array_equal(
+      row["box_landmarks"], [*row["landmarks"].min(0), *row["landmarks"].max(0)]
+    )
   assert info.metadata["markup"] == files.NUM
   assert custom_markup.described(info.metadata["own_markup"]).names == tuple(files.NAMES)
-  assert f"--config='configs/custom.py:{root / 'markup.yaml'}'" in out.splitlines()[-1], "a folder with a space in its name"
+  assert f"--config='configs/custom.py:{root / 'markup.yaml'}'" in out.splitlines()[-1], (
+    "a folder with a space in its name"
+  )
 
 
 @pytest.mark.parametrize("origin", [0, 0.5, 1])
@@ -102,13 +123,21 @@ def test_coco_visibility_says_annotated_hidden_or_visible(root, build):
   content["annotations"][3]["iscrowd"] = 1
   files.write_coco(root, content)
   out, _, records = build()
-  assert "note: no landmark is annotated, left out: 1 files, the first is annotations.json, annotations[2]" in out
-  assert "note: iscrowd is 1: not a single face, left out: 1 files, the first is annotations.json, annotations[3]" in out
+  assert (
+    "note: no landmark is annotated, left out: 1 files, the first is annotations.json, annotations[2]"
+    in out
+  )
+  assert (
+    "note: iscrowd is 1: not a single face, left out: 1 files, the first is annotations.json, annotations[3]"
+    in out
+  )
   found = by_name(records)
   assert found.keys() == {(files.name(seed), 0) for seed in range(12) if seed not in (2, 3)}
   row = found[files.name(1), 0]
   np.testing.assert_array_equal(row["visible"], [False, False, True, True, True])
-  np.testing.assert_array_equal(np.isnan(row["landmarks"]).all(-1), [False, True, False, False, False])
+  np.testing.assert_array_equal(
+    np.isnan(row["landmarks"]).all(-1), [False, True, False, False, False]
+  )
   np.testing.assert_allclose(row["landmarks"][0], files.landmarks(1)[0], atol=4e-6)
 
 
@@ -117,7 +146,9 @@ def test_empty_cells_are_landmarks_that_are_not_annotated(root, build):
   table[5][3:5] = "", " "
   files.write_table(root, table)
   row = by_name(build()[2])[files.name(4), 0]
-  np.testing.assert_array_equal(np.isnan(row["landmarks"]).all(-1), [False, True, False, False, False])
+  np.testing.assert_array_equal(
+    np.isnan(row["landmarks"]).all(-1), [False, True, False, False, False]
+  )
   np.testing.assert_array_equal(row["visible"], [True, False, True, True, True])
   assert np.isfinite(row["box_landmarks"]).all()
 
@@ -148,12 +179,16 @@ def test_several_faces_of_an_image_are_numbered_in_the_order_of_the_lines(root, 
   files.write_table(root, [*table, second])
   _, _, records = build()
   assert names(records)["train"].count(files.name(3)) == 2
-  np.testing.assert_allclose(by_name(records)[files.name(3), 1]["landmarks"], files.landmarks(3) + 2, atol=4e-6)
+  np.testing.assert_allclose(
+    by_name(records)[files.name(3), 1]["landmarks"], files.landmarks(3) + 2, atol=4e-6
+  )
 
 
 def test_images_are_also_found_by_their_name_in_images(root, build):
   table = files.rows(range(12))
-  files.write_table(root, [table[0], *([str(row[0]).removeprefix("images/"), *row[1:]] for row in table[1:])])
+  files.write_table(
+    root, [table[0], *([str(row[0]).removeprefix("images/"), *row[1:]] for row in table[1:])]
+  )
   check_landmarks(build()[2])
 
 
@@ -177,32 +212,47 @@ def test_a_bad_line_does_not_move_the_hold_out(root, build):
 
 def test_a_column_says_the_splits(root, build):
   splits = ["split", *["train", "val", "test"] * 4]
-  files.write_table(root, [[*row, split] for row, split in zip(files.rows(range(12)), splits, strict=True)])
+  files.write_table(
+    root, [[*row, split] for row, split in zip(files.rows(range(12)), splits, strict=True)]
+  )
   out, _, records = build()
-  assert names(records) == {split: [files.name(seed) for seed in range(k, 12, 3)] for k, split in enumerate(splits[1:4])}
+  assert names(records) == {
+    split: [files.name(seed) for seed in range(k, 12, 3)] for k, split in enumerate(splits[1:4])
+  }
   assert "held out" not in out
 
 
-@pytest.mark.parametrize("write", [files.write_pts, lambda root, seeds: files.write_coco(root, files.coco(seeds))])
+@pytest.mark.parametrize(
+  "write", [files.write_pts, lambda root, seeds: files.write_coco(root, files.coco(seeds))]
+)
 def test_lists_say_the_splits_of_every_format(root, build, write):
   write(root, range(12))
   (root / "train.txt").write_text("\n".join(files.name(seed) for seed in range(9)) + "\n")
-  (root / "test.txt").write_bytes("\r\n\r\n".join(f"face {seed:02d}.png" for seed in range(9, 12)).encode())
+  (root / "test.txt").write_bytes(
+    "\r\n\r\n".join(f"face {seed:02d}.png" for seed in range(9, 12)).encode()
+  )
   _, _, records = build()
-  assert names(records) == {"train": [files.name(k) for k in range(9)], "test": [files.name(k) for k in range(9, 12)]}
+  assert names(records) == {
+    "train": [files.name(k) for k in range(9)],
+    "test": [files.name(k) for k in range(9, 12)],
+  }
 
 
 def test_an_image_without_landmarks_is_a_note(root, build):
   files.write_pts(root, range(11))
   out, _, _ = build()
-  assert f"note: an image without landmarks, not used: 1 files, the first is {files.name(11)}" in out
+  assert (
+    f"note: an image without landmarks, not used: 1 files, the first is {files.name(11)}" in out
+  )
 
 
 def test_a_mark_up_of_the_library_needs_only_its_number(tmp_path, build, root):
   (root / "markup.yaml").write_text("name: my_faces\norigin: 0\nmarkup: 19\n")
   header = ["image", *(f"{axis}{k}" for k in range(19) for axis in "xy")]
   points = np.random.default_rng(0).uniform(5, 45, (12, 38))
-  files.write_table(root, [header, *([files.name(seed), *points[seed].tolist()] for seed in range(12))])
+  files.write_table(
+    root, [header, *([files.name(seed), *points[seed].tolist()] for seed in range(12))]
+  )
   _, info, records = build()
   assert info.metadata["markup"] == 19 and len(by_name(records)) == 12
 
@@ -215,4 +265,7 @@ def test_two_datasets_live_in_one_folder_and_keep_their_names(root, build, tmp_p
   for name, code in (("custom/others", 0), ("custom/my_faces", 2), ("custom", 0)):
     assert prepare.main([name, f"--manual_dir={other}", f"--data_dir={tmp_path / 'data'}"]) == code
   assert "custom has no configuration 'my_faces'; it has others." in capfd.readouterr().err
-  assert sorted(path.name for path in (tmp_path / "data" / "custom").iterdir()) == ["my_faces", "others"]
+  assert sorted(path.name for path in (tmp_path / "data" / "custom").iterdir()) == [
+    "my_faces",
+    "others",
+  ]

@@ -69,7 +69,12 @@ def lying_zip() -> bytes:
   return bytes(honest)
 
 
-MEMBERS = [("faces/1.jpg", b"one"), ("faces/2.jpg", b"two"), ("__MACOSX/faces/._1.jpg", b"x"), ("faces/._2.jpg", b"x")]
+MEMBERS = [
+  ("faces/1.jpg", b"one"),
+  ("faces/2.jpg", b"two"),
+  ("__MACOSX/faces/._1.jpg", b"x"),
+  ("faces/._2.jpg", b"x"),
+]
 
 
 @pytest.fixture
@@ -87,12 +92,17 @@ def everything(root):
   return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("faces.zip", zip_bytes(MEMBERS)), ("faces.zip", zip_bytes(MEMBERS, compression=zipfile.ZIP_STORED)),
-    ("faces.tar.gz", tar_bytes(MEMBERS)), ("faces.tar", tar_bytes(MEMBERS, mode="w")),
+@pytest.mark.parametrize(
+  ("name", "content"),
+  [
+    ("faces.zip", zip_bytes(MEMBERS)),
+    ("faces.zip", zip_bytes(MEMBERS, compression=zipfile.ZIP_STORED)),
+    ("faces.tar.gz", tar_bytes(MEMBERS)),
+    ("faces.tar", tar_bytes(MEMBERS, mode="w")),
     ("faces.tar.xz", tar_bytes(MEMBERS, mode="w:xz")),
     ("faces.zip", tar_bytes(MEMBERS)),  # its name says nothing about what it is
-])  # fmt: skip
+  ],
+)
 def test_an_archive_is_unpacked_and_its_files_are_found(root, name, content):
   files = unpacked(root, name, content)
   assert files.find("faces/1.jpg").read_bytes() == b"one"
@@ -105,14 +115,20 @@ def test_an_archive_is_unpacked_and_its_files_are_found(root, name, content):
 def test_an_archive_in_parts_is_one_archive(root):
   content = zip_bytes([(f"{i}.bin", os.urandom(3000)) for i in range(5)])
   for part in range(4):
-    (root / "manual" / f"300w.zip.00{part + 1}").write_bytes(content[part * 4000 : (part + 1) * 4000])
+    (root / "manual" / f"300w.zip.00{part + 1}").write_bytes(
+      content[part * 4000 : (part + 1) * 4000]
+    )
   assert len(content) > 12_000
   files = unpack([Archive("300w.zip.001", "300W")], root / "manual", root / "unpacked")
   assert all(len(files.find(f"300W/{i}.bin").read_bytes()) == 3000 for i in range(5))
 
 
-def test_loose_content_goes_into_the_folder_where_it_belongs_and_a_doubled_folder_does_no_harm(root):
-  assert unpacked(root, "afw.zip", zip_bytes([("1.jpg", b"1")]), "afw").find("afw/1.jpg") is not None
+def test_loose_content_goes_into_the_folder_where_it_belongs_and_a_doubled_folder_does_no_harm(
+  root,
+):
+  assert (
+    unpacked(root, "afw.zip", zip_bytes([("1.jpg", b"1")]), "afw").find("afw/1.jpg") is not None
+  )
   doubled = unpacked(root, "lfpw.zip", zip_bytes([("lfpw/trainset/1.jpg", b"1")]), "lfpw")
   assert doubled.find("lfpw/trainset/1.jpg") is not None
 
@@ -128,9 +144,16 @@ def test_the_user_s_own_files_come_first_and_nothing_is_written_there(root):
 def test_it_is_unpacked_once_until_it_changes(root):
   first = unpacked(root, "faces.zip", zip_bytes(MEMBERS)).find("faces/1.jpg")
   first.write_bytes(b"touched")
-  assert unpack([Archive("faces.zip")], root / "manual", root / "unpacked").find("faces/1.jpg").read_bytes() == b"touched"
+  assert (
+    unpack([Archive("faces.zip")], root / "manual", root / "unpacked")
+    .find("faces/1.jpg")
+    .read_bytes()
+    == b"touched"
+  )
   again = unpacked(root, "faces.zip", zip_bytes([("faces/1.jpg", b"newer one")]))
-  assert again.find("faces/1.jpg").read_bytes() == b"newer one" and again.find("faces/2.jpg") is None
+  assert (
+    again.find("faces/1.jpg").read_bytes() == b"newer one" and again.find("faces/2.jpg") is None
+  )
 
 
 def test_what_was_cut_off_half_way_is_not_taken_for_complete(root):
@@ -142,36 +165,53 @@ def test_what_was_cut_off_half_way_is_not_taken_for_complete(root):
 
 
 HOSTILE = {
-    "zip climbs out": (zip_bytes([("../../evil.txt", b"x")]), "leads out of the archive"),
-    "zip climbs out further in": (zip_bytes([("faces/../../evil.txt", b"x")]), "leads out of the archive"),
-    "zip climbs out the Windows way": (zip_bytes([("..\\evil.txt", b"x")]), "leads out of the archive"),
-    "zip is absolute": (zip_bytes([("/tmp/evil.txt", b"x")]), "leads out of the archive"),
-    "zip names a drive": (zip_bytes([("C:/evil.txt", b"x")]), "leads out of the archive"),
-    "zip links": (zip_link(), "symbolic link"),
-    "zip twice": (zip_bytes([("a.jpg", b"1"), ("./a.jpg", b"2")]), "twice"),
-    "zip bomb": (zip_bytes([("a.bin", b"\0" * 300_000_000)]), "far more than its size allows"),
-    "zip lies about a size": (lying_zip(), "damaged|larger than the archive says"),
-    "zip with a password": (encrypted_zip(), "password"),
-    "zip cut short": (zip_bytes([("a.bin", os.urandom(9000))])[:5000], "cut short or damaged"),
-    "zip with a flipped bit": (
-        zip_bytes([("a.bin", b"0123456789" * 99)], compression=zipfile.ZIP_STORED).replace(b"78901", b"78801", 1),
-        "cut short or damaged",
+  "zip climbs out": (zip_bytes([("../../evil.txt", b"x")]), "leads out of the archive"),
+  "zip climbs out further in": (
+    zip_bytes([("faces/../../evil.txt", b"x")]),
+    "leads out of the archive",
+  ),
+  "zip climbs out the Windows way": (
+    zip_bytes([("..\\evil.txt", b"x")]),
+    "leads out of the archive",
+  ),
+  "zip is absolute": (zip_bytes([("/tmp/evil.txt", b"x")]), "leads out of the archive"),
+  "zip names a drive": (zip_bytes([("C:/evil.txt", b"x")]), "leads out of the archive"),
+  "zip links": (zip_link(), "symbolic link"),
+  "zip twice": (zip_bytes([("a.jpg", b"1"), ("./a.jpg", b"2")]), "twice"),
+  "zip bomb": (zip_bytes([("a.bin", b"\0" * 300_000_000)]), "far more than its size allows"),
+  "zip lies about a size": (lying_zip(), "damaged|larger than the archive says"),
+  "zip with a password": (encrypted_zip(), "password"),
+  "zip cut short": (zip_bytes([("a.bin", os.urandom(9000))])[:5000], "cut short or damaged"),
+  "zip with a flipped bit": (
+    zip_bytes([("a.bin", b"0123456789" * 99)], compression=zipfile.ZIP_STORED).replace(
+      b"78901", b"78801", 1
     ),
-    "tar climbs out": (tar_bytes([("../evil.txt", b"x")]), "leads out of the archive"),
-    "tar is absolute": (tar_bytes([("/tmp/evil.txt", b"x")]), "leads out of the archive"),
-    "tar links": (tar_bytes([tar_link("a", "/etc/passwd"), ("a/evil.txt", b"x")]), "a link or a device"),
-    "tar links hard": (tar_bytes([tar_link("a", "../../evil.txt", tarfile.LNKTYPE)]), "a link or a device"),
-    "tar holds a pipe": (tar_bytes([tar_link("a", "", tarfile.FIFOTYPE)]), "a link or a device"),
-    "tar holds a device": (tar_bytes([tar_link("a", "", tarfile.CHRTYPE)]), "a link or a device"),
-    "tar bomb": (tar_bytes([("a.bin", b"\0" * 300_000_000)]), "far more than its size allows"),
-    "tar cut short": (tar_bytes([("a.bin", os.urandom(9000))])[:5000], "cut short or damaged"),
-    "tar with a wrong checksum": (gzip.compress(tar_bytes([("a.bin", b"1")], mode="w"))[:-6] + b"123456", "cut short or damaged"),
-    "empty": (b"", "empty"),
-    "a login page": (PAGE, "web page"),
-    "a RAR archive": (b"Rar!\x1a\x07\x00" + bytes(100), "RAR and 7z"),
-    "text": (b"not an archive at all", "neither a zip nor a tar"),
-    "zeros": (bytes(5000), "neither a zip nor a tar|cut short"),
-}  # fmt: skip
+    "cut short or damaged",
+  ),
+  "tar climbs out": (tar_bytes([("../evil.txt", b"x")]), "leads out of the archive"),
+  "tar is absolute": (tar_bytes([("/tmp/evil.txt", b"x")]), "leads out of the archive"),
+  "tar links": (
+    tar_bytes([tar_link("a", "/etc/passwd"), ("a/evil.txt", b"x")]),
+    "a link or a device",
+  ),
+  "tar links hard": (
+    tar_bytes([tar_link("a", "../../evil.txt", tarfile.LNKTYPE)]),
+    "a link or a device",
+  ),
+  "tar holds a pipe": (tar_bytes([tar_link("a", "", tarfile.FIFOTYPE)]), "a link or a device"),
+  "tar holds a device": (tar_bytes([tar_link("a", "", tarfile.CHRTYPE)]), "a link or a device"),
+  "tar bomb": (tar_bytes([("a.bin", b"\0" * 300_000_000)]), "far more than its size allows"),
+  "tar cut short": (tar_bytes([("a.bin", os.urandom(9000))])[:5000], "cut short or damaged"),
+  "tar with a wrong checksum": (
+    gzip.compress(tar_bytes([("a.bin", b"1")], mode="w"))[:-6] + b"123456",
+    "cut short or damaged",
+  ),
+  "empty": (b"", "empty"),
+  "a login page": (PAGE, "web page"),
+  "a RAR archive": (b"Rar!\x1a\x07\x00" + bytes(100), "RAR and 7z"),
+  "text": (b"not an archive at all", "neither a zip nor a tar"),
+  "zeros": (bytes(5000), "neither a zip nor a tar|cut short"),
+}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -194,7 +234,11 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(root, monke
 def test_a_name_in_an_annotation_file_cannot_leave_the_dataset(root):
   files = Downloads([root / "manual"])
   (root / "manual" / "out").symlink_to("/etc")
-  assert files.inside(root / "manual" / "a" / "b.jpg", named="line 1") == root / "manual" / "a" / "b.jpg"
+  assert (
+    files.inside(root / "manual" / "a" / "b.jpg", named="line 1") == root / "manual" / "a" / "b.jpg"
+  )
   for path in ("../evil.jpg", "a/../../evil.jpg", "out/passwd", "/etc/passwd"):
-    with pytest.raises(InputError, match=r"list\.txt, line 3: .* leads out of the dataset's folder"):
+    with pytest.raises(
+      InputError, match=r"list\.txt, line 3: .* leads out of the dataset's folder"
+    ):
       files.inside(root / "manual" / path, named=f"list.txt, line 3: {path}")

@@ -17,7 +17,11 @@ def genuine(tmp_path):
   cells = np.empty((2, 1), object)
   cells[:, 0] = ["0/image1.jpg", "2/image2.jpg"]
   path = tmp_path / "info.mat"
-  scipy.io.savemat(path, {"nameList": cells, "ra": [[2, 1]], "rest": np.zeros(9), "bbox": BOXES}, do_compression=True)
+  scipy.io.savemat(
+    path,
+    {"nameList": cells, "ra": [[2, 1]], "rest": np.zeros(9), "bbox": BOXES},
+    do_compression=True,
+  )
   return path
 
 
@@ -43,23 +47,41 @@ def version_73(path):
 
 
 BAD = {
-    "absent": (lambda path: path.unlink(), "cannot be read: No such file"),
-    "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
-    "empty": (lambda path: path.write_bytes(b""), "is empty"),
-    "login page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "web page"),
-    "text": (lambda path: path.write_text("1 2 3\n" * 100), "no MATLAB file"),
-    "zeros": (lambda path: path.write_bytes(bytes(1000)), "no MATLAB file|no variable"),
-    "header only": (lambda path: path.write_bytes(path.read_bytes()[:128]), "no variable|cut short"),
-    "header cut": (lambda path: path.write_bytes(path.read_bytes()[:100]), "no MATLAB file|cut short"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:600]), "cut short"),
-    "last byte missing": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "cut short|no variable"),
-    "flipped": (lambda path: path.write_bytes(path.read_bytes()[:150] + b"\xff" * 40 + path.read_bytes()[190:]), "cut short"),
-    "version 7.3": (version_73, "MATLAB 7.3 file, expected version 5"),
-    "a zip": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(300)), "no MATLAB file"),
-    "an image": (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(300)), "no MATLAB file|cut short"),
-    "another file": (lambda path: scipy.io.savemat(path, {"points": [1]}), "no variable 'bbox'; it has points"),
-    "nothing in it": (lambda path: scipy.io.savemat(path, {}), "no variable 'bbox'; it has none"),
-    "pickled": (lambda path: np.save(path.open("wb"), np.array([{}]), allow_pickle=True), "no MATLAB file"),
+  "absent": (lambda path: path.unlink(), "cannot be read: No such file"),
+  "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+  "empty": (lambda path: path.write_bytes(b""), "is empty"),
+  "login page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "web page"),
+  "text": (lambda path: path.write_text("1 2 3\n" * 100), "no MATLAB file"),
+  "zeros": (lambda path: path.write_bytes(bytes(1000)), "no MATLAB file|no variable"),
+  "header only": (lambda path: path.write_bytes(path.read_bytes()[:128]), "no variable|cut short"),
+  "header cut": (
+    lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "no MATLAB file|cut short",
+  ),
+  "cut": (lambda path: path.write_bytes(path.read_bytes()[:600]), "cut short"),
+  "last byte missing": (
+    lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "cut short|no variable",
+  ),
+  "flipped": (
+    lambda path: path.write_bytes(path.read_bytes()[:150] + b"\xff" * 40 + path.read_bytes()[190:]),
+    "cut short",
+  ),
+  "version 7.3": (version_73, "MATLAB 7.3 file, expected version 5"),
+  "a zip": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(300)), "no MATLAB file"),
+  "an image": (
+    lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(300)),
+    "no MATLAB file|cut short",
+  ),
+  "another file": (
+    lambda path: scipy.io.savemat(path, {"points": [1]}),
+    "no variable 'bbox'; it has points",
+  ),
+  "nothing in it": (lambda path: scipy.io.savemat(path, {}), "no variable 'bbox'; it has none"),
+  "pickled": (
+    lambda path: np.save(path.open("wb"), np.array([{}]), allow_pickle=True),
+    "no MATLAB file",
+  ),
 }
 
 
@@ -72,11 +94,16 @@ def test_a_file_that_is_none_gets_one_sentence(genuine, kind):
   assert str(genuine) in str(raised.value) and "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("value", "expected"), [
-    (np.zeros((2, 3)), r"bbox of a.mat is 2 x 3, expected any x 4"), (np.zeros(4), r"is 4, expected any x 4"),
-    (np.array([["a"] * 4]), "holds <U1, expected numbers"), (np.zeros((1, 4), complex), "holds complex128, expected numbers"),
+@pytest.mark.parametrize(
+  ("value", "expected"),
+  [
+    (np.zeros((2, 3)), r"bbox of a.mat is 2 x 3, expected any x 4"),
+    (np.zeros(4), r"is 4, expected any x 4"),
+    (np.array([["a"] * 4]), "holds <U1, expected numbers"),
+    (np.zeros((1, 4), complex), "holds complex128, expected numbers"),
     (np.empty((1, 4), object), "holds object, expected numbers"),
-])  # fmt: skip
+  ],
+)
 def test_a_matrix_is_checked(value, expected):
   with pytest.raises(InputError, match=expected):
     numbers(value, (None, 4), what="bbox of a.mat")

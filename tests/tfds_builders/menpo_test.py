@@ -17,8 +17,8 @@ from tfds_builders.menpo import menpo_dataset_builder
 from tfds_builders.menpo.menpo_dataset_builder import Builder
 
 COUNTS = {  # of both releases: the second has a training face less of each mark-up
-    "challenge of 2017": {68: {"train": 4, "test": 2}, 39: {"train": 3, "test": 1}},
-    "MenpoBenchmark": {68: {"train": 3, "test": 2}, 39: {"train": 2, "test": 1}},
+  "challenge of 2017": {68: {"train": 4, "test": 2}, 39: {"train": 3, "test": 1}},
+  "MenpoBenchmark": {68: {"train": 3, "test": 2}, 39: {"train": 2, "test": 1}},
 }
 OFFICIAL = menpo_dataset_builder._RELEASES
 CONFIGS = {68: "frontal68", 39: "profile39"}
@@ -51,7 +51,9 @@ def write_challenge(root: Path) -> None:
 def line(split: str, num_landmarks: int, index: int) -> str:
   """A line of a face list: path, box, five detected points, landmarks counted from 1."""
   numbers = [*BOX, *range(10), *(face_landmarks(split, num_landmarks, index) + 1).ravel()]
-  return f"image/{POSES[num_landmarks]}/{stem(num_landmarks, index)}.jpg " + " ".join(f"{value:.3f}" for value in numbers)
+  return f"image/{POSES[num_landmarks]}/{stem(num_landmarks, index)}.jpg " + " ".join(
+    f"{value:.3f}" for value in numbers
+  )
 
 
 def write_benchmark(root: Path) -> None:
@@ -114,21 +116,32 @@ def names(splits):
 
 def test_official_counts_are_those_of_the_mark_up(monkeypatch, tmp_path):
   monkeypatch.setattr(menpo_dataset_builder, "_RELEASES", OFFICIAL)
-  counts = {name: Builder(data_dir=tmp_path, config=name).official_counts() for name in CONFIGS.values()}
-  assert counts == {"frontal68": {"train": 6679, "test": 5335}, "profile39": {"train": 2300, "test": 1946}}
+  counts = {
+    name: Builder(data_dir=tmp_path, config=name).official_counts() for name in CONFIGS.values()
+  }
+  assert counts == {
+    "frontal68": {"train": 6679, "test": 5335},
+    "profile39": {"train": 2300, "test": 1946},
+  }
 
 
 def test_records_hold_one_mark_up_of_either_release(root, release, num_landmarks, capfd):
   name = CONFIGS[num_landmarks]
-  code = prepare.main([f"menpo/{name}", f"--data_dir={root.parent / 'data'}", f"--manual_dir={root}"])
+  code = prepare.main(
+    [f"menpo/{name}", f"--data_dir={root.parent / 'data'}", f"--manual_dir={root}"]
+  )
   printed = capfd.readouterr()
   assert (code, printed.err) == (0, "")
   counts = COUNTS[release][num_landmarks]
   assert f"release: {release}" in printed.out
-  assert ["train", str(counts["train"]), str(counts["train"])] in [words.split() for words in printed.out.splitlines()]
+  assert ["train", str(counts["train"]), str(counts["train"])] in [
+    words.split() for words in printed.out.splitlines()
+  ]
 
   builder = tfds.builder_from_directory(root.parent / "data" / "menpo" / name / "1.0.0")
-  assert builder.info.metadata["markup"] == num_landmarks and builder.info.metadata["partial"] is False
+  assert (
+    builder.info.metadata["markup"] == num_landmarks and builder.info.metadata["partial"] is False
+  )
   assert builder.info.metadata["release"] == release
   for split, count in counts.items():
     rows = list(builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()}))
@@ -136,17 +149,28 @@ def test_records_hold_one_mark_up_of_either_release(root, release, num_landmarks
     assert len(rows) == count
     for index, row in enumerate(rows):
       file = row["file_name"].decode()
-      assert Path(file).stem == stem(num_landmarks, index) and row["image"] == (root / file).read_bytes()
-      np.testing.assert_allclose(row["landmarks"], face_landmarks(split, num_landmarks, index), rtol=0, atol=4e-6)
+      assert (
+        Path(file).stem == stem(num_landmarks, index) and row["image"] == (root / file).read_bytes()
+      )
+      np.testing.assert_allclose(
+        row["landmarks"], face_landmarks(split, num_landmarks, index), rtol=0, atol=4e-6
+      )
       box = BOX if release == "MenpoBenchmark" else [np.nan] * 4
       np.testing.assert_array_equal(row["box_dataset"], np.float32(box))
       assert row["visible"].all()
 
 
-@pytest.mark.parametrize(("name", "flags", "workdir"), [
+@pytest.mark.parametrize(
+  ("name", "flags", "workdir"),
+  [
     ("frontal68", "--config=configs/menpo.py --mode=eval", "runs/w300lp"),
-    ("profile39", "--config.data.name=menpo/profile39 --config.data.markup=39", "runs/menpo_profile39"),
-])  # fmt: skip
+    (
+      "profile39",
+      "--config.data.name=menpo/profile39 --config.data.markup=39",
+      "runs/menpo_profile39",
+    ),
+  ],
+)
 def test_the_next_command_tests_the_one_and_trains_on_the_other(name, flags, workdir, tmp_path):
   builder = Builder(data_dir=tmp_path, config=name)
   assert flags in builder.train_flags() and builder.workdir() == workdir
@@ -158,7 +182,10 @@ def test_the_training_part_alone_is_enough_if_said(challenge, capfd):
   command = ["menpo", f"--data_dir={challenge.parent / 'data'}", f"--manual_dir={challenge}"]
   assert prepare.main(command) == 2
   error = capfd.readouterr().err
-  assert "testset or Menpo2D/Test: expected 2 faces with 68 landmarks, found 0" in error and "beside this image" not in error
+  assert (
+    "testset or Menpo2D/Test: expected 2 faces with 68 landmarks, found 0" in error
+    and "beside this image" not in error
+  )
   assert "https://github.com/jiankangdeng/MenpoBenchmark" in error
   assert prepare.main([*command, "--allow_partial"]) == 0
   assert ["train", "4", "4"] in [words.split() for words in capfd.readouterr().out.splitlines()]
@@ -168,7 +195,10 @@ def test_a_face_too_few_for_either_release_is_missed(challenge):
   for index in (0, 1):
     for ending in (".jpg", ".pts"):
       (challenge / "trainset" / stem(68, index)).with_suffix(ending).unlink()
-  with pytest.raises(InputError, match="\n  trainset or Menpo2D/Train: expected 4 or 3 faces with 68 landmarks, found 2"):
+  with pytest.raises(
+    InputError,
+    match="\n  trainset or Menpo2D/Train: expected 4 or 3 faces with 68 landmarks, found 2",
+  ):
     build(challenge).plan(challenge)
   assert len(build(challenge, 39).plan(challenge)["train"]) == 3
 
@@ -194,28 +224,48 @@ def test_two_releases_at_once_are_not_mixed(challenge):
     build(challenge).plan(challenge)
   lines = str(caught.value).splitlines()[1:]
   assert [text.split(":")[0].strip() for text in lines] == [
-      "Menpo2D/Test/Menpo2D_semifrontal_test.txt", "Menpo2D/Train/Menpo2D_semifrontal_train.txt",
+    "Menpo2D/Test/Menpo2D_semifrontal_test.txt",
+    "Menpo2D/Train/Menpo2D_semifrontal_train.txt",
   ]
   assert "keep one of the two" in lines[0]
 
 
 _BAD_PAIRS = {
-    "login page": (lambda d: (d / "aflw__face_68001.jpg").write_text("<html>"), "68001.jpg", "looks like HTML"),
-    "image cut short": (
-        lambda d: (d / "aflw__face_68001.jpg").write_bytes((d / "aflw__face_68001.jpg").read_bytes()[:-1]),
-        "68001.jpg", "cannot be decoded",
+  "login page": (
+    lambda d: (d / "aflw__face_68001.jpg").write_text("<html>"),
+    "68001.jpg",
+    "looks like HTML",
+  ),
+  "image cut short": (
+    lambda d: (d / "aflw__face_68001.jpg").write_bytes(
+      (d / "aflw__face_68001.jpg").read_bytes()[:-1]
     ),
-    "image without points": (lambda d: (d / "aflw__face_68001.pts").unlink(), "68001.jpg", "no .pts file beside this image"),
-    "points without image": (lambda d: (d / "aflw__face_68001.jpg").unlink(), "68001.pts", "no image beside this .pts file"),
-    "67 points": (
-        lambda d: w300_files.write_pts(d / "aflw__face_68001.pts", np.ones((67, 2))),
-        "68001.pts", "n_points '67', expected 68 or 39",
+    "68001.jpg",
+    "cannot be decoded",
+  ),
+  "image without points": (
+    lambda d: (d / "aflw__face_68001.pts").unlink(),
+    "68001.jpg",
+    "no .pts file beside this image",
+  ),
+  "points without image": (
+    lambda d: (d / "aflw__face_68001.jpg").unlink(),
+    "68001.pts",
+    "no image beside this .pts file",
+  ),
+  "67 points": (
+    lambda d: w300_files.write_pts(d / "aflw__face_68001.pts", np.ones((67, 2))),
+    "68001.pts",
+    "n_points '67', expected 68 or 39",
+  ),
+  "a line lost": (
+    lambda d: (d / "aflw__face_68001.pts").write_text(
+      "version: 1\nn_points: 68\n{\n" + "1 2\n" * 39 + "}"
     ),
-    "a line lost": (
-        lambda d: (d / "aflw__face_68001.pts").write_text("version: 1\nn_points: 68\n{\n" + "1 2\n" * 39 + "}"),
-        "68001.pts", "holds 39 landmarks, expected 68",
-    ),
-}  # fmt: skip
+    "68001.pts",
+    "holds 39 landmarks, expected 68",
+  ),
+}
 
 
 @pytest.mark.parametrize("kind", _BAD_PAIRS)
@@ -243,15 +293,43 @@ def change_line(change):
 _LIST = "Menpo2D_semifrontal_train.txt"
 _SECOND = "image/semifrontal/aflw__face_68001.jpg"
 _BAD_LISTS = {
-    "no image": (lambda d: (d / _SECOND).unlink(), _SECOND, "No such file"),
-    "a number less": (change_line(lambda text: text.rsplit(maxsplit=1)[0]), _LIST, "line 2: expected an image's path and 150"),
-    "a number more": (change_line(lambda text: text + " 1.000"), _LIST, "line 2: expected an image's path and 150 numbers"),
-    "a word": (change_line(lambda text: text[:-3] + "x"), _LIST, "line 2: expected a path and 150 numbers"),
-    "not finite": (change_line(lambda text: text[: text.rindex(" ")] + " inf"), _LIST, "line 2: expected an image's path"),
-    "profile": (change_line(lambda _: line("train", 39, 0)), _LIST, "line 2: expected an image's path and 150 numbers, got 92"),
-    "leads out": (change_line(lambda text: "../../../" + text), _LIST, f"line 2: '../../../{_SECOND}' leads out"),
-    "twice": (change_line(lambda _: line("train", 68, 0)), "image/semifrontal/aflw__face_68000.jpg", "more than once"),
-    "not text": (lambda d: (d / _LIST).write_bytes(b"\xff\xfe\x00"), _LIST, "cannot be read"),
+  "no image": (lambda d: (d / _SECOND).unlink(), _SECOND, "No such file"),
+  "a number less": (
+    change_line(lambda text: text.rsplit(maxsplit=1)[0]),
+    _LIST,
+    "line 2: expected an image's path and 150",
+  ),
+  "a number more": (
+    change_line(lambda text: text + " 1.000"),
+    _LIST,
+    "line 2: expected an image's path and 150 numbers",
+  ),
+  "a word": (
+    change_line(lambda text: text[:-3] + "x"),
+    _LIST,
+    "line 2: expected a path and 150 numbers",
+  ),
+  "not finite": (
+    change_line(lambda text: text[: text.rindex(" ")] + " inf"),
+    _LIST,
+    "line 2: expected an image's path",
+  ),
+  "profile": (
+    change_line(lambda _: line("train", 39, 0)),
+    _LIST,
+    "line 2: expected an image's path and 150 numbers, got 92",
+  ),
+  "leads out": (
+    change_line(lambda text: "../../../" + text),
+    _LIST,
+    f"line 2: '../../../{_SECOND}' leads out",
+  ),
+  "twice": (
+    change_line(lambda _: line("train", 68, 0)),
+    "image/semifrontal/aflw__face_68000.jpg",
+    "more than once",
+  ),
+  "not text": (lambda d: (d / _LIST).write_bytes(b"\xff\xfe\x00"), _LIST, "cannot be read"),
 }
 
 
@@ -280,8 +358,14 @@ def test_the_genuine_profiles_are_read_to_the_last_digit(tmp_path):
   layout = builder.layout(Downloads([tmp_path]))
   faces = {Path(face.file_name).stem: face for face in layout.splits["train"]}
   assert not layout.findings and len(faces) == 2300
-  np.testing.assert_allclose([faces[name].landmarks for name in stems], genuine["landmarks"], rtol=0, atol=1e-6)
-  known = {name: landmark for name, landmark in Builder.FIRST_LANDMARKS.items() if name.startswith("trainset/")}
+  np.testing.assert_allclose(
+    [faces[name].landmarks for name in stems], genuine["landmarks"], rtol=0, atol=1e-6
+  )
+  known = {
+    name: landmark
+    for name, landmark in Builder.FIRST_LANDMARKS.items()
+    if name.startswith("trainset/")
+  }
   assert len(known) == 2
   for name, landmark in known.items():
     np.testing.assert_allclose(faces[Path(name).stem].landmarks[0], landmark, rtol=0, atol=1e-3)

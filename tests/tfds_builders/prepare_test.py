@@ -27,7 +27,9 @@ def run(tmp_path, monkeypatch, capfd):
   w300_files.write_dataset(tmp_path / "300w")
 
   def run(*options, names=("w300",), manual_dir=tmp_path / "300w"):
-    code = prepare.main([*names, f"--data_dir={tmp_path / 'data'}", f"--manual_dir={manual_dir}", *options])
+    code = prepare.main(
+      [*names, f"--data_dir={tmp_path / 'data'}", f"--manual_dir={manual_dir}", *options]
+    )
     printed = capfd.readouterr()
     return code, printed.out, printed.err
 
@@ -41,7 +43,11 @@ def versions(tmp_path):
 
 
 def num_train(tmp_path) -> int:
-  return tfds.builder_from_directory(tmp_path / "data" / "w300" / "1.0.0").info.splits["train"].num_examples
+  return (
+    tfds.builder_from_directory(tmp_path / "data" / "w300" / "1.0.0")
+    .info.splits["train"]
+    .num_examples
+  )
 
 
 def test_a_build_ends_with_a_table_and_the_next_command(run, tmp_path, versions):
@@ -52,7 +58,10 @@ def test_a_build_ends_with_a_table_and_the_next_command(run, tmp_path, versions)
   assert ["train", "18", "3,148"] in lines and ["test_private", "2", "600"] in lines
   data_dir = tmp_path / "data"
   assert f"In {data_dir / 'w300' / '1.0.0'}." in out
-  assert f"python -m fal_jax.main --config=configs/w300.py --config.data.dir={data_dir} --workdir=" in out.splitlines()[-1]
+  assert (
+    f"python -m fal_jax.main --config=configs/w300.py --config.data.dir={data_dir} --workdir="
+    in out.splitlines()[-1]
+  )
   assert sorted(path.name for path in data_dir.iterdir()) == ["w300"]
   assert tfds.builder("w300", data_dir=data_dir).info.metadata["markup"] == 68
 
@@ -71,10 +80,16 @@ def test_archives_that_nobody_unpacked_do_as_well(run, tmp_path, versions):
   code, out, err = run(manual_dir=packed)
   assert (code, err, versions()) == (0, "", ["1.0.0"]), "nothing unpacked is left"
   assert ["train", "18", "3,148"] in [line.split() for line in out.splitlines()]
-  from_archives = list(tfds.builder("w300", data_dir=tmp_path / "data").as_data_source("test_full", decoders=RAW))
+  from_archives = list(
+    tfds.builder("w300", data_dir=tmp_path / "data").as_data_source("test_full", decoders=RAW)
+  )
   run("--overwrite")
-  from_folders = list(tfds.builder("w300", data_dir=tmp_path / "data").as_data_source("test_full", decoders=RAW))
-  assert [(row["file_name"], row["image"]) for row in from_archives] == [(row["file_name"], row["image"]) for row in from_folders]
+  from_folders = list(
+    tfds.builder("w300", data_dir=tmp_path / "data").as_data_source("test_full", decoders=RAW)
+  )
+  assert [(row["file_name"], row["image"]) for row in from_archives] == [
+    (row["file_name"], row["image"]) for row in from_folders
+  ]
 
 
 def test_one_folder_may_hold_a_folder_for_each_dataset(run, tmp_path):
@@ -105,7 +120,11 @@ def test_a_file_of_another_version_is_noticed_by_its_first_landmark(run, tmp_pat
   assert run()[0] == 0
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x + 1, y + 1)})
   code, _, err = run("--overwrite")
-  assert code == 2 and f"{name}: the first landmark is ({x:.3f}, {y:.3f}), in the official files ({x + 1:.3f}" in err
+  assert (
+    code == 2
+    and f"{name}: the first landmark is ({x:.3f}, {y:.3f}), in the official files ({x + 1:.3f}"
+    in err
+  )
 
 
 def test_building_again_does_nothing_unless_told_to(run, tmp_path):
@@ -136,7 +155,11 @@ def test_a_failing_overwrite_keeps_the_former_dataset(run, tmp_path, versions):
   run()
   (tmp_path / "300w" / "afw" / "image_0003.jpg").write_bytes(b"")
   code, _, err = run("--overwrite")
-  assert code == 2 and "afw/image_0003.jpg: not an image: the file is empty" in err and "Traceback" not in err
+  assert (
+    code == 2
+    and "afw/image_0003.jpg: not an image: the file is empty" in err
+    and "Traceback" not in err
+  )
   assert versions() == ["1.0.0"] and num_train(tmp_path) == 18
 
 
@@ -146,7 +169,9 @@ def test_bad_files_are_skipped_counted_and_listed_when_asked(run, tmp_path):
   assert code == 0 and "skipped: 1 bad files, listed in metadata.json" in out
   info = tfds.builder_from_directory(tmp_path / "data" / "w300" / "1.0.0").info
   assert info.splits["train"].num_examples == 17
-  assert info.metadata["skipped"]["afw/image_0003.jpg"].startswith("not an image: the file is empty")
+  assert info.metadata["skipped"]["afw/image_0003.jpg"].startswith(
+    "not an image: the file is empty"
+  )
 
 
 def test_a_dry_run_checks_everything_and_writes_nothing(run, tmp_path):
@@ -199,8 +224,11 @@ def test_interrupting_leaves_nothing_and_exits_130(run, monkeypatch, tmp_path, v
 
 
 @pytest.mark.parametrize(
-    "error",
-    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("Failed: write() failed: No space left on device")],
+  "error",
+  [
+    OSError(errno.ENOSPC, "No space left on device"),
+    RuntimeError("Failed: write() failed: No space left on device"),
+  ],
 )
 def test_a_full_disk_is_one_sentence(error, run, monkeypatch, versions):
   def full(self, faces):
@@ -209,7 +237,12 @@ def test_a_full_disk_is_one_sentence(error, run, monkeypatch, versions):
 
   monkeypatch.setattr(Builder, "_generate_examples", full)
   code, _, err = run()
-  assert code == 2 and "1.0.0 cannot be written" in err and "No space left on device" in err and "Traceback" not in err
+  assert (
+    code == 2
+    and "1.0.0 cannot be written" in err
+    and "No space left on device" in err
+    and "Traceback" not in err
+  )
   assert versions() == []
 
 
@@ -225,14 +258,14 @@ def test_a_second_build_of_the_same_dataset_is_refused(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "options", "cause"),
-    [
-        (["w30"], {}, r"There is no dataset 'w30'; there are "),
-        (["w300", "w30"], {}, r"There is no dataset 'w30'; there are "),
-        (["../w300"], {}, r"There is no dataset '..'; there are "),
-        (["w300/big"], {}, "w300 has no configuration 'big'; it has none."),
-        (["w300"], {"manual_dir": "/nowhere"}, "--manual_dir=/nowhere is not a folder"),
-    ],
+  ("names", "options", "cause"),
+  [
+    (["w30"], {}, r"There is no dataset 'w30'; there are "),
+    (["w300", "w30"], {}, r"There is no dataset 'w30'; there are "),
+    (["../w300"], {}, r"There is no dataset '..'; there are "),
+    (["w300/big"], {}, "w300 has no configuration 'big'; it has none."),
+    (["w300"], {"manual_dir": "/nowhere"}, "--manual_dir=/nowhere is not a folder"),
+  ],
 )
 def test_mistakes_are_sentences_and_exit_2(names, options, cause, run, tmp_path):
   code, _, err = run(names=names, **options)
@@ -250,12 +283,18 @@ def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path, monkeypatch)
   w300_files.expect_counts(monkeypatch)
   w300_files.write_dataset(tmp_path / "300w")
   (tmp_path / "data").write_text("a file, not a folder")
-  assert prepare.main(["w300", f"--data_dir={tmp_path / 'data'}", f"--manual_dir={tmp_path / '300w'}"]) == 2
+  assert (
+    prepare.main(["w300", f"--data_dir={tmp_path / 'data'}", f"--manual_dir={tmp_path / '300w'}"])
+    == 2
+  )
   assert "give another --data_dir" in capsys.readouterr().err
 
 
 def test_generated_datasets_need_no_files(capfd, monkeypatch, tmp_path):
-  small = [dataclasses.replace(config, num_train=2, num_test=1, num_processes=1) for config in SyntheticFaces.BUILDER_CONFIGS]
+  small = [
+    dataclasses.replace(config, num_train=2, num_test=1, num_processes=1)
+    for config in SyntheticFaces.BUILDER_CONFIGS
+  ]
   monkeypatch.setattr(SyntheticFaces, "BUILDER_CONFIGS", small)
   assert prepare.main(["synthetic_faces/98", f"--data_dir={tmp_path}", "--dry_run"]) == 0
   assert "no files to check" in capfd.readouterr().out and not any(tmp_path.iterdir())
@@ -269,11 +308,16 @@ def test_generated_datasets_need_no_files(capfd, monkeypatch, tmp_path):
 
 def test_the_module_runs_as_a_command_without_noise_or_tensorflow():
   script = (
-      "import sys; from tfds_builders import prepare; code = prepare.main(['nosuch']); "
-      "print('tensorflow' in sys.modules); sys.exit(code)"
+    "import sys; from tfds_builders import prepare; code = prepare.main(['nosuch']); "
+    "print('tensorflow' in sys.modules); sys.exit(code)"
   )
   done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
   assert (done.returncode, done.stdout) == (2, "False\n")
   assert len(done.stderr.splitlines()) == 1 and "There is no dataset 'nosuch'" in done.stderr
-  done = subprocess.run([sys.executable, "-m", "tfds_builders.prepare", "--help"], capture_output=True, text=True, check=False)
+  done = subprocess.run(
+    [sys.executable, "-m", "tfds_builders.prepare", "--help"],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
   assert done.returncode == 0 and "w300" in done.stdout and done.stderr == ""

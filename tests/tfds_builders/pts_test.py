@@ -12,19 +12,19 @@ _HEADER = "version: 1\nn_points:  3\n{\n"
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        _HEADER + _LINES + "}",
-        _HEADER + _LINES + "}\n",
-        _LINES,
-        _LINES.rstrip("\n"),
-        "version: 1\nn_points: 3\n{\n" + _LINES + "}\n",
-        "version:1\nn_points:3\n{\n" + _LINES + "}\n\n \n",
-        (_HEADER + _LINES + "}\n").replace("\n", "\r\n"),
-        "\ufeff" + _HEADER + _LINES + "}\n",
-        "# made by hand\n" + _HEADER + "// jaw\n\n" + _LINES.replace("1.5\n", "1.5   # chin\n") + "}\n",
-        _LINES.replace(" ", "\t  "),
-    ],
+  "text",
+  [
+    _HEADER + _LINES + "}",
+    _HEADER + _LINES + "}\n",
+    _LINES,
+    _LINES.rstrip("\n"),
+    "version: 1\nn_points: 3\n{\n" + _LINES + "}\n",
+    "version:1\nn_points:3\n{\n" + _LINES + "}\n\n \n",
+    (_HEADER + _LINES + "}\n").replace("\n", "\r\n"),
+    "\ufeff" + _HEADER + _LINES + "}\n",
+    "# made by hand\n" + _HEADER + "// jaw\n\n" + _LINES.replace("1.5\n", "1.5   # chin\n") + "}\n",
+    _LINES.replace(" ", "\t  "),
+  ],
 )
 def test_genuine_variants_are_read_alike(text, tmp_path):
   path = tmp_path / "image_092 _01.pts"
@@ -45,24 +45,24 @@ def test_one_based_coordinates_point_at_the_right_pixel(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "cause"),
-    [
-        (_HEADER + _LINES + "7 7\n}\n", "holds 4 landmarks, expected 3"),
-        ("1 2\n3 4\n", "holds 2 landmarks, expected 3"),
-        ("", "holds 0 landmarks, expected 3"),
-        ("version: 1\nn_points: 68\n{\n" + _LINES + "}\n", "header says n_points '68', expected 3"),
-        (_HEADER + _LINES, "no closing brace after 3 landmarks, the file is cut short"),
-        (_HEADER + _LINES + "}\n1 2\n", "line 8: '1 2' after the closing brace"),
-        (_LINES.replace("0 1.5", "nan 1.5"), "line 2: 'nan 1.5' is not a landmark"),
-        (_LINES.replace("0 1.5", "0 -inf"), "line 2: '0 -inf' is not a landmark"),
-        (_LINES.replace("0 1.5", "1_000 1.5"), "line 2: '1_000 1.5' is not a landmark"),
-        (_LINES.replace("0 1.5", "٣ 1.5"), "line 2: '٣ 1.5' is not a landmark"),
-        (_LINES.replace("0 1.5", "1e400 1.5"), "line 2: '1e400 1.5' is too large a number"),
-        (_LINES.replace("0 1.5", "0 1.5 2"), "line 2: '0 1.5 2' is not a landmark"),
-        (_LINES.replace("0 1.5", "0, 1.5"), "line 2: '0, 1.5' is not a landmark"),
-        ("<html>\nlog in\n</html>", "line 1: '<html>' is not a landmark"),
-        (b"\xff\xd8\xff\xe0", "is not a text file of landmarks"),
-    ],
+  ("text", "cause"),
+  [
+    (_HEADER + _LINES + "7 7\n}\n", "holds 4 landmarks, expected 3"),
+    ("1 2\n3 4\n", "holds 2 landmarks, expected 3"),
+    ("", "holds 0 landmarks, expected 3"),
+    ("version: 1\nn_points: 68\n{\n" + _LINES + "}\n", "header says n_points '68', expected 3"),
+    (_HEADER + _LINES, "no closing brace after 3 landmarks, the file is cut short"),
+    (_HEADER + _LINES + "}\n1 2\n", "line 8: '1 2' after the closing brace"),
+    (_LINES.replace("0 1.5", "nan 1.5"), "line 2: 'nan 1.5' is not a landmark"),
+    (_LINES.replace("0 1.5", "0 -inf"), "line 2: '0 -inf' is not a landmark"),
+    (_LINES.replace("0 1.5", "1_000 1.5"), "line 2: '1_000 1.5' is not a landmark"),
+    (_LINES.replace("0 1.5", "٣ 1.5"), "line 2: '٣ 1.5' is not a landmark"),
+    (_LINES.replace("0 1.5", "1e400 1.5"), "line 2: '1e400 1.5' is too large a number"),
+    (_LINES.replace("0 1.5", "0 1.5 2"), "line 2: '0 1.5 2' is not a landmark"),
+    (_LINES.replace("0 1.5", "0, 1.5"), "line 2: '0, 1.5' is not a landmark"),
+    ("<html>\nlog in\n</html>", "line 1: '<html>' is not a landmark"),
+    (b"\xff\xd8\xff\xe0", "is not a text file of landmarks"),
+  ],
 )
 def test_bad_files_are_one_sentence_with_name_and_line(text, cause, tmp_path):
   path = tmp_path / "face.pts"

@@ -12,21 +12,71 @@ import tensorflow_datasets as tfds
 from fal_jax.errors import InputError
 from tfds_builders.synthetic_faces import head, landmark_curves, raster, render
 from tfds_builders.synthetic_faces.camera import NECK, Camera, rotation
-from tfds_builders.synthetic_faces.synthetic_faces_dataset_builder import Builder, SyntheticFacesConfig
+from tfds_builders.synthetic_faces.synthetic_faces_dataset_builder import (
+  Builder,
+  SyntheticFacesConfig,
+)
 
 _PAIRS_68 = [
-    *((i, 16 - i) for i in range(8)), *((17 + i, 26 - i) for i in range(5)), (31, 35), (32, 34), (36, 45), (37, 44), (38, 43),
-    (39, 42), (40, 47), (41, 46), (48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67),
+  *((i, 16 - i) for i in range(8)),
+  *((17 + i, 26 - i) for i in range(5)),
+  (31, 35),
+  (32, 34),
+  (36, 45),
+  (37, 44),
+  (38, 43),
+  (39, 42),
+  (40, 47),
+  (41, 46),
+  (48, 54),
+  (49, 53),
+  (50, 52),
+  (55, 59),
+  (56, 58),
+  (60, 64),
+  (61, 63),
+  (65, 67),
 ]
 _PAIRS_98 = [
-    *((i, 32 - i) for i in range(16)), (33, 46), (34, 45), (35, 44), (36, 43), (37, 42), (38, 50), (39, 49), (40, 48), (41, 47),
-    (55, 59), (56, 58), (60, 72), (61, 71), (62, 70), (63, 69), (64, 68), (65, 75), (66, 74), (67, 73), (76, 82), (77, 81),
-    (78, 80), (83, 87), (84, 86), (88, 92), (89, 91), (93, 95), (96, 97),
+  *((i, 32 - i) for i in range(16)),
+  (33, 46),
+  (34, 45),
+  (35, 44),
+  (36, 43),
+  (37, 42),
+  (38, 50),
+  (39, 49),
+  (40, 48),
+  (41, 47),
+  (55, 59),
+  (56, 58),
+  (60, 72),
+  (61, 71),
+  (62, 70),
+  (63, 69),
+  (64, 68),
+  (65, 75),
+  (66, 74),
+  (67, 73),
+  (76, 82),
+  (77, 81),
+  (78, 80),
+  (83, 87),
+  (84, 86),
+  (88, 92),
+  (89, 91),
+  (93, 95),
+  (96, 97),
 ]
 # Points both mark-ups share: jaw, nose, corners of the eyes, mouth.
 _SHARED = [
-    *((i, 2 * i) for i in range(17)), *((27 + i, 51 + i) for i in range(9)), (36, 60), (39, 64), (42, 68), (45, 72),
-    *((48 + i, 76 + i) for i in range(20)),
+  *((i, 2 * i) for i in range(17)),
+  *((27 + i, 51 + i) for i in range(9)),
+  (36, 60),
+  (39, 64),
+  (42, 68),
+  (45, 72),
+  *((48 + i, 76 + i) for i in range(20)),
 ]
 _SMOOTH = {"smile_left": 1.0, "smile_right": 1.0, "jaw_open": 0.1, "width": 1.0, "nose_width": -1.0}
 
@@ -57,14 +107,23 @@ def test_same_seed_split_and_index_give_the_same_bytes_and_any_other_gives_anoth
     assert np.abs(other["landmarks"] - first["landmarks"]).max() > 1
 
 
-def test_landmarks_lie_in_the_picture_and_parts_of_the_face_keep_their_order(faces: list[render.RenderedFace]):
+def test_landmarks_lie_in_the_picture_and_parts_of_the_face_keep_their_order(
+  faces: list[render.RenderedFace],
+):
   for face in faces:
     height, width = face.image.shape[:2]
     for landmarks in (face.landmarks_68, face.landmarks_98):
       assert (landmarks > -0.5).all()
       assert (landmarks < [width - 0.5, height - 0.5]).all()
     upright = face.points_68  # model frame: before the head turns
-    assert upright[17:27, 1].max() < upright[36:48, 1].max() < upright[33, 1] < upright[51, 1] <= upright[57, 1] < upright[8, 1]
+    assert (
+      upright[17:27, 1].max()
+      < upright[36:48, 1].max()
+      < upright[33, 1]
+      < upright[51, 1]
+      <= upright[57, 1]
+      < upright[8, 1]
+    )
     assert upright[36, 0] < upright[39, 0] < upright[42, 0] < upright[45, 0]
     assert upright[48, 0] < upright[51, 0] < upright[54, 0]
     pixels = face.landmarks_68
@@ -72,21 +131,30 @@ def test_landmarks_lie_in_the_picture_and_parts_of_the_face_keep_their_order(fac
     assert 0.44 < extent < 0.61
 
 
-def test_both_markups_share_jaw_nose_mouth_and_corners_of_the_eyes_exactly(faces: list[render.RenderedFace]):
+def test_both_markups_share_jaw_nose_mouth_and_corners_of_the_eyes_exactly(
+  faces: list[render.RenderedFace],
+):
   a, b = np.array(_SHARED).T
   for face in faces:
     np.testing.assert_array_equal(face.landmarks_68[a], face.landmarks_98[b])
     np.testing.assert_array_equal(face.visible_68[a], face.visible_98[b])
 
 
-def test_landmarks_are_the_pinhole_projection_of_the_points_of_the_model(faces: list[render.RenderedFace]):
+def test_landmarks_are_the_pinhole_projection_of_the_points_of_the_model(
+  faces: list[render.RenderedFace],
+):
   for face in faces:
     camera = face.camera
-    for points, landmarks in ((face.points_68, face.landmarks_68), (face.points_98, face.landmarks_98)):
+    for points, landmarks in (
+      (face.points_68, face.landmarks_68),
+      (face.points_98, face.landmarks_98),
+    ):
       for point, landmark in zip(points, landmarks, strict=True):
         x, y, z = camera.head @ (point - NECK)
         zoom = camera.scale / (1 - z / camera.distance)
-        np.testing.assert_allclose(landmark, [x * zoom + camera.offset[0], y * zoom + camera.offset[1]], atol=1e-9)
+        np.testing.assert_allclose(
+          landmark, [x * zoom + camera.offset[0], y * zoom + camera.offset[1]], atol=1e-9
+        )
 
 
 def test_a_symmetric_face_seen_from_the_front_has_symmetric_landmarks():
@@ -104,14 +172,20 @@ def test_jaw_points_of_a_turned_head_lie_on_the_contour_on_the_far_side_and_on_t
   frontal = render.landmark_points(vertices, curves, _frontal())[0]
   camera = dataclasses.replace(_frontal(), head=rotation(np.radians(40), 0, 0))
   turned = render.landmark_points(vertices, curves, camera)[0]
-  face_part = vertices[: int(np.searchsorted(head.head_model().sections, 14))].reshape(-1, 3).astype(np.float64)
+  face_part = (
+    vertices[: int(np.searchsorted(head.head_model().sections, 14))]
+    .reshape(-1, 3)
+    .astype(np.float64)
+  )
   everything = camera.project(camera.place(face_part))
   found = camera.project(camera.place(turned))
   for k in range(12, 16):  # far side, from the cheek to the temple
     beside = everything[np.abs(everything[:, 1] - found[k, 1]) < 0.012]
     assert abs(beside[:, 0].max() - found[k, 0]) < 0.02, k
   assert (turned[11:16, 2] > frontal[11:16, 2] + 0.02).all()  # slid towards the front
-  near = render.landmark_points(vertices, curves, dataclasses.replace(_frontal(), head=rotation(np.radians(25), 0, 0)))[0]
+  near = render.landmark_points(
+    vertices, curves, dataclasses.replace(_frontal(), head=rotation(np.radians(25), 0, 0))
+  )[0]
   np.testing.assert_allclose(turned[1:4], near[1:4], atol=1e-9)
 
 
@@ -124,10 +198,20 @@ def test_the_rasteriser_keeps_the_nearest_surface_and_its_position_on_the_grid()
   cells = np.ones((5, 4), bool)
   cells[2] = False
   seen = raster.rasterise(
-      xy, depth, (40, 60), cells=cells, two_sided=np.zeros(6, bool), opacity=np.full((6, 5), 255, np.uint8)
+    xy,
+    depth,
+    (40, 60),
+    cells=cells,
+    two_sided=np.zeros(6, bool),
+    opacity=np.full((6, 5), 255, np.uint8),
   )
   py, px = np.divmod(seen.pixel, 60)
-  front = (px >= near[0, 0, 0]) & (px <= near[-1, -1, 0]) & (py >= near[0, 0, 1]) & (py <= near[-1, -1, 1])
+  front = (
+    (px >= near[0, 0, 0])
+    & (px <= near[-1, -1, 0])
+    & (py >= near[0, 0, 1])
+    & (py <= near[-1, -1, 1])
+  )
   column = np.where(front, ((px - 6) * 2 - 2.5) / 10, (px - 2.5) / 10)
   row = np.where(front, 3 + ((py - 6) * 2 - 3.25) / 12, (py - 3.25) / 12)
   np.testing.assert_allclose(seen.grid, np.stack([column, row], -1), atol=1e-4)
@@ -135,19 +219,36 @@ def test_the_rasteriser_keeps_the_nearest_surface_and_its_position_on_the_grid()
   assert len(seen.pixel) == 40 * 24  # the centres inside [2.5, 42.5] x [3.25, 27.25]
 
 
-def test_points_behind_the_head_or_under_an_object_are_not_visible(faces: list[render.RenderedFace]):
+def test_points_behind_the_head_or_under_an_object_are_not_visible(
+  faces: list[render.RenderedFace],
+):
   under = 0
   for face in faces:
-    for landmarks, visible in ((face.landmarks_68, face.visible_68), (face.landmarks_98, face.visible_98)):
+    for landmarks, visible in (
+      (face.landmarks_68, face.visible_68),
+      (face.landmarks_98, face.visible_98),
+    ):
       covered = face.occluded[tuple(np.rint(landmarks[:, ::-1]).astype(int).T)] > 0.99
-      whole = cv2.erode(face.occluded, np.ones((3, 3)))[tuple(np.rint(landmarks[:, ::-1]).astype(int).T)] > 0.99
+      whole = (
+        cv2.erode(face.occluded, np.ones((3, 3)))[tuple(np.rint(landmarks[:, ::-1]).astype(int).T)]
+        > 0.99
+      )
       assert not visible[covered & whole].any()
       under += int((covered & whole).sum())
     assert 0.2 < face.visible_68.mean() <= 1
   assert under > 10
-  bare = [f for f in faces if f.occluded.max() == 0 and f.person.hair.length == 0 and abs(f.camera.head[0, 2]) < 0.3]
+  bare = [
+    f
+    for f in faces
+    if f.occluded.max() == 0 and f.person.hair.length == 0 and abs(f.camera.head[0, 2]) < 0.3
+  ]
   assert bare and all(f.visible_68[17:].mean() > 0.9 for f in bare)
-  front = raster.Raster(np.zeros(1, np.int32), np.zeros((1, 2), np.float32), np.zeros(1, bool), np.full((9, 9), 5.0, np.float32))
+  front = raster.Raster(
+    np.zeros(1, np.int32),
+    np.zeros((1, 2), np.float32),
+    np.zeros(1, bool),
+    np.full((9, 9), 5.0, np.float32),
+  )
   seen = render.seen_through(front, np.array([[4.0, 4.0], [4.0, 4.0]]), np.array([5.01, 5.2]))
   np.testing.assert_array_equal(seen, [True, False])
 
@@ -157,19 +258,28 @@ def test_shut_eyes_hide_the_pupils_and_wide_eyes_show_them():
   assert not landmark_curves.FaceCurves(upper_lid=(0.0, 1.0)).eye_is_open(0)
 
 
-def test_the_builder_writes_records_that_read_back_the_same_for_one_and_for_two_processes(tmp_path: pathlib.Path):
+def test_the_builder_writes_records_that_read_back_the_same_for_one_and_for_two_processes(
+  tmp_path: pathlib.Path,
+):
   records = []
   for processes in (1, 2):
-    config = SyntheticFacesConfig(name="tiny", num_landmarks=98, num_train=4, num_test=2, num_processes=processes)
+    config = SyntheticFacesConfig(
+      name="tiny", num_landmarks=98, num_train=4, num_test=2, num_processes=processes
+    )
     builder = Builder(data_dir=tmp_path / str(processes), config=config)
     builder.download_and_prepare()
-    assert {name: split.num_examples for name, split in builder.info.splits.items()} == {"train": 4, "test": 2}
+    assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
+      "train": 4,
+      "test": 2,
+    }
     source = builder.as_data_source("train", decoders={"image": tfds.decode.SkipDecoding()})
     records.append([source[i] for i in range(len(source))])
   for index, (one, two) in enumerate(zip(*records, strict=True)):
     expected = render.render_encoded(0, "train", 98, index)
     assert one["image"] == two["image"] == expected["image"]
-    np.testing.assert_array_equal(one["box_landmarks"], [*one["landmarks"].min(0), *one["landmarks"].max(0)])
+    np.testing.assert_array_equal(
+      one["box_landmarks"], [*one["landmarks"].min(0), *one["landmarks"].max(0)]
+    )
     for name in ("landmarks", "visible", "box_dataset"):
       np.testing.assert_array_equal(one[name], two[name])
       np.testing.assert_array_equal(one[name], np.asarray(expected[name], one[name].dtype))
@@ -186,23 +296,33 @@ def test_an_unknown_markup_is_refused_with_a_sentence(tmp_path: pathlib.Path):
     Builder(data_dir=tmp_path, config=SyntheticFacesConfig(name="odd", num_landmarks=29))
 
 
-@pytest.mark.parametrize(("file", "which", "eyes", "lips", "limit"), [
-    ("w300_full.npz", 0, (36, 45), (62, 66), 0.032), ("wflw_test_subsets.npz", 1, (60, 72), (90, 94), 0.032),
-])
+@pytest.mark.parametrize(
+  ("file", "which", "eyes", "lips", "limit"),
+  [
+    ("w300_full.npz", 0, (36, 45), (62, 66), 0.032),
+    ("wflw_test_subsets.npz", 1, (60, 72), (90, 94), 0.032),
+  ],
+)
 def test_the_mean_face_has_the_proportions_of_annotated_photographs(file, which, eyes, lips, limit):
   root = os.environ.get("FAL_JAX_TEST_DATA")
   if not root:
     pytest.skip("FAL_JAX_TEST_DATA is unset: no real annotations to compare with")
   with np.load(pathlib.Path(root) / "annotations" / file, allow_pickle=False) as data:
     real = data["landmarks"] @ [1, 1j]
-  real = (real - real[:, eyes].mean(1, keepdims=True)) / (real[:, eyes[1]] - real[:, eyes[0]])[:, None]
+  real = (real - real[:, eyes].mean(1, keepdims=True)) / (real[:, eyes[1]] - real[:, eyes[0]])[
+    :, None
+  ]
   flip = _swap((_PAIRS_68, _PAIRS_98)[which], real.shape[1])
   mirrored = -np.conj(real)[:, flip]
   lopsided = np.abs(real - mirrored).mean(1)
-  chosen = (lopsided < np.quantile(lopsided, 0.35)) & (np.abs(real[:, lips[1]] - real[:, lips[0]]) < 0.06)
+  chosen = (lopsided < np.quantile(lopsided, 0.35)) & (
+    np.abs(real[:, lips[1]] - real[:, lips[0]]) < 0.06
+  )
   both = np.concatenate([real[chosen], mirrored[chosen]])
   mean = np.median(both.real, 0) + 1j * np.median(both.imag, 0)
-  points = render.landmark_points(head.head_model().vertices({}), landmark_curves.FaceCurves(), _frontal())[which]
+  points = render.landmark_points(
+    head.head_model().vertices({}), landmark_curves.FaceCurves(), _frontal()
+  )[which]
   camera = _frontal()
   ours = camera.project(camera.place(points)) @ [1, 1j]
   ours, mean = ours - ours.mean(), mean - mean.mean()

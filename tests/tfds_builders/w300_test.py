@@ -35,7 +35,10 @@ def read_back(data_dir):
   """Every record of every split, read without the builder's code."""
   builder = tfds.builder_from_directory(data_dir / "w300" / "1.0.0")
   decoders = {"image": tfds.decode.SkipDecoding()}
-  return builder.info, {split: list(builder.as_data_source(split=split, decoders=decoders)) for split in builder.info.splits}
+  return builder.info, {
+    split: list(builder.as_data_source(split=split, decoders=decoders))
+    for split in builder.info.splits
+  }
 
 
 def test_official_counts_add_up():
@@ -43,7 +46,9 @@ def test_official_counts_add_up():
   assert len(count) == 8
   for split, official in Builder.OFFICIAL_COUNTS.items():
     if split not in ("fit", "val"):
-      assert official == sum(folder.count for folder in w300_dataset_builder._FOLDERS if split in folder.splits)
+      assert official == sum(
+        folder.count for folder in w300_dataset_builder._FOLDERS if split in folder.splits
+      )
   training = [count["afw"], count["helen/trainset"], count["lfpw/trainset"]]
   assert Builder.OFFICIAL_COUNTS["val"] == sum(len(range(0, n, 10)) for n in training)
   assert Builder.OFFICIAL_COUNTS["fit"] == sum(training) - Builder.OFFICIAL_COUNTS["val"]
@@ -51,18 +56,37 @@ def test_official_counts_add_up():
 
 def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
   builder = build(root)
-  builder.download_and_prepare(download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root))
+  builder.download_and_prepare(
+    download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
+  )
   info, records = read_back(tmp_path / "data")
 
   assert {split: len(rows) for split, rows in records.items()} == {
-      "train": 18, "fit": 14, "val": 4, "test_common": 4, "test_challenge": 2, "test_full": 6, "test_private": 2,
+    "train": 18,
+    "fit": 14,
+    "val": 4,
+    "test_common": 4,
+    "test_challenge": 2,
+    "test_full": 6,
+    "test_private": 2,
   }
   assert dict(info.metadata) == {
-      "markup": 68, "partial": False, "missing": [], "skipped": {}, "notes": {}, "official_counts": Builder.OFFICIAL_COUNTS,
+    "markup": 68,
+    "partial": False,
+    "missing": [],
+    "skipped": {},
+    "notes": {},
+    "official_counts": Builder.OFFICIAL_COUNTS,
   }
-  subsets = {"300W/01_Indoor": "indoor", "300W/02_Outdoor": "outdoor"} | {name: name for name in ("afw", "helen", "lfpw", "ibug")}
+  subsets = {"300W/01_Indoor": "indoor", "300W/02_Outdoor": "outdoor"} | {
+    name: name for name in ("afw", "helen", "lfpw", "ibug")
+  }
   files = sorted(path for path in root.rglob("*") if path.suffix in (".jpg", ".png"))
-  stems = [f"{folder}/image_{index + 1:04d}" for folder, count in w300_files.COUNTS.items() for index in range(count)]
+  stems = [
+    f"{folder}/image_{index + 1:04d}"
+    for folder, count in w300_files.COUNTS.items()
+    for index in range(count)
+  ]
   seen = set()
   for row in [row for rows in records.values() for row in rows]:
     name = row["file_name"].decode()
@@ -70,17 +94,26 @@ def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
     landmarks = w300_files.face_landmarks(stems.index(name[:-4]))
     assert row["image"] == (root / name).read_bytes()
     assert row["landmarks"].dtype == np.float32
-    np.testing.assert_allclose(row["landmarks"], landmarks, rtol=0, atol=4e-6)  # float32 below 64 px
-    np.testing.assert_array_equal(row["box_landmarks"], [*row["landmarks"].min(0), *row["landmarks"].max(0)])
+    np.testing.assert_allclose(
+      row["landmarks"], landmarks, rtol=0, atol=4e-6
+    )  # float32 below 64 px
+    np.testing.assert_array_equal(
+      row["box_landmarks"], [*row["landmarks"].min(0), *row["landmarks"].max(0)]
+    )
     assert row["visible"].all() and row["face_index"] == 0 and np.isnan(row["box_dataset"]).all()
-    assert [subset for prefix, subset in subsets.items() if name.startswith(prefix + "/")] == [row["subset"].decode()]
+    assert [subset for prefix, subset in subsets.items() if name.startswith(prefix + "/")] == [
+      row["subset"].decode()
+    ]
   assert seen == {path.relative_to(root).as_posix() for path in files}
 
 
 def test_fit_and_val_are_a_fixed_cut_through_train(root):
   splits = names(build(root).plan(root))
   assert splits["val"] == [
-      "afw/image_0001.jpg", "afw/image_0011.jpg", "helen/trainset/image_0001.jpg", "lfpw/trainset/image_0001.png",
+    "afw/image_0001.jpg",
+    "afw/image_0011.jpg",
+    "helen/trainset/image_0001.jpg",
+    "lfpw/trainset/image_0001.png",
   ]
   assert sorted(splits["fit"] + splits["val"]) == sorted(splits["train"])
   # A bad file does not move the others from one part to the other.
@@ -92,10 +125,16 @@ def test_fit_and_val_are_a_fixed_cut_through_train(root):
 
 def test_tests_are_what_their_papers_call_them(root):
   splits = names(build(root).plan(root))
-  assert {name.rsplit("/", 1)[0] for name in splits["test_common"]} == {"helen/testset", "lfpw/testset"}
+  assert {name.rsplit("/", 1)[0] for name in splits["test_common"]} == {
+    "helen/testset",
+    "lfpw/testset",
+  }
   assert {name.rsplit("/", 1)[0] for name in splits["test_challenge"]} == {"ibug"}
   assert splits["test_full"] == splits["test_common"] + splits["test_challenge"]
-  assert {name.rsplit("/", 1)[0] for name in splits["test_private"]} == {"300W/01_Indoor", "300W/02_Outdoor"}
+  assert {name.rsplit("/", 1)[0] for name in splits["test_private"]} == {
+    "300W/01_Indoor",
+    "300W/02_Outdoor",
+  }
 
 
 def test_what_unpacking_leaves_behind_is_tolerated(root):
@@ -125,10 +164,10 @@ def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
   first, *lines = str(caught.value).splitlines()
   assert first.startswith(f"w300 is not complete below {root}") and "--allow_partial" in first
   assert lines[:4] == [
-      "  afw: expected 12 annotated images, found 11",
-      "  lfpw/testset: expected 2 annotated images, found 0",
-      "  300W/01_Indoor: expected 1 annotated images, found 0",
-      "  300W/02_Outdoor: expected 1 annotated images, found 0",
+    "  afw: expected 12 annotated images, found 11",
+    "  lfpw/testset: expected 2 annotated images, found 0",
+    "  300W/01_Indoor: expected 1 annotated images, found 0",
+    "  300W/02_Outdoor: expected 1 annotated images, found 0",
   ]
   assert "https://ibug.doc.ic.ac.uk/resources/300-W/" in str(caught.value)
 
@@ -137,7 +176,9 @@ def test_a_partial_build_leaves_absent_splits_out_and_says_so(root, tmp_path):
   for folder in ("300W", "ibug", "helen/testset", "lfpw/testset"):
     shutil.rmtree(root / folder)
   builder = build(root, allow_partial=True)
-  builder.download_and_prepare(download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root))
+  builder.download_and_prepare(
+    download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
+  )
   info, records = read_back(tmp_path / "data")
   assert {split: len(rows) for split, rows in records.items()} == {"train": 18, "fit": 14, "val": 4}
   assert info.metadata["markup"] == 68 and info.metadata["partial"] is True
@@ -145,7 +186,10 @@ def test_a_partial_build_leaves_absent_splits_out_and_says_so(root, tmp_path):
 
 
 def test_an_unrelated_folder_is_refused_even_for_a_partial_build(tmp_path):
-  with pytest.raises(InputError, match=r"w300: nothing of it lies below .*\n  afw: expected 337 annotated images, found 0"):
+  with pytest.raises(
+    InputError,
+    match=r"w300: nothing of it lies below .*\n  afw: expected 337 annotated images, found 0",
+  ):
     build(tmp_path / "300w", allow_partial=True).plan(tmp_path)
 
 
@@ -155,27 +199,61 @@ def rewrite_points(folder: Path, change) -> None:
 
 # What to do to the folder of the face image_0002; the file that the finding must name; what it must say.
 _BAD_FILES = {
-    "login page": (lambda d: (d / "image_0002.jpg").write_text("<html>"), "image_0002.jpg", "not an image: looks like HTML"),
-    "empty image": (lambda d: (d / "image_0002.jpg").write_bytes(b""), "image_0002.jpg", "not an image: the file is empty"),
-    "image cut short": (
-        lambda d: (d / "image_0002.jpg").write_bytes((d / "image_0002.jpg").read_bytes()[:-1]),
-        "image_0002.jpg", "this JPEG file cannot be decoded",
-    ),
-    "image without points": (lambda d: (d / "image_0002.pts").unlink(), "image_0002.jpg", "no .pts file beside this image"),
-    "points without image": (lambda d: (d / "image_0002.jpg").unlink(), "image_0002.pts", "no image beside this .pts file"),
-    "two images of one name": (
-        lambda d: w300_files.write_image(d / "image_0002.png", 1),
-        "image_0002.jpg", "expected one image and one .pts file of this name, found image_0002.jpg, image_0002.png",
-    ),
-    "67 points": (lambda d: rewrite_points(d, lambda p: p[1:]), "image_0002.pts", "the header says n_points '67'"),
-    "not a number": (
-        lambda d: (d / "image_0002.pts").write_text("nan 1\n"), "image_0002.pts", "line 1: 'nan 1' is not a landmark"
-    ),
-    "one point 68 times": (lambda d: rewrite_points(d, lambda p: p[:1] + 0 * p), "image_0002.jpg", "lie within 0 x 0 px"),
-    "points on a line": (lambda d: rewrite_points(d, lambda p: p * [1, 0] + 5), "image_0002.jpg", "px, that is no face"),
-    "points of a larger image": (
-        lambda d: rewrite_points(d, lambda p: p * 0.5 + 200), "image_0002.jpg", "px outside the 60 x 50 image, further than"
-    ),
+  "login page": (
+    lambda d: (d / "image_0002.jpg").write_text("<html>"),
+    "image_0002.jpg",
+    "not an image: looks like HTML",
+  ),
+  "empty image": (
+    lambda d: (d / "image_0002.jpg").write_bytes(b""),
+    "image_0002.jpg",
+    "not an image: the file is empty",
+  ),
+  "image cut short": (
+    lambda d: (d / "image_0002.jpg").write_bytes((d / "image_0002.jpg").read_bytes()[:-1]),
+    "image_0002.jpg",
+    "this JPEG file cannot be decoded",
+  ),
+  "image without points": (
+    lambda d: (d / "image_0002.pts").unlink(),
+    "image_0002.jpg",
+    "no .pts file beside this image",
+  ),
+  "points without image": (
+    lambda d: (d / "image_0002.jpg").unlink(),
+    "image_0002.pts",
+    "no image beside this .pts file",
+  ),
+  "two images of one name": (
+    lambda d: w300_files.write_image(d / "image_0002.png", 1),
+    "image_0002.jpg",
+    "expected one image and one .pts file of this name, found image_0002.jpg, image_0002.png",
+  ),
+  "67 points": (
+    lambda d: rewrite_points(d, lambda p: p[1:]),
+    "image_0002.pts",
+    "the header says n_points '67'",
+  ),
+  "not a number": (
+    lambda d: (d / "image_0002.pts").write_text("nan 1\n"),
+    "image_0002.pts",
+    "line 1: 'nan 1' is not a landmark",
+  ),
+  "one point 68 times": (
+    lambda d: rewrite_points(d, lambda p: p[:1] + 0 * p),
+    "image_0002.jpg",
+    "lie within 0 x 0 px",
+  ),
+  "points on a line": (
+    lambda d: rewrite_points(d, lambda p: p * [1, 0] + 5),
+    "image_0002.jpg",
+    "px, that is no face",
+  ),
+  "points of a larger image": (
+    lambda d: rewrite_points(d, lambda p: p * 0.5 + 200),
+    "image_0002.jpg",
+    "px outside the 60 x 50 image, further than",
+  ),
 }
 
 
@@ -205,7 +283,10 @@ def test_bad_files_are_left_out_and_listed_when_asked(root):
   (root / "afw" / "image_0003.jpg").write_bytes(b"")
   builder = build(root, skip_bad=True)
   splits = names(builder.plan(root))
-  assert len(splits["train"]) == 17 and "afw/image_0003.jpg" not in splits["train"] + splits["fit"] + splits["val"]
+  assert (
+    len(splits["train"]) == 17
+    and "afw/image_0003.jpg" not in splits["train"] + splits["fit"] + splits["val"]
+  )
   assert list(builder.info.metadata["skipped"]) == ["afw/image_0003.jpg"]
   assert builder.info.metadata["partial"] is False
 
@@ -229,10 +310,12 @@ def test_oddities_are_kept_and_counted(root):
   splits = names(builder.plan(root))
   assert len(splits["train"]) == 18
   assert builder.info.metadata["notes"] == {
-      "stored as L, not RGB; converted when read": ["afw/image_0001.jpg"],
-      "has an EXIF orientation; ignored, annotations belong to the stored pixels": ["afw/image_0002.jpg"],
-      "landmarks outside the image": ["afw/image_0003.jpg"],
-      "same image and landmarks as afw/image_0004.jpg": ["afw/image_0005.jpg"],
+    "stored as L, not RGB; converted when read": ["afw/image_0001.jpg"],
+    "has an EXIF orientation; ignored, annotations belong to the stored pixels": [
+      "afw/image_0002.jpg"
+    ],
+    "landmarks outside the image": ["afw/image_0003.jpg"],
+    "same image and landmarks as afw/image_0004.jpg": ["afw/image_0005.jpg"],
   }
 
 
@@ -241,9 +324,15 @@ def test_the_real_training_images_are_read_to_the_last_digit(tmp_path):
     pytest.skip("FAL_JAX_TEST_DATA is not set: no real 300W to build")
   root = Path(os.environ["FAL_JAX_TEST_DATA"]) / "300w"
   builder = Builder(data_dir=tmp_path, allow_partial=True)
-  builder.download_and_prepare(download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root))
+  builder.download_and_prepare(
+    download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
+  )
   info, records = read_back(tmp_path)
-  assert {split: len(rows) for split, rows in records.items()} == {"train": 2012, "fit": 1810, "val": 202}
+  assert {split: len(rows) for split, rows in records.items()} == {
+    "train": 2012,
+    "fit": 1810,
+    "val": 202,
+  }
   assert info.metadata["partial"] and len(info.metadata["missing"]) == 7
   train = {row["file_name"].decode(): row for row in records["train"]}
   for name, row in train.items():
@@ -259,5 +348,9 @@ def test_a_genuine_file_without_header_is_read_to_the_last_digit(tmp_path):
   layout = Builder(data_dir=tmp_path, allow_partial=True).layout(Downloads([samples]))
   landmarks = {face.file_name: face.landmarks for face in layout.splits["train"]}
   assert len(landmarks) == 12 and layout.splits["test_private"] == []
-  np.testing.assert_allclose(landmarks["afw/9545523490_1.jpg"][0], [357.777048, 166.030611], rtol=0, atol=1e-9)
-  np.testing.assert_allclose(landmarks["helen/trainset/2072336994_1.jpg"][0], [87.730226, 209.849845], rtol=0, atol=1e-9)
+  np.testing.assert_allclose(
+    landmarks["afw/9545523490_1.jpg"][0], [357.777048, 166.030611], rtol=0, atol=1e-9
+  )
+  np.testing.assert_allclose(
+    landmarks["helen/trainset/2072336994_1.jpg"][0], [87.730226, 209.849845], rtol=0, atol=1e-9
+  )

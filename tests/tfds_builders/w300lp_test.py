@@ -22,10 +22,15 @@ from tfds_builders.w300lp.w300lp_dataset_builder import Builder, photograph
 
 # Views by folder. Eleven photographs in AFW, so that two are held out; the first shows two faces.
 STEMS = {
-    "AFW": ["AFW_1001_1_0", "AFW_1001_1_1", "AFW_1001_2_0", *(f"AFW_{2000 + i}_1_{v}" for i in range(10) for v in (0, 1))],
-    "HELEN": ["HELEN_3001_1_0", "HELEN_3001_1_1"],
-    "IBUG": ["IBUG_image_008_1_0", "IBUG_image_092 _01_0"],
-    "LFPW": ["LFPW_image_test_0001_0", "LFPW_image_train_0001_0", "LFPW_image_train_0002_0"],
+  "AFW": [
+    "AFW_1001_1_0",
+    "AFW_1001_1_1",
+    "AFW_1001_2_0",
+    *(f"AFW_{2000 + i}_1_{v}" for i in range(10) for v in (0, 1)),
+  ],
+  "HELEN": ["HELEN_3001_1_0", "HELEN_3001_1_1"],
+  "IBUG": ["IBUG_image_008_1_0", "IBUG_image_092 _01_0"],
+  "LFPW": ["LFPW_image_test_0001_0", "LFPW_image_train_0001_0", "LFPW_image_train_0002_0"],
 }
 
 
@@ -34,9 +39,13 @@ def view_landmarks(stem: str) -> np.ndarray:
   return np.random.default_rng(list(stem.encode())).uniform([100, 150], [350, 400], (68, 2))
 
 
-def write_landmarks(root: Path, folder: str, stem: str, points: np.ndarray, name: str = "pts_2d") -> None:
+def write_landmarks(
+  root: Path, folder: str, stem: str, points: np.ndarray, name: str = "pts_2d"
+) -> None:
   (root / "landmarks" / folder).mkdir(parents=True, exist_ok=True)
-  scipy.io.savemat(root / "landmarks" / folder / f"{stem}_pts.mat", {name: points, "pts_3d": points + 20})
+  scipy.io.savemat(
+    root / "landmarks" / folder / f"{stem}_pts.mat", {name: points, "pts_3d": points + 20}
+  )
 
 
 def write_dataset(root: Path) -> None:
@@ -46,7 +55,9 @@ def write_dataset(root: Path) -> None:
     for ending in ("", "_Flip"):
       (root / (folder + ending)).mkdir()
     for stem in stems:
-      pixels = np.random.default_rng(list(stem.encode())).integers(0, 256, (9, 9, 3)).astype(np.uint8)
+      pixels = (
+        np.random.default_rng(list(stem.encode())).integers(0, 256, (9, 9, 3)).astype(np.uint8)
+      )
       pixels = cv2.resize(pixels, (450, 450), interpolation=cv2.INTER_NEAREST)
       for ending, image in (("", pixels), ("_Flip", pixels[:, ::-1])):
         assert cv2.imwrite(str(root / (folder + ending) / f"{stem}.jpg"), image)
@@ -56,7 +67,9 @@ def write_dataset(root: Path) -> None:
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-  monkeypatch.setattr(w300lp_dataset_builder, "COUNTS", {folder: len(stems) for folder, stems in STEMS.items()})
+  monkeypatch.setattr(
+    w300lp_dataset_builder, "COUNTS", {folder: len(stems) for folder, stems in STEMS.items()}
+  )
   write_dataset(tmp_path / "files" / "300W_LP")
   return tmp_path / "files" / "300W_LP"
 
@@ -79,7 +92,10 @@ def records(tmp_path, config="no_flips"):
 
 def test_official_counts_are_those_of_the_authors():
   assert w300lp_dataset_builder.COUNTS == {"AFW": 5207, "HELEN": 37676, "IBUG": 1786, "LFPW": 16556}
-  counts = {name: Builder(data_dir="unused", config=name).official_counts()["train"] for name in ("no_flips", "with_flips")}
+  counts = {
+    name: Builder(data_dir="unused", config=name).official_counts()["train"]
+    for name in ("no_flips", "with_flips")
+  }
   assert counts == {"no_flips": 61225, "with_flips": 122450}
 
 
@@ -90,21 +106,41 @@ def test_prepare_writes_pixels_of_the_view_and_the_images_own_bytes(root, tmp_pa
   assert "python -m fal_jax.main --config=configs/w300_private.py" in out
   assert ["train", "30", "30"] in [line.split() for line in out.splitlines()]
   info, found = records(tmp_path)
-  assert info.metadata["markup"] == 68 and not info.metadata["partial"] and info.metadata["notes"] == {}
-  assert found.keys() == {f"{folder}/{stem}.jpg" for folder, stems in STEMS.items() for stem in stems}
+  assert (
+    info.metadata["markup"] == 68 and not info.metadata["partial"] and info.metadata["notes"] == {}
+  )
+  assert found.keys() == {
+    f"{folder}/{stem}.jpg" for folder, stems in STEMS.items() for stem in stems
+  }
   for name, row in found.items():
-    np.testing.assert_allclose(row["landmarks"], view_landmarks(Path(name).stem), rtol=0, atol=3e-5)  # float32 below 450 px
+    np.testing.assert_allclose(
+      row["landmarks"], view_landmarks(Path(name).stem), rtol=0, atol=3e-5
+    )  # float32 below 450 px
     assert row["image"] == (root / name).read_bytes()
-    assert row["subset"].decode() == name.split("/")[0].lower() and np.isnan(row["box_dataset"]).all()
+    assert (
+      row["subset"].decode() == name.split("/")[0].lower() and np.isnan(row["box_dataset"]).all()
+    )
   assert found["AFW/AFW_1001_2_0.jpg"]["photograph"] == b"AFW_1001"
-  name = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "w300_private.py"))["get_config"]().data.name
-  assert len(data.open_split(name, "train", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 30
+  name = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "w300_private.py"))[
+    "get_config"
+  ]().data.name
+  assert (
+    len(data.open_split(name, "train", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 30
+  )
 
 
 def test_training_on_crops_of_it_is_still_evaluated_on_300w(root, tmp_path, capfd):
-  assert prepare.main(["w300lp", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}", "--crops=320"]) == 0
+  assert (
+    prepare.main(
+      ["w300lp", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}", "--crops=320"]
+    )
+    == 0
+  )
   last = capfd.readouterr().out.splitlines()[-1]
-  assert "configs/w300_private.py --config.data.name=w300lp_no_flips_crops320 " in last and "eval.name" not in last
+  assert (
+    "configs/w300_private.py --config.data.name=w300lp_no_flips_crops320 " in last
+    and "eval.name" not in last
+  )
 
 
 def test_the_archive_itself_will_do(root, tmp_path):
@@ -123,16 +159,16 @@ def test_the_folder_above_or_the_archives_own_folder_gives_the_same_names(root):
 
 
 @pytest.mark.parametrize(
-    ("stem", "expected"),
-    [
-        ("AFW_134212_1_0", "AFW_134212"),
-        ("AFW_134212_2_11", "AFW_134212"),
-        ("HELEN_232194_1_3", "HELEN_232194"),
-        ("LFPW_image_train_0002_9", "LFPW_image_train_0002"),
-        ("IBUG_image_008_1_0", "IBUG_image_008"),
-        ("IBUG_image_109_0", "IBUG_image_109"),
-        ("IBUG_image_092 _01_4", "IBUG_image_092 "),
-    ],
+  ("stem", "expected"),
+  [
+    ("AFW_134212_1_0", "AFW_134212"),
+    ("AFW_134212_2_11", "AFW_134212"),
+    ("HELEN_232194_1_3", "HELEN_232194"),
+    ("LFPW_image_train_0002_9", "LFPW_image_train_0002"),
+    ("IBUG_image_008_1_0", "IBUG_image_008"),
+    ("IBUG_image_109_0", "IBUG_image_109"),
+    ("IBUG_image_092 _01_4", "IBUG_image_092 "),
+  ],
 )
 def test_a_views_name_tells_its_photograph(stem, expected):
   assert photograph(stem) == expected
@@ -141,12 +177,22 @@ def test_a_views_name_tells_its_photograph(stem, expected):
 @pytest.mark.parametrize("config", ["no_flips", "with_flips"])
 def test_no_photograph_is_on_both_sides_of_the_hold_out(root, config):
   _, splits = plan(root, config)
-  photographs = {name: {face.extra["photograph"] for face in faces} for name, faces in splits.items()}
+  photographs = {
+    name: {face.extra["photograph"] for face in faces} for name, faces in splits.items()
+  }
   assert not photographs["fit"] & photographs["val"]
-  assert photographs["val"] == {"AFW_1001", "AFW_2009", "HELEN_3001", "IBUG_image_008", "LFPW_image_test_0001"}
+  assert photographs["val"] == {
+    "AFW_1001",
+    "AFW_2009",
+    "HELEN_3001",
+    "IBUG_image_008",
+    "LFPW_image_test_0001",
+  }
   assert sorted(names(splits["fit"] + splits["val"])) == sorted(names(splits["train"]))
   first = [name for name in names(splits["val"]) if name.startswith("AFW/AFW_1001")]
-  assert first == ["AFW/AFW_1001_1_0.jpg", "AFW/AFW_1001_1_1.jpg", "AFW/AFW_1001_2_0.jpg"], "both faces of the photograph"
+  assert first == ["AFW/AFW_1001_1_0.jpg", "AFW/AFW_1001_1_1.jpg", "AFW/AFW_1001_2_0.jpg"], (
+    "both faces of the photograph"
+  )
 
 
 def test_mirrored_views_get_mirrored_landmarks_where_the_archive_has_none(root):
@@ -154,8 +200,12 @@ def test_mirrored_views_get_mirrored_landmarks_where_the_archive_has_none(root):
   assert len(splits["train"]) == 60 and builder.info.metadata["notes"] == {}
   by_name = {face.file_name: face for face in splits["train"]}
   plain, mirrored = by_name["HELEN/HELEN_3001_1_0.jpg"], by_name["HELEN_Flip/HELEN_3001_1_0.jpg"]
-  np.testing.assert_allclose(mirrored.landmarks[36], [449 - plain.landmarks[45, 0], plain.landmarks[45, 1]])
-  np.testing.assert_allclose(mirrored.landmarks[8], [449 - plain.landmarks[8, 0], plain.landmarks[8, 1]])
+  np.testing.assert_allclose(
+    mirrored.landmarks[36], [449 - plain.landmarks[45, 0], plain.landmarks[45, 1]]
+  )
+  np.testing.assert_allclose(
+    mirrored.landmarks[8], [449 - plain.landmarks[8, 0], plain.landmarks[8, 1]]
+  )
   pixels, turned = (cv2.imread(str(face.image)).astype(float) for face in (plain, mirrored))
   assert np.abs(pixels[:, ::-1] - turned).mean() < 5, "the fixture's pixels agree with 449 - x"
 
@@ -166,10 +216,14 @@ def test_mirrored_views_with_landmarks_of_their_own_betray_another_origin(root, 
     for stem in stems:
       points = view_landmarks(stem)
       write_landmarks(root, folder, stem, points + origin)
-      write_landmarks(root, f"{folder}_Flip", stem, [449, 0] + points[MARKUPS[68].flip] * [-1, 1] + origin)
+      write_landmarks(
+        root, f"{folder}_Flip", stem, [449, 0] + points[MARKUPS[68].flip] * [-1, 1] + origin
+      )
   builder, _ = plan(root, "with_flips")
   notes = {note: len(files) for note, files in builder.info.metadata["notes"].items()}
-  message = "landmarks lie +2.0 px beside the mirrored ones of the view: is pts_2d counted from 1.0?"
+  message = (
+    "landmarks lie +2.0 px beside the mirrored ones of the view: is pts_2d counted from 1.0?"
+  )
   assert notes == ({message: 30} if origin else {})
 
 
@@ -180,35 +234,63 @@ def test_all_that_is_missing_is_listed_with_where_to_get_it(root):
   with pytest.raises(InputError) as caught:
     plan(root)
   text = str(caught.value)
-  assert "  AFW: expected 23 images with landmarks, found 22\n  IBUG: expected 2 images with landmarks, found 0\n" in text
+  assert (
+    "  AFW: expected 23 images with landmarks, found 22\n  IBUG: expected 2 images with landmarks, found 0\n"
+    in text
+  )
   assert "projects/3DDFA" in text and "300W_LP.zip (2.63 GiB)" in text
 
 
 _BAD_FILES = {
-    "no landmarks": (lambda r, mat: mat.unlink(), "AFW/AFW_1001_1_0.jpg", "no landmarks/AFW/AFW_1001_1_0_pts.mat for this"),
-    "no image": (lambda r, mat: (r / "AFW/AFW_1001_1_0.jpg").unlink(), "landmarks/AFW/AFW_1001_1_0_pts.mat", "no image AFW/AFW_"),
-    "empty": (lambda r, mat: mat.write_bytes(b""), "landmarks/AFW/AFW_1001_1_0_pts.mat", "is empty"),
-    "login page": (lambda r, mat: mat.write_text("<html>"), "landmarks/AFW/AFW_1001_1_0_pts.mat", "is a web page"),
-    "cut short": (lambda r, mat: mat.write_bytes(mat.read_bytes()[:600]), "landmarks/AFW/AFW_1001_1_0_pts.mat", "cut short"),
-    "the image's own mat": (
-        lambda r, mat: shutil.copy(r / "AFW/AFW_1001_1_0.mat", mat), "landmarks/AFW/AFW_1001_1_0_pts.mat", "no variable 'pts_2d'"
+  "no landmarks": (
+    lambda r, mat: mat.unlink(),
+    "AFW/AFW_1001_1_0.jpg",
+    "no landmarks/AFW/AFW_1001_1_0_pts.mat for this",
+  ),
+  "no image": (
+    lambda r, mat: (r / "AFW/AFW_1001_1_0.jpg").unlink(),
+    "landmarks/AFW/AFW_1001_1_0_pts.mat",
+    "no image AFW/AFW_",
+  ),
+  "empty": (lambda r, mat: mat.write_bytes(b""), "landmarks/AFW/AFW_1001_1_0_pts.mat", "is empty"),
+  "login page": (
+    lambda r, mat: mat.write_text("<html>"),
+    "landmarks/AFW/AFW_1001_1_0_pts.mat",
+    "is a web page",
+  ),
+  "cut short": (
+    lambda r, mat: mat.write_bytes(mat.read_bytes()[:600]),
+    "landmarks/AFW/AFW_1001_1_0_pts.mat",
+    "cut short",
+  ),
+  "the image's own mat": (
+    lambda r, mat: shutil.copy(r / "AFW/AFW_1001_1_0.mat", mat),
+    "landmarks/AFW/AFW_1001_1_0_pts.mat",
+    "no variable 'pts_2d'",
+  ),
+  "transposed": (
+    lambda r, mat: scipy.io.savemat(mat, {"pts_2d": np.ones((2, 68))}),
+    "landmarks/AFW/AFW_1001_1_0_pts.mat",
+    "pts_2d is 2 x 68, expected 68 x 2",
+  ),
+  "NaN": (
+    lambda r, mat: scipy.io.savemat(mat, {"pts_2d": np.full((68, 2), np.nan)}),
+    "AFW/AFW_1001_1_0.jpg",
+    "landmark 0 is [nan, nan]",
+  ),
+  "divided by 450": (
+    lambda r, mat: scipy.io.savemat(mat, {"pts_2d": view_landmarks("AFW_1001_1_0") / 450}),
+    "AFW/AFW_1001_1_0.jpg",
+    "no face",
+  ),
+  "image cut short": (
+    lambda r, mat: (r / "AFW/AFW_1001_1_0.jpg").write_bytes(
+      (r / "AFW/AFW_1001_1_0.jpg").read_bytes()[:-9]
     ),
-    "transposed": (
-        lambda r, mat: scipy.io.savemat(mat, {"pts_2d": np.ones((2, 68))}),
-        "landmarks/AFW/AFW_1001_1_0_pts.mat", "pts_2d is 2 x 68, expected 68 x 2",
-    ),
-    "NaN": (
-        lambda r, mat: scipy.io.savemat(mat, {"pts_2d": np.full((68, 2), np.nan)}),
-        "AFW/AFW_1001_1_0.jpg", "landmark 0 is [nan, nan]",
-    ),
-    "divided by 450": (
-        lambda r, mat: scipy.io.savemat(mat, {"pts_2d": view_landmarks("AFW_1001_1_0") / 450}), "AFW/AFW_1001_1_0.jpg", "no face"
-    ),
-    "image cut short": (
-        lambda r, mat: (r / "AFW/AFW_1001_1_0.jpg").write_bytes((r / "AFW/AFW_1001_1_0.jpg").read_bytes()[:-9]),
-        "AFW/AFW_1001_1_0.jpg", "cannot be decoded",
-    ),
-}  # fmt: skip
+    "AFW/AFW_1001_1_0.jpg",
+    "cannot be decoded",
+  ),
+}
 
 
 @pytest.mark.parametrize("kind", _BAD_FILES)
@@ -243,6 +325,8 @@ def test_genuine_views_and_points_lie_on_each_other(tmp_path, monkeypatch):
     np.testing.assert_array_equal(face.landmarks, points[Path(face.file_name).stem])
 
   # The points in a view's own .mat are those of the photograph before it was turned: never to be taken for the view's.
-  own = shutil.copy(samples / "IBUG_image_008_1_0.mat", tmp_path / "landmarks" / "AFW" / "AFW_134212_1_0_pts.mat")
+  own = shutil.copy(
+    samples / "IBUG_image_008_1_0.mat", tmp_path / "landmarks" / "AFW" / "AFW_134212_1_0_pts.mat"
+  )
   with pytest.raises(InputError, match="has no variable 'pts_2d'; it has pt2d"):
     w300lp_dataset_builder.read_landmarks(own)

@@ -29,7 +29,9 @@ def frame_landmarks(video: str, number: int) -> np.ndarray:
 
 def write_pts(path: Path, landmarks: np.ndarray) -> None:
   """As the dataset has them: 1-based, DOS line ends, some double spaces."""
-  lines = "".join(f"{x:.3f}{' ' * (1 + k % 2)}{y:.3f}\r\n" for k, (x, y) in enumerate(landmarks + 1))
+  lines = "".join(
+    f"{x:.3f}{' ' * (1 + k % 2)}{y:.3f}\r\n" for k, (x, y) in enumerate(landmarks + 1)
+  )
   path.write_bytes(f"version:  1\r\nn_points:  68\r\n{{\r\n{lines}}}\r\n".encode())
 
 
@@ -67,8 +69,8 @@ def made(tmp_path_factory):
 def root(made, tmp_path, monkeypatch):
   monkeypatch.setattr(broken_frames, "_RANGES", BROKEN)
   splits = {
-      name: w300vw_dataset_builder._Split(video, FRAMES[video])
-      for name, video in zip(("train", "test_a", "test_b", "test_c"), FRAMES, strict=True)
+    name: w300vw_dataset_builder._Split(video, FRAMES[video])
+    for name, video in zip(("train", "test_a", "test_b", "test_c"), FRAMES, strict=True)
   }
   monkeypatch.setattr(w300vw_dataset_builder, "_SPLITS", splits)
   return Path(shutil.copytree(made, tmp_path / "files" / made.name))
@@ -89,20 +91,43 @@ def brightness(image: bytes) -> float:
 
 def test_the_lists_are_those_of_the_challenge():
   splits = w300vw_dataset_builder._SPLITS
-  assert {name: len(split.videos) for name, split in splits.items()} == {"train": 50, "test_a": 31, "test_b": 19, "test_c": 14}
+  assert {name: len(split.videos) for name, split in splits.items()} == {
+    "train": 50,
+    "test_a": 31,
+    "test_b": 19,
+    "test_c": 14,
+  }
   assert len({video for split in splits.values() for video in split.videos}) == 114
   assert sum(split.frames for split in splits.values()) == 218597
   counts = Builder(data_dir="unused", config="every1").official_counts()
   assert counts == {"train": 95192, "test_a": 62135, "test_b": 32805, "test_c": 26338}
-  assert Builder(data_dir="unused").official_counts() == {}, "nobody states them for every tenth frame"
+  assert Builder(data_dir="unused").official_counts() == {}, (
+    "nobody states them for every tenth frame"
+  )
 
 
 def test_the_broken_frames_are_as_many_a_video_as_others_counted():
   counts = {
-      401: 120, 402: 109, 410: 148, 411: 316, 508: 99, 518: 208, 529: 134, 530: 109, 531: 14, 533: 234, 540: 6, 547: 30, 548: 139,
-      551: 36, 553: 31, 557: 394,
-  }  # fmt: skip
-  assert {int(video): len(broken_frames.broken_frames(video)) for video in broken_frames._RANGES} == counts
+    401: 120,
+    402: 109,
+    410: 148,
+    411: 316,
+    508: 99,
+    518: 208,
+    529: 134,
+    530: 109,
+    531: 14,
+    533: 234,
+    540: 6,
+    547: 30,
+    548: 139,
+    551: 36,
+    553: 31,
+    557: 394,
+  }
+  assert {
+    int(video): len(broken_frames.broken_frames(video)) for video in broken_frames._RANGES
+  } == counts
   assert sum(counts.values()) == 2127 and broken_frames.broken_frames("001") == frozenset()
   assert 731 in broken_frames.broken_frames("401") and 732 not in broken_frames.broken_frames("401")
 
@@ -117,11 +142,17 @@ def test_prepare_writes_the_very_frame_of_each_annotation(root, tmp_path, capfd)
 
   folder = tmp_path / "data" / "w300vw" / "every1"
   assert [path.name for path in folder.iterdir()] == ["1.0.0"], "no extracted frame stays behind"
-  name = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "w300vw.py"))["get_config"]().eval.name
-  assert len(data.open_split(name, "test_a", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 12
+  name = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "w300vw.py"))[
+    "get_config"
+  ]().eval.name
+  assert (
+    len(data.open_split(name, "test_a", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 12
+  )
   builder = tfds.builder_from_directory(folder / "1.0.0")
   assert builder.info.metadata["markup"] == 68 and not builder.info.metadata["partial"]
-  for split, (video, count) in zip(("train", "test_a", "test_b", "test_c"), FRAMES.items(), strict=True):
+  for split, (video, count) in zip(
+    ("train", "test_a", "test_b", "test_c"), FRAMES.items(), strict=True
+  ):
     rows = list(builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()}))
     assert {row["video"].decode() for row in rows} == {video}
     found = sorted(int(row["frame"]) for row in rows)
@@ -129,12 +160,16 @@ def test_prepare_writes_the_very_frame_of_each_annotation(root, tmp_path, capfd)
     for row in rows:
       number = int(row["frame"])
       assert row["file_name"].decode() == f"{video}/{number:06d}"
-      np.testing.assert_allclose(row["landmarks"], frame_landmarks(video, number), rtol=0, atol=4e-6)
+      np.testing.assert_allclose(
+        row["landmarks"], frame_landmarks(video, number), rtol=0, atol=4e-6
+      )
       assert abs(brightness(row["image"]) - grey(number)) < 3.9, "neighbours are 8 apart"
 
 
 def test_every_tenth_frame_begins_with_the_first_and_is_the_default(root, tmp_path, capfd):
-  assert prepare.main(["w300vw", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}"]) == 0
+  assert (
+    prepare.main(["w300vw", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}"]) == 0
+  )
   out = capfd.readouterr().out
   assert ["train", "3", "-"] in [line.split() for line in out.splitlines()]
   assert "--mode=eval --config.eval.name=w300vw/every10 " in out
@@ -151,9 +186,15 @@ def test_the_archive_itself_will_do_and_a_dry_run_leaves_nothing(root, tmp_path,
     for path in root.rglob("*"):
       archive.write(path, path.relative_to(root.parent))
   shutil.rmtree(root)
-  command = ["w300vw/every1", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"]
+  command = [
+    "w300vw/every1",
+    f"--manual_dir={tmp_path / 'packed'}",
+    f"--data_dir={tmp_path / 'data'}",
+  ]
   assert prepare.main([*command, "--dry_run"]) == 0
-  assert not (tmp_path / "data").exists() and ["test_b", "12", "12"] in [x.split() for x in capfd.readouterr().out.splitlines()]
+  assert not (tmp_path / "data").exists() and ["test_b", "12", "12"] in [
+    x.split() for x in capfd.readouterr().out.splitlines()
+  ]
   assert prepare.main(command) == 0
 
 
@@ -162,9 +203,14 @@ def test_frames_extracted_before_are_taken_as_they_are(root, ending):
   (root / "001" / "vid.avi").unlink()
   (root / "001" / "imgs").mkdir()
   for number in range(1, 24):
-    cv2.imwrite(str(root / "001" / "imgs" / f"{number:06d}.{ending}"), np.full((80, 96, 3), 255 - grey(number), np.uint8))
+    cv2.imwrite(
+      str(root / "001" / "imgs" / f"{number:06d}.{ending}"),
+      np.full((80, 96, 3), 255 - grey(number), np.uint8),
+    )
   _, splits = plan(root)
-  assert numbers(splits["train"]) == list(range(1, 24)) and splits["train"][4].file_name == "001/000005"
+  assert (
+    numbers(splits["train"]) == list(range(1, 24)) and splits["train"][4].file_name == "001/000005"
+  )
   assert brightness(splits["train"][4].image.read_bytes()) == pytest.approx(255 - grey(5), abs=1)
 
 
@@ -184,9 +230,17 @@ def test_a_full_disk_is_one_sentence(root, tmp_path, monkeypatch, capfd):
     raise OSError(28, "No space left on device")
 
   monkeypatch.setattr(frames.Path, "write_bytes", full)
-  assert prepare.main(["w300vw", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}", "--dry_run"]) == 2
+  assert (
+    prepare.main(
+      ["w300vw", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}", "--dry_run"]
+    )
+    == 2
+  )
   err = capfd.readouterr().err
-  assert "cannot be written (No space left on device): make room, or build fewer frames" in err and len(err.splitlines()) == 1
+  assert (
+    "cannot be written (No space left on device): make room, or build fewer frames" in err
+    and len(err.splitlines()) == 1
+  )
 
 
 def test_frames_without_annotation_are_noted(root):
@@ -202,33 +256,64 @@ def test_missing_videos_are_listed_with_where_to_ask(root):
   with pytest.raises(InputError) as caught:
     plan(root)
   assert "\n  test_b: expected 1 videos, not there are 203\n" in str(caught.value)
-  assert "resources/300-VW" in str(caught.value) and "300VW_Dataset_2015_12_14.zip (1.9 GB)" in str(caught.value)
+  assert "resources/300-VW" in str(caught.value) and "300VW_Dataset_2015_12_14.zip (1.9 GB)" in str(
+    caught.value
+  )
 
 
 _BAD_FILES = {
-    "no video": (lambda d: (d / "vid.avi").unlink(), "vid.avi", "no such file, and no frames 001/imgs/000001.jpg"),
-    "empty video": (lambda d: (d / "vid.avi").write_bytes(b""), "vid.avi", "is no video that can be decoded"),
-    "login page": (lambda d: (d / "vid.avi").write_text("<html>"), "vid.avi", "is no video that can be decoded"),
-    "fewer frames than annotations": (
-        lambda d: write_video(d / "vid.avi", 20), "vid.avi", "20 frames can be decoded and annotations go on to frame 23"
-    ),
-    "no annotations": (lambda d: shutil.rmtree(d / "annot"), "annot", "no annotation files"),
-    "annotation cut short": (lambda d: cut_pts(d / "annot" / "000005.pts"), "annot/000005.pts", "no closing brace"),
-    "49 points": (
-        lambda d: write_pts(d / "annot" / "000005.pts", frame_landmarks("001", 5)[:49]), "annot/000005.pts", "49 landmarks"
-    ),
-    "points of a larger video": (
-        lambda d: write_pts(d / "annot" / "000005.pts", frame_landmarks("001", 5) + 500), "000005", "px outside the 96 x 80 image"
-    ),
-    "frames counted from 0": (lambda d: write_frames(d, range(23)), "imgs", "counted from 0, expected from 1"),
-    "an extracted frame is missing": (
-        lambda d: write_frames(d, [*range(1, 5), *range(6, 24)]), "annot/000005.pts", "no frame 001/imgs/000005.jpg or .png"
-    ),
-    "an extracted frame is damaged": (
-        lambda d: (write_frames(d, range(1, 24)), (d / "imgs" / "000005.jpg").write_bytes(b"")),
-        "000005", "not an image: the file is empty",
-    ),
-}  # fmt: skip
+  "no video": (
+    lambda d: (d / "vid.avi").unlink(),
+    "vid.avi",
+    "no such file, and no frames 001/imgs/000001.jpg",
+  ),
+  "empty video": (
+    lambda d: (d / "vid.avi").write_bytes(b""),
+    "vid.avi",
+    "is no video that can be decoded",
+  ),
+  "login page": (
+    lambda d: (d / "vid.avi").write_text("<html>"),
+    "vid.avi",
+    "is no video that can be decoded",
+  ),
+  "fewer frames than annotations": (
+    lambda d: write_video(d / "vid.avi", 20),
+    "vid.avi",
+    "20 frames can be decoded and annotations go on to frame 23",
+  ),
+  "no annotations": (lambda d: shutil.rmtree(d / "annot"), "annot", "no annotation files"),
+  "annotation cut short": (
+    lambda d: cut_pts(d / "annot" / "000005.pts"),
+    "annot/000005.pts",
+    "no closing brace",
+  ),
+  "49 points": (
+    lambda d: write_pts(d / "annot" / "000005.pts", frame_landmarks("001", 5)[:49]),
+    "annot/000005.pts",
+    "49 landmarks",
+  ),
+  "points of a larger video": (
+    lambda d: write_pts(d / "annot" / "000005.pts", frame_landmarks("001", 5) + 500),
+    "000005",
+    "px outside the 96 x 80 image",
+  ),
+  "frames counted from 0": (
+    lambda d: write_frames(d, range(23)),
+    "imgs",
+    "counted from 0, expected from 1",
+  ),
+  "an extracted frame is missing": (
+    lambda d: write_frames(d, [*range(1, 5), *range(6, 24)]),
+    "annot/000005.pts",
+    "no frame 001/imgs/000005.jpg or .png",
+  ),
+  "an extracted frame is damaged": (
+    lambda d: (write_frames(d, range(1, 24)), (d / "imgs" / "000005.jpg").write_bytes(b"")),
+    "000005",
+    "not an image: the file is empty",
+  ),
+}
 
 
 def cut_pts(path: Path) -> None:
@@ -238,7 +323,9 @@ def cut_pts(path: Path) -> None:
 def write_frames(folder: Path, frame_numbers) -> None:
   (folder / "imgs").mkdir()
   for number in frame_numbers:
-    cv2.imwrite(str(folder / "imgs" / f"{number:06d}.jpg"), np.full((80, 96, 3), grey(number), np.uint8))
+    cv2.imwrite(
+      str(folder / "imgs" / f"{number:06d}.jpg"), np.full((80, 96, 3), grey(number), np.uint8)
+    )
 
 
 @pytest.mark.parametrize("kind", _BAD_FILES)
@@ -248,9 +335,13 @@ def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
   with pytest.raises(InputError) as caught:
     plan(root, allow_partial=True)
   first, line = str(caught.value).splitlines()
-  assert first.startswith("w300vw: 1 problems") and line.startswith(f"  001/{file}: ") and cause in line
+  assert (
+    first.startswith("w300vw: 1 problems") and line.startswith(f"  001/{file}: ") and cause in line
+  )
   _, splits = plan(root, allow_partial=True, skip_bad=True)
-  assert len(splits.get("train", ())) == (22 if "000005" in file else 0) and len(splits["test_a"]) == 12
+  assert (
+    len(splits.get("train", ())) == (22 if "000005" in file else 0) and len(splits["test_a"]) == 12
+  )
 
 
 def test_genuine_frames_are_read_to_the_last_digit(tmp_path, monkeypatch):
@@ -262,5 +353,7 @@ def test_genuine_frames_are_read_to_the_last_digit(tmp_path, monkeypatch):
   assert [face.file_name for face in splits["train"]] == ["001/000006", "001/000009"]
   assert [face.file_name for face in splits["test_a"]] == ["401/000732"], "000731 is a broken one"
   np.testing.assert_allclose(splits["train"][0].landmarks[0], [742.224, 196.764], rtol=0, atol=1e-9)
-  np.testing.assert_allclose(splits["test_a"][0].landmarks[0], [362.817, 270.708], rtol=0, atol=1e-9)
+  np.testing.assert_allclose(
+    splits["test_a"][0].landmarks[0], [362.817, 270.708], rtol=0, atol=1e-9
+  )
   assert not (tmp_path / "data").exists(), "nothing is extracted where frames are there"

@@ -47,16 +47,22 @@ def samples() -> Path:
 
 def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, capfd):
   wflw_files.pack(root, tmp_path / "packed")
-  assert prepare.main(["wflw", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"]) == 0
+  assert (
+    prepare.main(["wflw", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"])
+    == 0
+  )
   out = capfd.readouterr().out
-  assert ["train", "12", "12"] in [line.split() for line in out.splitlines()] and "--config=configs/wflw.py" in out
+  assert ["train", "12", "12"] in [
+    line.split() for line in out.splitlines()
+  ] and "--config=configs/wflw.py" in out
 
   builder = tfds.builder_from_directory(tmp_path / "data" / "wflw" / "1.0.0")
   assert builder.info.metadata["markup"] == 98 and builder.info.metadata["partial"] is False
   raw = {"image": tfds.decode.SkipDecoding()}
   for split, names in wflw_files.NAMES.items():
     rows = {
-        (row["file_name"].decode(), int(row["face_index"])): row for row in builder.as_data_source(split=split, decoders=raw)
+      (row["file_name"].decode(), int(row["face_index"])): row
+      for row in builder.as_data_source(split=split, decoders=raw)
     }
     assert len(rows) == wflw_files.COUNTS[split]
     before = wflw_files.NAMES["train"] if split == "test" else []
@@ -64,11 +70,15 @@ def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, c
       row = rows[name, (before + names[:index]).count(name)]
       assert row["image"] == (root / "WFLW_images" / name).read_bytes()
       # The file's numbers count from 0: nothing is subtracted, nothing clamped.
-      np.testing.assert_array_equal(row["landmarks"], wflw_files.landmarks(split, index).astype(np.float32))
+      np.testing.assert_array_equal(
+        row["landmarks"], wflw_files.landmarks(split, index).astype(np.float32)
+      )
       assert row["landmarks"][0, 0] == -1.25 and row["visible"].all()
       np.testing.assert_array_equal(row["box_dataset"], wflw_files.box(index))
       flags = wflw_files.FLAGS[index] if split == "test" else "000010"
-      subsets = [name for name, flag in zip(wflw_files.ATTRIBUTES, flags, strict=True) if flag == "1"]
+      subsets = [
+        name for name, flag in zip(wflw_files.ATTRIBUTES, flags, strict=True) if flag == "1"
+      ]
       assert row["subsets"].decode().split() == subsets
 
 
@@ -77,7 +87,9 @@ def test_faces_of_one_image_are_counted_over_both_lists(root):
   splits = labels(builder.plan(root))
   assert splits["train"][-3:] == [f"12--Group/12_Group_12_1.jpg#{index}" for index in range(3)]
   assert splits["test"][0] == "12--Group/12_Group_12_1.jpg#3"
-  assert builder.info.metadata["notes"]["has faces in train and in test"] == ["12--Group/12_Group_12_1.jpg"]
+  assert builder.info.metadata["notes"]["has faces in train and in test"] == [
+    "12--Group/12_Group_12_1.jpg"
+  ]
 
 
 def test_fit_and_val_are_a_fixed_cut_through_train(root):
@@ -92,7 +104,9 @@ def test_fit_and_val_are_a_fixed_cut_through_train(root):
 
 def test_official_counts_add_up():
   counts = Builder.OFFICIAL_COUNTS
-  assert counts["fit"] + counts["val"] == counts["train"] and counts["val"] == len(range(0, counts["train"], 10))
+  assert counts["fit"] + counts["val"] == counts["train"] and counts["val"] == len(
+    range(0, counts["train"], 10)
+  )
 
 
 def test_lists_without_their_folder_and_windows_line_ends_are_read(root):
@@ -111,11 +125,13 @@ def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
   assert str(caught.value).splitlines()[1:4] == [
-      "  list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt: not found, expected 12 faces (WFLW_annotations.tar.gz)",
-      "  list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt: expected 5 faces, found 4",
-      "  WFLW_images: images of 2 of 4 faces of test not found, the first is 53--Raid/53_Raid_été_53_3.jpg",
+    "  list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt: not found, expected 12 faces (WFLW_annotations.tar.gz)",
+    "  list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt: expected 5 faces, found 4",
+    "  WFLW_images: images of 2 of 4 faces of test not found, the first is 53--Raid/53_Raid_été_53_3.jpg",
   ]
-  assert "https://wywu.github.io/" in str(caught.value) and "WFLW_images.tar.gz (about 743 MB)" in str(caught.value)
+  assert "https://wywu.github.io/" in str(
+    caught.value
+  ) and "WFLW_images.tar.gz (about 743 MB)" in str(caught.value)
   builder = build(root, allow_partial=True)
   assert list(builder.plan(root)) == ["test"] and builder.info.metadata["partial"] is True
 
@@ -129,17 +145,41 @@ def test_a_folder_without_the_other_is_refused_even_for_a_partial_build(folder, 
 
 # What stands in the place of a line of the list of test, made from the line; what the finding must say.
 _BAD_LINES = {
-    "one number too few": (lambda line: line.split(maxsplit=1)[1], "205 numbers before the image's name, expected 206"),
-    "one number too many": (lambda line: "1 " + line, "an attribute is 57, expected 0 or 1|more than 206 numbers"),
-    "cut short": (lambda line: line[:700], "numbers before the image's name, expected 206"),
-    "no name": (lambda line: " ".join(line.split()[:206]), "206 numbers before the image's name, expected 206"),
-    "not a number": (lambda line: "nan" + line[line.index(" ") :], "0 numbers before the image's name"),
-    "huge number": (lambda line: "1e400" + line[line.index(" ") :], "a number is too large"),
-    "attribute of two": (lambda line: line.replace(" 0 0 0 0 0 0 ", " 0 0 2 0 0 0 "), "an attribute is 2, expected 0 or 1"),
-    "width and height": (lambda line: line.replace(" 4 2 57 45 ", " 30 2 27 43 "), "the rectangle .* has no area"),
-    "name that leads out": (lambda line: line.replace("37--Soccer", ".."), "leads out of the dataset's folder"),
-    "absolute name": (lambda line: line.replace("37--Soccer", "/etc"), "leads out of the dataset's folder"),
-    "endless name": (lambda line: line.replace("37--Soccer", "x" * 300), "is no name of a file"),
+  "one number too few": (
+    lambda line: line.split(maxsplit=1)[1],
+    "205 numbers before the image's name, expected 206",
+  ),
+  "one number too many": (
+    lambda line: "1 " + line,
+    "an attribute is 57, expected 0 or 1|more than 206 numbers",
+  ),
+  "cut short": (lambda line: line[:700], "numbers before the image's name, expected 206"),
+  "no name": (
+    lambda line: " ".join(line.split()[:206]),
+    "206 numbers before the image's name, expected 206",
+  ),
+  "not a number": (
+    lambda line: "nan" + line[line.index(" ") :],
+    "0 numbers before the image's name",
+  ),
+  "huge number": (lambda line: "1e400" + line[line.index(" ") :], "a number is too large"),
+  "attribute of two": (
+    lambda line: line.replace(" 0 0 0 0 0 0 ", " 0 0 2 0 0 0 "),
+    "an attribute is 2, expected 0 or 1",
+  ),
+  "width and height": (
+    lambda line: line.replace(" 4 2 57 45 ", " 30 2 27 43 "),
+    "the rectangle .* has no area",
+  ),
+  "name that leads out": (
+    lambda line: line.replace("37--Soccer", ".."),
+    "leads out of the dataset's folder",
+  ),
+  "absolute name": (
+    lambda line: line.replace("37--Soccer", "/etc"),
+    "leads out of the dataset's folder",
+  ),
+  "endless name": (lambda line: line.replace("37--Soccer", "x" * 300), "is no name of a file"),
 }
 
 
@@ -148,25 +188,37 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, root):
   spoil, cause = _BAD_LINES[kind]
   line = wflw_files.face_line("test", 1)
   change(root / wflw_files.FACES.format("test"), line, spoil(line).rstrip("\n") + "\n")
-  with pytest.raises(InputError, match=rf"\n  list_98pt_rect_attr_test\.txt, line 2: .*({cause})") as caught:
+  with pytest.raises(
+    InputError, match=rf"\n  list_98pt_rect_attr_test\.txt, line 2: .*({cause})"
+  ) as caught:
     build(root).plan(root)
   assert "wflw: 1 problems" in str(caught.value) and len(str(caught.value).splitlines()) == 2
   assert len(build(root, skip_bad=True).plan(root)["test"]) == 4
 
 
 @pytest.mark.parametrize(
-    ("content", "cause"),
-    [
-        (b"", "is empty"),
-        (b"<!DOCTYPE html><html>", "is a web page"),
-        (b"\xff\xfe1 2 3", "is not a list of faces .byte 0 is not UTF-8"),
-        (b"1 2 3 a.jpg\n", "is no list of WFLW, no line of it is as expected; line 1: 3 numbers before the image's name"),
-    ],
+  ("content", "cause"),
+  [
+    (b"", "is empty"),
+    (b"<!DOCTYPE html><html>", "is a web page"),
+    (b"\xff\xfe1 2 3", "is not a list of faces .byte 0 is not UTF-8"),
+    (
+      b"1 2 3 a.jpg\n",
+      "is no list of WFLW, no line of it is as expected; line 1: 3 numbers before the image's name",
+    ),
+  ],
 )
-@pytest.mark.parametrize("name", [wflw_files.FACES.format("train"), wflw_files.SUBSET.format("blur")])
+@pytest.mark.parametrize(
+  "name", [wflw_files.FACES.format("train"), wflw_files.SUBSET.format("blur")]
+)
 def test_a_file_that_is_no_list_is_one_sentence_and_exit_2(content, cause, name, root, capfd):
   (root / name).write_bytes(content)
-  assert prepare.main(["wflw", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]) == 2
+  assert (
+    prepare.main(
+      ["wflw", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]
+    )
+    == 2
+  )
   error = capfd.readouterr().err
   assert error.startswith(f"error: {root / name} ") and len(error.splitlines()) == 1
   assert re.search(cause, error)
@@ -184,7 +236,10 @@ def test_a_link_that_leads_out_of_the_folder_is_not_read(root):
   image = root / "WFLW_images" / ALL.format(3)
   image.rename(root.parent / "elsewhere.jpg")
   image.symlink_to(root.parent / "elsewhere.jpg")
-  with pytest.raises(InputError, match=r"\n  0--Parade/0_Parade_Parade_0_3.jpg#0: .* leads out of the dataset's folder"):
+  with pytest.raises(
+    InputError,
+    match=r"\n  0--Parade/0_Parade_Parade_0_3.jpg#0: .* leads out of the dataset's folder",
+  ):
     build(root).plan(root)
 
 
@@ -192,21 +247,33 @@ def test_attributes_and_subset_lists_that_disagree_are_notes(root):
   change(root / wflw_files.SUBSET.format("blur"), wflw_files.subset_line(4), "")
   path = root / wflw_files.SUBSET.format("makeup")
   path.write_text(path.read_text(encoding="utf-8") + wflw_files.subset_line(1), encoding="utf-8")
-  change(root / wflw_files.SUBSET.format("largepose"), "12--Group", "13--Group")  # another image, the same coordinates
+  change(
+    root / wflw_files.SUBSET.format("largepose"), "12--Group", "13--Group"
+  )  # another image, the same coordinates
   (root / wflw_files.SUBSET.format("expression")).unlink()
   builder = build(root)
   faces = builder.plan(root)["test"]
   assert [face.extra["subsets"].split() for face in faces][4] == ["blur"], "the attributes count"
   assert [face.extra["subsets"].split() for face in faces][1] == []
-  notes = {note: files for note, files in builder.info.metadata["notes"].items() if "list" in note or "not found" in note}
+  notes = {
+    note: files
+    for note, files in builder.info.metadata["notes"].items()
+    if "list" in note or "not found" in note
+  }
   assert notes == {
-      "has the attribute blur and is not in list_98pt_test_blur.txt": [ALL.format(77)],
-      "is in list_98pt_test_makeup.txt without the attribute makeup in the list of all faces": [wflw_files.NAMES["test"][1]],
-      "has the attribute largepose and is not in list_98pt_test_largepose.txt": ["12--Group/12_Group_12_1.jpg"],
-      "is in list_98pt_test_largepose.txt without the attribute largepose in the list of all faces": [
-          "13--Group/12_Group_12_1.jpg"
-      ],
-      "not found, so that the attributes could not be compared with it": ["list_98pt_test/list_98pt_test_expression.txt"],
+    "has the attribute blur and is not in list_98pt_test_blur.txt": [ALL.format(77)],
+    "is in list_98pt_test_makeup.txt without the attribute makeup in the list of all faces": [
+      wflw_files.NAMES["test"][1]
+    ],
+    "has the attribute largepose and is not in list_98pt_test_largepose.txt": [
+      "12--Group/12_Group_12_1.jpg"
+    ],
+    "is in list_98pt_test_largepose.txt without the attribute largepose in the list of all faces": [
+      "13--Group/12_Group_12_1.jpg"
+    ],
+    "not found, so that the attributes could not be compared with it": [
+      "list_98pt_test/list_98pt_test_expression.txt"
+    ],
   }
 
 
@@ -214,7 +281,9 @@ def test_known_flaws_of_annotations_are_kept_and_noted(root):
   points = wflw_files.landmarks("train", 4)
   points[92] = points[88]  # the inner corners of the mouth
   line = wflw_files.face_line("train", 4)
-  flawed = " ".join(f"{value:.6f}" for value in points.ravel()) + " " + line.split(maxsplit=196)[196]
+  flawed = (
+    " ".join(f"{value:.6f}" for value in points.ravel()) + " " + line.split(maxsplit=196)[196]
+  )
   change(root / wflw_files.FACES.format("train"), line, flawed)
   change(root / wflw_files.FACES.format("train"), " 8 2 57 41 ", " 158 2 207 41 ")  # line 6
   builder = build(root)
@@ -231,13 +300,18 @@ def test_one_face_of_an_image_with_the_known_first_landmark_is_enough(root, monk
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x, y)})
   build(root).plan(root)
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x - 1, y - 1)})  # files that count from 1
-  with pytest.raises(InputError, match=rf"wflw: 1 problems .*\n  {name}#1: the first landmark is .* another version of them\?"):
+  with pytest.raises(
+    InputError,
+    match=rf"wflw: 1 problems .*\n  {name}#1: the first landmark is .* another version of them\?",
+  ):
     build(root).plan(root)
 
 
 def test_genuine_lines_of_the_subset_lists_are_read_to_the_last_digit():
   folder = samples()
-  assert {path.stem.removeprefix("list_98pt_test_") for path in folder.glob("list_98pt_test_*.txt")} == set(lists.ATTRIBUTES)
+  assert {
+    path.stem.removeprefix("list_98pt_test_") for path in folder.glob("list_98pt_test_*.txt")
+  } == set(lists.ATTRIBUTES)
   lines = {}
   for attribute in lists.ATTRIBUTES:
     for _, text in lists.read_lines(folder / f"list_98pt_test_{attribute}.txt"):
@@ -261,6 +335,9 @@ def test_genuine_points_rectangle_and_attributes_make_the_line_that_their_readme
     rectangle = path.with_suffix(".rct").read_text().split()
     line = lists.parse_line(" ".join([*points, *rectangle, *"010010", "a--b/c d.jpg"]))
     assert (line.name, line.attributes) == ("a--b/c d.jpg", ("expression", "occlusion"))
-    assert [f"{value:.6f}" for value in [*line.landmarks.ravel(), *line.box]] == [*points, *rectangle]
+    assert [f"{value:.6f}" for value in [*line.landmarks.ravel(), *line.box]] == [
+      *points,
+      *rectangle,
+    ]
     checked += bool((truth["landmarks"] == line.landmarks).all((1, 2)).any())
   assert checked == 4  # the fifth face is in none of the six subsets

@@ -52,23 +52,30 @@ class Builder(ManualFaceBuilder):
       holds AFLWinfo_release.mat and aflw/data/flickr/0, /2 and /3.
       """
   ARCHIVES = (
-      Archive("aflw-images-0.tar.gz"), Archive("aflw-images-2.tar.gz"), Archive("aflw-images-3.tar.gz"), Archive("aflw.tar.gz"),
-  )  # fmt: skip
+    Archive("aflw-images-0.tar.gz"),
+    Archive("aflw-images-2.tar.gz"),
+    Archive("aflw-images-3.tar.gz"),
+    Archive("aflw.tar.gz"),
+  )
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"train": 20_000, "test_full": 4386}
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=face_features(19),
-        homepage="http://mmlab.ie.cuhk.edu.hk/projects/compositional.html",
-        citation=_CITATION,
-        license="Research and other non-commercial use only; the photographs belong to their owners.",
-        metadata=tfds.core.MetadataDict(markup=19),
+      builder=self,
+      description=__doc__,
+      features=face_features(19),
+      homepage="http://mmlab.ie.cuhk.edu.hk/projects/compositional.html",
+      citation=_CITATION,
+      license="Research and other non-commercial use only; the photographs belong to their owners.",
+      metadata=tfds.core.MetadataDict(markup=19),
     )
 
   def layout(self, downloads: Downloads) -> Layout:
-    layout = Layout(splits={"train": [], "test_full": [], "test_frontal": [], "test_frontal_inside": []}, missing=[], findings=[])
+    layout = Layout(
+      splits={"train": [], "test_full": [], "test_frontal": [], "test_frontal_inside": []},
+      missing=[],
+      findings=[],
+    )
     path = downloads.find(_ANNOTATIONS)
     if path is None:
       expected = sum(self.OFFICIAL_COUNTS.values())
@@ -80,8 +87,11 @@ class Builder(ManualFaceBuilder):
     train, test = np.split(annotations.order, [release.NUM_TRAIN])
     frontal = test[annotations.visible[test].all(1)]
     rows = {
-        "train": train, "test_full": test, "test_frontal": frontal, "test_frontal_inside": frontal[annotations.inside[frontal]],
-    }  # fmt: skip
+      "train": train,
+      "test_full": test,
+      "test_frontal": frontal,
+      "test_frontal_inside": frontal[annotations.inside[frontal]],
+    }
     for name, of_split in rows.items():
       layout.splits[name] = [face for face in (faces[row] for row in of_split) if face]
     return layout
@@ -93,7 +103,7 @@ def _faces(downloads: Downloads, annotations: Release, layout: Layout) -> list[F
   indices: Counter[str] = Counter()  # faces of each image so far
   absent: dict[str, list[str]] = {}
   for name, landmarks, visible, box in zip(
-      annotations.names, annotations.landmarks, annotations.visible, annotations.boxes, strict=True
+    annotations.names, annotations.landmarks, annotations.visible, annotations.boxes, strict=True
   ):
     extra = {"visible": visible, "box_dataset": box, "face_index": indices[name]}
     indices[name] += 1
@@ -109,7 +119,7 @@ def _faces(downloads: Downloads, annotations: Release, layout: Layout) -> list[F
   for folder, names in sorted(absent.items()):
     total = sum(str(PurePosixPath(name).parent) == folder for name in annotations.names)
     layout.missing.append(
-        f"aflw/data/flickr/{folder}: images of {len(names):,} of {total:,} faces not found, the first is {names[0]}"
+      f"aflw/data/flickr/{folder}: images of {len(names):,} of {total:,} faces not found, the first is {names[0]}"
     )
   return faces
 
@@ -117,7 +127,9 @@ def _faces(downloads: Downloads, annotations: Release, layout: Layout) -> list[F
 def _image(downloads: Downloads, name: str) -> Path | None:
   """The file that a name means: some names end in .jpg where the file is a .png, and the other way round."""
   other = {".jpg": ".png", ".png": ".jpg"}.get(PurePosixPath(name).suffix.lower(), "")
-  candidates: Sequence[str] = [name, str(PurePosixPath(name).with_suffix(other))] if other else [name]
+  candidates: Sequence[str] = (
+    [name, str(PurePosixPath(name).with_suffix(other))] if other else [name]
+  )
   for candidate in candidates:
     for root in _IMAGE_ROOTS:
       if found := downloads.find(root + candidate):
@@ -134,7 +146,9 @@ def _check(downloads: Downloads, face: Face, image: Path) -> list[Finding]:
   except InputError as error:
     findings.append(Finding(face.label, str(error).rstrip(".")))
   if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
-    findings.append(Finding(face.label, f"its box x0, y0, x1, y1 is {box.tolist()}, that has no area"))
+    findings.append(
+      Finding(face.label, f"its box x0, y0, x1, y1 is {box.tolist()}, that has no area")
+    )
   if image.suffix.lower() != PurePosixPath(face.file_name).suffix.lower():
     message = "its image was found under the other of the endings .jpg and .png"
     findings.append(Finding(face.label, message, "note"))

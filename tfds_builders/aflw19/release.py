@@ -53,9 +53,13 @@ def read_release(path: Path) -> Release:
   mask = numbers(raw["mask_new"], (NUM_FACES, NUM_LANDMARKS), what=f"{path}: mask_new")
   order = numbers(raw["ra"].reshape(1, -1), (1, NUM_FACES), what=f"{path}: ra")[0]
   if not np.isin(mask, (0, 1)).all():
-    raise InputError(f"{path}: mask_new holds {mask[~np.isin(mask, (0, 1))][0]:g}, expected 0 and 1 only.")
+    raise InputError(
+      f"{path}: mask_new holds {mask[~np.isin(mask, (0, 1))][0]:g}, expected 0 and 1 only."
+    )
   if not np.array_equal(np.sort(order), np.arange(1, NUM_FACES + 1)):
-    raise InputError(f"{path}: ra is not a permutation of 1 ... {NUM_FACES}, so it does not say what is train and what test.")
+    raise InputError(
+      f"{path}: ra is not a permutation of 1 ... {NUM_FACES}, so it does not say what is train and what test."
+    )
 
   landmarks = data.reshape(NUM_FACES, 2, NUM_LANDMARKS).transpose(0, 2, 1)
   x_min, x_max, y_min, y_max = bbox.T
@@ -64,22 +68,39 @@ def read_release(path: Path) -> Release:
   about = ((centres > boxes[:, :2]) & (centres < boxes[:, 2:])).all(1)
   if about.mean() < 0.5:  # single faces are checked one by one
     raise InputError(
-        f"{path}: landmarks and boxes do not belong together, only {about.mean():.0%} of the faces have their centre in the box; "
-        "expected data as 19 x then 19 y, and bbox as x_min, x_max, y_min, y_max: is it another version of the file?"
+      f"{path}: landmarks and boxes do not belong together, only {about.mean():.0%} of the faces have their centre in the box; "
+      "expected data as 19 x then 19 y, and bbox as x_min, x_max, y_min, y_max: is it another version of the file?"
     )
-  return Release(_names(raw["nameList"], path), landmarks, mask == 1, boxes, order.astype(np.int64) - 1)
+  return Release(
+    _names(raw["nameList"], path), landmarks, mask == 1, boxes, order.astype(np.int64) - 1
+  )
 
 
 def _names(cells: np.ndarray, path: Path) -> list[str]:
   """The strings of a MATLAB column of cells, checked to be names below a folder."""
   if cells.dtype != object or cells.size != NUM_FACES:
-    raise InputError(f"{path}: nameList holds {cells.size} values of {cells.dtype}, expected a cell array of {NUM_FACES} names.")
+    raise InputError(
+      f"{path}: nameList holds {cells.size} values of {cells.dtype}, expected a cell array of {NUM_FACES} names."
+    )
   names = []
   for row, cell in enumerate(cells.ravel(), start=1):
-    if not isinstance(cell, np.ndarray) or cell.dtype.kind != "U" or cell.size != 1 or not str(cell.item()).strip():
+    if (
+      not isinstance(cell, np.ndarray)
+      or cell.dtype.kind != "U"
+      or cell.size != 1
+      or not str(cell.item()).strip()
+    ):
       raise InputError(f"{path}: nameList, row {row}, holds no file name.")
     name = str(cell.item()).strip()
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or "\0" in name or len(name) > 255:
-      raise InputError(f"{path}: nameList, row {row}: {name[:60]!r} leads out of the folder of images or is no file name.")
+    if (
+      PurePosixPath(name).is_absolute()
+      or ".." in PurePosixPath(name).parts
+      or "\\" in name
+      or "\0" in name
+      or len(name) > 255
+    ):
+      raise InputError(
+        f"{path}: nameList, row {row}: {name[:60]!r} leads out of the folder of images or is no file name."
+      )
     names.append(name)
   return names

@@ -40,19 +40,19 @@ class Builder(ManualFaceBuilder):
   ARCHIVES = (Archive("COFW_color.zip", size="503 MB"),)
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"train": 1345, "fit": 1210, "val": 135, "test": 507}
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
-      "COFW_test_color.mat/0001": (64.091, 12.455),  # the file counts from 1
-      "COFW_test_color.mat/0460": (111.026, 99.603),
+    "COFW_test_color.mat/0001": (64.091, 12.455),  # the file counts from 1
+    "COFW_test_color.mat/0460": (111.026, 99.603),
   }
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=face_features(_NUM_LANDMARKS),
-        homepage="https://data.caltech.edu/records/bc0bf-nc666",
-        citation=_CITATION,
-        license="CC BY 4.0, as its page on data.caltech.edu says; the photographs belong to their owners.",
-        metadata=tfds.core.MetadataDict(markup=_NUM_LANDMARKS),
+      builder=self,
+      description=__doc__,
+      features=face_features(_NUM_LANDMARKS),
+      homepage="https://data.caltech.edu/records/bc0bf-nc666",
+      citation=_CITATION,
+      license="CC BY 4.0, as its page on data.caltech.edu says; the photographs belong to their owners.",
+      metadata=tfds.core.MetadataDict(markup=_NUM_LANDMARKS),
     )
 
   def layout(self, downloads: Downloads) -> Layout:
@@ -67,11 +67,15 @@ class Builder(ManualFaceBuilder):
         except InputError as error:
           reason = f": {error}"
       if len(faces) != self.OFFICIAL_COUNTS[split]:
-        layout.missing.append(f"{name}: expected {self.OFFICIAL_COUNTS[split]:,} faces, found {len(faces):,}{reason}")
+        layout.missing.append(
+          f"{name}: expected {self.OFFICIAL_COUNTS[split]:,} faces, found {len(faces):,}{reason}"
+        )
       layout.splits[split] = [face for face in faces if face]
       if split == "train":
         layout.splits["val"] = [face for face in faces[::_HOLD_OUT] if face]
-        layout.splits["fit"] = [face for index, face in enumerate(faces) if index % _HOLD_OUT and face]
+        layout.splits["fit"] = [
+          face for index, face in enumerate(faces) if index % _HOLD_OUT and face
+        ]
     return layout
 
 
@@ -88,18 +92,24 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
   """
   images_name, points_name, boxes_name = f"Is{suffix}", f"phis{suffix}", f"bboxes{suffix}"
   with open_mat73(path, [images_name, points_name, boxes_name]) as file:
-    points = numbers(matrix(file[points_name]), (None, 3 * _NUM_LANDMARKS), what=f"{path}: {points_name}")
+    points = numbers(
+      matrix(file[points_name]), (None, 3 * _NUM_LANDMARKS), what=f"{path}: {points_name}"
+    )
     boxes = numbers(matrix(file[boxes_name]), (len(points), 4), what=f"{path}: {boxes_name}")
   images = cofw.read_images(path, images_name, findings)
   if len(images) != len(points):
-    raise InputError(f"{path} holds {len(images)} images but {len(points)} rows of landmarks: fetch it again.")
+    raise InputError(
+      f"{path} holds {len(images)} images but {len(points)} rows of landmarks: fetch it again."
+    )
 
   faces: list[Face | None] = []
   for index, image in enumerate(images):
     name = cofw.face_name(path, index)
     x, y, occluded = points[index].reshape(3, _NUM_LANDMARKS)
     if not np.isin(occluded, (0, 1)).all():
-      findings.append(Finding(name, f"occlusion {occluded[~np.isin(occluded, (0, 1))][0]:g}, expected 0 or 1"))
+      findings.append(
+        Finding(name, f"occlusion {occluded[~np.isin(occluded, (0, 1))][0]:g}, expected 0 or 1")
+      )
       image = None
     box = cofw.box_from_xywh(boxes[index])
     if np.isnan(box).any():

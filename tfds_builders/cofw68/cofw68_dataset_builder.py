@@ -35,7 +35,12 @@ _NUM_LANDMARKS = 68
 _IMAGES = "COFW_test_color.mat"
 _BOXES = "cofw68_test_bboxes.mat"
 # Where the benchmark's files lie: in a clone or an archive of its repository, or alone.
-_FOLDERS = ("cofw68-benchmark/COFW68_Data/", "cofw68-benchmark-master/COFW68_Data/", "COFW68_Data/", "")
+_FOLDERS = (
+  "cofw68-benchmark/COFW68_Data/",
+  "cofw68-benchmark-master/COFW68_Data/",
+  "COFW68_Data/",
+  "",
+)
 
 
 class Builder(ManualFaceBuilder):
@@ -51,19 +56,19 @@ class Builder(ManualFaceBuilder):
   ARCHIVES = (Archive("COFW_color.zip", size="503 MB"), Archive("cofw68-benchmark-master.zip"))
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"test": 507}
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
-      "COFW_test_color.mat/0001": (57.006, 30.044),  # the file counts from 1
-      "COFW_test_color.mat/0507": (124.321, 93.326),
+    "COFW_test_color.mat/0001": (57.006, 30.044),  # the file counts from 1
+    "COFW_test_color.mat/0507": (124.321, 93.326),
   }
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=face_features(_NUM_LANDMARKS),
-        homepage="https://github.com/golnazghiasi/cofw68-benchmark",
-        citation=_CITATION,
-        license="Photographs: CC BY 4.0, as COFW's page on data.caltech.edu says; annotations: none stated.",
-        metadata=tfds.core.MetadataDict(markup=_NUM_LANDMARKS),
+      builder=self,
+      description=__doc__,
+      features=face_features(_NUM_LANDMARKS),
+      homepage="https://github.com/golnazghiasi/cofw68-benchmark",
+      citation=_CITATION,
+      license="Photographs: CC BY 4.0, as COFW's page on data.caltech.edu says; annotations: none stated.",
+      metadata=tfds.core.MetadataDict(markup=_NUM_LANDMARKS),
     )
 
   def train_flags(self) -> str:
@@ -101,10 +106,14 @@ class Builder(ManualFaceBuilder):
       file = folder / f"{index + 1}_points.mat" if folder else None
       if file and file.is_file():
         num_points += 1
-        if images and (face := _read_face(file, downloads, images[index], boxes[index], layout.findings)):
+        if images and (
+          face := _read_face(file, downloads, images[index], boxes[index], layout.findings)
+        ):
           layout.splits["test"].append(face)
     if num_points != count:
-      layout.missing.append(f"COFW68_Data/test_annotations: expected {count} files 1_points.mat and so on, found {num_points}")
+      layout.missing.append(
+        f"COFW68_Data/test_annotations: expected {count} files 1_points.mat and so on, found {num_points}"
+      )
     return layout
 
 
@@ -113,7 +122,11 @@ def _find(downloads: Downloads, name: str) -> Path | None:
 
 
 def _read_face(
-    file: Path, downloads: Downloads, image: cofw.CofwImage | None, box: np.ndarray, findings: list[Finding]
+  file: Path,
+  downloads: Downloads,
+  image: cofw.CofwImage | None,
+  box: np.ndarray,
+  findings: list[Finding],
 ) -> Face | None:
   """Reads the landmarks of one face; here the file's convention becomes ours.
 
@@ -129,12 +142,18 @@ def _read_face(
     points = numbers(variables["Points"], (_NUM_LANDMARKS, 2), what=f"{file}: Points")
     occluded = numbers(variables["Occ"], (1, _NUM_LANDMARKS), what=f"{file}: Occ")[0]
     if not np.isin(occluded, (0, 1)).all():
-      raise InputError(f"{file}: occlusion {occluded[~np.isin(occluded, (0, 1))][0]:g}, expected 0 or 1.")
+      raise InputError(
+        f"{file}: occlusion {occluded[~np.isin(occluded, (0, 1))][0]:g}, expected 0 or 1."
+      )
   except InputError as error:
-    findings.append(Finding(downloads.name(file), str(error).removeprefix(str(file)).lstrip(",: ").rstrip(".")))
+    findings.append(
+      Finding(downloads.name(file), str(error).removeprefix(str(file)).lstrip(",: ").rstrip("."))
+    )
     return None
   if image is None:
     return None
   name = cofw.face_name(image.path, image.index)
   # MATLAB's first pixel has its centre at (1, 1).
-  return Face(image, name, points - 1, {"visible": occluded == 0, "box_dataset": cofw.box_from_xywh(box)})
+  return Face(
+    image, name, points - 1, {"visible": occluded == 0, "box_dataset": cofw.box_from_xywh(box)}
+  )

@@ -75,9 +75,21 @@ def read_images(path: Path, variable: str, findings: list[Finding]) -> list[Cofw
       name = face_name(path, index)
       pixels = cell(file, reference)
       shape: tuple[int, ...] = pixels.shape if pixels is not None else ()
-      if pixels is None or pixels.dtype != np.uint8 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 3):
-        got = f"{pixels.dtype} {' x '.join(map(str, shape[::-1]))}" if pixels is not None else "nothing"
-        findings.append(Finding(name, f"not an image: {variable}{{{index + 1}}} holds {got}, expected uint8 pixels, grey or RGB"))
+      if (
+        pixels is None
+        or pixels.dtype != np.uint8
+        or len(shape) not in (2, 3)
+        or (len(shape) == 3 and shape[0] != 3)
+      ):
+        got = (
+          f"{pixels.dtype} {' x '.join(map(str, shape[::-1]))}" if pixels is not None else "nothing"
+        )
+        findings.append(
+          Finding(
+            name,
+            f"not an image: {variable}{{{index + 1}}} holds {got}, expected uint8 pixels, grey or RGB",
+          )
+        )
         images.append(None)
         continue
       if len(shape) == 2:

@@ -49,10 +49,14 @@ class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[cal
     metadata = dict(info.metadata or {})
     how = {"box": rule.box, "face": rule.face, "stored_size": rule.stored_size}
     return tfds.core.DatasetInfo(
-        builder=self, description=f"{info.full_name}, faces cut out: {how}.", features=info.features, homepage=info.homepage,
-        citation=info.citation, license=info.redistribution_info.license,
-        metadata=tfds.core.MetadataDict(metadata | {"crops_of": info.full_name, "crops": how}),
-    )  # fmt: skip
+      builder=self,
+      description=f"{info.full_name}, faces cut out: {how}.",
+      features=info.features,
+      homepage=info.homepage,
+      citation=info.citation,
+      license=info.redistribution_info.license,
+      metadata=tfds.core.MetadataDict(metadata | {"crops_of": info.full_name, "crops": how}),
+    )
 
   def train_flags(self) -> str:
     flags = f"{self.source.train_flags()} --config.data.name={self.name}"
@@ -61,11 +65,15 @@ class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[cal
     evaluated = self.source.info.full_name.rsplit("/", 1)[0]  # without the version
     return f"{flags} --config.eval.name={evaluated}"
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
     return {split: self._generate_examples(split) for split in self.source.info.splits}
 
   def _generate_examples(self, split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    records = self.source.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    records = self.source.as_data_source(
+      split=split, decoders={"image": tfds.decode.SkipDecoding()}
+    )
     bar = tqdm(total=len(records), desc=f"Cutting {split}", unit=" faces", disable=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
       for start in range(0, len(records), _CHUNK):
@@ -82,10 +90,15 @@ class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[cal
       raise InputError(f"{example_id(record)}: {error}") from error
     square_from_image = affine.compose(affine.translation(np.array([margin, margin])), crop)
     image = read_image(record["image"], name=example_id(record))
-    _, jpeg = cv2.imencode(".jpg", cut(image, square_from_image, self.rule.stored_size)[..., ::-1], _JPEG)
+    _, jpeg = cv2.imencode(
+      ".jpg", cut(image, square_from_image, self.rule.stored_size)[..., ::-1], _JPEG
+    )
 
     def place(points: np.ndarray) -> np.ndarray:
       return affine.apply(square_from_image, points.astype(np.float64)).astype(np.float32)
 
-    boxes = {name: place(record[name].reshape(2, 2)).reshape(4) for name in ("box_dataset", "box_landmarks")}
+    boxes = {
+      name: place(record[name].reshape(2, 2)).reshape(4)
+      for name in ("box_dataset", "box_landmarks")
+    }
     return {**record, "image": jpeg.tobytes(), "landmarks": place(record["landmarks"]), **boxes}

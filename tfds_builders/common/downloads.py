@@ -23,7 +23,16 @@ MAX_BYTES = 200 * 10**9
 MAX_RATIO = 200
 _CHUNK = 1 << 20
 _DRIVE = re.compile(r"[A-Za-z]:")
-_UNREADABLE = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError)
+_UNREADABLE = (
+  OSError,
+  EOFError,
+  tarfile.TarError,
+  zipfile.BadZipFile,
+  zlib.error,
+  NotImplementedError,
+  RuntimeError,
+  ValueError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +164,9 @@ def _extract(parts: Sequence[Path], into: Path) -> None:
     except _UNREADABLE as error:
       if isinstance(error, InputError):
         raise
-      raise InputError(f"{parts[0].parent / name} cannot be unpacked: {_likely_cause(start, error)}.") from error
+      raise InputError(
+        f"{parts[0].parent / name} cannot be unpacked: {_likely_cause(start, error)}."
+      ) from error
 
 
 def _extract_zip(archive: zipfile.ZipFile, into: Path, *, name: str, limit: int) -> None:
@@ -163,7 +174,9 @@ def _extract_zip(archive: zipfile.ZipFile, into: Path, *, name: str, limit: int)
   _check_size(sum(member.file_size for member in members), into, name=name, limit=limit)
   for member in tqdm(members, f"Unpacking {name}", unit=" files", disable=None):
     if stat.S_ISLNK(member.external_attr >> 16):
-      raise InputError(f"{name} holds a symbolic link, {member.filename!r}; it is not unpacked: get it from its authors.")
+      raise InputError(
+        f"{name} holds a symbolic link, {member.filename!r}; it is not unpacked: get it from its authors."
+      )
     target = _target(member.filename, into, name=name)
     if target is None:
       continue
@@ -176,9 +189,13 @@ def _extract_zip(archive: zipfile.ZipFile, into: Path, *, name: str, limit: int)
 
 def _extract_tar(archive: tarfile.TarFile, into: Path, *, name: str, limit: int) -> None:
   total = 0
-  for member in tqdm(archive, f"Unpacking {name}", unit=" files", disable=None):  # one pass: a compressed tar has no table
+  for member in tqdm(
+    archive, f"Unpacking {name}", unit=" files", disable=None
+  ):  # one pass: a compressed tar has no table
     if not member.isfile() and not member.isdir():
-      raise InputError(f"{name} holds a link or a device, {member.name!r}; it is not unpacked: get it from its authors.")
+      raise InputError(
+        f"{name} holds a link or a device, {member.name!r}; it is not unpacked: get it from its authors."
+      )
     target = _target(member.name, into, name=name)
     if target is None:
       continue
@@ -189,7 +206,9 @@ def _extract_tar(archive: tarfile.TarFile, into: Path, *, name: str, limit: int)
     _check_size(total, into, name=name, limit=limit, more=member.size)
     with cast(IO[bytes], archive.extractfile(member)) as source:
       _copy(source, target, size=member.size, name=name)
-  while archive.fileobj and archive.fileobj.read(_CHUNK):  # only at its end does the stream compare its checksum
+  while archive.fileobj and archive.fileobj.read(
+    _CHUNK
+  ):  # only at its end does the stream compare its checksum
     pass
 
 
@@ -197,7 +216,9 @@ def _target(member: str, into: Path, *, name: str) -> Path | None:
   """Where a member goes; None for the leavings of macOS."""
   path = PurePosixPath(member.replace("\\", "/"))
   if path.is_absolute() or ".." in path.parts or _DRIVE.match(member) or "\0" in member:
-    raise InputError(f"{name} holds {member!r}, which leads out of the archive; it is not unpacked: get it from its authors.")
+    raise InputError(
+      f"{name} holds {member!r}, which leads out of the archive; it is not unpacked: get it from its authors."
+    )
   if path.parts[:1] == ("__MACOSX",) or path.name.startswith("._"):
     return None
   return into / path
@@ -212,7 +233,9 @@ def _copy(source: IO[bytes], target: Path, *, size: int, name: str) -> None:
     while chunk := source.read(_CHUNK):
       size -= len(chunk)
       if size < 0:
-        raise InputError(f"{name}: {target.name!r} is larger than the archive says; it is not unpacked.")
+        raise InputError(
+          f"{name}: {target.name!r} is larger than the archive says; it is not unpacked."
+        )
       file.write(chunk)
   if size:
     raise InputError(f"{name}: {target.name!r} is cut short, fetch the archive again.")
@@ -220,10 +243,14 @@ def _copy(source: IO[bytes], target: Path, *, size: int, name: str) -> None:
 
 def _check_size(total: int, into: Path, *, name: str, limit: int, more: int | None = None) -> None:
   if total > limit:
-    raise InputError(f"{name} would unpack to more than {limit / 1e9:.1f} GB, far more than its size allows; it is not unpacked.")
+    raise InputError(
+      f"{name} would unpack to more than {limit / 1e9:.1f} GB, far more than its size allows; it is not unpacked."
+    )
   needed, free = total if more is None else more, shutil.disk_usage(into).free
   if needed > free:
-    raise InputError(f"{name} needs {needed / 1e9:.1f} GB to unpack and {into} has {free / 1e9:.1f} GB: make room.")
+    raise InputError(
+      f"{name} needs {needed / 1e9:.1f} GB to unpack and {into} has {free / 1e9:.1f} GB: make room."
+    )
 
 
 def _likely_cause(start: bytes, error: Exception) -> str:

@@ -43,7 +43,9 @@ class ManualFaceBuilder(FaceDatasetBuilder):
   """
 
   MISSING_LANDMARKS: ClassVar[bool] = False  # whether NaN is the dataset's sign for "not annotated"
-  ARCHIVES: ClassVar[tuple[Archive, ...]] = ()  # those that lie in `manual_dir` untouched are unpacked
+  ARCHIVES: ClassVar[
+    tuple[Archive, ...]
+  ] = ()  # those that lie in `manual_dir` untouched are unpacked
   # First landmarks of some faces by file name, image px, pixel-centre: another version or convention of the files shows there.
   FIRST_LANDMARKS: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
@@ -96,33 +98,50 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     """
     layout = self.layout(unpack(self.ARCHIVES, manual_dir, unpack_dir or self.unpack_dir))
     how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
-    sizes = ", ".join(f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size)
+    sizes = ", ".join(
+      f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size
+    )
     how_to_get += f"\nOfficial sizes: {sizes}." if sizes else ""
-    if not any(layout.splits.values()) and not any(finding.severity == "error" for finding in layout.findings):
-      raise InputError(f"{self.name}: nothing of it lies below {manual_dir}.\n{_lines(layout.missing)}\n{how_to_get}")
+    if not any(layout.splits.values()) and not any(
+      finding.severity == "error" for finding in layout.findings
+    ):
+      raise InputError(
+        f"{self.name}: nothing of it lies below {manual_dir}.\n{_lines(layout.missing)}\n{how_to_get}"
+      )
     if layout.missing and not self.allow_partial:
       raise InputError(
-          f"{self.name} is not complete below {manual_dir}; fetch what is missing, or build the rest with --allow_partial.\n"
-          f"{_lines(layout.missing)}\n{how_to_get}"
+        f"{self.name} is not complete below {manual_dir}; fetch what is missing, or build the rest with --allow_partial.\n"
+        f"{_lines(layout.missing)}\n{how_to_get}"
       )
 
     faces = list({id(face): face for split in layout.splits.values() for face in split}.values())
     checked = check_faces(
-        faces, title=f"Checking {self.name}", missing_allowed=self.MISSING_LANDMARKS, first_landmarks=self.FIRST_LANDMARKS
+      faces,
+      title=f"Checking {self.name}",
+      missing_allowed=self.MISSING_LANDMARKS,
+      first_landmarks=self.FIRST_LANDMARKS,
     )
     findings = layout.findings + [finding for of_face in checked for finding in of_face]
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors and not self.skip_bad:
       raise InputError(
-          f"{self.name}: {len(errors)} problems below {manual_dir}; mend these files, or leave them out with --skip_bad.\n"
-          + listing(errors)
+        f"{self.name}: {len(errors)} problems below {manual_dir}; mend these files, or leave them out with --skip_bad.\n"
+        + listing(errors)
       )
 
-    good = {id(face) for face, found in zip(faces, checked, strict=True) if all(x.severity == "note" for x in found)}
-    splits = {name: [face for face in split if id(face) in good] for name, split in layout.splits.items()}
+    good = {
+      id(face)
+      for face, found in zip(faces, checked, strict=True)
+      if all(x.severity == "note" for x in found)
+    }
+    splits = {
+      name: [face for face in split if id(face) in good] for name, split in layout.splits.items()
+    }
     for name, split in splits.items():
       if layout.splits[name] and not split:
-        raise InputError(f"{self.name}: every face of the split {name!r} is bad.\n{listing(errors)}")
+        raise InputError(
+          f"{self.name}: every face of the split {name!r} is bad.\n{listing(errors)}"
+        )
     if not any(splits.values()):
       raise InputError(f"{self.name}: every face below {manual_dir} is bad.\n{listing(errors)}")
     notes: dict[str, list[str]] = {}
@@ -133,18 +152,27 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     # Whoever opens the prepared dataset later, `doctor` for one, has no builder class to ask.
     official = dict(self.OFFICIAL_COUNTS)
     self.info.metadata.update(
-        partial=bool(layout.missing), missing=layout.missing, skipped=skipped, notes=notes, official_counts=official
+      partial=bool(layout.missing),
+      missing=layout.missing,
+      skipped=skipped,
+      notes=notes,
+      official_counts=official,
     )
     return {name: split for name, split in splits.items() if split}
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, Iterator[tuple[str, Mapping[str, Any]]]]:
     splits = self.plan(Path(dl_manager.manual_dir))
     return {name: self._generate_examples(faces) for name, faces in splits.items()}
 
   def _generate_examples(self, faces: Sequence[Face]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for face in faces:
       example = face_example(
-          image=face.image.read_bytes(), landmarks=face.landmarks, file_name=face.file_name, **face.extra
+        image=face.image.read_bytes(),
+        landmarks=face.landmarks,
+        file_name=face.file_name,
+        **face.extra,
       )
       yield f"{face.file_name}#{example['face_index']}", example
 

@@ -17,8 +17,18 @@ from fal_jax.errors import InputError
 
 # What SciPy raises on files that are damaged or none: it unpacks whatever the bytes say.
 _READ_ERRORS = (
-    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, AttributeError, struct.error,
-    zlib.error, MatReadError,
+  OSError,
+  ValueError,
+  TypeError,
+  KeyError,
+  IndexError,
+  EOFError,
+  OverflowError,
+  MemoryError,
+  AttributeError,
+  struct.error,
+  zlib.error,
+  MatReadError,
 )
 
 # HDF5 shares what it knows of a file among all who have it open: closing it in one thread would spoil another's reading.
@@ -42,13 +52,19 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
   try:
     variables = scipy.io.loadmat(path, variable_names=list(names))
   except NotImplementedError as error:
-    raise InputError(f"{path} is a MATLAB 7.3 file, expected version 5: is it another file of that name?") from error
+    raise InputError(
+      f"{path} is a MATLAB 7.3 file, expected version 5: is it another file of that name?"
+    ) from error
   except _READ_ERRORS as error:
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    raise InputError(f"{path} is no MATLAB file that can be read, or is cut short ({reason}): fetch it again.") from error
+    raise InputError(
+      f"{path} is no MATLAB file that can be read, or is cut short ({reason}): fetch it again."
+    ) from error
   if missing := [name for name in names if name not in variables]:
     there = ", ".join(name for name, *_ in scipy.io.whosmat(path)) or "none"
-    raise InputError(f"{path} has no variable {', '.join(map(repr, missing))}; it has {there}: is it another file of that name?")
+    raise InputError(
+      f"{path} has no variable {', '.join(map(repr, missing))}; it has {there}: is it another file of that name?"
+    )
   return {name: variables[name] for name in names}
 
 
@@ -65,7 +81,9 @@ def numbers(value: np.ndarray, shape: tuple[int | None, ...], *, what: str) -> n
   """
   if value.dtype.kind not in "iufb":
     raise InputError(f"{what} holds {value.dtype}, expected numbers.")
-  if value.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, value.shape, strict=True)):
+  if value.ndim != len(shape) or any(
+    want not in (None, got) for want, got in zip(shape, value.shape, strict=True)
+  ):
     expected = " x ".join("any" if want is None else str(want) for want in shape)
     raise InputError(f"{what} is {' x '.join(map(str, value.shape))}, expected {expected}.")
   return value.astype(np.float64)
@@ -90,19 +108,27 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
   try:
     import h5py
   except ImportError as error:
-    raise InputError(f"{path} takes h5py to read: `pip install 'fal_jax[datasets]'` installs it.") from error
+    raise InputError(
+      f"{path} takes h5py to read: `pip install 'fal_jax[datasets]'` installs it."
+    ) from error
   with _HDF5, contextlib.ExitStack() as stack:
     try:
       file = stack.enter_context(h5py.File(path, "r"))
     except OSError as error:
       if start.startswith(b"MATLAB 5"):
-        raise InputError(f"{path} is a MATLAB 5 file, expected version 7.3: is it another file of that name?") from error
+        raise InputError(
+          f"{path} is a MATLAB 5 file, expected version 7.3: is it another file of that name?"
+        ) from error
       reason = " ".join(str(error).split()).rstrip(".")
-      raise InputError(f"{path} is no MATLAB 7.3 file that can be read, or is cut short ({reason}): fetch it again.") from error
+      raise InputError(
+        f"{path} is no MATLAB 7.3 file that can be read, or is cut short ({reason}): fetch it again."
+      ) from error
     if missing := [name for name in names if not isinstance(file.get(name), h5py.Dataset)]:
       there = ", ".join(name for name in file if not name.startswith("#")) or "none"
       wanted = ", ".join(map(repr, missing))
-      raise InputError(f"{path} has no variable {wanted}; it has {there}: is it another file of that name?")
+      raise InputError(
+        f"{path} has no variable {wanted}; it has {there}: is it another file of that name?"
+      )
     yield file
 
 
@@ -118,7 +144,9 @@ def matrix(dataset: Any) -> np.ndarray:
   try:
     return np.asarray(dataset[()]).T
   except (OSError, RuntimeError) as error:
-    raise InputError(f"{dataset.file.filename}: {dataset.name} is damaged ({error}): fetch the file again.") from error
+    raise InputError(
+      f"{dataset.file.filename}: {dataset.name} is damaged ({error}): fetch the file again."
+    ) from error
 
 
 def cells(file: Any, name: str) -> np.ndarray:
@@ -134,9 +162,15 @@ def cells(file: Any, name: str) -> np.ndarray:
   import h5py
 
   references = matrix(file[name])
-  if h5py.check_ref_dtype(file[name].dtype) is not h5py.Reference or references.ndim != 2 or 1 not in references.shape:
+  if (
+    h5py.check_ref_dtype(file[name].dtype) is not h5py.Reference
+    or references.ndim != 2
+    or 1 not in references.shape
+  ):
     shape = " x ".join(map(str, references.shape))
-    raise InputError(f"{file.filename}: {name} is not a cell array of one row or column but {references.dtype}, {shape}.")
+    raise InputError(
+      f"{file.filename}: {name} is not a cell array of one row or column but {references.dtype}, {shape}."
+    )
   return references.ravel()
 
 

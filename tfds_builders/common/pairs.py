@@ -11,7 +11,12 @@ _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 def read_pairs(
-    folder: Path, name: str, *, num_landmarks: int | Collection[int], findings: list[Finding], **extra: str
+  folder: Path,
+  name: str,
+  *,
+  num_landmarks: int | Collection[int],
+  findings: list[Finding],
+  **extra: str,
 ) -> tuple[list[Face | None], int]:
   """Reads one folder of pairs, whose `.pts` files count from 1 as iBUG's do.
 
@@ -30,7 +35,9 @@ def read_pairs(
   for file in sorted(folder.iterdir()):
     ending = file.suffix.lower()
     if not file.name.startswith(".") and ending in (*_IMAGE_ENDINGS, ".pts"):
-      pairs.setdefault(file.stem, {}).setdefault("pts" if ending == ".pts" else "image", []).append(file)
+      pairs.setdefault(file.stem, {}).setdefault("pts" if ending == ".pts" else "image", []).append(
+        file
+      )
 
   faces: list[Face | None] = []
   count = 0
@@ -40,7 +47,12 @@ def read_pairs(
     face = None
     if len(images) == 1 and len(annotations) == 1:
       try:
-        face = Face(images[0], file_name, read_pts(annotations[0], num_landmarks=num_landmarks, origin=1), extra)
+        face = Face(
+          images[0],
+          file_name,
+          read_pts(annotations[0], num_landmarks=num_landmarks, origin=1),
+          extra,
+        )
       except InputError as error:
         message = str(error).removeprefix(str(annotations[0])).lstrip(",: ").rstrip(".")
         findings.append(Finding(f"{name}/{annotations[0].name}", message))
@@ -50,7 +62,9 @@ def read_pairs(
       findings.append(Finding(file_name, "no image beside this .pts file"))
     else:
       names = ", ".join(file.name for file in images + annotations)
-      findings.append(Finding(file_name, f"expected one image and one .pts file of this name, found {names}"))
+      findings.append(
+        Finding(file_name, f"expected one image and one .pts file of this name, found {names}")
+      )
     count += bool(images and annotations)
     faces.append(face)
   return faces, count

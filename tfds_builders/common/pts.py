@@ -14,7 +14,9 @@ _COMMENT = re.compile(r"(#|//).*")
 _HEADER = re.compile(r"(version|n_points)\s*:\s*(\S*)", re.IGNORECASE)
 
 
-def read_pts(path: str | os.PathLike[str], *, num_landmarks: int | Collection[int], origin: int) -> np.ndarray:
+def read_pts(
+  path: str | os.PathLike[str], *, num_landmarks: int | Collection[int], origin: int
+) -> np.ndarray:
   """Reads the landmarks of a `.pts` file, with or without the header `version: 1, n_points: 68, {`.
 
   This is the one place where the file's convention becomes ours: iBUG's tools are MATLAB's, whose first pixel has its centre at
@@ -40,7 +42,9 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int | Collection[in
   except OSError as error:
     raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
   except UnicodeDecodeError as error:
-    raise InputError(f"{path} is not a text file of landmarks (byte {error.start} is not UTF-8).") from error
+    raise InputError(
+      f"{path} is not a text file of landmarks (byte {error.start} is not UTF-8)."
+    ) from error
 
   points: list[tuple[float, float]] = []
   opened = closed = False
@@ -52,7 +56,9 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int | Collection[in
     if header and not opened and not points:
       if header[1].lower() == "n_points":
         if header[2] not in map(str, accepted):
-          raise InputError(f"{path}: the header says n_points {header[2]!r}, expected {expected}; is it another mark-up?")
+          raise InputError(
+            f"{path}: the header says n_points {header[2]!r}, expected {expected}; is it another mark-up?"
+          )
         accepted, expected = (int(header[2]),), header[2]
     elif line == "{" and not opened and not points:
       opened = True
@@ -64,7 +70,9 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int | Collection[in
       points.append(_point(line, f"{path}, line {number}"))
 
   if opened and not closed:
-    raise InputError(f"{path}: no closing brace after {len(points)} landmarks, the file is cut short, fetch it again.")
+    raise InputError(
+      f"{path}: no closing brace after {len(points)} landmarks, the file is cut short, fetch it again."
+    )
   if len(points) not in accepted:
     raise InputError(f"{path} holds {len(points)} landmarks, expected {expected}.")
   return np.array(points, np.float64) - origin
@@ -73,7 +81,9 @@ def read_pts(path: str | os.PathLike[str], *, num_landmarks: int | Collection[in
 def _point(line: str, where: str) -> tuple[float, float]:
   words = line.split()
   if len(words) != 2 or not all(DECIMAL.fullmatch(word) for word in words):
-    raise InputError(f"{where}: {line[:40]!r} is not a landmark, expected two decimal numbers `x y`.")
+    raise InputError(
+      f"{where}: {line[:40]!r} is not a landmark, expected two decimal numbers `x y`."
+    )
   x, y = float(words[0]), float(words[1])
   if not np.isfinite([x, y]).all():
     raise InputError(f"{where}: {line[:40]!r} is too large a number.")

@@ -10,7 +10,9 @@ import tensorflow_datasets as tfds
 class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
   """Builds array_record files: TFDS's default format, TFRecord, cannot be written without TensorFlow."""
 
-  OFFICIAL_COUNTS: ClassVar[Mapping[str, int]] = {}  # split -> number of faces its authors give, where they give one
+  OFFICIAL_COUNTS: ClassVar[
+    Mapping[str, int]
+  ] = {}  # split -> number of faces its authors give, where they give one
 
   def __init__(self, *, file_format: str | None = None, **kwargs: Any):
     super().__init__(file_format=file_format or "array_record", **kwargs)
@@ -33,27 +35,35 @@ def face_features(num_landmarks: int, **extra: Any) -> tfds.features.FeaturesDic
 
   Coordinates are (x, y) in pixels of the stored image, pixel-centre: (0, 0) is the centre of the top-left pixel.
   """
-  return tfds.features.FeaturesDict({
+  return tfds.features.FeaturesDict(
+    {
       "image": tfds.features.Image(shape=(None, None, 3)),  # the file's own bytes, stored untouched
-      "landmarks": tfds.features.Tensor(shape=(num_landmarks, 2), dtype=np.float32),  # NaN where not annotated
+      "landmarks": tfds.features.Tensor(
+        shape=(num_landmarks, 2), dtype=np.float32
+      ),  # NaN where not annotated
       "visible": tfds.features.Tensor(shape=(num_landmarks,), dtype=np.bool_),
-      "box_dataset": tfds.features.Tensor(shape=(4,), dtype=np.float32),  # x0, y0, x1, y1; NaN where the dataset has none
-      "box_landmarks": tfds.features.Tensor(shape=(4,), dtype=np.float32),  # tight around the landmarks
+      "box_dataset": tfds.features.Tensor(
+        shape=(4,), dtype=np.float32
+      ),  # x0, y0, x1, y1; NaN where the dataset has none
+      "box_landmarks": tfds.features.Tensor(
+        shape=(4,), dtype=np.float32
+      ),  # tight around the landmarks
       "file_name": tfds.features.Text(),  # relative to the dataset's root, with "/" on every system
       "face_index": tfds.features.Scalar(dtype=np.int32),  # counts the faces of one image
       **extra,
-  })
+    }
+  )
 
 
 def face_example(
-    *,
-    image: bytes,
-    landmarks: np.ndarray,
-    file_name: str,
-    visible: np.ndarray | None = None,
-    box_dataset: np.ndarray | None = None,
-    face_index: int = 0,
-    **extra: Any,
+  *,
+  image: bytes,
+  landmarks: np.ndarray,
+  file_name: str,
+  visible: np.ndarray | None = None,
+  box_dataset: np.ndarray | None = None,
+  face_index: int = 0,
+  **extra: Any,
 ) -> Mapping[str, Any]:
   """One record of `face_features`.
 
@@ -70,12 +80,14 @@ def face_example(
   annotated = np.isfinite(landmarks).all(-1)
   known = landmarks[annotated]
   return {
-      "image": image,
-      "landmarks": landmarks,
-      "visible": annotated if visible is None else np.asarray(visible, bool) & annotated,
-      "box_dataset": np.full(4, np.nan, np.float32) if box_dataset is None else np.asarray(box_dataset, np.float32),
-      "box_landmarks": np.concatenate([known.min(0), known.max(0)]),
-      "file_name": file_name,
-      "face_index": face_index,
-      **extra,
+    "image": image,
+    "landmarks": landmarks,
+    "visible": annotated if visible is None else np.asarray(visible, bool) & annotated,
+    "box_dataset": np.full(4, np.nan, np.float32)
+    if box_dataset is None
+    else np.asarray(box_dataset, np.float32),
+    "box_landmarks": np.concatenate([known.min(0), known.max(0)]),
+    "file_name": file_name,
+    "face_index": face_index,
+    **extra,
   }

@@ -24,8 +24,14 @@ def read_text(path: Path) -> str:
   try:
     text = data.decode("utf-8-sig")
   except UnicodeDecodeError as error:
-    cause = "saved as UTF-16?" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "an archive, a picture, a NumPy file?"
-    raise InputError(f"{path} is not text in UTF-8 (byte {error.start} is not; {cause}): save it as plain text.") from error
+    cause = (
+      "saved as UTF-16?"
+      if data.startswith((b"\xff\xfe", b"\xfe\xff"))
+      else "an archive, a picture, a NumPy file?"
+    )
+    raise InputError(
+      f"{path} is not text in UTF-8 (byte {error.start} is not; {cause}): save it as plain text."
+    ) from error
   if "\0" in text:
     raise InputError(f"{path} is not a text file (it holds zero bytes): save it as plain text.")
   if not text.strip():

@@ -48,7 +48,11 @@ class Face:
   @property
   def label(self) -> str:
     """What findings call it: `file_name`, with `#face_index` in datasets that annotate several faces of an image."""
-    return f"{self.file_name}#{self.extra['face_index']}" if "face_index" in self.extra else self.file_name
+    return (
+      f"{self.file_name}#{self.extra['face_index']}"
+      if "face_index" in self.extra
+      else self.file_name
+    )
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -61,7 +65,7 @@ class Finding:
 
 
 def check_landmarks(
-    landmarks: np.ndarray, size: tuple[int, int] | None, *, file: str, missing_allowed: bool = False
+  landmarks: np.ndarray, size: tuple[int, int] | None, *, file: str, missing_allowed: bool = False
 ) -> list[Finding]:
   """Checks the landmarks of one face.
 
@@ -79,7 +83,12 @@ def check_landmarks(
   if missing_allowed:
     present |= np.isnan(landmarks).all(-1)
   if not present.all():
-    return [Finding(file, f"landmark {int(np.argmin(present))} is {landmarks[np.argmin(present)].tolist()}, expected numbers")]
+    return [
+      Finding(
+        file,
+        f"landmark {int(np.argmin(present))} is {landmarks[np.argmin(present)].tolist()}, expected numbers",
+      )
+    ]
   known = landmarks[np.isfinite(landmarks).all(-1)]
   if not len(known):
     return [Finding(file, "no landmark is annotated")]
@@ -87,14 +96,16 @@ def check_landmarks(
   low, high = known.min(0), known.max(0)
   width, height = (high - low).tolist()
   if min(width, height) < 1:
-    return [Finding(file, f"all landmarks lie within {width:.3g} x {height:.3g} px, that is no face")]
+    return [
+      Finding(file, f"all landmarks lie within {width:.3g} x {height:.3g} px, that is no face")
+    ]
   if size is None:
     return []
   outside = np.maximum(-0.5 - known, known - (np.array(size) - 0.5)).max(-1)
   if outside.max() > max(width, height):
     message = (
-        f"landmarks lie up to {outside.max():.0f} px outside the {size[0]} x {size[1]} image, further than the face is large; "
-        "are they of another image, or of another size of it?"
+      f"landmarks lie up to {outside.max():.0f} px outside the {size[0]} x {size[1]} image, further than the face is large; "
+      "are they of another image, or of another size of it?"
     )
     return [Finding(file, message)]
   if outside.max() > 0:
@@ -119,18 +130,24 @@ def check_image(image: bytes, *, file: str) -> tuple[tuple[int, int] | None, lis
   with Image.open(io.BytesIO(image)) as header:
     findings = []
     if header.mode != "RGB":
-      findings.append(Finding(file, f"stored as {header.mode}, not RGB; converted when read", "note"))
+      findings.append(
+        Finding(file, f"stored as {header.mode}, not RGB; converted when read", "note")
+      )
     if exif_orientation(header) != 1:
-      findings.append(Finding(file, "has an EXIF orientation; ignored, annotations belong to the stored pixels", "note"))
+      findings.append(
+        Finding(
+          file, "has an EXIF orientation; ignored, annotations belong to the stored pixels", "note"
+        )
+      )
   return (width, height), findings
 
 
 def check_faces(
-    faces: Sequence[Face],
-    *,
-    title: str,
-    missing_allowed: bool = False,
-    first_landmarks: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+  faces: Sequence[Face],
+  *,
+  title: str,
+  missing_allowed: bool = False,
+  first_landmarks: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> list[list[Finding]]:
   """Checks every face, decoding every image once, on all cores: OpenCV decodes outside Python's lock.
 
@@ -150,12 +167,16 @@ def check_faces(
     except OSError as error:
       return b"", [Finding(face.label, f"cannot be read: {error.strerror or error}")]
     size, findings = check_image(image, file=face.label)
-    findings += check_landmarks(face.landmarks, size, file=face.label, missing_allowed=missing_allowed)
+    findings += check_landmarks(
+      face.landmarks, size, file=face.label, missing_allowed=missing_allowed
+    )
     return hashlib.blake2b(image + face.landmarks.tobytes(), digest_size=16).digest(), findings
 
   pool = ThreadPoolExecutor(os.cpu_count())
   try:
-    checked = list(tqdm(pool.map(check, faces), title, total=len(faces), unit=" images", disable=None))
+    checked = list(
+      tqdm(pool.map(check, faces), title, total=len(faces), unit=" images", disable=None)
+    )
   finally:
     pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for thousands of images
 
@@ -172,7 +193,7 @@ def check_faces(
 
 
 def _first_landmarks_that_differ(
-    faces: Sequence[Face], known: Mapping[str, tuple[float, float]]
+  faces: Sequence[Face], known: Mapping[str, tuple[float, float]]
 ) -> Iterator[tuple[int, Finding]]:
   """An error for the nearest face of each image that has no face with the known first landmark."""
   of_image: dict[str, list[int]] = {}

@@ -7,7 +7,9 @@ import numpy as np
 
 from fal_jax.errors import InputError
 
-IMAGES = "images"  # folder in which images are looked for that do not lie where an annotation file says
+IMAGES = (
+  "images"  # folder in which images are looked for that do not lie where an annotation file says
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +50,9 @@ def find_image(root: Path, name: str) -> Path:
   if "\\" in name:
     raise InputError(f"the image {name!r} is written with backslashes, expected / between folders")
   if path.is_absolute() or ".." in path.parts or "\0" in name:
-    raise InputError(f"the image {name!r} leads out of the dataset's folder, expected its path below it")
+    raise InputError(
+      f"the image {name!r} leads out of the dataset's folder, expected its path below it"
+    )
   for folder in (root, root / IMAGES):
     if (folder / path).is_file():
       return folder / path

@@ -20,7 +20,9 @@ from tfds_builders.custom.annotation import Annotation
 _CORNER = 0.5  # what COCO's boxes call the centre of the first pixel
 
 
-def read_coco(path: Path, *, markup: Markup, origin: float, findings: list[Finding]) -> list[Annotation]:
+def read_coco(
+  path: Path, *, markup: Markup, origin: float, findings: list[Finding]
+) -> list[Annotation]:
   """Reads the faces of a COCO file.
 
   The one place where its convention becomes ours: `origin` is subtracted from landmarks, a half from boxes, which become
@@ -38,12 +40,24 @@ def read_coco(path: Path, *, markup: Markup, origin: float, findings: list[Findi
   content = _load(path)
   for category in content.get("categories") or []:
     names = category.get("keypoints") if isinstance(category, dict) else None
-    if isinstance(names, list) and names != list(markup.names) and sorted(map(str, names)) == sorted(markup.names):
-      raise InputError(f"{path} has its key-points in another order than the mark-up file has the landmarks: {names}.")
+    if (
+      isinstance(names, list)
+      and names != list(markup.names)
+      and sorted(map(str, names)) == sorted(markup.names)
+    ):
+      raise InputError(
+        f"{path} has its key-points in another order than the mark-up file has the landmarks: {names}."
+      )
   images: dict[Any, dict[str, Any]] = {}
   for row, image in enumerate(content["images"]):
-    if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not isinstance(image.get("id"), int | str):
-      raise InputError(f"{path}: images[{row}] is {str(image)[:80]}, expected an id and a file_name.")
+    if (
+      not isinstance(image, dict)
+      or not isinstance(image.get("file_name"), str)
+      or not isinstance(image.get("id"), int | str)
+    ):
+      raise InputError(
+        f"{path}: images[{row}] is {str(image)[:80]}, expected an id and a file_name."
+      )
     if image["id"] in images:
       raise InputError(f"{path}: the id {image['id']!r} belongs to two images.")
     images[image["id"]] = image
@@ -51,7 +65,11 @@ def read_coco(path: Path, *, markup: Markup, origin: float, findings: list[Findi
   annotations = []
   for row, face in enumerate(content["annotations"]):
     where = f"{path.name}, annotations[{row}]"
-    image = images.get(face.get("image_id")) if isinstance(face, dict) and isinstance(face.get("image_id"), int | str) else None
+    image = (
+      images.get(face.get("image_id"))
+      if isinstance(face, dict) and isinstance(face.get("image_id"), int | str)
+      else None
+    )
     if image is None:
       findings.append(Finding(where, "no image has its image_id"))
       continue
@@ -70,13 +88,17 @@ def read_coco(path: Path, *, markup: Markup, origin: float, findings: list[Findi
       continue
     width, height = image.get("width"), image.get("height")
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
-    annotations.append(Annotation(where, image["file_name"], landmarks, box=box, visible=visible, size=size))
+    annotations.append(
+      Annotation(where, image["file_name"], landmarks, box=box, visible=visible, size=size)
+    )
   return annotations
 
 
 def _load(path: Path) -> dict[str, Any]:
   def refuse(constant: str) -> None:
-    raise InputError(f"{path} holds the number {constant}; mark landmarks that are not annotated by v = 0.")
+    raise InputError(
+      f"{path} holds the number {constant}; mark landmarks that are not annotated by v = 0."
+    )
 
   try:
     content = json.loads(read_text(path), parse_constant=refuse)
@@ -87,7 +109,9 @@ def _load(path: Path) -> dict[str, Any]:
   lists = {"images", "annotations"}
   found = {key for key in lists if isinstance(content, dict) and isinstance(content.get(key), list)}
   if found != lists:
-    raise InputError(f"{path} is no COCO file, it has no list {' and no list '.join(sorted(lists - found))}.")
+    raise InputError(
+      f"{path} is no COCO file, it has no list {' and no list '.join(sorted(lists - found))}."
+    )
   if not isinstance(content.get("categories") or [], list):
     raise InputError(f"{path}: categories is no list.")
   return content
@@ -98,7 +122,9 @@ def _landmarks(keypoints: Any, num_landmarks: int, origin: float) -> tuple[np.nd
   values = _floats(keypoints)
   if values is None or len(values) != 3 * num_landmarks:
     got = f"{str(keypoints)[:60]}" if values is None else f"{len(values)} numbers"
-    raise InputError(f"its keypoints are {got}, expected x, y, v of {num_landmarks} landmarks, {3 * num_landmarks} numbers")
+    raise InputError(
+      f"its keypoints are {got}, expected x, y, v of {num_landmarks} landmarks, {3 * num_landmarks} numbers"
+    )
   table = values.reshape(num_landmarks, 3)
   seen = table[:, 2]
   if wrong := sorted(set(seen[~np.isin(seen, (0, 1, 2))].tolist())):
@@ -112,7 +138,9 @@ def _box(bbox: Any) -> np.ndarray | None:
     return None
   values = _floats(bbox)
   if values is None or len(values) != 4 or not (values[2:] > 0).all():
-    raise InputError(f"its bbox is {str(bbox)[:60]}, expected x, y, width, height with width and height above 0")
+    raise InputError(
+      f"its bbox is {str(bbox)[:60]}, expected x, y, width, height with width and height above 0"
+    )
   return np.concatenate([values[:2], values[:2] + values[2:]]) - _CORNER
 
 

@@ -10,7 +10,13 @@ from tfds_builders.custom.annotation import Annotation
 
 
 def read_pairs(
-    root: Path, files: Sequence[Path], images: Sequence[Path], *, num_landmarks: int, origin: float, findings: list[Finding]
+  root: Path,
+  files: Sequence[Path],
+  images: Sequence[Path],
+  *,
+  num_landmarks: int,
+  origin: float,
+  findings: list[Finding],
 ) -> list[Annotation]:
   """Reads one face of each `.pts` file.
 

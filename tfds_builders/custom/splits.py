@@ -15,7 +15,7 @@ _SPLIT = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
 def splits_of_images(
-    root: Path, images: Mapping[str, Sequence[Annotation]], findings: list[Finding]
+  root: Path, images: Mapping[str, Sequence[Annotation]], findings: list[Finding]
 ) -> dict[str, str]:
   """The split of each image.
 
@@ -42,14 +42,18 @@ def splits_of_images(
   if lists:
     return _from_lists(root, lists, images, findings)
   if len(images) == 1:
-    raise InputError(f"{root} has one annotated image, expected two or more: one is held out as `test`.")
+    raise InputError(
+      f"{root} has one annotated image, expected two or more: one is held out as `test`."
+    )
   held_out = sorted(images)[::_HOLD_OUT]
   message = "no split is given, so every tenth image is held out as `test`, the others are `train`"
   findings += [Finding(name, message, "note") for name in held_out]
   return {name: "test" if name in set(held_out) else "train" for name in images}
 
 
-def _from_column(images: Mapping[str, Sequence[Annotation]], findings: list[Finding]) -> dict[str, str]:
+def _from_column(
+  images: Mapping[str, Sequence[Annotation]], findings: list[Finding]
+) -> dict[str, str]:
   splits: dict[str, str] = {}
   bad = set()
   for name, faces in images.items():
@@ -67,7 +71,10 @@ def _from_column(images: Mapping[str, Sequence[Annotation]], findings: list[Find
 
 
 def _from_lists(
-    root: Path, lists: Sequence[Path], images: Mapping[str, Sequence[Annotation]], findings: list[Finding]
+  root: Path,
+  lists: Sequence[Path],
+  images: Mapping[str, Sequence[Annotation]],
+  findings: list[Finding],
 ) -> dict[str, str]:
   splits: dict[str, str] = {}
   for file in lists:
@@ -87,5 +94,9 @@ def _from_lists(
       else:
         splits[name] = file.stem
   names = ", ".join(file.name for file in lists)
-  findings += [Finding(name, f"is annotated but not listed in {names}") for name in images if name not in splits]
+  findings += [
+    Finding(name, f"is annotated but not listed in {names}")
+    for name in images
+    if name not in splits
+  ]
   return splits

@@ -15,7 +15,9 @@ from tfds_builders.custom.annotation import Annotation
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 
 
-def read_table(path: Path, *, num_landmarks: int, origin: float, findings: list[Finding]) -> list[Annotation]:
+def read_table(
+  path: Path, *, num_landmarks: int, origin: float, findings: list[Finding]
+) -> list[Annotation]:
   """Reads the faces of a table.
 
   The one place where its convention becomes ours: `origin`, what it calls the centre of the first pixel, is subtracted from
@@ -33,13 +35,24 @@ def read_table(path: Path, *, num_landmarks: int, origin: float, findings: list[
   text = read_text(path)
   first = text.strip().splitlines()[0]
   if "," not in first:
-    found = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in first), "something else")
-    raise InputError(f"{path} is separated by {found}: export it with commas between cells and decimal points in numbers.")
+    found = next(
+      (name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in first),
+      "something else",
+    )
+    raise InputError(
+      f"{path} is separated by {found}: export it with commas between cells and decimal points in numbers."
+    )
   reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
   try:
-    header, *rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+    header, *rows = [
+      (reader.line_num, [cell.strip() for cell in row])
+      for row in reader
+      if any(map(str.strip, row))
+    ]
   except csv.Error as error:
-    raise InputError(f"{path}, line {reader.line_num}: {error}; write one face a line, quotation marks in pairs.") from error
+    raise InputError(
+      f"{path}, line {reader.line_num}: {error}; write one face a line, quotation marks in pairs."
+    ) from error
   columns = header[1]
   coordinates = [f"{axis}{k}" for k in range(num_landmarks) for axis in "xy"]
   _check_header(path, columns, coordinates)
@@ -50,7 +63,11 @@ def read_table(path: Path, *, num_landmarks: int, origin: float, findings: list[
   for line, row in rows:
     where = f"{path.name}, line {line}"
     cells = dict(zip(columns, row, strict=False))
-    problems = [] if len(row) == len(columns) else [f"{len(row)} cells, expected {len(columns)} as in the header"]
+    problems = (
+      []
+      if len(row) == len(columns)
+      else [f"{len(row)} cells, expected {len(columns)} as in the header"]
+    )
     landmarks = box = None
     if not problems:
       values = _numbers({name: cells[name] for name in coordinates}, problems)
@@ -62,7 +79,9 @@ def read_table(path: Path, *, num_landmarks: int, origin: float, findings: list[
     if problems:
       findings.append(Finding(where, "; ".join(problems)))
       landmarks = box = None
-    annotations.append(Annotation(where, cells.get("image", ""), landmarks, box=box, split=cells.get("split")))
+    annotations.append(
+      Annotation(where, cells.get("image", ""), landmarks, box=box, split=cells.get("split"))
+    )
   return annotations
 
 
@@ -79,8 +98,8 @@ def _check_header(path: Path, columns: list[str], coordinates: list[str]) -> Non
     problems.append(f"has more than one {_some(twice)}")
   if problems:
     raise InputError(
-        f"{path}: the header {', '.join(problems)}; for a mark-up of {len(coordinates) // 2} landmarks it must be "
-        f"image,x0,y0,...,{coordinates[-2]},{coordinates[-1]}, and may have {','.join(BOX)} and split."
+      f"{path}: the header {', '.join(problems)}; for a mark-up of {len(coordinates) // 2} landmarks it must be "
+      f"image,x0,y0,...,{coordinates[-2]},{coordinates[-1]}, and may have {','.join(BOX)} and split."
     )
 
 
@@ -102,7 +121,9 @@ def _box(cells: dict[str, str], origin: float, problems: list[str]) -> np.ndarra
   before = len(problems)
   box = np.array(_numbers(cells, problems), np.float64) - origin
   if len(problems) == before and not (box[2:] > box[:2]).all():  # NaN too
-    problems.append(f"the box {', '.join(cells.values())} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+    problems.append(
+      f"the box {', '.join(cells.values())} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1"
+    )
   return box
 
 

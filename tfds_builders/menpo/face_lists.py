@@ -15,7 +15,9 @@ from tfds_builders.common.validate import Face, Finding
 _NUM_DETECTED = 4 + 2 * 5
 
 
-def read_list(path: Path, downloads: Downloads, *, num_landmarks: int, findings: list[Finding]) -> list[Face]:
+def read_list(
+  path: Path, downloads: Downloads, *, num_landmarks: int, findings: list[Finding]
+) -> list[Face]:
   """Reads a list; here its convention becomes ours.
 
   Args:
@@ -52,7 +54,11 @@ def _read_line(line: str, folder: Path, downloads: Downloads, *, num_landmarks: 
     values = np.array(words, np.float64)
   except ValueError as error:
     raise InputError(f"expected a path and {count} numbers: {error}.") from error
-  if len(values) != count or not np.isfinite(values).all() or Path(image).suffix.lower() not in (".jpg", ".jpeg", ".png"):
+  if (
+    len(values) != count
+    or not np.isfinite(values).all()
+    or Path(image).suffix.lower() not in (".jpg", ".jpeg", ".png")
+  ):
     got = f"{len(words)} words after {image[:40]!r}"
     raise InputError(f"expected an image's path and {count} numbers, got {got}.")
   file = downloads.inside(folder / image, named=repr(image))

@@ -39,8 +39,8 @@ _CITATION = """\
 
 # Official numbers of faces by release and mark-up.
 _RELEASES: Mapping[str, Mapping[int, Mapping[str, int]]] = {
-    "challenge of 2017": {68: {"train": 6679, "test": 5335}, 39: {"train": 2300, "test": 1946}},
-    "MenpoBenchmark": {68: {"train": 6653, "test": 5335}, 39: {"train": 2290, "test": 1946}},
+  "challenge of 2017": {68: {"train": 6679, "test": 5335}, 39: {"train": 2300, "test": 1946}},
+  "MenpoBenchmark": {68: {"train": 6653, "test": 5335}, 39: {"train": 2290, "test": 1946}},
 }
 _LIST_NAMES = {68: "semifrontal", 39: "profile"}
 
@@ -62,8 +62,12 @@ class Builder(ManualFaceBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
   BUILDER_CONFIGS: ClassVar[list[MenpoConfig]] = [
-      MenpoConfig(name="frontal68", description="Semi-frontal faces, 68 landmarks in the order of 300W.", num_landmarks=68),
-      MenpoConfig(name="profile39", description="Profiles, 39 landmarks.", num_landmarks=39),
+    MenpoConfig(
+      name="frontal68",
+      description="Semi-frontal faces, 68 landmarks in the order of 300W.",
+      num_landmarks=68,
+    ),
+    MenpoConfig(name="profile39", description="Profiles, 39 landmarks.", num_landmarks=39),
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
       Download the archive Menpo2D from https://github.com/jiankangdeng/MenpoBenchmark and unpack it into the folder, which then
@@ -71,21 +75,23 @@ class Builder(ManualFaceBuilder):
       """
   ARCHIVES = (Archive("Menpo2D.zip"), Archive("menpo_challenge_trainset.zip", "trainset"))
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {  # profiles; the files count from 1
-      f"{folder}/aflw__face_{face}.jpg": landmark
-      for folder in ("trainset", "Menpo2D/Train/image/profile")
-      for face, landmark in (("39822", (79.667, 153.291)), ("39831", (33.54, 50.058)))
+    f"{folder}/aflw__face_{face}.jpg": landmark
+    for folder in ("trainset", "Menpo2D/Train/image/profile")
+    for face, landmark in (("39822", (79.667, 153.291)), ("39831", (33.54, 50.058)))
   }
 
   def _info(self) -> tfds.core.DatasetInfo:
     num_landmarks = self.builder_config.num_landmarks
     if num_landmarks not in _LIST_NAMES:
-      raise InputError(f"menpo has the mark-ups 68 and 39, got num_landmarks={num_landmarks}; choose one of them.")
+      raise InputError(
+        f"menpo has the mark-ups 68 and 39, got num_landmarks={num_landmarks}; choose one of them."
+      )
     return self.dataset_info_from_configs(
-        features=face_features(num_landmarks),
-        homepage="https://github.com/jiankangdeng/MenpoBenchmark",
-        citation=_CITATION,
-        license="Research and other non-commercial use only; the photographs belong to their owners.",
-        metadata=tfds.core.MetadataDict(markup=num_landmarks),
+      features=face_features(num_landmarks),
+      homepage="https://github.com/jiankangdeng/MenpoBenchmark",
+      citation=_CITATION,
+      license="Research and other non-commercial use only; the photographs belong to their owners.",
+      metadata=tfds.core.MetadataDict(markup=num_landmarks),
     )
 
   def train_flags(self) -> str:
@@ -94,7 +100,11 @@ class Builder(ManualFaceBuilder):
     return f"--config=configs/default.py --config.data.name=menpo/{self.builder_config.name} --config.data.markup=39"
 
   def workdir(self) -> str:
-    return "runs/w300lp" if self.builder_config.num_landmarks == 68 else f"runs/menpo_{self.builder_config.name}"
+    return (
+      "runs/w300lp"
+      if self.builder_config.num_landmarks == 68
+      else f"runs/menpo_{self.builder_config.name}"
+    )
 
   def official_counts(self) -> Mapping[str, int]:
     release = str((self.info.metadata or {}).get("release", "challenge of 2017"))
@@ -116,14 +126,22 @@ class Builder(ManualFaceBuilder):
       layout.splits[split] = [face for face in faces if len(face.landmarks) == num_landmarks]
 
     counts = {split: len(faces) for split, faces in layout.splits.items()}
-    exact = [name for name, of_markup in _RELEASES.items() if of_markup[num_landmarks]["train"] == counts["train"]]
+    exact = [
+      name
+      for name, of_markup in _RELEASES.items()
+      if of_markup[num_landmarks]["train"] == counts["train"]
+    ]
     release = exact[0] if exact else "MenpoBenchmark" if listed else "challenge of 2017"
     self.info.metadata["release"] = release
     for split, official in _RELEASES[release][num_landmarks].items():
       if counts[split] != official:
         where = f"{split}set or Menpo2D/{split.title()}"
-        accepted = " or ".join(f"{n:,}" for n in dict.fromkeys(kind[num_landmarks][split] for kind in _RELEASES.values()))
-        layout.missing.append(f"{where}: expected {accepted} faces with {num_landmarks} landmarks, found {counts[split]:,}")
+        accepted = " or ".join(
+          f"{n:,}" for n in dict.fromkeys(kind[num_landmarks][split] for kind in _RELEASES.values())
+        )
+        layout.missing.append(
+          f"{where}: expected {accepted} faces with {num_landmarks} landmarks, found {counts[split]:,}"
+        )
     return layout
 
 
@@ -139,9 +157,16 @@ def _read_pts_folders(downloads: Downloads, name: str, findings: list[Finding]) 
   if root is None:
     return []
   faces: list[Face] = []
-  for folder in [root, *sorted(path for path in root.rglob("*") if path.is_dir() and "__MACOSX" not in path.parts)]:
+  for folder in [
+    root,
+    *sorted(path for path in root.rglob("*") if path.is_dir() and "__MACOSX" not in path.parts),
+  ]:
     # The challenge handed out its test images without annotations.
-    if any(file.suffix.lower() == ".pts" and not file.name.startswith(".") for file in folder.iterdir()):
-      found, _ = read_pairs(folder, downloads.name(folder), num_landmarks=(68, 39), findings=findings)
+    if any(
+      file.suffix.lower() == ".pts" and not file.name.startswith(".") for file in folder.iterdir()
+    ):
+      found, _ = read_pairs(
+        folder, downloads.name(folder), num_landmarks=(68, 39), findings=findings
+      )
       faces += [face for face in found if face]
   return faces

@@ -6,15 +6,31 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tfds_builders.synthetic_faces.head import COLUMNS, column_angle, head_model, hermite, smoothstep
+from tfds_builders.synthetic_faces.head import (
+  COLUMNS,
+  column_angle,
+  head_model,
+  hermite,
+  smoothstep,
+)
 
 EAR_ROWS, HAIR_ROWS, TORSO_ROWS = 14, 40, 14
 _SKULL_CENTRE = np.array([0.0, -0.35, -0.80], np.float32)
-_HALF = COLUMNS // 2  # the first half of an ear row is the left ear, the second the right one; the column between is a seam
-_SHOULDERS = np.array([  # half-width, height at the side, height in front, depth
-    [0.50, 1.50, 1.62, 0.40], [0.54, 1.58, 1.70, 0.44], [0.75, 1.72, 1.86, 0.52], [1.25, 1.90, 2.05, 0.62],
-    [1.70, 2.10, 2.30, 0.68], [1.92, 2.45, 2.70, 0.72], [2.02, 3.10, 3.20, 0.75], [2.05, 4.60, 4.60, 0.78],
-])
+_HALF = (
+  COLUMNS // 2
+)  # the first half of an ear row is the left ear, the second the right one; the column between is a seam
+_SHOULDERS = np.array(
+  [  # half-width, height at the side, height in front, depth
+    [0.50, 1.50, 1.62, 0.40],
+    [0.54, 1.58, 1.70, 0.44],
+    [0.75, 1.72, 1.86, 0.52],
+    [1.25, 1.90, 2.05, 0.62],
+    [1.70, 2.10, 2.30, 0.68],
+    [1.92, 2.45, 2.70, 0.72],
+    [2.02, 3.10, 3.20, 0.75],
+    [2.05, 4.60, 4.60, 0.78],
+  ]
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ def layout() -> Layout:
   parts = [slice(int(a), int(b)) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
   cells = np.ones((int(ends[-1]) - 1, COLUMNS - 1), bool)
   cells[ends[:-1] - 1] = False
-  cells[parts[1], _HALF - 1:_HALF + 1] = False
+  cells[parts[1], _HALF - 1 : _HALF + 1] = False
   two_sided = np.zeros(int(ends[-1]), bool)
   two_sided[parts[1]] = two_sided[parts[2]] = True
   head, ears_, hair_, torso_ = parts
@@ -85,8 +101,15 @@ def ears(size: float, flare: float, head: np.ndarray) -> np.ndarray:
   back = 0.20 + rho * np.cos(phi) * 0.20 * (1 - 0.38 * low)
   down = rho * np.sin(phi) * 0.33
   up = 1 - smoothstep(0.1, 0.25, down)
-  rim, inner_rim = np.exp(-(((rho - 0.87) / 0.09) ** 2)), np.exp(-(((rho - 0.52) / 0.12) ** 2)) * (np.cos(phi) > -0.3)
-  height = 0.035 * up * (rim + inner_rim) - 0.07 * np.exp(-((rho / 0.38) ** 2)) - 0.05 * smoothstep(0.9, 1.0, rho)
+  rim, inner_rim = (
+    np.exp(-(((rho - 0.87) / 0.09) ** 2)),
+    np.exp(-(((rho - 0.52) / 0.12) ** 2)) * (np.cos(phi) > -0.3),
+  )
+  height = (
+    0.035 * up * (rim + inner_rim)
+    - 0.07 * np.exp(-((rho / 0.38) ** 2))
+    - 0.05 * smoothstep(0.9, 1.0, rho)
+  )
   out = np.zeros((EAR_ROWS, COLUMNS, 3), np.float32)
   row = int(np.searchsorted(model.sections, 7.2))
   for sign, columns in ((-1, slice(0, _HALF)), (1, slice(_HALF + 1, None))):
@@ -95,7 +118,9 @@ def ears(size: float, flare: float, head: np.ndarray) -> np.ndarray:
     outward = np.array([sign * np.cos(flare), 0, np.sin(flare)])
     rearward = np.array([sign * np.sin(flare), -0.12, -np.cos(flare)])
     upright = np.array([-sign * 0.05, 1.0, 0.12])
-    out[:, columns] = root + size * (back[..., None] * rearward + down[..., None] * upright + height[..., None] * outward)
+    out[:, columns] = root + size * (
+      back[..., None] * rearward + down[..., None] * upright + height[..., None] * outward
+    )
   out[:, _HALF] = out[:, _HALF - 1]
   return out
 
@@ -109,9 +134,23 @@ def _hangs(style: HairStyle) -> np.ndarray:
 def hair_end(style: HairStyle) -> np.ndarray:
   """(COLUMNS,) the section of the head at which hair ends or stops lying on the skull."""
   angle = np.degrees(np.abs(column_angle(np.arange(COLUMNS))))
-  around = [0, 30, 50, 64, 72, 80, 86, 108, 122, 150, 180]  # forehead, temple, sideburn, above the ear, nape
+  around = [
+    0,
+    30,
+    50,
+    64,
+    72,
+    80,
+    86,
+    108,
+    122,
+    150,
+    180,
+  ]  # forehead, temple, sideburn, above the ear, nape
   end = np.interp(angle, around, [3.6, 3.65, 4.1, 5.2, 6.6, 6.9, 5.2, 5.2, 8.2, 10.0, 10.4])
-  end += style.hairline * (smoothstep(62, 35, angle) if style.hairline >= 0 else smoothstep(75, 50, angle))
+  end += style.hairline * (
+    smoothstep(62, 35, angle) if style.hairline >= 0 else smoothstep(75, 50, angle)
+  )
   hangs = _hangs(style)
   return end * (1 - hangs) + np.minimum(end, 6.3) * hangs
 
@@ -152,7 +191,9 @@ def hair(style: HairStyle, head: np.ndarray, relief: np.ndarray) -> np.ndarray:
 @functools.cache
 def torso() -> np.ndarray:
   """Vertices (TORSO_ROWS, COLUMNS, 3) of neck-line and shoulders."""
-  width, side, front, depth = np.moveaxis(hermite(_SHOULDERS, np.linspace(0, len(_SHOULDERS) - 1, TORSO_ROWS)), -1, 0)[..., None]
+  width, side, front, depth = np.moveaxis(
+    hermite(_SHOULDERS, np.linspace(0, len(_SHOULDERS) - 1, TORSO_ROWS)), -1, 0
+  )[..., None]
   angle = column_angle(np.arange(COLUMNS))[None, :]
   c = np.cos(angle)
   y = side + (front - side) * np.clip(c, 0, None) ** 2 - 0.1 * np.clip(-c, 0, None)
@@ -169,7 +210,9 @@ def normals(vertices: np.ndarray) -> np.ndarray:
   out = np.empty_like(vertices)
   parts = layout()
   for rows in (parts.head, parts.hair, parts.torso):
-    patch = np.concatenate([vertices[rows, -2:-1], vertices[rows], vertices[rows, 1:2]], axis=1)  # closed behind
+    patch = np.concatenate(
+      [vertices[rows, -2:-1], vertices[rows], vertices[rows, 1:2]], axis=1
+    )  # closed behind
     out[rows] = patch_normals(patch)[:, 1:-1]
   for columns in (slice(0, _HALF), slice(_HALF + 1, None)):
     ear = vertices[parts.ears, columns]
@@ -189,11 +232,14 @@ def patch_normals(patch: np.ndarray) -> np.ndarray:
   down[1:-1] = patch[2:] - patch[:-2]
   down[0], down[-1] = patch[1] - patch[0], patch[-1] - patch[-2]
   # x to the right, y down, z to the viewer is a left-handed frame, so this order points outwards.
-  normal = np.stack([
+  normal = np.stack(
+    [
       along[..., 2] * down[..., 1] - along[..., 1] * down[..., 2],
       along[..., 0] * down[..., 2] - along[..., 2] * down[..., 0],
       along[..., 1] * down[..., 0] - along[..., 0] * down[..., 1],
-  ], -1)
+    ],
+    -1,
+  )
   normal *= -1
   length = np.sqrt((normal * normal).sum(-1, keepdims=True))
   return normal / np.maximum(length, 1e-9)
@@ -202,5 +248,9 @@ def patch_normals(patch: np.ndarray) -> np.ndarray:
 def locks_relief(key: np.random.Generator, curl: float) -> np.ndarray:
   """(HAIR_ROWS, COLUMNS) float32 noise for `hair`: vertical locks, or curls."""
   rows, columns = (4, 28) if curl < 0.4 else (14, 48)
-  noise = cv2.resize(key.standard_normal((rows, columns), dtype=np.float32), (COLUMNS, HAIR_ROWS), interpolation=cv2.INTER_CUBIC)
+  noise = cv2.resize(
+    key.standard_normal((rows, columns), dtype=np.float32),
+    (COLUMNS, HAIR_ROWS),
+    interpolation=cv2.INTER_CUBIC,
+  )
   return np.clip(noise, -2, 2)

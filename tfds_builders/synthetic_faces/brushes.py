@@ -21,12 +21,16 @@ def _tiles() -> dict[str, np.ndarray]:
     total = np.zeros((height, width), np.float32)
     for down, across, strength in parts:
       small = key.standard_normal((height // down, width // across)).astype(np.float32)
-      total += np.float32(strength) * cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+      total += np.float32(strength) * cv2.resize(
+        small, (width, height), interpolation=cv2.INTER_CUBIC
+      )
     return total
 
   return {
-      "pores": pores, "blotches": octaves((6, 6, 0.6), (18, 18, 0.6), (50, 50, 0.6)),
-      "strands": octaves((60, 2, 0.54), (90, 5, 0.62), (150, 14, 0.54)), "curls": octaves((3, 3, 0.55), (7, 7, 0.82)),
+    "pores": pores,
+    "blotches": octaves((6, 6, 0.6), (18, 18, 0.6), (50, 50, 0.6)),
+    "strands": octaves((60, 2, 0.54), (90, 5, 0.62), (150, 14, 0.54)),
+    "curls": octaves((3, 3, 0.55), (7, 7, 0.82)),
   }
 
 
@@ -34,7 +38,7 @@ def noise(key: np.random.Generator, name: str, shape: tuple[int, int]) -> np.nda
   """A random part (h, w) float32 of about unit variance of the noise "pores", "blotches", "strands" or "curls"."""
   tile = _tiles()[name]
   y, x = key.integers(0, tile.shape[0] - shape[0]), key.integers(0, tile.shape[1] - shape[1])
-  return tile[y:y + shape[0], x:x + shape[1]]
+  return tile[y : y + shape[0], x : x + shape[1]]
 
 
 def mix(canvas: np.ndarray, colour: Sequence[float] | np.ndarray, alpha: np.ndarray) -> None:
@@ -43,7 +47,9 @@ def mix(canvas: np.ndarray, colour: Sequence[float] | np.ndarray, alpha: np.ndar
     channel += alpha * (value - channel)
 
 
-def darken(canvas: np.ndarray, alpha: np.ndarray, tint: tuple[float, float, float] = (0.55, 0.40, 0.35)) -> None:
+def darken(
+  canvas: np.ndarray, alpha: np.ndarray, tint: tuple[float, float, float] = (0.55, 0.40, 0.35)
+) -> None:
   """Darkens a float canvas (3, h, w) in place towards its own colour times `tint`."""
   for channel, value in zip(canvas, tint, strict=True):
     channel *= 1 - alpha * np.float32(1 - value)

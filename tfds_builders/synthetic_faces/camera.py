@@ -9,7 +9,14 @@ NECK = np.array([0.0, 0.95, -0.75])  # the point of the model frame that head an
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
   """(3, 3) rotation from radians; positive: the face turns to the picture's right, upwards, and clockwise."""
-  cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+  cy, sy, cp, sp, cr, sr = (
+    np.cos(yaw),
+    np.sin(yaw),
+    np.cos(pitch),
+    np.sin(pitch),
+    np.cos(roll),
+    np.sin(roll),
+  )
   about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
   about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
   about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])

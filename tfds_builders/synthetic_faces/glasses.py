@@ -20,7 +20,13 @@ class Cover:
 
 
 def draw(
-    key: np.random.Generator, person: Person, head: np.ndarray, camera: Camera, *, raster: Raster, fine: float
+  key: np.random.Generator,
+  person: Person,
+  head: np.ndarray,
+  camera: Camera,
+  *,
+  raster: Raster,
+  fine: float,
 ) -> tuple[Cover, np.ndarray]:
   """Draws the glasses of a person, if any.
 
@@ -36,15 +42,26 @@ def draw(
     The cover and its colour (H, W, 3) float32.
   """
   height, width = (round(n / fine) for n in raster.depth.shape)
-  w, h, square, thick = key.uniform(0.20, 0.25), key.uniform(0.13, 0.18), key.uniform(2.0, 5.0), key.uniform(0.010, 0.028)
-  frame = key.uniform(15, 90) * (1 + key.normal(0, 0.2, 3)) if key.random() < 0.75 else np.array([170, 150, 110.0])
+  w, h, square, thick = (
+    key.uniform(0.20, 0.25),
+    key.uniform(0.13, 0.18),
+    key.uniform(2.0, 5.0),
+    key.uniform(0.010, 0.028),
+  )
+  frame = (
+    key.uniform(15, 90) * (1 + key.normal(0, 0.2, 3))
+    if key.random() < 0.75
+    else np.array([170, 150, 110.0])
+  )
   tint = key.uniform(8, 40) + key.normal(0, 6, 3)
   tint_end = tint + key.uniform(0, 70)
   blank = np.zeros((height, width), np.float32)
   if not person.glasses:
     return Cover(blank, blank), np.zeros((height, width, 3), np.float32)
   model = head_model()
-  anchors = sample_grid(head, model.grid_from_chart(np.array([[-0.5, 0], [0.5, 0], [0, 0.10], [-0.352, 0], [0.352, 0]])))
+  anchors = sample_grid(
+    head, model.grid_from_chart(np.array([[-0.5, 0], [0.5, 0], [0, 0.10], [-0.352, 0], [0.352, 0]]))
+  )
   front = anchors[2, 2] + 0.06
   angle = np.linspace(0, 2 * np.pi, 49)
   circle = np.stack([np.cos(angle), np.sin(angle)], -1)
@@ -78,8 +95,12 @@ def draw(
   for rim in lenses:
     px = (camera.project(camera.place(rim)) + 0.5) * fine - 0.5
     cv2.fillPoly(glass, [np.round(px * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
-  covered = cv2.resize(solid, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-  behind_glass = cv2.resize(glass, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+  covered = (
+    cv2.resize(solid, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+  )
+  behind_glass = (
+    cv2.resize(glass, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+  )
   rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
   middle = float(camera.project(camera.place(anchors[2]))[1]) / height
   blend = np.clip((rows - middle) * 6 + 0.5, 0, 1)[..., None]

@@ -16,7 +16,8 @@ import numpy as np
 COLUMNS = 121  # around the head; column 60 is the mid-line of the face, the first and the last meet at the back
 # Rows of key cross-sections from the crown to the base of the neck: height and depth of the mid-line in front,
 # height, half-width and depth at the side, height and depth of the mid-line at the back.
-_SECTIONS = np.array([
+_SECTIONS = np.array(
+  [
     [-1.30, -0.78, -1.30, 0.01, -0.80, -1.30, -0.82],
     [-1.26, -0.42, -1.26, 0.38, -0.80, -1.26, -1.22],
     [-1.10, -0.08, -1.13, 0.64, -0.80, -1.10, -1.58],
@@ -36,7 +37,8 @@ _SECTIONS = np.array([
     [1.36, -0.36, 1.05, 0.49, -0.62, 1.22, -1.08],
     [1.62, -0.40, 1.40, 0.48, -0.70, 1.50, -1.12],
     [2.40, -0.30, 2.30, 0.56, -0.76, 2.20, -1.22],
-])
+  ]
+)
 JAW_EDGE = 13.3  # section at which the face turns into the underside of the jaw
 _JAW_HINGE = np.array([0.10, -0.72])  # y, z of the axis the jaw opens about
 
@@ -48,10 +50,10 @@ def hermite(values: np.ndarray, at: np.ndarray) -> np.ndarray:
   i = np.clip(np.floor(at).astype(int), 0, len(values) - 2)
   t = (np.asarray(at) - i)[..., None]
   return (
-      (2 * t**3 - 3 * t**2 + 1) * values[i]
-      + (t**3 - 2 * t**2 + t) * slopes[i]
-      + (3 * t**2 - 2 * t**3) * values[i + 1]
-      + (t**3 - t**2) * slopes[i + 1]
+    (2 * t**3 - 3 * t**2 + 1) * values[i]
+    + (t**3 - 2 * t**2 + t) * slopes[i]
+    + (3 * t**2 - 2 * t**3) * values[i + 1]
+    + (t**3 - t**2) * slopes[i + 1]
   )
 
 
@@ -82,7 +84,9 @@ def column_angle(column: np.ndarray) -> np.ndarray:
 def angle_column(angle: np.ndarray) -> np.ndarray:
   """Inverse of `column_angle`."""
   s = np.linspace(-1, 1, 4001)
-  return np.interp(angle, np.pi * (0.58 * s + 0.42 * s**3), s) * (COLUMNS - 1) / 2 + (COLUMNS - 1) / 2
+  return (
+    np.interp(angle, np.pi * (0.58 * s + 0.42 * s**3), s) * (COLUMNS - 1) / 2 + (COLUMNS - 1) / 2
+  )
 
 
 def _row_sections() -> np.ndarray:
@@ -90,14 +94,18 @@ def _row_sections() -> np.ndarray:
   fine = np.linspace(0, len(_SECTIONS) - 1, 6000)
   front = tube(np.zeros_like(fine), fine)
   step = np.linalg.norm(np.diff(front, axis=0), axis=1)
-  spacing = np.interp(fine[1:], [0, 4, 5, 8, 9, 13.5, 15, 18], [0.07, 0.05, 0.022, 0.018, 0.02, 0.02, 0.04, 0.12])
+  spacing = np.interp(
+    fine[1:], [0, 4, 5, 8, 9, 13.5, 15, 18], [0.07, 0.05, 0.022, 0.018, 0.02, 0.02, 0.04, 0.12]
+  )
   count = np.concatenate([[0], np.cumsum(step / spacing)])
   return np.interp(np.linspace(0, count[-1], round(count[-1]) + 1), count, fine)
 
 
 def bump(xy: np.ndarray, centre: tuple[float, float], sigma: tuple[float, float]) -> np.ndarray:
   """A Gaussian hill of height 1 in chart coordinates."""
-  return np.exp(-0.5 * (((xy[..., 0] - centre[0]) / sigma[0]) ** 2 + ((xy[..., 1] - centre[1]) / sigma[1]) ** 2))
+  return np.exp(
+    -0.5 * (((xy[..., 0] - centre[0]) / sigma[0]) ** 2 + ((xy[..., 1] - centre[1]) / sigma[1]) ** 2)
+  )
 
 
 def _pair(xy: np.ndarray, centre: tuple[float, float], sigma: tuple[float, float]) -> np.ndarray:
@@ -110,20 +118,31 @@ def _relief(xy: np.ndarray, front: np.ndarray) -> np.ndarray:
   z = -0.085 * _pair(xy, (0.32, 0.0), (0.17, 0.10))  # eye sockets
   z += 0.055 * _pair(xy, (0.352, 0.0), (0.10, 0.065))  # eyeballs behind the lids
   z += 0.045 * _pair(xy, (0.33, -0.19), (0.24, 0.055))  # brow ridge
-  z += 0.05 * _pair(xy, (0.45, 0.30), (0.17, 0.15)) - 0.03 * _pair(xy, (0.52, 0.66), (0.14, 0.16))  # cheeks
-  ridge = np.interp(y, [-0.25, -0.05, 0.10, 0.25, 0.38, 0.43, 0.47, 0.51, 0.55, 0.60],
-                    [0.0, 0.045, 0.105, 0.19, 0.275, 0.29, 0.26, 0.15, 0.045, 0.0])
+  z += 0.05 * _pair(xy, (0.45, 0.30), (0.17, 0.15)) - 0.03 * _pair(
+    xy, (0.52, 0.66), (0.14, 0.16)
+  )  # cheeks
+  ridge = np.interp(
+    y,
+    [-0.25, -0.05, 0.10, 0.25, 0.38, 0.43, 0.47, 0.51, 0.55, 0.60],
+    [0.0, 0.045, 0.105, 0.19, 0.275, 0.29, 0.26, 0.15, 0.045, 0.0],
+  )
   width = np.interp(y, [-0.25, 0.0, 0.25, 0.42, 0.5, 0.6], [0.12, 0.085, 0.092, 0.105, 0.105, 0.09])
-  z += ridge * np.exp(-np.abs(x / width) ** 2.2 * 0.6)
+  z += ridge * np.exp(-(np.abs(x / width) ** 2.2) * 0.6)
   z += 0.09 * _pair(xy, (0.118, 0.452), (0.042, 0.045))  # nose wings
   z -= 0.03 * _pair(xy, (0.185, 0.47), (0.022, 0.06))
   z -= 0.05 * _pair(xy, (0.068, 0.512), (0.028, 0.018))  # nostrils
-  z += 0.045 * bump(xy, (0, 0.68), (0.20, 0.07)) - 0.012 * bump(xy, (0, 0.61), (0.022, 0.05))  # upper lip, philtrum
+  z += 0.045 * bump(xy, (0, 0.68), (0.20, 0.07)) - 0.012 * bump(
+    xy, (0, 0.61), (0.022, 0.05)
+  )  # upper lip, philtrum
   lip = np.clip(1 - (x / 0.30) ** 2, 0, None)
-  z += lip * (0.045 * np.exp(-(((y - 0.712) / 0.026) ** 2)) + 0.05 * np.exp(-(((y - 0.805) / 0.036) ** 2)))
+  z += lip * (
+    0.045 * np.exp(-(((y - 0.712) / 0.026) ** 2)) + 0.05 * np.exp(-(((y - 0.805) / 0.036) ** 2))
+  )
   z -= 0.03 * lip * np.exp(-(((y - 0.753) / 0.012) ** 2))
   z -= 0.03 * _pair(xy, (0.315, 0.74), (0.03, 0.04))
-  z -= 0.045 * bump(xy, (0, 0.93), (0.16, 0.045)) - 0.075 * bump(xy, (0, 1.10), (0.15, 0.085))  # chin
+  z -= 0.045 * bump(xy, (0, 0.93), (0.16, 0.045)) - 0.075 * bump(
+    xy, (0, 1.10), (0.15, 0.085)
+  )  # chin
   z -= 0.04 * _pair(xy, (0.72, -0.30), (0.12, 0.16))  # temples
   moved = np.zeros((*xy.shape[:-1], 3))
   moved[..., 2] = z
@@ -149,55 +168,69 @@ def _fields(xy: np.ndarray, points: np.ndarray, front: np.ndarray) -> dict[str, 
   mouth = bump(xy, (0, 0.745), (0.24, 0.085)) * front
   from_eye = x - 0.352 * side
   fields = {
-      "width": field(dx=0.05 * px * skull),
-      "height": field(dy=0.05 * np.clip(py, 0, None) * skull),
-      "skull": field(dy=0.05 * np.clip(py + 0.2, None, 0)),
-      "depth": field(dz=0.05 * pz * skull),
-      "jaw": field(dx=0.075 * px * lower),
-      "chin": field(dy=0.05 * smoothstep(0.88, 1.2, py) * skull * (pz > -0.5)),
-      "chin_width": field(dx=0.035 * side * _pair(xy, (0.25, 1.08), (0.16, 0.14)) * front),
-      "chin_depth": field(dz=0.05 * bump(xy, (0, 1.12), (0.22, 0.16)) * front),
-      "cheekbones": field(dx=0.03 * side * _pair(xy, (0.70, 0.20), (0.16, 0.20)) * front,
-                          dz=0.02 * _pair(xy, (0.5, 0.25), (0.16, 0.15)) * front),
-      "cheeks": field(dx=0.035 * side * _pair(xy, (0.60, 0.65), (0.16, 0.22)) * front,
-                      dz=0.035 * _pair(xy, (0.42, 0.58), (0.18, 0.20)) * front),
-      "forehead": field(dz=0.05 * bump(xy, (0, -0.55), (0.5, 0.2)) * front),
-      "nose_length": field(dy=0.025 * nose),
-      "nose_width": field(dx=0.13 * x * bump(xy, (0, 0.46), (0.17, 0.09)) * front),
-      "nose_height": field(dz=0.05 * bump(xy, (0, 0.40), (0.08, 0.13)) * front),
-      "nose_bridge": field(dz=0.025 * bump(xy, (0, 0.16), (0.07, 0.10)) * front),
-      "nose_side": field(dx=0.012 * nose),
-      "eye_distance": field(dx=0.013 * side * eyes),
-      "eye_size": field(dx=0.05 * from_eye * eyes, dy=0.06 * y * eyes),
-      "eye_tilt": field(dy=-0.06 * from_eye * side * eyes),
-      "eye_height": field(dy=0.012 * eyes),
-      "eye_depth": field(dz=-0.02 * eyes),
-      "brow_height": field(dy=-0.018 * brows),
-      "brow_ridge": field(dz=0.02 * brows),
-      "mouth_width": field(dx=0.07 * x * mouth),
-      "mouth_height": field(dy=0.018 * mouth),
-      "mouth_side": field(dx=0.012 * mouth),
-      "lips": field(dy=0.16 * (y - 0.752) * bump(xy, (0, 0.752), (0.22, 0.06)) * front),
-      "lips_depth": field(dz=0.025 * bump(xy, (0, 0.755), (0.17, 0.06)) * front),
-      "lopsided": field(dx=0.012 * lower * (pz > -0.6)),
+    "width": field(dx=0.05 * px * skull),
+    "height": field(dy=0.05 * np.clip(py, 0, None) * skull),
+    "skull": field(dy=0.05 * np.clip(py + 0.2, None, 0)),
+    "depth": field(dz=0.05 * pz * skull),
+    "jaw": field(dx=0.075 * px * lower),
+    "chin": field(dy=0.05 * smoothstep(0.88, 1.2, py) * skull * (pz > -0.5)),
+    "chin_width": field(dx=0.035 * side * _pair(xy, (0.25, 1.08), (0.16, 0.14)) * front),
+    "chin_depth": field(dz=0.05 * bump(xy, (0, 1.12), (0.22, 0.16)) * front),
+    "cheekbones": field(
+      dx=0.03 * side * _pair(xy, (0.70, 0.20), (0.16, 0.20)) * front,
+      dz=0.02 * _pair(xy, (0.5, 0.25), (0.16, 0.15)) * front,
+    ),
+    "cheeks": field(
+      dx=0.035 * side * _pair(xy, (0.60, 0.65), (0.16, 0.22)) * front,
+      dz=0.035 * _pair(xy, (0.42, 0.58), (0.18, 0.20)) * front,
+    ),
+    "forehead": field(dz=0.05 * bump(xy, (0, -0.55), (0.5, 0.2)) * front),
+    "nose_length": field(dy=0.025 * nose),
+    "nose_width": field(dx=0.13 * x * bump(xy, (0, 0.46), (0.17, 0.09)) * front),
+    "nose_height": field(dz=0.05 * bump(xy, (0, 0.40), (0.08, 0.13)) * front),
+    "nose_bridge": field(dz=0.025 * bump(xy, (0, 0.16), (0.07, 0.10)) * front),
+    "nose_side": field(dx=0.012 * nose),
+    "eye_distance": field(dx=0.013 * side * eyes),
+    "eye_size": field(dx=0.05 * from_eye * eyes, dy=0.06 * y * eyes),
+    "eye_tilt": field(dy=-0.06 * from_eye * side * eyes),
+    "eye_height": field(dy=0.012 * eyes),
+    "eye_depth": field(dz=-0.02 * eyes),
+    "brow_height": field(dy=-0.018 * brows),
+    "brow_ridge": field(dz=0.02 * brows),
+    "mouth_width": field(dx=0.07 * x * mouth),
+    "mouth_height": field(dy=0.018 * mouth),
+    "mouth_side": field(dx=0.012 * mouth),
+    "lips": field(dy=0.16 * (y - 0.752) * bump(xy, (0, 0.752), (0.22, 0.06)) * front),
+    "lips_depth": field(dz=0.025 * bump(xy, (0, 0.755), (0.17, 0.06)) * front),
+    "lopsided": field(dx=0.012 * lower * (pz > -0.6)),
   }
   # The jaw turns about the hinge; the mask is 0 above the line between the lips, 1 below it and blurs beyond the corners.
   line = 0.752 - 0.018 * np.clip(np.abs(x) / 0.3, 0, 1) ** 2
   blur = 0.028 + 0.30 * smoothstep(0.23, 0.62, np.abs(x))
   centre = line + 0.10 * smoothstep(0.25, 0.6, np.abs(x))
-  jaw = smoothstep(-1, 1, (y - centre) / blur) * (1 - smoothstep(1.27, 1.6, py)) * smoothstep(-0.75, -0.2, pz)
+  jaw = (
+    smoothstep(-1, 1, (y - centre) / blur)
+    * (1 - smoothstep(1.27, 1.6, py))
+    * smoothstep(-0.75, -0.2, pz)
+  )
   inside = np.clip(1 - (x / 0.27) ** 2, 0, None) * np.exp(-(((y - line) / 0.022) ** 2)) * front
-  fields["jaw_open"] = field(dy=jaw * (pz - _JAW_HINGE[1]), dz=-jaw * 0.6 * (py - _JAW_HINGE[0]) - 0.7 * inside)
+  fields["jaw_open"] = field(
+    dy=jaw * (pz - _JAW_HINGE[1]), dz=-jaw * 0.6 * (py - _JAW_HINGE[0]) - 0.7 * inside
+  )
   for name, sign in (("left", -1), ("right", 1)):  # sides of the picture
     corner = bump(xy, (sign * 0.30, 0.735), (0.11, 0.085)) * front
     cheek = bump(xy, (sign * 0.42, 0.40), (0.14, 0.13)) * front
     brow = bump(xy, (sign * 0.36, -0.21), (0.20, 0.085)) * front
-    fields[f"smile_{name}"] = field(sign * 0.05 * corner, -0.065 * corner - 0.03 * cheek, -0.035 * corner + 0.03 * cheek)
+    fields[f"smile_{name}"] = field(
+      sign * 0.05 * corner, -0.065 * corner - 0.03 * cheek, -0.035 * corner + 0.03 * cheek
+    )
     fields[f"brow_up_{name}"] = field(dy=-0.055 * brow)
     inner = bump(xy, (sign * 0.17, -0.16), (0.10, 0.07)) * front
     fields[f"frown_{name}"] = field(dx=-sign * 0.02 * inner, dy=0.04 * inner, dz=0.01 * inner)
-  fields["pucker"] = field(dx=-0.22 * x * bump(xy, (0, 0.75), (0.26, 0.12)) * front,
-                           dz=0.06 * bump(xy, (0, 0.755), (0.14, 0.09)) * front)
+  fields["pucker"] = field(
+    dx=-0.22 * x * bump(xy, (0, 0.75), (0.26, 0.12)) * front,
+    dz=0.06 * bump(xy, (0, 0.755), (0.14, 0.09)) * front,
+  )
   return fields
 
 
@@ -266,8 +299,12 @@ def sample_triangles(grid: np.ndarray, column_row: np.ndarray) -> np.ndarray:
   i = np.clip(np.floor(column_row[:, 1]).astype(int), 0, rows - 2)
   fx = (column_row[:, 0] - j)[:, None]
   fy = (column_row[:, 1] - i)[:, None]
-  a, b, c, d = (grid[i + di, j + dj].astype(np.float64) for di, dj in ((0, 0), (0, 1), (1, 0), (1, 1)))
-  return np.where(fx + fy <= 1, a + fx * (b - a) + fy * (c - a), d + (1 - fx) * (c - d) + (1 - fy) * (b - d))
+  a, b, c, d = (
+    grid[i + di, j + dj].astype(np.float64) for di, dj in ((0, 0), (0, 1), (1, 0), (1, 1))
+  )
+  return np.where(
+    fx + fy <= 1, a + fx * (b - a) + fy * (c - a), d + (1 - fx) * (c - d) + (1 - fy) * (b - d)
+  )
 
 
 _LOOKUP_ORIGIN = np.array([-0.82, -0.9])
@@ -300,17 +337,20 @@ def head_model() -> HeadModel:
   points = tube(*np.broadcast_arrays(angle[None, :], sections[:, None]))
   chart = points[..., :2]
   # Features fade out towards the side of the head and below the edge of the jaw, where chart positions are reused.
-  front = smoothstep(0.05, 0.30, np.cos(angle))[None, :] * (1 - smoothstep(JAW_EDGE, 15.5, sections))[:, None]
+  front = (
+    smoothstep(0.05, 0.30, np.cos(angle))[None, :]
+    * (1 - smoothstep(JAW_EDGE, 15.5, sections))[:, None]
+  )
   mean = points + _relief(chart, front)
   for k in (0, 1, 2):  # interp1d corners of the nose profile become rounded
     mean[..., k] = cv2.GaussianBlur(mean[..., k], (0, 0), 0.7, borderType=cv2.BORDER_REPLICATE)
   fields = _fields(chart, mean, front)
   return HeadModel(
-      mean=mean.astype(np.float32),
-      chart=chart.astype(np.float32),
-      sections=sections,
-      names=tuple(fields),
-      bases=np.stack([f.reshape(-1) for f in fields.values()]).astype(np.float32),
-      front=front.astype(np.float32),
-      lookup=_invert_chart(sections),
+    mean=mean.astype(np.float32),
+    chart=chart.astype(np.float32),
+    sections=sections,
+    names=tuple(fields),
+    bases=np.stack([f.reshape(-1) for f in fields.values()]).astype(np.float32),
+    front=front.astype(np.float32),
+    lookup=_invert_chart(sections),
   )

@@ -14,25 +14,73 @@ EYE_INNER, EYE_OUTER = np.array([0.203, 0.018]), np.array([0.50, 0.0])
 MOUTH_CORNER = np.array([0.297, 0.735])
 MOUTH_LINE = 0.752  # height of the line between the lips on the mid-line
 IRIS_RADIUS = 0.064
-_MOUTH_UPPER = np.array([  # from the left corner to the right one
-    [-0.297, 0.735], [-0.186, 0.697], [-0.072, 0.678], [0, 0.690], [0.072, 0.678], [0.186, 0.697], [0.297, 0.735],
-])
-_MOUTH_LOWER = np.array([
-    [-0.297, 0.735], [-0.200, 0.808], [-0.100, 0.852], [0, 0.864], [0.100, 0.852], [0.200, 0.808], [0.297, 0.735],
-])
+_MOUTH_UPPER = np.array(
+  [  # from the left corner to the right one
+    [-0.297, 0.735],
+    [-0.186, 0.697],
+    [-0.072, 0.678],
+    [0, 0.690],
+    [0.072, 0.678],
+    [0.186, 0.697],
+    [0.297, 0.735],
+  ]
+)
+_MOUTH_LOWER = np.array(
+  [
+    [-0.297, 0.735],
+    [-0.200, 0.808],
+    [-0.100, 0.852],
+    [0, 0.864],
+    [0.100, 0.852],
+    [0.200, 0.808],
+    [0.297, 0.735],
+  ]
+)
 # From the tip inwards.
-_BROW_UPPER = np.array([[0.630, -0.134], [0.528, -0.212], [0.402, -0.238], [0.275, -0.220], [0.150, -0.188]])
-_BROW_LOWER = np.array([[0.630, -0.134], [0.505, -0.158], [0.392, -0.164], [0.272, -0.146], [0.150, -0.124]])
-_NOSE = np.array([  # down the ridge, then below it from left to right
-    [0, -0.008], [0, 0.136], [0, 0.277], [0, 0.418],
-    [-0.158, 0.487], [-0.083, 0.507], [0, 0.528], [0.083, 0.507], [0.158, 0.487],
-])
-_JAW = np.array([  # left half of the picture from the ear to the chin, every point of the 98 mark-up
-    [-0.777, -0.022], [-0.772, 0.080], [-0.766, 0.182], [-0.758, 0.283], [-0.744, 0.382], [-0.725, 0.482],
-    [-0.703, 0.583], [-0.673, 0.681], [-0.636, 0.778], [-0.583, 0.867], [-0.517, 0.951], [-0.447, 1.026],
-    [-0.370, 1.093], [-0.288, 1.148], [-0.200, 1.193], [-0.100, 1.221], [0, 1.232],
-])
-_LID_68 = (0.70, 0.36)  # where along the eye, from the inner corner, the two lid points of the 68 mark-up sit
+_BROW_UPPER = np.array(
+  [[0.630, -0.134], [0.528, -0.212], [0.402, -0.238], [0.275, -0.220], [0.150, -0.188]]
+)
+_BROW_LOWER = np.array(
+  [[0.630, -0.134], [0.505, -0.158], [0.392, -0.164], [0.272, -0.146], [0.150, -0.124]]
+)
+_NOSE = np.array(
+  [  # down the ridge, then below it from left to right
+    [0, -0.008],
+    [0, 0.136],
+    [0, 0.277],
+    [0, 0.418],
+    [-0.158, 0.487],
+    [-0.083, 0.507],
+    [0, 0.528],
+    [0.083, 0.507],
+    [0.158, 0.487],
+  ]
+)
+_JAW = np.array(
+  [  # left half of the picture from the ear to the chin, every point of the 98 mark-up
+    [-0.777, -0.022],
+    [-0.772, 0.080],
+    [-0.766, 0.182],
+    [-0.758, 0.283],
+    [-0.744, 0.382],
+    [-0.725, 0.482],
+    [-0.703, 0.583],
+    [-0.673, 0.681],
+    [-0.636, 0.778],
+    [-0.583, 0.867],
+    [-0.517, 0.951],
+    [-0.447, 1.026],
+    [-0.370, 1.093],
+    [-0.288, 1.148],
+    [-0.200, 1.193],
+    [-0.100, 1.221],
+    [0, 1.232],
+  ]
+)
+_LID_68 = (
+  0.70,
+  0.36,
+)  # where along the eye, from the inner corner, the two lid points of the 68 mark-up sit
 _LID_98 = (0.78, 0.52, 0.22)
 JAW_SAMPLES = 48
 
@@ -124,26 +172,46 @@ class FaceCurves:
     brow98 = np.concatenate([upper, lower[:0:-1]])  # tip to inner end above, back below
     edge, other = self.brow(at)
     brow68 = edge + 0.2 * (other - edge)
-    right98 = np.concatenate([upper[::-1], lower[1:]])  # inner end to tip above, tip to inner end below
+    right98 = np.concatenate(
+      [upper[::-1], lower[1:]]
+    )  # inner end to tip above, tip to inner end below
     mirror = (-1, 1)
     mouth_up, mouth_low = self.mouth_outer(np.arange(7.0))
     inner_x = np.array([-0.110, 0.0, 0.110])
     inner_up, inner_low = self.mouth_inner(inner_x)
     corner = np.array([0.262, float(_mouth_line(np.array(0.262)))])
-    mouth = np.concatenate([
-        mouth_up, mouth_low[5:0:-1],
-        [corner * mirror], np.stack([inner_x, inner_up], -1), [corner], np.stack([inner_x, inner_low], -1)[::-1],
-    ])
-    points68 = np.concatenate([np.zeros((17, 2)), brow68 * mirror, brow68[::-1], _NOSE, *eyes68, mouth])
-    points98 = np.concatenate([
-        np.zeros((33, 2)), brow98 * mirror, right98, _NOSE, *eyes98, mouth, [self.iris(0), self.iris(1)],
-    ])
+    mouth = np.concatenate(
+      [
+        mouth_up,
+        mouth_low[5:0:-1],
+        [corner * mirror],
+        np.stack([inner_x, inner_up], -1),
+        [corner],
+        np.stack([inner_x, inner_low], -1)[::-1],
+      ]
+    )
+    points68 = np.concatenate(
+      [np.zeros((17, 2)), brow68 * mirror, brow68[::-1], _NOSE, *eyes68, mouth]
+    )
+    points98 = np.concatenate(
+      [
+        np.zeros((33, 2)),
+        brow98 * mirror,
+        right98,
+        _NOSE,
+        *eyes98,
+        mouth,
+        [self.iris(0), self.iris(1)],
+      ]
+    )
     return points68, points98
 
 
 def _mouth_line(x: np.ndarray) -> np.ndarray:
   """Height of the closed lips' line at chart x: a shallow bow that meets the corners."""
-  return MOUTH_LINE - (MOUTH_LINE - MOUTH_CORNER[1]) * np.clip(np.abs(x) / MOUTH_CORNER[0], 0, 1.2) ** 2
+  return (
+    MOUTH_LINE - (MOUTH_LINE - MOUTH_CORNER[1]) * np.clip(np.abs(x) / MOUTH_CORNER[0], 0, 1.2) ** 2
+  )
 
 
 def jaw_paths(model: HeadModel) -> np.ndarray:
@@ -162,9 +230,15 @@ def jaw_paths(model: HeadModel) -> np.ndarray:
   # The edge: in front of the ear, round the angle of the jaw at 90 degrees from the mid-line, along section JAW_EDGE below.
   half = np.arange(17)
   angle = np.interp(half, [0, 3, 5, 7, 9, 12, 16], np.radians([79, 83, 88, 90, 80, 46, 0]))
-  section = np.interp(half, [0, 2, 4, 6, 7, 8, 9, 10, 12, 16], [6.1, 7.05, 8.0, 9.6, 10.8, 12.0, 12.9, JAW_EDGE, JAW_EDGE, 13.6])
+  section = np.interp(
+    half,
+    [0, 2, 4, 6, 7, 8, 9, 10, 12, 16],
+    [6.1, 7.05, 8.0, 9.6, 10.8, 12.0, 12.9, JAW_EDGE, JAW_EDGE, 13.6],
+  )
   column = np.concatenate([angle_column(-angle), angle_column(angle[-2::-1])])
-  row = np.interp(np.concatenate([section, section[-2::-1]]), model.sections, np.arange(len(model.sections)))
+  row = np.interp(
+    np.concatenate([section, section[-2::-1]]), model.sections, np.arange(len(model.sections))
+  )
   edge = np.stack([column, row], -1)
   t = np.linspace(0, 1, JAW_SAMPLES)[None, :, None]
   # A quadratic through the three points, with the frontal border at three quarters of the way.

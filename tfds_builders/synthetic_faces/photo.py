@@ -4,9 +4,13 @@ import cv2
 import numpy as np
 
 
-def _smooth_noise(key: np.random.Generator, height: int, width: int, cells: int, channels: int = 3) -> np.ndarray:
+def _smooth_noise(
+  key: np.random.Generator, height: int, width: int, cells: int, channels: int = 3
+) -> np.ndarray:
   small = key.standard_normal((cells, cells, channels), dtype=np.float32)
-  return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
+  return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).reshape(
+    height, width, channels
+  )
 
 
 def _colour(key: np.random.Generator, low: float = 20, high: float = 235) -> np.ndarray:
@@ -20,10 +24,16 @@ def background(key: np.random.Generator, height: int, width: int) -> np.ndarray:
   half_height, half_width = height // 2, width // 2
   top, low = _colour(key), _colour(key)
   ramp = np.linspace(0, 1, half_height, dtype=np.float32)[:, None, None]
-  canvas = (top * (1 - ramp) + low * ramp).astype(np.float32) + np.zeros((half_height, half_width, 3), np.float32)
+  canvas = (top * (1 - ramp) + low * ramp).astype(np.float32) + np.zeros(
+    (half_height, half_width, 3), np.float32
+  )
   for cells, strength in ((3, 26), (9, 14), (40, 9)):
-    grey, tint = (key.standard_normal((cells, cells, channels), dtype=np.float32) for channels in (1, 3))
-    patches = cv2.resize(grey + 0.25 * tint, (half_width, half_height), interpolation=cv2.INTER_CUBIC)
+    grey, tint = (
+      key.standard_normal((cells, cells, channels), dtype=np.float32) for channels in (1, 3)
+    )
+    patches = cv2.resize(
+      grey + 0.25 * tint, (half_width, half_height), interpolation=cv2.INTER_CUBIC
+    )
     canvas += patches * np.float32(strength * key.uniform(0.2, 1.3))
   kind = key.integers(0, 4)
   for _ in range(int(key.integers(4, 16))):
@@ -47,11 +57,19 @@ def background(key: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _capsule(mask: np.ndarray, points: np.ndarray, width: float) -> None:
-  cv2.polylines(mask, [np.round(points * 16).astype(np.int32)], False, 255, max(round(float(width)), 1), cv2.LINE_AA, 4)
+  cv2.polylines(
+    mask,
+    [np.round(points * 16).astype(np.int32)],
+    False,
+    255,
+    max(round(float(width)), 1),
+    cv2.LINE_AA,
+    4,
+  )
 
 
 def occluder(
-    key: np.random.Generator, height: int, width: int, centre: np.ndarray, extent: float
+  key: np.random.Generator, height: int, width: int, centre: np.ndarray, extent: float
 ) -> tuple[np.ndarray, np.ndarray]:
   """Something between the camera and the face.
 
@@ -73,17 +91,27 @@ def occluder(
   away = np.array([np.cos(angle), np.sin(angle)])
   across = np.array([-away[1], away[0]])
   if kind <= 1:  # a hand that comes in from the side
-    skin = np.array([[224, 178, 152], [150, 102, 74], [92, 60, 44]], float)[key.integers(0, 3)] * key.uniform(0.85, 1.1)
+    skin = np.array([[224, 178, 152], [150, 102, 74], [92, 60, 44]], float)[
+      key.integers(0, 3)
+    ] * key.uniform(0.85, 1.1)
     palm = start + away * extent * 0.22
     size = extent * key.uniform(0.085, 0.11)
     for f in np.linspace(-1, 1, 4) + key.normal(0, 0.05, 4):
       knuckle = palm - away * size * 0.6 + across * f * size * 1.05
       reach = size * (2.3 - 0.5 * abs(f)) * key.uniform(0.9, 1.1)
       bend = across * f * size * key.uniform(0.1, 0.6)
-      _capsule(mask, np.array([knuckle, knuckle - away * reach * 0.5 + bend * 0.4, knuckle - away * reach + bend]), size * 0.58)
+      _capsule(
+        mask,
+        np.array(
+          [knuckle, knuckle - away * reach * 0.5 + bend * 0.4, knuckle - away * reach + bend]
+        ),
+        size * 0.58,
+      )
     thumb = palm + across * size * 1.2 * key.choice([-1, 1])
     _capsule(mask, np.array([palm + away * size, thumb, thumb - away * size * 1.3]), size * 0.66)
-    box = cv2.boxPoints((tuple(map(float, palm)), (float(size * 2.6), float(size * 2.4)), float(np.degrees(angle))))
+    box = cv2.boxPoints(
+      (tuple(map(float, palm)), (float(size * 2.6), float(size * 2.4)), float(np.degrees(angle)))
+    )
     cv2.fillConvexPoly(mask, np.round(box).astype(np.int32), 255, cv2.LINE_AA)
     _capsule(mask, np.array([palm, palm + away * extent]), size * 1.9)
     inner = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 3)
@@ -98,11 +126,19 @@ def occluder(
     colour = _colour(key) * (0.5 + 0.7 * np.clip(inner / (thick * 0.5), 0, 1))[..., None]
   elif kind == 3:  # a book, a sheet, a phone: straight sides and a pattern
     w, h = key.uniform(0.25, 0.6, 2) * extent
-    box = cv2.boxPoints((tuple(map(float, start + away * extent * 0.15)), (float(w), float(h)), float(key.uniform(-40, 40))))
+    box = cv2.boxPoints(
+      (
+        tuple(map(float, start + away * extent * 0.15)),
+        (float(w), float(h)),
+        float(key.uniform(-40, 40)),
+      )
+    )
     cv2.fillConvexPoly(mask, np.round(box * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
     ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
     wave = np.sin((xs * away[0] + ys * away[1]) * key.uniform(0.1, 0.9)) > key.uniform(-0.8, 0.8)
-    colour = np.where(wave[..., None], _colour(key), _colour(key)) + 8 * _smooth_noise(key, height, width, 30)
+    colour = np.where(wave[..., None], _colour(key), _colour(key)) + 8 * _smooth_noise(
+      key, height, width, 30
+    )
   else:  # a round thing: cup, ball, flower
     axes = key.uniform(0.10, 0.24, 2) * extent
     angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
@@ -131,7 +167,13 @@ def degrade(key: np.random.Generator, image: np.ndarray) -> np.ndarray:
     a = key.uniform(0, np.pi)
     d = np.array([np.cos(a), np.sin(a)]) * n / 2
     c = n / 2 - 0.5
-    cv2.line(kernel, tuple(np.round(c - d).astype(int).tolist()), tuple(np.round(c + d).astype(int).tolist()), 1.0, 1)
+    cv2.line(
+      kernel,
+      tuple(np.round(c - d).astype(int).tolist()),
+      tuple(np.round(c + d).astype(int).tolist()),
+      1.0,
+      1,
+    )
     image = cv2.filter2D(image, -1, kernel / kernel.sum())
   sigma = key.uniform(0.5, 3.0) if key.random() < 0.8 else key.uniform(3, 9)
   image += key.standard_normal((height, width, 1), dtype=np.float32) * sigma

@@ -52,10 +52,14 @@ class RenderedFace:
 
 def generator(seed: int, split: str, index: int) -> np.random.Generator:
   """Random numbers that depend on these three values and on nothing else."""
-  return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, int.from_bytes(split.encode(), "big"), index])))
+  return np.random.Generator(
+    np.random.Philox(np.random.SeedSequence([seed, int.from_bytes(split.encode(), "big"), index]))
+  )
 
 
-def landmark_points(head: np.ndarray, curves: FaceCurves, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+def landmark_points(
+  head: np.ndarray, curves: FaceCurves, camera: Camera
+) -> tuple[np.ndarray, np.ndarray]:
   """The landmarks on the head's surface, (68, 3) and (98, 3) float64, model frame.
 
   All are fixed to the surface except those of the jaw line, which annotators put on the visible contour of the face: they
@@ -68,7 +72,9 @@ def landmark_points(head: np.ndarray, curves: FaceCurves, camera: Camera) -> tup
   placed = camera.place(head.astype(np.float64))
   normal = body.patch_normals(placed)
   facing = normal[..., 2] * camera.distance - np.einsum("rcd,rcd->rc", normal, placed)
-  along = slide_jaw(sample_triangles(facing[..., None], paths.reshape(-1, 2)).reshape(paths.shape[:2]))
+  along = slide_jaw(
+    sample_triangles(facing[..., None], paths.reshape(-1, 2)).reshape(paths.shape[:2])
+  )
   i = np.minimum(along.astype(int), paths.shape[1] - 2)
   k = np.arange(len(paths))
   grid98[:33] = paths[k, i] + (along - i)[:, None] * (paths[k, i + 1] - paths[k, i])
@@ -76,7 +82,9 @@ def landmark_points(head: np.ndarray, curves: FaceCurves, camera: Camera) -> tup
   return sample_triangles(head, grid68), sample_triangles(head, grid98)
 
 
-def seen_through(raster: Raster, points_px: np.ndarray, depth: np.ndarray, bias: float = 0.05) -> np.ndarray:
+def seen_through(
+  raster: Raster, points_px: np.ndarray, depth: np.ndarray, bias: float = 0.05
+) -> np.ndarray:
   """Whether nothing on the raster lies in front of points (N, 2; raster px) at this depth (N,) by more than `bias`.
 
   The farthest surface among the 3 x 3 pixels around decides, so that points on a silhouette count as seen.
@@ -130,8 +138,17 @@ def render_face(seed: int, split: str, index: int) -> RenderedFace:
   low, high = landmarks[0].min(0), landmarks[0].max(0)
   box = np.concatenate([low, high]) + key.normal(0, 0.04, 4) * np.tile(high - low, 2)
   return RenderedFace(
-      image=image, landmarks_68=landmarks[0], visible_68=visible[0], landmarks_98=landmarks[1], visible_98=visible[1],
-      points_68=points68, points_98=points98, camera=camera, person=person, occluded=occluded, box=box,
+    image=image,
+    landmarks_68=landmarks[0],
+    visible_68=visible[0],
+    landmarks_98=landmarks[1],
+    visible_98=visible[1],
+    points_68=points68,
+    points_98=points98,
+    camera=camera,
+    person=person,
+    occluded=occluded,
+    box=box,
   )
 
 
@@ -141,11 +158,19 @@ def render_encoded(seed: int, split: str, num_landmarks: int, index: int) -> dic
   It lives here rather than beside the builder so that the processes that render need not import TFDS.
   """
   face = render_face(seed, split, index)
-  data = cv2.imencode(".jpg", face.image[..., ::-1].copy(), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+  data = cv2.imencode(
+    ".jpg", face.image[..., ::-1].copy(), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+  )[1].tobytes()
   markups = {68: (face.landmarks_68, face.visible_68), 98: (face.landmarks_98, face.visible_98)}
   landmarks, visible = markups[num_landmarks]
   name = f"{split}/{index:06d}.jpg"
-  return {"image": data, "landmarks": landmarks, "visible": visible, "box_dataset": face.box, "file_name": name}
+  return {
+    "image": data,
+    "landmarks": landmarks,
+    "visible": visible,
+    "box_dataset": face.box,
+    "file_name": name,
+  }
 
 
 def _needed_cells(person: Person) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +186,7 @@ def _needed_cells(person: Person) -> tuple[np.ndarray, np.ndarray]:
     cells[parts.head] &= (sections[:, None] > end)[:, 1:]
   # Only where hair hangs down can one look at its inside.
   lying = body.HAIR_ROWS * 2 // 5 if person.hair.length > 0.6 else body.HAIR_ROWS
-  two_sided[parts.hair.start:parts.hair.start + lying] = False
+  two_sided[parts.hair.start : parts.hair.start + lying] = False
   return cells, two_sided
 
 
@@ -174,7 +199,14 @@ def _exposure(colours: np.ndarray, raster: Raster) -> float:
 
 
 def _draw(
-    key: np.random.Generator, person: Person, head: np.ndarray, camera: Camera, light: Light, *, height: int, width: int
+  key: np.random.Generator,
+  person: Person,
+  head: np.ndarray,
+  camera: Camera,
+  light: Light,
+  *,
+  height: int,
+  width: int,
 ) -> tuple[np.ndarray, Raster]:
   """Head and shoulders, (H, W, 4) float32: colour times coverage, coverage; and the raster at `_FINE` times the size."""
   model, parts = head_model(), body.layout()
@@ -191,8 +223,12 @@ def _draw(
   xy = (camera.project(placed) + 0.5) * _FINE - 0.5
   cells, two_sided = _needed_cells(person)
   raster = rasterise(
-      xy.astype(np.float32), camera.depth(placed), (fine_height, fine_width), cells=cells, two_sided=two_sided,
-      opacity=hair_opacity(person.hair, key),
+    xy.astype(np.float32),
+    camera.depth(placed),
+    (fine_height, fine_width),
+    cells=cells,
+    two_sided=two_sided,
+    opacity=hair_opacity(person.hair, key),
   )
   normals = body.normals(placed)
   skip = np.zeros(parts.rows, bool)
@@ -205,5 +241,7 @@ def _draw(
   fine[raster.pixel, :3] = colours * _exposure(colours, raster)
   fine[raster.pixel, 3] = 1
   # Colours come weighted with the coverage, so that the empty part of a border pixel does not darken it.
-  averaged = cv2.resize(fine.reshape(fine_height, fine_width, 4), (width, height), interpolation=cv2.INTER_AREA)
+  averaged = cv2.resize(
+    fine.reshape(fine_height, fine_width, 4), (width, height), interpolation=cv2.INTER_AREA
+  )
   return averaged, raster

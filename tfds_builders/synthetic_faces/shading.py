@@ -52,13 +52,21 @@ def shadow(placed: np.ndarray, direction: np.ndarray, skip: np.ndarray) -> np.nd
   nearest = np.full(size * size, -9.0, np.float32)
   index = row * size + column
   np.maximum.at(nearest, index[~skip].ravel(), seen[~skip][..., 2].ravel())
-  closed = np.asarray(cv2.morphologyEx(nearest.reshape(size, size), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
+  closed = np.asarray(
+    cv2.morphologyEx(nearest.reshape(size, size), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+  )
   behind = closed.ravel()[index] - seen[..., 2]
   return cv2.GaussianBlur(np.clip((behind - 0.07) / 0.06, 0, 1), (0, 0), 1.6)
 
 
 def shade(
-    raster: Raster, texture: np.ndarray, normals: np.ndarray, shadows: np.ndarray, light: Light, *, gloss: float
+  raster: Raster,
+  texture: np.ndarray,
+  normals: np.ndarray,
+  shadows: np.ndarray,
+  light: Light,
+  *,
+  gloss: float,
 ) -> np.ndarray:
   """Colours the pixels that show something.
 
@@ -85,12 +93,20 @@ def shade(
     column, row = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
     albedo = cv2.remap(texture, column * DETAIL, row * DETAIL, cv2.INTER_LINEAR).reshape(-1, 3)[:n]
     surface = cv2.remap(field, column, row, cv2.INTER_LINEAR).reshape(-1, 4)[:n]
-    colours[part] = _lit(albedo, surface, raster.reverse[part], raster.grid[part, 1], light, gloss=gloss)
+    colours[part] = _lit(
+      albedo, surface, raster.reverse[part], raster.grid[part, 1], light, gloss=gloss
+    )
   return colours
 
 
 def _lit(
-    albedo: np.ndarray, surface: np.ndarray, reverse: np.ndarray, row: np.ndarray, light: Light, *, gloss: float
+  albedo: np.ndarray,
+  surface: np.ndarray,
+  reverse: np.ndarray,
+  row: np.ndarray,
+  light: Light,
+  *,
+  gloss: float,
 ) -> np.ndarray:
   """(n, 3) float32 sRGB of points with a colour (n, 3) uint8, a normal and a shadow (n, 4), on rows of the joint grid."""
   # Colours and coordinates are the outer axis here: NumPy is slow on an inner axis of three.
@@ -104,7 +120,9 @@ def _lit(
   facing, shine, rim = (nx * a[0] + ny * a[1] + nz * a[2] for a in axes)
   broad = np.clip(shine, 0, None) ** 8
   parts = body.layout()
-  kind = np.searchsorted(np.array([parts.ears.stop, parts.hair.stop], np.float32), row, side="right")
+  kind = np.searchsorted(
+    np.array([parts.ears.stop, parts.hair.stop], np.float32), row, side="right"
+  )
   gain = np.array([gloss, 0.5 * gloss, 0.0], np.float32)[kind]
   reflected = (np.float32(0.10) * broad + np.float32(0.30) * broad**4) * gain * bright
   behind = np.clip(rim, 0, None) ** 2

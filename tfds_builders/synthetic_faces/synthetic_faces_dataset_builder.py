@@ -46,21 +46,27 @@ class Builder(FaceDatasetBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
   BUILDER_CONFIGS: ClassVar[list[SyntheticFacesConfig]] = [
-      SyntheticFacesConfig(name="68", description="68 landmarks in the order of 300W.", num_landmarks=68),
-      SyntheticFacesConfig(name="98", description="98 landmarks in the order of WFLW.", num_landmarks=98),
+    SyntheticFacesConfig(
+      name="68", description="68 landmarks in the order of 300W.", num_landmarks=68
+    ),
+    SyntheticFacesConfig(
+      name="98", description="98 landmarks in the order of WFLW.", num_landmarks=98
+    ),
   ]
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     if config.num_landmarks not in (68, 98):
       got = config.num_landmarks
-      raise InputError(f"synthetic_faces has the mark-ups 68 and 98, got num_landmarks={got}; choose one of them.")
+      raise InputError(
+        f"synthetic_faces has the mark-ups 68 and 98, got num_landmarks={got}; choose one of them."
+      )
     return self.dataset_info_from_configs(
-        features=face_features(config.num_landmarks),
-        homepage="",
-        citation="",
-        license="Apache-2.0; no real person is shown.",
-        disable_shuffling=True,
+      features=face_features(config.num_landmarks),
+      homepage="",
+      citation="",
+      license="Apache-2.0; no real person is shown.",
+      disable_shuffling=True,
     )
 
   def train_flags(self) -> str:
@@ -70,10 +76,14 @@ class Builder(FaceDatasetBuilder):
       return flags
     return f"{flags} --config.data.name={self.name}/{name} --config.data.markup={num_landmarks}"
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, Any]]]:
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, Iterator[tuple[int, Any]]]:
     del dl_manager
-    return {"train": self._generate_examples("train", self.builder_config.num_train),
-            "test": self._generate_examples("test", self.builder_config.num_test)}
+    return {
+      "train": self._generate_examples("train", self.builder_config.num_train),
+      "test": self._generate_examples("test", self.builder_config.num_test),
+    }
 
   def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, Any]]:
     config = self.builder_config
@@ -84,6 +94,8 @@ class Builder(FaceDatasetBuilder):
         yield index, face_example(**render(index))
       return
     # Spawned, not forked: the parent may hold threads of JAX or OpenCV, and a forked child would inherit their locks.
-    with multiprocessing.get_context("spawn").Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(
+      processes, initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
       for index, record in enumerate(pool.imap(render, range(count), chunksize=8)):
         yield index, face_example(**record)

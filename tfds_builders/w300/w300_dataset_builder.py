@@ -39,14 +39,14 @@ class _Folder:
 
 
 _FOLDERS = (
-    _Folder("afw", "afw", 337, ("train",)),
-    _Folder("helen/trainset", "helen", 2000, ("train",)),
-    _Folder("lfpw/trainset", "lfpw", 811, ("train",)),
-    _Folder("helen/testset", "helen", 330, ("test_common", "test_full")),
-    _Folder("lfpw/testset", "lfpw", 224, ("test_common", "test_full")),
-    _Folder("ibug", "ibug", 135, ("test_challenge", "test_full")),
-    _Folder("300W/01_Indoor", "indoor", 300, ("test_private",)),
-    _Folder("300W/02_Outdoor", "outdoor", 300, ("test_private",)),
+  _Folder("afw", "afw", 337, ("train",)),
+  _Folder("helen/trainset", "helen", 2000, ("train",)),
+  _Folder("lfpw/trainset", "lfpw", 811, ("train",)),
+  _Folder("helen/testset", "helen", 330, ("test_common", "test_full")),
+  _Folder("lfpw/testset", "lfpw", 224, ("test_common", "test_full")),
+  _Folder("ibug", "ibug", 135, ("test_challenge", "test_full")),
+  _Folder("300W/01_Indoor", "indoor", 300, ("test_private",)),
+  _Folder("300W/02_Outdoor", "outdoor", 300, ("test_private",)),
 )
 
 # Every tenth image of each training folder is `val`, the others are `fit`.
@@ -64,26 +64,35 @@ class Builder(ManualFaceBuilder):
       afw, helen/trainset, helen/testset, lfpw/trainset, lfpw/testset, ibug, 300W/01_Indoor and 300W/02_Outdoor.
       """
   ARCHIVES = (
-      Archive("afw.zip", "afw"), Archive("helen.zip", "helen"), Archive("lfpw.zip", "lfpw"), Archive("ibug.zip", "ibug"),
-      Archive("300w.zip.001"),
-  )  # fmt: skip
+    Archive("afw.zip", "afw"),
+    Archive("helen.zip", "helen"),
+    Archive("lfpw.zip", "lfpw"),
+    Archive("ibug.zip", "ibug"),
+    Archive("300w.zip.001"),
+  )
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
-      "300W/01_Indoor/indoor_001.png": (445.0, 90.0),  # the file says 446 91, counted from 1
-      "300W/01_Indoor/indoor_029.png": (267.0, 397.882),
+    "300W/01_Indoor/indoor_001.png": (445.0, 90.0),  # the file says 446 91, counted from 1
+    "300W/01_Indoor/indoor_029.png": (267.0, 397.882),
   }
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {
-      "train": 3148, "fit": 2832, "val": 316, "test_common": 554, "test_challenge": 135, "test_full": 689, "test_private": 600,
+    "train": 3148,
+    "fit": 2832,
+    "val": 316,
+    "test_common": 554,
+    "test_challenge": 135,
+    "test_full": 689,
+    "test_private": 600,
   }
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=face_features(68, subset=tfds.features.Text()),
-        homepage="https://ibug.doc.ic.ac.uk/resources/300-W/",
-        citation=_CITATION,
-        license="Research and other non-commercial use only; the photographs belong to their owners.",
-        metadata=tfds.core.MetadataDict(markup=68),
+      builder=self,
+      description=__doc__,
+      features=face_features(68, subset=tfds.features.Text()),
+      homepage="https://ibug.doc.ic.ac.uk/resources/300-W/",
+      citation=_CITATION,
+      license="Research and other non-commercial use only; the photographs belong to their owners.",
+      metadata=tfds.core.MetadataDict(markup=68),
     )
 
   def train_flags(self) -> str:
@@ -95,13 +104,21 @@ class Builder(ManualFaceBuilder):
     for folder in _FOLDERS:
       path = downloads.find(folder.path)
       found, count = (
-          read_pairs(path, folder.path, num_landmarks=68, findings=layout.findings, subset=folder.subset) if path else ([], 0)
+        read_pairs(
+          path, folder.path, num_landmarks=68, findings=layout.findings, subset=folder.subset
+        )
+        if path
+        else ([], 0)
       )
       if count != folder.count:
-        layout.missing.append(f"{folder.path}: expected {folder.count} annotated images, found {count}")
+        layout.missing.append(
+          f"{folder.path}: expected {folder.count} annotated images, found {count}"
+        )
       for split in folder.splits:
         layout.splits[split] += [face for face in found if face]
       if "train" in folder.splits:
         layout.splits["val"] += [face for face in found[::_HOLD_OUT] if face]
-        layout.splits["fit"] += [face for index, face in enumerate(found) if index % _HOLD_OUT and face]
+        layout.splits["fit"] += [
+          face for index, face in enumerate(found) if index % _HOLD_OUT and face
+        ]
     return layout

@@ -36,7 +36,12 @@ _CITATION = """\
 }
 """
 
-COUNTS: Mapping[str, int] = {"AFW": 5207, "HELEN": 37676, "IBUG": 1786, "LFPW": 16556}  # views, and as many mirrored ones
+COUNTS: Mapping[str, int] = {
+  "AFW": 5207,
+  "HELEN": 37676,
+  "IBUG": 1786,
+  "LFPW": 16556,
+}  # views, and as many mirrored ones
 SIZE = 450  # px, side of every image
 # Coordinate of the first pixel's centre in `pts_2d`: README.md says why we take 0 for it and how sure that is.
 ORIGIN = 0
@@ -62,8 +67,12 @@ class Builder(ManualFaceBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
   BUILDER_CONFIGS: ClassVar[list[W300LPConfig]] = [
-      W300LPConfig(name="no_flips", description="The 61,225 views; training mirrors them itself."),
-      W300LPConfig(name="with_flips", description="Them and their mirror images, 122,450 views.", folders=("", "_Flip")),
+    W300LPConfig(name="no_flips", description="The 61,225 views; training mirrors them itself."),
+    W300LPConfig(
+      name="with_flips",
+      description="Them and their mirror images, 122,450 views.",
+      folders=("", "_Flip"),
+    ),
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
       Download 300W_LP.zip from http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm ("300W-LP", on Google Drive) and
@@ -73,12 +82,12 @@ class Builder(ManualFaceBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
-        description=__doc__,
-        features=face_features(68, subset=tfds.features.Text(), photograph=tfds.features.Text()),
-        homepage="http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm",
-        citation=_CITATION,
-        license="Research and other non-commercial use only; the photographs belong to their owners.",
-        metadata=tfds.core.MetadataDict(markup=68),
+      description=__doc__,
+      features=face_features(68, subset=tfds.features.Text(), photograph=tfds.features.Text()),
+      homepage="http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm",
+      citation=_CITATION,
+      license="Research and other non-commercial use only; the photographs belong to their owners.",
+      metadata=tfds.core.MetadataDict(markup=68),
     )
 
   def official_counts(self) -> Mapping[str, int]:
@@ -96,7 +105,9 @@ class Builder(ManualFaceBuilder):
       for ending in self.builder_config.folders:
         found[ending], count = _read_folder(downloads, name, ending, layout.findings)
         if count != official:
-          layout.missing.append(f"{name}{ending}: expected {official:,} images with landmarks, found {count:,}")
+          layout.missing.append(
+            f"{name}{ending}: expected {official:,} images with landmarks, found {count:,}"
+          )
       layout.findings += check_mirrored(*found.values()) if len(found) == 2 else []
       faces = [face for of_folder in found.values() for face in of_folder]
       photographs = sorted({face.extra["photograph"] for face in faces})
@@ -153,7 +164,9 @@ def check_mirrored(views: Iterable[Face], mirrored: Iterable[Face]) -> list[Find
   return findings
 
 
-def _read_folder(downloads: Downloads, name: str, ending: str, findings: list[Finding]) -> tuple[list[Face], int]:
+def _read_folder(
+  downloads: Downloads, name: str, ending: str, findings: list[Finding]
+) -> tuple[list[Face], int]:
   """Reads one folder.
 
   Args:
@@ -181,11 +194,22 @@ def _read_folder(downloads: Downloads, name: str, ending: str, findings: list[Fi
       findings.append(Finding(f"{of_landmarks}/{landmarks[stem].name}", message))
       continue
     extra = {"subset": name.lower(), "photograph": photograph(stem)}
-    faces.append(Face(images[stem], f"{folder}/{images[stem].name}", mirror(points) if mirrors else points, extra))
+    faces.append(
+      Face(
+        images[stem], f"{folder}/{images[stem].name}", mirror(points) if mirrors else points, extra
+      )
+    )
   for stem in images.keys() - landmarks.keys():
-    findings.append(Finding(f"{folder}/{images[stem].name}", f"no {of_landmarks}/{stem}_pts.mat for this image"))
+    findings.append(
+      Finding(f"{folder}/{images[stem].name}", f"no {of_landmarks}/{stem}_pts.mat for this image")
+    )
   for stem in landmarks.keys() - images.keys():
-    findings.append(Finding(f"{of_landmarks}/{landmarks[stem].name}", f"no image {folder}/{stem}.jpg for these landmarks"))
+    findings.append(
+      Finding(
+        f"{of_landmarks}/{landmarks[stem].name}",
+        f"no image {folder}/{stem}.jpg for these landmarks",
+      )
+    )
   return faces, len(pairs)
 
 
@@ -195,7 +219,7 @@ def _files(downloads: Downloads, folder: str, ending: str) -> dict[str, Path]:
   if path is None or not path.is_dir():
     return {}
   return {
-      file.name[: -len(ending)]: file
-      for file in path.iterdir()
-      if file.name.lower().endswith(ending) and not file.name.startswith(".")
+    file.name[: -len(ending)]: file
+    for file in path.iterdir()
+    if file.name.lower().endswith(ending) and not file.name.startswith(".")
   }

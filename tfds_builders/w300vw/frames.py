@@ -8,7 +8,12 @@ import cv2
 from fal_jax.errors import InputError
 
 # A fifth of what PNG takes, at a loss that is small beside the video's own compression; chroma at full resolution.
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+_JPEG = (
+  cv2.IMWRITE_JPEG_QUALITY,
+  95,
+  cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+  cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+)
 
 
 def extract(video: Path, wanted: Collection[int], into: Path) -> int:

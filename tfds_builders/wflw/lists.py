@@ -50,10 +50,14 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
   except OSError as error:
     raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
   except UnicodeDecodeError as error:
-    raise InputError(f"{path} is not a list of faces (byte {error.start} is not UTF-8): fetch it again.") from error
+    raise InputError(
+      f"{path} is not a list of faces (byte {error.start} is not UTF-8): fetch it again."
+    ) from error
   if text.lower().lstrip().startswith(("<!doctype html", "<html")):
     raise InputError(f"{path} is a web page (a login or error page?): download it again.")
-  stripped = map(str.strip, text.split("\n"))  # splitlines() would also cut at rarer signs, which names may hold
+  stripped = map(
+    str.strip, text.split("\n")
+  )  # splitlines() would also cut at rarer signs, which names may hold
   lines = [(number, line) for number, line in enumerate(stripped, start=1) if line]
   if not lines:
     raise InputError(f"{path} is empty (an interrupted download?): fetch it again.")

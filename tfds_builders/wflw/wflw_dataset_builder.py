@@ -45,24 +45,25 @@ class Builder(ManualFaceBuilder):
       folder, or unpack them there; it then holds WFLW_images and WFLW_annotations.
       """
   ARCHIVES = (
-      Archive("WFLW_images.tar.gz", size="about 743 MB"), Archive("WFLW_annotations.tar.gz", size="16.3 MB"),
-  )  # fmt: skip
+    Archive("WFLW_images.tar.gz", size="about 743 MB"),
+    Archive("WFLW_annotations.tar.gz", size="16.3 MB"),
+  )
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
-      "39--Ice_Skating/39_Ice_Skating_Ice_Skating_39_546.jpg": (216.123001, 264.334991),
-      "12--Group/12_Group_Group_12_Group_Group_12_802.jpg": (554.911987, 180.796997),
-      "2--Demonstration/2_Demonstration_Political_Rally_2_424.jpg": (148.701996, 253.686005),
+    "39--Ice_Skating/39_Ice_Skating_Ice_Skating_39_546.jpg": (216.123001, 264.334991),
+    "12--Group/12_Group_Group_12_Group_Group_12_802.jpg": (554.911987, 180.796997),
+    "2--Demonstration/2_Demonstration_Political_Rally_2_424.jpg": (148.701996, 253.686005),
   }
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"train": 7500, "fit": 6750, "val": 750, "test": 2500}
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=face_features(98, subsets=tfds.features.Text()),
-        homepage="https://wywu.github.io/projects/LAB/WFLW.html",
-        citation=_CITATION,
-        license="Research and other non-commercial use only; the photographs belong to their owners.",
-        metadata=tfds.core.MetadataDict(markup=98),
+      builder=self,
+      description=__doc__,
+      features=face_features(98, subsets=tfds.features.Text()),
+      homepage="https://wywu.github.io/projects/LAB/WFLW.html",
+      citation=_CITATION,
+      license="Research and other non-commercial use only; the photographs belong to their owners.",
+      metadata=tfds.core.MetadataDict(markup=98),
     )
 
   def layout(self, downloads: Downloads) -> Layout:
@@ -71,20 +72,28 @@ class Builder(ManualFaceBuilder):
     faces = {name: self._read_faces(downloads, name, indices, layout) for name in ("train", "test")}
     layout.splits["train"] = [face for face in faces["train"] if face]
     layout.splits["val"] = [face for face in faces["train"][::_HOLD_OUT] if face]
-    layout.splits["fit"] = [face for index, face in enumerate(faces["train"]) if index % _HOLD_OUT and face]
+    layout.splits["fit"] = [
+      face for index, face in enumerate(faces["train"]) if index % _HOLD_OUT and face
+    ]
     layout.splits["test"] = [face for face in faces["test"] if face]
 
     images = [{face.file_name for face in of_split if face} for of_split in faces.values()]
-    layout.findings += [Finding(name, "has faces in train and in test", "note") for name in images[0] & images[1]]
+    layout.findings += [
+      Finding(name, "has faces in train and in test", "note") for name in images[0] & images[1]
+    ]
     return layout
 
-  def _read_faces(self, downloads: Downloads, split: str, indices: Counter[str], layout: Layout) -> list[Face | None]:
+  def _read_faces(
+    self, downloads: Downloads, split: str, indices: Counter[str], layout: Layout
+  ) -> list[Face | None]:
     """One face a line of the split's list, None where it is bad or its image is missing: the hold-out does not depend on that."""
     name = _FACES.format(split)
     path = _annotations(downloads, name)
     official = self.OFFICIAL_COUNTS[split]
     if path is None:
-      layout.missing.append(f"{name}: not found, expected {official:,} faces (WFLW_annotations.tar.gz)")
+      layout.missing.append(
+        f"{name}: not found, expected {official:,} faces (WFLW_annotations.tar.gz)"
+      )
       return []
     lines = _parsed(path, parse_line, layout.findings)
     if len(lines) != official:
@@ -95,7 +104,11 @@ class Builder(ManualFaceBuilder):
     for line in lines:
       face = None
       if line:
-        extra = {"box_dataset": line.box, "face_index": indices[line.name], "subsets": " ".join(line.attributes)}
+        extra = {
+          "box_dataset": line.box,
+          "face_index": indices[line.name],
+          "subsets": " ".join(line.attributes),
+        }
         indices[line.name] += 1
         image = downloads.find(f"WFLW_images/{line.name}")
         if image is None:
@@ -112,7 +125,7 @@ class Builder(ManualFaceBuilder):
       faces.append(face)
     if absent:
       layout.missing.append(
-          f"WFLW_images: images of {len(absent):,} of {len(lines):,} faces of {split} not found, the first is {absent[0]}"
+        f"WFLW_images: images of {len(absent):,} of {len(lines):,} faces of {split} not found, the first is {absent[0]}"
       )
     if split == "test":
       _compare_with_subset_lists(downloads, [line for line in lines if line], layout.findings)
@@ -135,7 +148,9 @@ def _parsed(path: Path, parse: Callable[[str], Line], findings: list[Finding]) -
       lines.append(None)
       bad.append(Finding(f"{path.name}, line {number}", str(error)))
   if not any(lines):
-    raise InputError(f"{path} is no list of WFLW, no line of it is as expected; line 1: {bad[0].message}.")
+    raise InputError(
+      f"{path} is no list of WFLW, no line of it is as expected; line 1: {bad[0].message}."
+    )
   findings += bad
   return lines
 
@@ -148,22 +163,34 @@ def _oddities(face: Face) -> list[Finding]:
     findings.append(Finding(face.label, "all landmarks lie beside the rectangle", "note"))
   paired = flip != np.arange(98)
   if (landmarks == landmarks[flip]).all(-1)[paired].any():
-    findings.append(Finding(face.label, "a left landmark and its right counterpart coincide", "note"))
+    findings.append(
+      Finding(face.label, "a left landmark and its right counterpart coincide", "note")
+    )
   return findings
 
 
-def _compare_with_subset_lists(downloads: Downloads, lines: list[Line], findings: list[Finding]) -> None:
+def _compare_with_subset_lists(
+  downloads: Downloads, lines: list[Line], findings: list[Finding]
+) -> None:
   """Notes where the six lists of the authors and the attributes disagree: the records follow the attributes."""
   for attribute in ATTRIBUTES:
     name = _SUBSET.format(attribute)
     path = _annotations(downloads, name)
     if path is None:
-      findings.append(Finding(name, "not found, so that the attributes could not be compared with it", "note"))
+      findings.append(
+        Finding(name, "not found, so that the attributes could not be compared with it", "note")
+      )
       continue
     listed = Counter(line.key for line in _parsed(path, parse_subset_line, findings) if line)
     marked = Counter(line.key for line in lines if attribute in line.attributes)
     file = path.name
     for (image, _), count in (marked - listed).items():
-      findings += [Finding(image, f"has the attribute {attribute} and is not in {file}", "note")] * count
+      findings += [
+        Finding(image, f"has the attribute {attribute} and is not in {file}", "note")
+      ] * count
     for (image, _), count in (listed - marked).items():
-      findings += [Finding(image, f"is in {file} without the attribute {attribute} in the list of all faces", "note")] * count
+      findings += [
+        Finding(
+          image, f"is in {file} without the attribute {attribute} in the list of all faces", "note"
+        )
+      ] * count
