@@ -1,10 +1,13 @@
-"""The paper's network on a dataset of your own; what follows the colon is the file that describes its landmarks.
+"""The paper's network on a dataset of your own; what follows the colon is the file that describes
+its landmarks.
 
   python -m tfds_builders.prepare custom --manual_dir=my_faces --data_dir=data
-  python -m fal_jax.main --config=configs/custom.py:my_faces/markup.yaml --config.data.dir=data --workdir=runs/my_faces
+  python -m fal_jax.main --config=configs/custom.py:my_faces/markup.yaml --config.data.dir=data \\
+    --workdir=runs/my_faces
 
-The whole description goes into the config, hence into the run: predicting needs the file no more, nor does evaluating or resuming
-by configs/saved.py. Hardware: a GPU or TPU; configs/custom_small.py is for two CPU cores. See tfds_builders/custom/README.md.
+The whole description goes into the config, hence into the run: predicting needs the file no more,
+nor does evaluating or resuming by configs/saved.py. Hardware: a GPU or TPU; configs/custom_small.py
+is for two CPU cores. See tfds_builders/custom/README.md.
 """
 
 from ml_collections import ConfigDict

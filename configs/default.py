@@ -1,8 +1,10 @@
-"""Every key once, with its unit and where the paper states it. Dataset configs import this and override what differs.
+"""Every key once, with its unit and where the paper states it. Dataset configs import this and
+override what differs.
 
   python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw --config.train.batch_size=32
 
-"Paper" is Bulat, Sanchez and Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text leaves it open.
+"Paper" is Bulat, Sanchez and Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text
+leaves it open.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -28,7 +30,8 @@ def get_config() -> ConfigDict:
   config.data.box = (
     "landmarks"  # "dataset" or "landmarks"; which of them the paper used is not stated
   )
-  # "host" keeps decoded training crops in memory, "device" in every accelerator's: crop.stored_size^2 * 3 bytes per image.
+  # "host" keeps decoded training crops in memory, "device" in every accelerator's:
+  # crop.stored_size^2 * 3 bytes per image.
   config.data.cache = "none"
 
   config.crop = ConfigDict()
@@ -56,7 +59,8 @@ def get_config() -> ConfigDict:
   config.model.pool = (
     "avg"  # "avg" as in the published PyTorch models, "max" as in the Lua training code
   )
-  config.model.dtype = "auto"  # of convolutions: "float32", "bfloat16" or "auto", which is the latter on GPU and TPU only
+  # of convolutions: "float32", "bfloat16" or "auto", which is the latter on GPU and TPU only
+  config.model.dtype = "auto"
   config.model.sync_batch_norm = (
     True  # statistics of the whole batch; False: of each device's share, and no waiting for others
   )

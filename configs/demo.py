@@ -1,4 +1,5 @@
-"""The whole method in minutes on two CPU cores: synthetic faces, input 64, one stack, 64 features. What ./launch/demo.sh runs.
+"""The whole method in minutes on two CPU cores: synthetic faces, input 64, one stack, 64 features.
+What ./launch/demo.sh runs.
 
 python -m tfds_builders.prepare synthetic_faces --data_dir=data
 python -m fal_jax.main --config=configs/demo.py --config.data.dir=data --workdir=runs/demo

@@ -1,4 +1,5 @@
-"""The config of a run as it was saved in its folder, to resume or evaluate it without the files that it was made from.
+"""The config of a run as it was saved in its folder, to resume or evaluate it without the files
+that it was made from.
 
 python -m fal_jax.main --config=configs/saved.py:runs/my_faces --workdir=runs/my_faces --mode=eval
 """

@@ -1,4 +1,5 @@
-"""Sub-pixel heatmap regression for facial landmarks (Bulat, Sanchez, Tzimiropoulos, BMVC 2021) in JAX and Flax.
+"""Sub-pixel heatmap regression for facial landmarks (Bulat, Sanchez, Tzimiropoulos, BMVC 2021) in
+JAX and Flax.
 
 Nothing is imported here: `import fal_jax.affine` must not pay for the data or checkpoint libraries.
 """

@@ -1,11 +1,12 @@
 """2x3 affine maps between pixel frames, and the bilinear sampler that follows them.
 
-Every map is named `dst_from_src` and takes points (x, y) of the source frame to the destination frame. Coordinates are
-pixel-centre in every frame: (0, 0) is the centre of the top-left pixel, an array of width W spans [-0.5, W - 0.5].
+Every map is named `dst_from_src` and takes points (x, y) of the source frame to the destination
+frame. Coordinates are pixel-centre in every frame: (0, 0) is the centre of the top-left pixel, an
+array of width W spans [-0.5, W - 0.5].
 
-The algebra takes NumPy or JAX arrays and answers in kind, NumPy in its own precision (crops are computed in float64 on the host),
-JAX in float32. It is written elementwise on purpose: a matrix product would run in bfloat16 on TPU and in TF32 on GPU, and a
-relative error of 1/256 is a pixel.
+The algebra takes NumPy or JAX arrays and answers in kind, NumPy in its own precision (crops are
+computed in float64 on the host), JAX in float32. It is written elementwise on purpose: a matrix
+product would run in bfloat16 on TPU and in TF32 on GPU, and a relative error of 1/256 is a pixel.
 """
 
 import functools
@@ -16,7 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_REACH = 2  # pixels of a warp's result around a pixel's place that its gradient always reads: 4 x 4
+_GATHER_RADIUS = (
+  2  # pixels of a warp's result around a pixel's place that its gradient always reads: 4 x 4
+)
 
 Array: TypeAlias = Any  # np.ndarray or jax.Array; the docstrings give shape, dtype and frame
 
@@ -65,17 +68,21 @@ def mirror(width: int) -> np.ndarray:
 
 
 def shrink(stride: float) -> np.ndarray:
-  """Maps px of an array to px of the same picture `stride` times smaller: x becomes (x + 0.5) / stride - 0.5. Shape (2, 3).
+  """Maps px of an array to px of the same picture `stride` times smaller: x becomes (x + 0.5) /
+  stride - 0.5. Shape (2, 3).
 
-  Deviation: the paper's Eq. 3 prints x / stride. With that, the mirror image of a heatmap and the heatmap of the mirrored image
-  disagree by (stride - 1) / stride heatmap px, and the two views of Eq. 6 would fight each other.
+  Deviation: the paper's Eq. 3 prints x / stride. With that, the mirror image of a heatmap and the
+  heatmap of the mirrored image disagree by (stride - 1) / stride heatmap px, and the two views of
+  Eq. 6 would fight each other.
   """
   offset = 0.5 / stride - 0.5
   return np.array([[1 / stride, 0.0, offset], [0.0, 1 / stride, offset]], np.float32)
 
 
 def compose(a: Array, b: Array) -> Array:
-  """The map that does first `b`, then `a`: c_from_a = compose(c_from_b, b_from_a). Shapes (..., 2, 3), broadcast."""
+  """The map that does first `b`, then `a`: c_from_a = compose(c_from_b, b_from_a). Shapes (..., 2,
+  3), broadcast.
+  """
   xp = _namespace(a, b)
   a, b = xp.asarray(a), xp.asarray(b)
   linear = a[..., :, 0, None] * b[..., 0, None, :] + a[..., :, 1, None] * b[..., 1, None, :]
@@ -86,7 +93,9 @@ def compose(a: Array, b: Array) -> Array:
 
 
 def invert(m: Array) -> Array:
-  """src_from_dst of a dst_from_src, (..., 2, 3). A singular map gives infinities, as any division by zero does."""
+  """src_from_dst of a dst_from_src, (..., 2, 3). A singular map gives infinities, as any division
+  by zero does.
+  """
   xp = _namespace(m)
   m = xp.asarray(m)
   a, b, c, d, e, f = (m[..., i, j] for i in range(2) for j in range(3))
@@ -99,8 +108,9 @@ def apply(m: Array, points: Array) -> Array:
   """Moves points by a map.
 
   Args:
-    m: (..., 2, 3) dst_from_src; its leading axes broadcast against those of the points up to the landmark axis, so one (2, 3) map
-      moves points of any shape and (B, 2, 3) maps move (B, K, 2) points, each image by its own map.
+    m: (..., 2, 3) dst_from_src; its leading axes broadcast against those of the points up to the
+      landmark axis, so one (2, 3) map moves points of any shape and (B, 2, 3) maps move (B, K, 2)
+      points, each image by its own map.
     points: (..., 2) float, source px.
 
   Returns:
@@ -115,15 +125,18 @@ def apply(m: Array, points: Array) -> Array:
 
 
 def warp(image: Array, dst_from_src: Array, size: tuple[int, int]) -> jax.Array:
-  """Resamples an image under an affine map, bilinearly, with zeros outside; differentiable in the image and in the map.
+  """Resamples an image under an affine map, bilinearly, with zeros outside; differentiable in the
+  image and in the map.
 
-  The zeros outside are samples like any other, so a border fades over one pixel instead of ending in a hard cut that a rounding
-  error of 1e-7 could move. This is PyTorch's `grid_sample(padding_mode="zeros", align_corners=...)` in pixel coordinates and
-  SciPy's `mode="grid-constant"`.
+  The zeros outside are samples like any other, so a border fades over one pixel instead of ending
+  in a hard cut that a rounding error of 1e-7 could move. This is PyTorch's
+  `grid_sample(padding_mode="zeros", align_corners=...)` in pixel coordinates and SciPy's
+  `mode="grid-constant"`.
 
-  The gradient reads as the warp does: each pixel of the image gathers from the pixels of the result that it was mixed into, and
-  nothing is scattered. So sums have one order, on every device, and the gradient costs four warps. Maps that magnify by more than
-  `2 / sqrt(2)`, or by 2 without a rotation, are as exact but slower.
+  The gradient reads as the warp does: each pixel of the image gathers from the pixels of the result
+  that it was mixed into, and nothing is scattered. So sums have one order, on every device, and the
+  gradient costs four warps. Maps that magnify by more than `2 / sqrt(2)`, or by 2 without a
+  rotation, are as exact but slower.
 
   Args:
     image: (H, W, C) float or uint8.
@@ -177,8 +190,9 @@ def _sample(image: jax.Array, dst_from_src: jax.Array, size: tuple[int, int]) ->
 def _adjoint(cotangent: jax.Array, dst_from_src: jax.Array, size: tuple[int, int]) -> jax.Array:
   """The transpose of `_sample`, for an image of `size`.
 
-  A pixel was mixed into those results that read from less than one pixel beside it. Around where the map takes the pixel, these
-  lie within the reach of the map: its largest sum of absolute entries of a row, without the shift.
+  A pixel was mixed into those results that read from less than one pixel beside it. Around where
+  the map takes the pixel, these lie within the reach of the map: its largest sum of absolute
+  entries of a row, without the shift.
   """
   src_from_dst = invert(dst_from_src)
   pixels = _pixels(size)
@@ -188,22 +202,25 @@ def _adjoint(cotangent: jax.Array, dst_from_src: jax.Array, size: tuple[int, int
     away = jnp.abs(apply(src_from_dst, candidates) - pixels)
     return _read(cotangent, candidates, jnp.prod(jnp.maximum(1 - away, 0), -1))
 
-  near = range(1 - _REACH, 1 + _REACH)
+  near = range(1 - _GATHER_RADIUS, 1 + _GATHER_RADIUS)
   total = functools.reduce(
     jnp.add, (read(middle + np.array([dx, dy], np.float32)) for dy in near for dx in near)
   )
 
-  # Further reach: a loop over the square around `middle` that such a map needs, or over all pixels; no round at all for others.
+  # Further reach: a loop over the square around `middle` that such a map needs, or over all pixels;
+  # no round at all for others.
   reach = jnp.ceil(jnp.abs(dst_from_src[:, :2]).sum(-1).max())
   first = jnp.maximum(middle + 1 - reach, 0)
   side = jnp.minimum(2 * reach, max(cotangent.shape[:2])).astype(jnp.int32)
 
   def add(i: jax.Array, total: jax.Array) -> jax.Array:
     candidates = first + jnp.stack([i % side, i // side], -1)
-    done = ((candidates > middle - _REACH) & (candidates <= middle + _REACH)).all(-1, keepdims=True)
+    done = ((candidates > middle - _GATHER_RADIUS) & (candidates <= middle + _GATHER_RADIUS)).all(
+      -1, keepdims=True
+    )
     return total + jnp.where(done, 0, read(candidates))
 
-  return jax.lax.fori_loop(0, jnp.where(reach > _REACH, side * side, 0), add, total)
+  return jax.lax.fori_loop(0, jnp.where(reach > _GATHER_RADIUS, side * side, 0), add, total)
 
 
 def _pixels(size: tuple[int, int]) -> jax.Array:

@@ -17,7 +17,8 @@ class ViewRange:
   Attributes:
     rotation: largest angle to either side, degrees.
     scale: smallest and largest magnification.
-    translation: largest shift along either axis, as a fraction of the crop's side. The paper mentions none.
+    translation: largest shift along either axis, as a fraction of the crop's side. The paper
+      mentions none.
     mirror: probability of a mirrored view.
     colour: smallest and largest factor of brightness, contrast and saturation.
   """
@@ -64,7 +65,8 @@ def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
 def render_view(
   stored: jax.Array, view: View, *, crop_from_stored: affine.Array, size: int
 ) -> jax.Array:
-  """Renders one view straight from the stored pixels: one resampling, however many maps are composed.
+  """Renders one view straight from the stored pixels: one resampling, however many maps are
+  composed.
 
   Args:
     stored: (Hs, Ws, 3) uint8, the crop with its margin.
@@ -79,7 +81,8 @@ def render_view(
     affine.warp(stored, affine.compose(view.view_from_crop, crop_from_stored), (size, size)) / 255
   )
   brightness, contrast, saturation = view.colour
-  # dm_pix offers brightness only as an offset; the paper's (0.6, 1.4) are factors. Nothing in dm_pix clips.
+  # dm_pix offers brightness only as an offset; the paper's (0.6, 1.4) are factors. Nothing in
+  # dm_pix clips.
   image = jnp.clip(image * brightness, 0, 1)
   image = jnp.clip(dm_pix.adjust_contrast(image, contrast), 0, 1)
   return jnp.clip(dm_pix.adjust_saturation(image, saturation), 0, 1)

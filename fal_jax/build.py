@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fal_jax import landmarks, custom_markup, steps
+from fal_jax import custom_markup, landmarks, steps
 from fal_jax.augment import ViewRange
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
@@ -69,7 +69,8 @@ def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:
 
 
 def eval_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
-  """TFDS name of the dataset that `config.eval.splits` are of: `config.eval.name`, or by default the one trained on.
+  """TFDS name of the dataset that `config.eval.splits` are of: `config.eval.name`, or by default
+  the one trained on.
 
   Args:
     config: all of it; one that a run saved before there was this key will do.

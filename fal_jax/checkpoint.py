@@ -1,4 +1,6 @@
-"""Checkpoints: orbax for the arrays, a digest of our own because orbax restores flipped bits without complaint."""
+"""Checkpoints: orbax for the arrays, a digest of our own because orbax restores flipped bits
+without complaint.
+"""
 
 import fcntl
 import hashlib
@@ -19,8 +21,8 @@ from fal_jax.errors import InputError
 class Checkpoints:
   """The checkpoints of one run, in `<workdir>/checkpoints/<step>/`.
 
-  Each holds `state` (arrays) and `extra` (JSON: config and digest). Writing goes on in the background while training does;
-  `close` waits for it.
+  Each holds `state` (arrays) and `extra` (JSON: config and digest). Writing goes on in the
+  background while training does; `close` waits for it.
   """
 
   def __init__(self, workdir: str | Path, *, keep: int | None = None, create: bool = True):
@@ -32,7 +34,8 @@ class Checkpoints:
       create: whether a missing folder is made; if not, it is an InputError.
 
     Raises:
-      InputError: there is no run, nothing can be written there, or another process is writing there.
+      InputError: there is no run, nothing can be written there, or another process is writing
+        there.
     """
     self.directory = Path(workdir).expanduser().resolve() / "checkpoints"
     if not create and not self.directory.is_dir():
@@ -59,7 +62,8 @@ class Checkpoints:
     self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
   def save(self, step: int, state: Any, extra: Mapping[str, Any]) -> None:
-    """Keeps the state after `step` steps; returns once the arrays are copied. A step that is there already is left alone.
+    """Keeps the state after `step` steps; returns once the arrays are copied. A step that is there
+    already is left alone.
 
     Unless `restore_latest` has found it damaged: a run that comes to that step again replaces it.
     """
@@ -74,10 +78,12 @@ class Checkpoints:
       raise RuntimeError(f"orbax declined to save step {step} in {self.directory}")
 
   def restore_latest(self, abstract_state: Any) -> tuple[Any, dict[str, Any], int] | None:
-    """The newest checkpoint that is whole; damaged ones are named, passed over and left where they are.
+    """The newest checkpoint that is whole; damaged ones are named, passed over and left where they
+    are.
 
     Args:
-      abstract_state: the expected tree, of arrays or `jax.ShapeDtypeStruct` with the shardings wanted.
+      abstract_state: the expected tree, of arrays or `jax.ShapeDtypeStruct` with the shardings
+        wanted.
 
     Returns:
       state, extra and step, or None if nothing was saved yet.
@@ -97,7 +103,8 @@ class Checkpoints:
         state = self._manager.restore(step, args=args).state
         if digest(state) != extra["digest"]:
           raise ValueError("the arrays do not have the digest that was saved with them")
-      except Exception as error:  # noqa: BLE001 - whatever a damaged file makes orbax raise, the one before may be whole
+      # Whatever a damaged file makes orbax raise, the checkpoint before it may be whole.
+      except Exception as error:  # noqa: BLE001
         passed_over[step] = error
         continue
       self._warn(passed_over)
@@ -147,7 +154,9 @@ class Checkpoints:
 
 
 def digest(state: Any) -> str:
-  """SHA-256 over names, types, shapes and bytes of all leaves: equal for equal bits, wherever they live."""
+  """SHA-256 over names, types, shapes and bytes of all leaves: equal for equal bits, wherever they
+  live.
+  """
   sha = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
     array = np.asarray(leaf)
@@ -159,7 +168,9 @@ def digest(state: Any) -> str:
 def config_differences(
   saved: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = ""
 ) -> dict[str, tuple[Any, Any]]:
-  """Dotted keys whose values differ, with the saved and the present value (None where a side lacks the key)."""
+  """Dotted keys whose values differ, with the saved and the present value (None where a side lacks
+  the key).
+  """
   differences: dict[str, tuple[Any, Any]] = {}
   for key in sorted({*saved, *now}):
     before, after = saved.get(key), now.get(key)
@@ -172,15 +183,18 @@ def config_differences(
   return differences
 
 
-def write_whole(path: Path, text: str) -> None:
-  """Writes a small file that others find as it was or as it is now, never half of it, whatever kills this process."""
+def write_atomic(path: Path, text: str) -> None:
+  """Writes a small file that others find as it was or as it is now, never half of it, whatever
+  kills this process.
+  """
   unfinished = path.with_name(f"{path.name}.unfinished")
   unfinished.write_text(text, encoding="utf-8")
   os.replace(unfinished, path)
 
 
 def _lock(directory: Path) -> int:
-  """Keeps a second run out of the folder, where it would replace the first one's checkpoints unnoticed.
+  """Keeps a second run out of the folder, where it would replace the first one's checkpoints
+  unnoticed.
 
   Returns:
     A handle; the lock ends when it is closed, or with the process, however that ends.

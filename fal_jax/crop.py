@@ -18,12 +18,14 @@ class CropRule:
 
   Attributes:
     size: side of the crop, the network's input, px.
-    stored_size: side of the stored square, px: the crop with a margin all round, of the same scale, from which random views are
-      rendered. A view of `size` px turned by 30 degrees and shrunk to 0.85 reaches 0.81 size from the centre, so 1.625 size
-      leaves no empty corner.
-    face: length of the box's larger side in the crop, px. Bulat et al. 2021, Sec. 5: the face has about 220 of 256 px.
-    box: which box: "dataset", the one given by the dataset's authors, or "landmarks", tight around the annotated landmarks. The
-      latter knows the truth: numbers made with it are not comparable to those made with a detector.
+    stored_size: side of the stored square, px: the crop with a margin all round, of the same scale,
+      from which random views are rendered. A view of `size` px turned by 30 degrees and shrunk to
+      0.85 reaches 0.81 size from the centre, so 1.625 size leaves no empty corner.
+    face: length of the box's larger side in the crop, px. Bulat et al. 2021, Sec. 5: the face has
+      about 220 of 256 px.
+    box: which box: "dataset", the one given by the dataset's authors, or "landmarks", tight around
+      the annotated landmarks. The latter knows the truth: numbers made with it are not comparable
+      to those made with a detector.
   """
 
   size: int = 256
@@ -76,13 +78,16 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
   )
 
 
-_UNSEEN = 1e-3  # px: a prepared crop is only shifted, and what its box' rounding to float32 adds is not worth a resampling
+# px: a prepared crop is only shifted, and what its box' rounding to float32 adds is not worth a
+# resampling
+_NEGLIGIBLE_PX = 1e-3
 
 
 def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
   """Resamples the square that a map shows, on the host; black outside the image.
 
-  A picture that shrinks to less than half is averaged down by a whole factor first: bilinear samples alone would skip pixels.
+  A picture that shrinks to less than half is averaged down by a whole factor first: bilinear
+  samples alone would skip pixels.
 
   Args:
     image: (H, W, 3) uint8.
@@ -97,8 +102,8 @@ def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
   off = np.abs(dst_from_image - np.column_stack([np.eye(2), shift])).max(0) @ np.array(
     [width, height, 1]
   )
-  if off < _UNSEEN:
-    return _shifted(image, int(shift[0]), int(shift[1]), size)
+  if off < _NEGLIGIBLE_PX:
+    return _integer_shift(image, int(shift[0]), int(shift[1]), size)
   shrinkage = 1 / np.hypot(dst_from_image[0, 0], dst_from_image[1, 0])
   factor = int(
     min(shrinkage, max(height, width))
@@ -117,7 +122,7 @@ def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
   )
 
 
-def _shifted(image: np.ndarray, x: int, y: int, size: int) -> np.ndarray:
+def _integer_shift(image: np.ndarray, x: int, y: int, size: int) -> np.ndarray:
   """`cut` by a whole number of pixels."""
   height, width = image.shape[:2]
   result = np.zeros((size, size, 3), np.uint8)

@@ -1,13 +1,15 @@
-"""Mark-ups of users: described by plain data in a YAML file, and as JSON in a run's config, which then needs that file no more.
+"""Mark-ups of users: described by plain data in a YAML file, and as JSON in a run's config, which
+then needs that file no more.
 
-Both are read by `described`, which names every mistake at once. The keys, of which `mirror` is never guessed because a wrong one
-spoils a training without a sound:
+Both are read by `described`, which names every mistake at once. The keys, of which `mirror` is
+never guessed because a wrong one spoils a training without a sound:
 
   landmarks   how many there are, or their names in the order of the files
   mirror      pairs that change places in a mirror; a landmark in no pair keeps its number
   lines       to draw: landmarks to join in turn; may be left out
   outer_eyes  the outer eye corners, right and left; without them there is no nme_ic
-  pupils      right and left: a landmark, or a list of those whose mean is the eye's centre; without them there is no nme_ip
+  pupils      right and left: a landmark, or a list of those whose mean is the eye's centre; without
+  them there is no nme_ip
 
 A landmark is given by its number, from 0, or by its name.
 """
@@ -38,7 +40,8 @@ class MarkupFile:
 
   Attributes:
     name: of the dataset.
-    origin: what the files call the coordinate of the first pixel's centre: 0, 1, or 0.5 when they count from its corner.
+    origin: what the files call the coordinate of the first pixel's centre: 0, 1, or 0.5 when they
+      count from its corner.
     markup: the mark-up.
     is_own: False where the file names one of the library's.
   """
@@ -50,7 +53,8 @@ class MarkupFile:
 
 
 def read_file(path: str | Path) -> MarkupFile:
-  """Reads a YAML file with the keys `name`, `origin` and either those of `described` or `markup: 68`.
+  """Reads a YAML file with the keys `name`, `origin` and either those of `described` or `markup:
+  68`.
 
   Raises:
     InputError: the file cannot be read, is no plain YAML, or says something wrong: lists all of it.
@@ -238,7 +242,9 @@ def _names(value: Any, problems: list[str]) -> tuple[str, ...]:
 
 
 class _PlainYaml(yaml.SafeLoader):
-  """YAML without what a file of a dozen lines has no use for: aliases can grow without bounds, of equal keys the last wins."""
+  """YAML without what a file of a dozen lines has no use for: aliases can grow without bounds, of
+  equal keys the last wins.
+  """
 
   def compose_node(self, parent: Any, index: Any) -> Any:
     if self.check_event(yaml.AliasEvent):

@@ -1,7 +1,8 @@
 """Prepared datasets to batches: grain over a TFDS data source, decoded and cropped on the host.
 
-The order of the images is a function of the seed and the step, so a run resumes by asking for its next step; no iterator state is
-saved. What is random about a view is decided on the device, see `steps.sample_views`.
+The order of the images is a function of the seed and the step, so a run resumes by asking for its
+next step; no iterator state is saved. What is random about a view is decided on the device, see
+`steps.sample_views`.
 """
 
 import functools
@@ -30,7 +31,8 @@ def open_dataset(
 
   Args:
     name: TFDS name, e.g. "w300" or "synthetic_faces/98".
-    data_dir: where `tfds_builders.prepare` put it; by default TFDS's own ($TFDS_DATA_DIR or ~/tensorflow_datasets).
+    data_dir: where `tfds_builders.prepare` put it; by default TFDS's own ($TFDS_DATA_DIR or
+      ~/tensorflow_datasets).
     num_landmarks: K of the mark-up that the caller is going to use.
 
   Raises:
@@ -97,7 +99,9 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
 
 
 def example_id(record: Mapping[str, Any]) -> str:
-  """Name of one face in reports and prediction files: its image's path, and which face where there are several."""
+  """Name of one face in reports and prediction files: its image's path, and which face where there
+  are several.
+  """
   name = as_text(record["file_name"])
   return name if int(record["face_index"]) == 0 else f"{name}#{int(record['face_index'])}"
 
@@ -116,8 +120,8 @@ def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, 
   """One face for `steps.train_step`.
 
   Returns:
-    `image` (stored_size, stored_size, 3) uint8, the crop with its margin; `landmarks` (K, 2) float32, px of the crop without
-    margin, NaN where not annotated; `index` () int32.
+    `image` (stored_size, stored_size, 3) uint8, the crop with its margin; `landmarks` (K, 2)
+    float32, px of the crop without margin, NaN where not annotated; `index` () int32.
   """
   record = source[index]
   crop = crop_from_image(face_box(record, rule), rule)
@@ -134,7 +138,8 @@ def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, A
   """One face for evaluation.
 
   Returns:
-    `image` (size, size, 3) uint8, `crop_from_image` (2, 3), `landmarks` (K, 2) float64 in image px, `box` (4,), `id`.
+    `image` (size, size, 3) uint8, `crop_from_image` (2, 3), `landmarks` (K, 2) float64 in image px,
+    `box` (4,), `id`.
   """
   record = source[index]
   box = face_box(record, rule)
@@ -166,14 +171,16 @@ def train_batches(
     rule: how boxes become crops.
     batch_size: of all processes together; a multiple of `process_count`.
     seed: of the order.
-    cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each; "none" decodes anew each epoch;
-      with "device" the batches hold the `index` alone, for `parallel.gather_function` of `decode_all`.
+    cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each;
+      "none" decodes anew each epoch; with "device" the batches hold the `index` alone, for
+      `parallel.make_device_cache` of `decode_all`.
     start_step: how many batches to pass over; costs nothing.
     process_index: which share of each global batch is ours.
     process_count: number of shares.
 
   Returns:
-    A grain iterator (close it when done) of `load_train_example` stacked to (batch_size / process_count, ...).
+    A grain iterator (close it when done) of `load_train_example` stacked to (batch_size /
+    process_count, ...).
   """
   epochs = 2**32  # endless; grain's own endless repetition overflows in batches of one
   order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat(epochs)
@@ -201,7 +208,8 @@ def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
   """Every face for training at once.
 
   Returns:
-    `image` (N, stored_size, stored_size, 3) uint8 and `landmarks` (N, K, 2) float32, as in `load_train_example`.
+    `image` (N, stored_size, stored_size, 3) uint8 and `landmarks` (N, K, 2) float32, as in
+    `load_train_example`.
   """
   first = load_train_example(source, 0, rule)
   examples = {

@@ -13,16 +13,18 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import affine, data, metrics, parallel, build, steps
-from fal_jax.plots import curves as plots
-from fal_jax.scoring import annotations, protocols, reports
+from fal_jax import affine, build, data, metrics, parallel, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
+from fal_jax.plots import curves as plots
+from fal_jax.scoring import annotations, protocols, reports
 
 SHEET_FACES = 16
-SHEET_SIZE = 160  # px of a face on a sheet before it is doubled, whatever the network's input: cut anew from the photograph
+# px of a face on a sheet before it is doubled, whatever the network's input: cut anew from the
+# photograph
+SHEET_SIZE = 160
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +51,11 @@ def predict_split(
 ) -> Predictions:
   """Runs the network over a split.
 
-  The last batch is padded to full size, so that nothing compiles twice, and the padding is dropped: each image counts once,
-  whatever the batch size and the number of devices.
+  The last batch is padded to full size, so that nothing compiles twice, and the padding is dropped:
+  each image counts once, whatever the batch size and the number of devices.
 
   Args:
-    predict: from `parallel.predict_function`.
+    predict: from `parallel.make_predict`.
     variables: `params` and `batch_stats`.
     source: the split.
     rule: how boxes become crops.
@@ -88,7 +90,8 @@ def predict_split(
 
 
 def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule) -> Predictions:
-  """The mean training shape put into every box: what a network must beat to have looked at the image at all.
+  """The mean training shape put into every box: what a network must beat to have looked at the
+  image at all.
 
   Args:
     train_source: gives the mean landmarks, (K, 2) in crop px.
@@ -109,7 +112,9 @@ def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule
 
 
 def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
-  """The numbers of `metrics.summarise` under all normalisers; faces without a usable normaliser are printed."""
+  """The numbers of `metrics.summarise` under all normalisers; faces without a usable normaliser are
+  printed.
+  """
   summary = metrics.summarise(
     predictions.landmarks,
     predictions.true,
@@ -128,8 +133,8 @@ def run(
   Args:
     config: of the evaluation; the decoder may be another than in training.
     workdir: of the run.
-    directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for another dataset than the
-      run's own, whose splits may have the same names.
+    directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for
+      another dataset than the run's own, whose splits may have the same names.
 
   Returns:
     split -> summary.
@@ -137,17 +142,17 @@ def run(
   build.validate(config, device_count=jax.device_count())
   sources = open_splits(config)
   variables, step = restore_variables(config, workdir)
-  predict = parallel.predict_function(build.model(config, axis_name=None), build.codec(config))
+  predict = parallel.make_predict(build.model(config, axis_name=None), build.codec(config))
   if directory is None:
     dataset = build.eval_dataset(config)
-    directory = Path(workdir) / "eval" / ("" if dataset == _own_dataset(workdir) else dataset)
+    directory = Path(workdir) / "eval" / ("" if dataset == _training_dataset(workdir) else dataset)
   return {
     split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
     for split, source in sources.items()
   }
 
 
-def _own_dataset(workdir: str | Path) -> str | None:
+def _training_dataset(workdir: str | Path) -> str | None:
   """TFDS name of the dataset that a run evaluates itself on."""
   checkpoints = Checkpoints(workdir, create=False)
   try:
@@ -177,7 +182,8 @@ def report(
   variables: Any,
   step: int,
 ) -> dict[str, Any]:
-  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder.
+  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into
+  a folder.
 
   Returns:
     What `reports.summarise` says under the protocol of the dataset.
@@ -211,7 +217,9 @@ def report(
 
 
 def restore_variables(config: ConfigDict, workdir: str | Path) -> tuple[Any, int]:
-  """`params` and `batch_stats` of the newest whole checkpoint, on this process's devices, and its step."""
+  """`params` and `batch_stats` of the newest whole checkpoint, on this process's devices, and its
+  step.
+  """
   template = build.train_recipe(config, steps_per_epoch=1)
   abstract = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), template))
   sharding = parallel.replicated_sharding()
@@ -253,7 +261,9 @@ def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
 
 
 def write_predictions(path: Path, ids: list[str], landmarks: np.ndarray) -> None:
-  """One line per face: id, x0, y0, x1, y1, ... in image px, pixel-centre, with a thousandth of a pixel."""
+  """One line per face: id, x0, y0, x1, y1, ... in image px, pixel-centre, with a thousandth of a
+  pixel.
+  """
   with path.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file)
     writer.writerow(["id", *(f"{axis}{k}" for k in range(landmarks.shape[1]) for axis in "xy")])
@@ -271,7 +281,7 @@ def _draw(
   config: ConfigDict,
 ) -> None:
   norm = metrics.norms(predictions.true, build.markup(config))[config.eval.norm]
-  errors, usable = metrics.sound_errors(predictions.landmarks, predictions.true, norm)
+  errors, usable = metrics.valid_errors(predictions.landmarks, predictions.true, norm)
   sound = np.flatnonzero(usable)
   if not len(sound):
     logging.warning(

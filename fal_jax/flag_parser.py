@@ -54,7 +54,9 @@ def parse(argv: Sequence[str]) -> list[str]:
 
 
 def _cause(error: BaseException) -> BaseException:
-  """What a config file itself objected to; ml_collections puts a traceback around it, and absl another sentence."""
+  """What a config file itself objected to; ml_collections puts a traceback around it, and absl
+  another sentence.
+  """
   causes = [error]
   while causes[-1].__context__ is not None:
     causes.append(causes[-1].__context__)

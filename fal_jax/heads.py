@@ -1,4 +1,5 @@
-"""What Table 1 of the paper compares heatmaps with: a learnt correction of the argmax, and training through a global soft-argmax.
+"""What Table 1 of the paper compares heatmaps with: a learnt correction of the argmax, and training
+through a global soft-argmax.
 
 Source: Bulat et al. 2021, Sec. 4.2.
 """
@@ -17,7 +18,8 @@ Head = Literal["heatmaps", "correction_static", "correction_dynamic", "global_so
 
 
 class CorrectedFAN(nn.Module):
-  """FAN, and a displacement of each landmark from its highest cell: global pooling and a fully connected layer, as in DeepCut.
+  """FAN, and a displacement of each landmark from its highest cell: global pooling and a fully
+  connected layer, as in DeepCut.
 
   Attributes:
     fan: the network.
@@ -59,8 +61,8 @@ def static_target(landmarks: jax.Array, codec: HeatmapCodec) -> jax.Array:
 def dynamic_target(landmarks: jax.Array, heatmaps: jax.Array, codec: HeatmapCodec) -> jax.Array:
   """What the highest cell of the present prediction is away from the truth.
 
-  Deviation: at most the reach of the codec's window along each axis. A peak that is altogether elsewhere is the heatmaps' fault,
-  and its square would drown everything a correction can do.
+  Deviation: at most the reach of the codec's window along each axis. A peak that is altogether
+  elsewhere is the heatmaps' fault, and its square would drown everything a correction can do.
 
   Args:
     landmarks: (..., K, 2) float32, px of the network's input.

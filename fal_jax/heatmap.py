@@ -21,18 +21,23 @@ Amplitude = Literal["peak_one", "normalised"]
 class HeatmapCodec:
   """Landmarks to heatmaps and back; one object, so that training and evaluation cannot disagree.
 
-  The options `encode` and `decode` are kept in the fields `encoding` and `decoding`, since the methods have those names.
+  The options `encode` and `decode` are kept in the fields `encoding` and `decoding`, since the
+  methods have those names.
 
   Attributes:
     size: rows and columns of a heatmap.
     stride: crop px per heatmap px.
-    sigma: standard deviation of the Gaussian, heatmap px. The paper gives none (it calls sigma "the variance").
-    window: odd side d of the patch that is read around a peak, heatmap px (Sec. 3.3, 5 in the paper).
+    sigma: standard deviation of the Gaussian, heatmap px. The paper gives none (it calls sigma "the
+      variance").
+    window: odd side d of the patch that is read around a peak, heatmap px (Sec. 3.3, 5 in the
+      paper).
     temperature: tau of Eq. 4 (10 in the paper).
-    encoding: "continuous" centres the Gaussian on the real-valued position (Eq. 3); "rounded" on the nearest cell (Eq. 2).
+    encoding: "continuous" centres the Gaussian on the real-valued position (Eq. 3); "rounded" on
+      the nearest cell (Eq. 2).
     decoding: how a position is read off a heatmap; see the method `decode`.
-    amplitude: "peak_one" draws Gaussians of height 1; "normalised" uses the factor 1 / (2 pi sigma^2) that Eq. 1 prints, with
-      which tau = 10 makes the softmax nearly flat: perfect heatmaps then come back wrong by 0.24-0.34 heatmap px.
+    amplitude: "peak_one" draws Gaussians of height 1; "normalised" uses the factor 1 / (2 pi
+      sigma^2) that Eq. 1 prints, with which tau = 10 makes the softmax nearly flat: perfect
+      heatmaps then come back wrong by 0.24-0.34 heatmap px.
   """
 
   size: int
@@ -96,11 +101,12 @@ class HeatmapCodec:
     """Draws one Gaussian per landmark.
 
     Source: Bulat et al. 2021, Eq. 1-3.
-    Deviation: peak 1 by default (see `amplitude`), and (x + 0.5) / stride - 0.5 for x / stride (see `affine.shrink`).
+    Deviation: peak 1 by default (see `amplitude`), and (x + 0.5) / stride - 0.5 for x / stride (see
+    `affine.shrink`).
 
     Args:
-      landmarks: (..., K, 2) float, crop px. One that is not finite (not annotated) gives an empty channel; one outside the crop
-        gives the tail that reaches inside.
+      landmarks: (..., K, 2) float, crop px. One that is not finite (not annotated) gives an empty
+        channel; one outside the crop gives the tail that reaches inside.
 
     Returns:
       (..., H, W, K) float32.
@@ -122,13 +128,14 @@ class HeatmapCodec:
   def decode(self, heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Reads sub-pixel landmarks off heatmaps, all at once; jitted, one call decodes a whole batch.
 
-    "argmax" takes the highest cell; "quarter_offset" moves it by 0.25 px along each axis towards the higher neighbour;
-    "local_softargmax" adds the expectation of a softmax over the window around it, and "global_softargmax" is that expectation
-    over the whole map. "dark" puts a parabola through logarithms of 3 x 3 cells. "calibrated", ours, fits the Gaussian that the
+    "argmax" takes the highest cell; "quarter_offset" moves it by 0.25 px along each axis towards
+    the higher neighbour; "local_softargmax" adds the expectation of a softmax over the window
+    around it, and "global_softargmax" is that expectation over the whole map. "dark" puts a
+    parabola through logarithms of 3 x 3 cells. "calibrated", ours, fits the Gaussian that the
     network was taught to the window: it has no bias to begin with, at the border neither.
 
-    A window at the border counts only the cells that exist, which pulls the soft-argmax of a peak on the outermost cell inwards
-    by about 0.27 heatmap px (sigma 2).
+    A window at the border counts only the cells that exist, which pulls the soft-argmax of a peak
+    on the outermost cell inwards by about 0.27 heatmap px (sigma 2).
 
     Source: Bulat et al. 2021, Sec. 3.3, Eq. 4-5.
 
@@ -136,8 +143,9 @@ class HeatmapCodec:
       heatmaps: (..., H, W, K) float32, peaks of about 1.
 
     Returns:
-      landmarks: (..., K, 2) float32, crop px. Of equal peaks the first in reading order wins, so a constant channel decodes near
-        the first cell; a channel holding NaN gives NaN, for that landmark alone.
+      landmarks: (..., K, 2) float32, crop px. Of equal peaks the first in reading order wins, so a
+        constant channel decodes near the first cell; a channel holding NaN gives NaN, for that
+        landmark alone.
       scores: (..., K) float32, the heatmap's highest value.
     """
     landmarks, scores, _ = self.decode_with_covariance(heatmaps)
@@ -152,8 +160,9 @@ class HeatmapCodec:
     Returns:
       landmarks: (..., K, 2) float32, crop px, as `decode`.
       scores: (..., K) float32, as `decode`.
-      covariance: (..., K, 2, 2) float32, crop px squared: second moment of the window's heat about the landmark. The window cuts
-        it, so it compares landmarks and directions; it is no interval of confidence.
+      covariance: (..., K, 2, 2) float32, crop px squared: second moment of the window's heat about
+        the landmark. The window cuts it, so it compares landmarks and directions; it is no interval
+        of confidence.
     """
     if heatmaps.shape[-3:-1] != (self.size, self.size):
       raise InputError(
@@ -180,7 +189,8 @@ class HeatmapCodec:
         )
     landmarks = affine.apply(affine.invert(affine.shrink(self.stride)), cell + offset)
     covariance = self.stride**2 * peaks.second_moment(patch, offset)
-    # A maximum passes over NaN on CPU, a sum nowhere; and summing is five times faster than asking every cell.
+    # A maximum passes over NaN on CPU, a sum nowhere; and summing is five times faster than asking
+    # every cell.
     broken = jnp.isnan(heatmaps.sum((-3, -2)))
     landmarks = jnp.where(broken[..., None], jnp.nan, landmarks)
     return (

@@ -1,7 +1,8 @@
-"""FAN, the stacked hourglass network of Bulat and Tzimiropoulos (ICCV 2017) that the paper trains, in two stacks.
+"""FAN, the stacked hourglass network of Bulat and Tzimiropoulos (ICCV 2017) that the paper trains,
+in two stacks.
 
-Modules carry the names of the published PyTorch state dicts (`conv1`, `m0`, `b1_4`, `top_m_0`, `bl0` ...), so that an import is
-a change of layout and not a table.
+Modules carry the names of the published PyTorch state dicts (`conv1`, `m0`, `b1_4`, `top_m_0`,
+`bl0` ...), so that an import is a change of layout and not a table.
 """
 
 import functools
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fal_jax.ops.batch_norm import STATISTICS, batch_norm_relu, rectified_affine
+from fal_jax.ops.batch_norm import STATISTICS, affine_relu, batch_norm_relu
 from fal_jax.ops.convolution import convolve, convolve_to_float32
 
 Pool = Literal["avg", "max"]
@@ -27,7 +28,9 @@ def _pool(images: jax.Array, pool: Pool) -> jax.Array:
 
 
 def _upsample(images: jax.Array) -> jax.Array:
-  """Nearest neighbour, x2: every pixel becomes a 2 x 2 block, which keeps pixel centres where `affine.shrink(2)` has them."""
+  """Nearest neighbour, x2: every pixel becomes a 2 x 2 block, which keeps pixel centres where
+  `affine.shrink(2)` has them.
+  """
   batch, height, width, channels = images.shape
   blocks = jnp.broadcast_to(images[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
   return blocks.reshape(batch, 2 * height, 2 * width, channels)
@@ -47,7 +50,7 @@ class _Norm(nn.Module):
     mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
     variance = self.variable("batch_stats", "var", jnp.ones, shape)
     if not train:
-      return rectified_affine(images, mean.value, variance.value, scale, bias)
+      return affine_relu(images, mean.value, variance.value, scale, bias)
     images, batch_mean, batch_variance = batch_norm_relu(images, scale, bias, self.axis_name)
     mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
     variance.value = self.momentum * variance.value + (1 - self.momentum) * batch_variance
@@ -66,11 +69,12 @@ def _conv(features: int, size: int, *, name: str, dtype: jnp.dtype | None) -> nn
   )
 
 
-class _ConvBeforeNorm(nn.Conv):
+class _ConvFrozenBias(nn.Conv):
   """A convolution whose bias receives no gradient.
 
-  It shifts whole channels, and the BatchNorm at the end of every way onwards takes that out again: its gradient is zero but for
-  rounding, of which Adam would make steps of full size, other ones on every number of devices.
+  It shifts whole channels, and the BatchNorm at the end of every way onwards takes that out again:
+  its gradient is zero but for rounding, of which Adam would make steps of full size, other ones on
+  every number of devices.
   """
 
   def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -79,7 +83,8 @@ class _ConvBeforeNorm(nn.Conv):
 
 
 class ConvBlock(nn.Module):
-  """The hierarchical, parallel, multi-scale residual block: three pre-activated 3x3 convolutions, concatenated.
+  """The hierarchical, parallel, multi-scale residual block: three pre-activated 3x3 convolutions,
+  concatenated.
 
   (B, H, W, C) to (B, H, W, features).
   """
@@ -104,7 +109,9 @@ class ConvBlock(nn.Module):
 
 
 class Hourglass(nn.Module):
-  """`depth` times down by 2 and up again, with a skip connection at every resolution. Keeps (B, H, W, features)."""
+  """`depth` times down by 2 and up again, with a skip connection at every resolution. Keeps (B, H,
+  W, features).
+  """
 
   features: int
   norm: Callable[..., nn.Module]
@@ -137,12 +144,13 @@ class FAN(nn.Module):
     features: width of the hourglasses; the stem has a quarter and a half of it.
     depth: how often each hourglass halves the resolution.
     pool: "avg" as in the published PyTorch models, "max" as in the Lua training code.
-    momentum: share of the running statistics that each training step keeps; PyTorch's 0.1 is the other share.
+    momentum: share of the running statistics that each training step keeps; PyTorch's 0.1 is the
+      other share.
     axis_name: device axis over which BatchNorm takes its statistics; None outside pmap.
-    dtype: of convolutions and of what lies between them, e.g. bfloat16; None for that of the images and weights. Weights,
-      statistics and heatmaps are float32 all the same.
-    remat: whether the way back computes the inside of each hourglass, and of each block before and after it, once more, instead
-      of keeping it from the way there.
+    dtype: of convolutions and of what lies between them, e.g. bfloat16; None for that of the images
+      and weights. Weights, statistics and heatmaps are float32 all the same.
+    remat: whether the way back computes the inside of each hourglass, and of each block before and
+      after it, once more, instead of keeping it from the way there.
   """
 
   num_stacks: int = 2
@@ -182,14 +190,15 @@ class FAN(nn.Module):
     features = self.features
     norm = functools.partial(_Norm, self.momentum, self.axis_name)
     before_norm = functools.partial(
-      _ConvBeforeNorm, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve
+      _ConvFrozenBias, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve
     )
     parts: list[Any] = [ConvBlock, Hourglass]
     if self.remat:
       keep = jax.checkpoint_policies.save_only_these_names(STATISTICS)
       parts = [nn.remat(part, static_argnums=(2,), policy=keep) for part in parts]
     block, hourglass = (functools.partial(part, norm=norm, dtype=self.dtype) for part in parts)
-    # Explicit padding: XLA's SAME would pad 2 before and 3 after, a shift of half a pixel against PyTorch.
+    # Explicit padding: XLA's SAME would pad 2 before and 3 after, a shift of half a pixel against
+    # PyTorch.
     stem = before_norm(features // 4, (7, 7), strides=2, padding=((3, 3), (3, 3)), name="conv1")
     x = norm(name="bn1")(stem(images), train)
     x = _pool(block(features // 2, name="conv2")(x, train), self.pool)

@@ -1,16 +1,18 @@
-"""Any image file -> uint8 RGB: the one function that builders, training input and prediction decode with.
+"""Any image file -> uint8 RGB: the one function that builders, training input and prediction decode
+with.
 
 What becomes of the unusual kinds:
 
 | kind | result |
 |---|---|
 | grey, 1-bit, palette, CMYK, YCbCr | converted to RGB; colour profiles are ignored |
-| alpha or a transparent palette entry | composited on mid-grey (128), which is neither a dark nor a bright edge |
-| 16 bits a channel | value / 257, rounded, so that 65535 -> 255 |
+| alpha or a transparent palette entry | composited on mid-grey (128), which is neither a dark nor a
+bright edge | | 16 bits a channel | value / 257, rounded, so that 65535 -> 255 |
 | 32-bit integer or float pixels | refused: their range is not known |
 | animation, multi-page TIFF, multi-picture JPEG | the first frame |
-| EXIF orientation | ignored, because annotations are made on the stored pixels; applied when `upright`, if it can be read |
-| cut short | refused; damage *inside* a JPEG's stream cannot be detected by any decoder, only by a checksum of the file |
+| EXIF orientation | ignored, because annotations are made on the stored pixels; applied when
+`upright`, if it can be read | | cut short | refused; damage *inside* a JPEG's stream cannot be
+detected by any decoder, only by a checksum of the file |
 """
 
 import io
@@ -25,7 +27,8 @@ from PIL import Image
 
 from fal_jax.errors import InputError
 
-# Only these: Pillow would hand an EPS file to Ghostscript, and the other rare formats are a way in for strangers.
+# Only these: Pillow would hand an EPS file to Ghostscript, and the other rare formats are a way in
+# for strangers.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 # What the readers raise on damaged files: they unpack and look up whatever the file says.
@@ -45,7 +48,8 @@ _DECODER_ERRORS = (
   cv2.error,
 )
 
-# How files look that are often found under an image's name: (what they contain near their start, what to tell the user).
+# How files look that are often found under an image's name: (what they contain near their start,
+# what to tell the user).
 _LOOKALIKES = (
   ((b"<!doctype html", b"<html"), "looks like HTML (a login or error page?), download it again"),
   (
@@ -63,7 +67,8 @@ _LOOKALIKES = (
   ((b"\x93numpy",), "looks like a NumPy file, give its array instead"),
 )
 
-# EXIF orientation -> (transpose first, then step along rows, step along columns) that brings the stored pixels upright.
+# EXIF orientation -> (transpose first, then step along rows, step along columns) that brings the
+# stored pixels upright.
 _UPRIGHT = {
   2: (False, 1, -1),
   3: (False, -1, -1),
@@ -87,16 +92,18 @@ def read_image(
 
   Args:
     source: path of an image file, or the bytes of one.
-    upright: turn the pixels as the EXIF orientation says: True for prediction on photographs, False for datasets, whose
-      annotations belong to the stored pixels.
-    max_pixels: largest width x height that is decoded; checked in the file's header, before any memory is spent.
+    upright: turn the pixels as the EXIF orientation says: True for prediction on photographs, False
+      for datasets, whose annotations belong to the stored pixels.
+    max_pixels: largest width x height that is decoded; checked in the file's header, before any
+      memory is spent.
     name: what messages call the image; by default its path.
 
   Returns:
     (H, W, 3) uint8, RGB, contiguous and writable.
 
   Raises:
-    InputError: the file is missing, is not an image, is cut short or is too large; the sentence names it and the likely cause.
+    InputError: the file is missing, is not an image, is cut short or is too large; the sentence
+      names it and the likely cause.
   """
   name = name or ("given bytes" if isinstance(source, bytes) else str(source))
   data = source if isinstance(source, bytes) else _read_bytes(source, name)
@@ -135,7 +142,8 @@ def read_image(
 
 
 def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
-  """Width, height, Pillow's mode ("RGB", "L", ...) and EXIF orientation of an image file; its pixels stay encoded.
+  """Width, height, Pillow's mode ("RGB", "L", ...) and EXIF orientation of an image file; its
+  pixels stay encoded.
 
   Raises:
     InputError: the file is not an image, or its header is damaged.
@@ -150,7 +158,9 @@ def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
 
 
 def exif_orientation(image: Image.Image) -> int:
-  """EXIF orientation of an opened image, 1 to 8; 1, upright, where there is none or the EXIF block is damaged."""
+  """EXIF orientation of an opened image, 1 to 8; 1, upright, where there is none or the EXIF block
+  is damaged.
+  """
   try:
     return image.getexif().get(_ORIENTATION_TAG, 1)
   except (SyntaxError, ValueError, struct.error):
@@ -191,8 +201,9 @@ def _likely_cause(data: bytes) -> str:
 
 def _decode(image: Image.Image, data: bytes) -> np.ndarray:
   """Pixels as stored, (H, W, 3) uint8 RGB."""
-  # The fast way, for the plain JPEG files of the training input; same pixels as Pillow's. OpenCV's releases differ on files that
-  # are cut short, so only a file that ends with the end-of-image marker takes it.
+  # The fast way, for the plain JPEG files of the training input; same pixels as Pillow's. OpenCV's
+  # releases differ on files that are cut short, so only a file that ends with the end-of-image
+  # marker takes it.
   if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and data.endswith(b"\xff\xd9"):
     pixels = cv2.imdecode(
       np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION

@@ -1,6 +1,7 @@
 """python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw [--mode=MODE]
 
-Flags and exit codes, nothing else. 0 finished, 2 the user's mistake, 3 diverged, 75 interrupted and saved.
+Flags and exit codes, nothing else. 0 finished, 2 the user's mistake, 3 diverged, 75 interrupted and
+saved.
 """
 
 import os
@@ -84,7 +85,7 @@ def _run() -> int:
     "score",
     "doctor",
   ):  # bench measures compiling; the others compile nothing
-    keep_compiled(_WORKDIR.value)
+    enable_compilation_cache(_WORKDIR.value)
   if _MODE.value == "predict":
     box = _numbers(_BOX.value)
     from fal_jax import predict
@@ -148,11 +149,13 @@ def _run() -> int:
   return 0
 
 
-def keep_compiled(workdir: str) -> None:
-  """Lets JAX keep what it compiles in `.compiled` beside the workdir, so that only the first of several starts waits for it.
+def enable_compilation_cache(workdir: str) -> None:
+  """Lets JAX keep what it compiles in `.compiled` beside the workdir, so that only the first of
+  several starts waits for it.
 
   Args:
-    workdir: of the run. JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty; JAX reads it when it is imported.
+    workdir: of the run. JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty; JAX
+      reads it when it is imported.
   """
   if "://" not in workdir:
     os.environ.setdefault(

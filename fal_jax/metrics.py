@@ -1,7 +1,8 @@
-"""Normalised mean error and what is read off it, in float64 on the host; every error is in percent of a normaliser in pixels.
+"""Normalised mean error and what is read off it, in float64 on the host; every error is in percent
+of a normaliser in pixels.
 
-A number without its normaliser means nothing: nme_ip is about 1.4 nme_ic, and nme_diag about nme_box / sqrt(2) for square boxes.
-`norms` gives four under fixed names, for N faces:
+A number without its normaliser means nothing: nme_ip is about 1.4 nme_ic, and nme_diag about
+nme_box / sqrt(2) for square boxes. `norms` gives four under fixed names, for N faces:
 
   ic    distance of the outer eye corners (300W common/challenge/full, WFLW, COFW-29)
   ip    distance of the eye centres, which are pupils where the mark-up has them
@@ -18,7 +19,9 @@ from numpy.typing import ArrayLike
 from fal_jax import landmarks
 from fal_jax.errors import InputError
 
-MIN_NORM = 1.0  # px; a face whose normaliser is smaller (two landmarks on one spot) would drown the mean of all others
+# px; a face whose normaliser is smaller (two landmarks on one spot) would drown the mean of all
+# others
+MIN_NORM = 1.0
 PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "max": 100}
 THRESHOLDS: Mapping[str, tuple[float, ...]] = {
   "ic": (10, 8),
@@ -36,10 +39,12 @@ def norms(
   Args:
     true: (N, K, 2) annotated landmarks, px; NaN where not annotated.
     markup: the mark-up, or its number of landmarks.
-    box: (N, 4) x0, y0, x1, y1 in the same pixels, for "box" and "diag"; by default the tight box around the annotated landmarks.
+    box: (N, 4) x0, y0, x1, y1 in the same pixels, for "box" and "diag"; by default the tight box
+      around the annotated landmarks.
 
   Returns:
-    {"ic", "ip", "box", "diag"}: (N,) float64, px; NaN where a face or the mark-up lacks what it takes.
+    {"ic", "ip", "box", "diag"}: (N,) float64, px; NaN where a face or the mark-up lacks what it
+      takes.
   """
   markup = markup if isinstance(markup, landmarks.Markup) else landmarks.markup(markup)
   true = _faces(true, "true")
@@ -78,19 +83,23 @@ def norms(
 def nme(
   pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
 ) -> np.ndarray:
-  """Normalised mean error of each face: mean distance over its annotated landmarks, in percent of its normaliser.
+  """Normalised mean error of each face: mean distance over its annotated landmarks, in percent of
+  its normaliser.
 
   Args:
     pred: (N, K, 2) predicted landmarks, px.
-    true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated (such a landmark never counts).
+    true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated (such a landmark never
+      counts).
     norm: (N,) normalisers, px, one of `norms`.
     mask: (N, K) bool, landmarks that count; by default all annotated ones.
 
   Returns:
-    (N,) float64, percent; NaN for a face with no landmark that counts, or whose normaliser is not a positive number.
+    (N,) float64, percent; NaN for a face with no landmark that counts, or whose normaliser is not a
+    positive number.
 
   Raises:
-    InputError: if shapes disagree, or a prediction that counts is not finite: the message names its rows.
+    InputError: if shapes disagree, or a prediction that counts is not finite: the message names its
+      rows.
   """
   error, counts = _errors(pred, true, norm, mask)
   total = counts.sum(1)
@@ -100,10 +109,12 @@ def nme(
 def landmark_errors(
   pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
 ) -> np.ndarray:
-  """Mean error of each landmark over the faces in which it counts, in percent; see `nme` for the arguments.
+  """Mean error of each landmark over the faces in which it counts, in percent; see `nme` for the
+  arguments.
 
   Returns:
-    (K,) float64, percent; NaN for a landmark that counts nowhere. Faces without a positive normaliser are left out.
+    (K,) float64, percent; NaN for a landmark that counts nowhere. Faces without a positive
+    normaliser are left out.
   """
   error, counts = _errors(pred, true, norm, mask)
   counts &= np.isfinite(error)
@@ -129,8 +140,8 @@ def region_errors(
     mask: (N, K) bool, landmarks that count; by default all annotated ones.
 
   Returns:
-    region -> mean over faces of the mean error in that region; regions that count nowhere are left out, and so are faces without
-    a positive normaliser.
+    region -> mean over faces of the mean error in that region; regions that count nowhere are left
+    out, and so are faces without a positive normaliser.
   """
   markup = markup if isinstance(markup, landmarks.Markup) else landmarks.markup(markup)
   pred, true = _faces(pred, "pred"), _faces(true, "true")
@@ -145,7 +156,9 @@ def region_errors(
 
 
 def percentiles(nme: ArrayLike) -> dict[str, float]:
-  """Median, 90th and 95th percentile and maximum of the errors (N,) of faces, by name; linear between neighbours."""
+  """Median, 90th and 95th percentile and maximum of the errors (N,) of faces, by name; linear
+  between neighbours.
+  """
   errors = _distribution(nme, np.inf)
   return {
     name: float(value)
@@ -153,10 +166,11 @@ def percentiles(nme: ArrayLike) -> dict[str, float]:
   }
 
 
-def sound_errors(
+def valid_errors(
   pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-  """`nme`, and which faces a mean may take: those with an error and a normaliser of at least a pixel.
+  """`nme`, and which faces a mean may take: those with an error and a normaliser of at least a
+  pixel.
 
   Returns:
     (N,) float64 percent, and (N,) bool. A large error is no reason to leave a face out.
@@ -166,17 +180,20 @@ def sound_errors(
 
 
 def auc(nme: ArrayLike, threshold: float) -> float:
-  """Exact area under the cumulative error curve up to `threshold` percent, as a part of the whole: 0..1.
+  """Exact area under the cumulative error curve up to `threshold` percent, as a part of the whole:
+  0..1.
 
-  The curve is a staircase, so its area has a closed form, and nothing depends on a step: sampled integrals in public code differ
-  by up to 0.8 percentage points on the same predictions.
+  The curve is a staircase, so its area has a closed form, and nothing depends on a step: sampled
+  integrals in public code differ by up to 0.8 percentage points on the same predictions.
   """
   errors = _distribution(nme, threshold)
   return float(np.maximum(0, 1 - errors / threshold).mean())
 
 
 def failure_rate(nme: ArrayLike, threshold: float) -> float:
-  """Faces whose error is greater than `threshold` percent, in percent of all; an error equal to it is no failure."""
+  """Faces whose error is greater than `threshold` percent, in percent of all; an error equal to it
+  is no failure.
+  """
   return float(100 * (_distribution(nme, threshold) > threshold).mean())
 
 
@@ -185,8 +202,9 @@ def ced(nme: ArrayLike, max_error: float) -> tuple[np.ndarray, np.ndarray]:
 
   Returns:
     x: (M,) percent, rising from 0 to max_error.
-    y: (M,) part of the faces with an error of at most x, 0..1. Joining the corners by straight lines draws the exact curve, and
-      the trapezoidal rule over them gives exactly `max_error * auc(nme, max_error)`.
+    y: (M,) part of the faces with an error of at most x, 0..1. Joining the corners by straight
+      lines draws the exact curve, and the trapezoidal rule over them gives exactly `max_error *
+      auc(nme, max_error)`.
   """
   errors = np.sort(_distribution(nme, max_error))
   inside = errors[errors <= max_error]
@@ -208,14 +226,16 @@ def summarise(
   Args:
     pred: (N, K, 2) predicted landmarks, px.
     true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated.
-    norms: normalisers by name, each (N,) px, from `norms`; add to them under names of your own, e.g. "box_dataset".
+    norms: normalisers by name, each (N,) px, from `norms`; add to them under names of your own,
+      e.g. "box_dataset".
     mask: (N, K) bool, landmarks that count; by default all annotated ones.
     ids: N names for reporting; by default the row numbers.
     thresholds: percents at which area and failures are reported, by name of normaliser.
 
   Returns:
-    num_images, nme_<norm>, auc_<norm>_<threshold>, fr_<norm>_<threshold>; num_degenerate and degenerate, the ids by normaliser of
-    faces whose normaliser is unknown or below a pixel, or that have no landmark that counts. These are not in the means of that
+    num_images, nme_<norm>, auc_<norm>_<threshold>, fr_<norm>_<threshold>; num_degenerate and
+    degenerate, the ids by normaliser of faces whose normaliser is unknown or below a pixel, or that
+    have no landmark that counts. These are not in the means of that
     normaliser: print them. A normaliser that no face has (eyes in profiles) is left out.
   """
   true = _faces(true, "true")
@@ -227,7 +247,7 @@ def summarise(
   sound_in_all = np.ones(len(true), bool)
   for name, norm in norms.items():
     norm = np.asarray(norm, np.float64)
-    errors, sound = sound_errors(pred, true, norm, mask=mask)
+    errors, sound = valid_errors(pred, true, norm, mask=mask)
     if np.isnan(norm).all():
       continue
     sound_in_all &= sound

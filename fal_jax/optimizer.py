@@ -13,11 +13,13 @@ def adam_with_drops(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Builds the optimiser and the schedule it follows.
 
-  Source: Bulat et al. 2021, Sec. 5: Adam, 1e-4, dropped at epochs 25 and 40 of 50. The factor is not stated; 0.1 is usual.
+  Source: Bulat et al. 2021, Sec. 5: Adam, 1e-4, dropped at epochs 25 and 40 of 50. The factor is
+  not stated; 0.1 is usual.
 
   Args:
     learning_rate: before the first drop.
-    drop_epochs: increasing; each multiplies the rate by `drop_factor`. Fractions of an epoch are allowed.
+    drop_epochs: increasing; each multiplies the rate by `drop_factor`. Fractions of an epoch are
+      allowed.
     drop_factor: in (0, 1].
     steps_per_epoch: optimiser steps in one pass over the data, may be fractional.
   """

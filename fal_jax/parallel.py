@@ -14,8 +14,9 @@ from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 
-# On these releases XLA's default CPU kernels for weight gradients are four times slower than the ones they replaced. The option
-# is experimental, so releases that nobody has tried it on go without.
+# On these releases XLA's default CPU kernels for weight gradients are four times slower than the
+# ones they replaced. The option is experimental, so releases that nobody has tried it on go
+# without.
 _CPU_OPTION_RELEASES = ("0.10.2", "0.11.2")
 _CPU_OPTIONS = {
   "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
@@ -53,19 +54,25 @@ def _pmap(
 
 
 def compiler_options(platform: str) -> dict[str, Any]:
-  """What XLA should be told when it compiles for devices of a platform ("cpu", "gpu", "tpu"); empty for its own choice."""
+  """What XLA should be told when it compiles for devices of a platform ("cpu", "gpu", "tpu"); empty
+  for its own choice.
+  """
   return cpu_options() if platform == "cpu" and jax.process_count() == 1 else {}
 
 
 def cpu_options() -> dict[str, Any]:
-  """`compiler_options` of the CPU. Processes that train together can have them only as XLA_FLAGS: there a pmap stands alone."""
+  """`compiler_options` of the CPU. Processes that train together can have them only as XLA_FLAGS:
+  there a pmap stands alone.
+  """
   return dict(_CPU_OPTIONS) if jaxlib.__version__ in _CPU_OPTION_RELEASES else {}
 
 
 def replicate(tree: Any) -> Any:
-  """Puts every array on every device: still plain global arrays, which any number of devices can restore.
+  """Puts every array on every device: still plain global arrays, which any number of devices can
+  restore.
 
-  The original must not be used again: on its own device it shares its memory with the result, which a training step consumes.
+  The original must not be used again: on its own device it shares its memory with the result, which
+  a training step consumes.
   """
   return jax.device_put(tree, replicated_sharding())
 
@@ -84,14 +91,15 @@ def split_over_devices(batch: Any) -> Any:
   )
 
 
-def gather_function(examples: Mapping[str, np.ndarray]) -> Callable[[Any], Any]:
+def make_device_cache(examples: Mapping[str, np.ndarray]) -> Callable[[Any], Any]:
   """Copies whole arrays to every device of this process, once, and gathers batches of them there.
 
   Args:
     examples: arrays (N, ...), as from `data.decode_all`.
 
   Returns:
-    A function of a batch that holds an `index`, (B,) int32: the batch and the rows of all arrays, split over devices.
+    A function of a batch that holds an `index`, (B,) int32: the batch and the rows of all arrays,
+    split over devices.
 
   Raises:
     InputError: they do not fit.
@@ -127,20 +135,23 @@ def gather_function(examples: Mapping[str, np.ndarray]) -> Callable[[Any], Any]:
   return lambda batch: gather(held, split_over_devices(batch))
 
 
-def train_function(
+def make_train_step(
   recipe: steps.Recipe,
 ) -> Callable[[steps.TrainState, Any], tuple[steps.TrainState, dict[str, jax.Array]]]:
-  """`steps.train_step` over all devices: takes the replicated state, which it consumes, and a batch split over devices."""
+  """`steps.train_step` over all devices: takes the replicated state, which it consumes, and a batch
+  split over devices.
+  """
   step = functools.partial(steps.train_step, recipe=recipe)
   return _pmap(step, devices=jax.devices(), out_axes=(None, None), donate_argnums=(0,))
 
 
-def independent_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], Any]:
-  """`steps.train_step` on every device of this process by itself: what training would cost if devices had nothing to say.
+def make_isolated_step(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], Any]:
+  """`steps.train_step` on every device of this process by itself: what training would cost if
+  devices had nothing to say.
 
   Returns:
-    A function of the replicated state, which it leaves alone, and a batch split over devices, to the results of `train_function`
-    with a leading axis of devices, which no longer agree.
+    A function of the replicated state, which it leaves alone, and a batch split over devices, to
+    the results of `make_train_step` with a leading axis of devices, which no longer agree.
   """
 
   def alone(state: steps.TrainState, batch: Any) -> tuple[steps.TrainState, dict[str, jax.Array]]:
@@ -155,14 +166,15 @@ def independent_function(recipe: steps.Recipe) -> Callable[[steps.TrainState, An
   return _pmap(alone, devices=jax.local_devices(), out_axes=(0, 0))
 
 
-def predict_function(
+def make_predict(
   model: FAN | CorrectedFAN, codec: HeatmapCodec
 ) -> Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray]]:
   """`steps.predict_step` over the devices of this process.
 
   Returns:
-    A function of variables and images (B, H, H, 3) uint8, any B, that gives landmarks (B, K, 2) in crop px and scores (B, K). It
-    pads B to a multiple of the device count; give it equal batches, or each size compiles anew.
+    A function of variables and images (B, H, H, 3) uint8, any B, that gives landmarks (B, K, 2) in
+    crop px and scores (B, K). It pads B to a multiple of the device count; give it equal batches,
+    or each size compiles anew.
   """
   predict = functools.partial(steps.predict_step, model=model, codec=codec)
   mapped = _pmap(predict, devices=jax.local_devices(), out_axes=0)

@@ -1,7 +1,9 @@
-"""Reading positions off heatmaps: the cell with the peak, the window around it, and where in the window the peak really is.
+"""Reading positions off heatmaps: the cell with the peak, the window around it, and where in the
+window the peak really is.
 
-Functions of windows take the (..., d, d, K) patches of `windows`, in which a cell beyond the map is -inf, and answer in heatmap
-px from the window's centre cell. The patches are small, everything is a few sums over 9 or 25 cells, for all landmarks at once.
+Functions of windows take the (..., d, d, K) patches of `windows`, in which a cell beyond the map is
+-inf, and answer in heatmap px from the window's centre cell. The patches are small, everything is a
+few sums over 9 or 25 cells, for all landmarks at once.
 """
 
 from typing import Any
@@ -10,8 +12,10 @@ import jax
 import jax.numpy as jnp
 
 FIT_STEPS = 8  # a perfect peak is exact to float32 after 5, one outside the map after 8
-WIDTH_RIDGE = 1e-2  # of the fit: what holds the width where the window hardly shows it; a perfect peak is not moved by it
-LARGEST_WIDENING = (
+# of the fit: what holds the width where the window hardly shows it; a perfect peak is not moved by
+# it
+WIDTH_DAMPING = 1e-2
+MAX_LOG_WIDTH = (
   0.4  # of the fit: logarithm; no network draws peaks half or twice as wide as it was taught
 )
 
@@ -19,7 +23,8 @@ LARGEST_WIDENING = (
 def peak_cells(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Column, row and value of the highest cell: first the best row, then the best cell in it.
 
-  One argmax over the flattened map would compare (value, index) pairs cell by cell, three times slower on CPU.
+  One argmax over the flattened map would compare (value, index) pairs cell by cell, three times
+  slower on CPU.
 
   Args:
     heatmaps: (..., H, W, K) float32.
@@ -73,7 +78,8 @@ def softmax_mean(patch: jax.Array, temperature: float) -> jax.Array:
 
 
 def higher_neighbour(patch: jax.Array) -> jax.Array:
-  """The side on which the higher neighbour lies: -1, 0 or 1 along x and y; 0 where one of the two is beyond the map.
+  """The side on which the higher neighbour lies: -1, 0 or 1 along x and y; 0 where one of the two
+  is beyond the map.
 
   Args:
     patch: (..., 3, 3, K) float32.
@@ -88,7 +94,8 @@ def higher_neighbour(patch: jax.Array) -> jax.Array:
 
 
 def log_parabola(patch: jax.Array) -> jax.Array:
-  """The summit of the parabola through the logarithms of 3 x 3 cells: exact for a Gaussian of any height and width.
+  """The summit of the parabola through the logarithms of 3 x 3 cells: exact for a Gaussian of any
+  height and width.
 
   Source: Zhang et al., Distribution-Aware Coordinate Representation (DARK), CVPR 2020, Eq. 3-9.
   Deviation: no blur before it, and differences of neighbours only.
@@ -97,8 +104,8 @@ def log_parabola(patch: jax.Array) -> jax.Array:
     patch: (..., 3, 3, K) float32; what is not positive counts as a very small number.
 
   Returns:
-    (..., K, 2) float32 as (x, y), at most one cell to either side; 0 along an axis that has a neighbour beyond the map, and where
-    the parabola has no summit.
+    (..., K, 2) float32 as (x, y), at most one cell to either side; 0 along an axis that has a
+    neighbour beyond the map, and where the parabola has no summit.
   """
   log = jnp.log(jnp.maximum(patch, 1e-10))
   outside = jnp.isneginf(patch)
@@ -127,11 +134,12 @@ def log_parabola(patch: jax.Array) -> jax.Array:
 def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Array:
   """The centre of the Gaussian that fits a window best, in position, height and width.
 
-  The local soft-argmax knows only that a peak is where it is high, and is wrong by a known amount: between cells the window is
-  cut on one side, and low peaks pull to the middle of the window. What we know more is that the network was taught Gaussians of
-  one width. Gauss-Newton on squared differences, weighted by the squared Gaussian: the slopes of the peak count, the noise at its
-  foot does not. A perfect peak comes back exactly, whatever its height, and at the border too, since the cells beyond it are
-  missing on both sides of the comparison.
+  The local soft-argmax knows only that a peak is where it is high, and is wrong by a known amount:
+  between cells the window is cut on one side, and low peaks pull to the middle of the window. What
+  we know more is that the network was taught Gaussians of one width. Gauss-Newton on squared
+  differences, weighted by the squared Gaussian: the slopes of the peak count, the noise at its foot
+  does not. A perfect peak comes back exactly, whatever its height, and at the border too, since the
+  cells beyond it are missing on both sides of the comparison.
 
   Args:
     patch: (..., d, d, K) float32, d at least 3.
@@ -153,7 +161,8 @@ def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Arr
     _: Any, state: tuple[jax.Array, jax.Array, jax.Array]
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, y, width = (
-      state  # (..., K) each; width is the logarithm of the part by which the peak is wider than sigma
+      # (..., K) each; width is the logarithm of the part by which the peak is wider than sigma
+      state
     )
     precision = (jnp.exp(-2 * width) / sigma**2)[..., None, None, :]
     from_x, from_y = (
@@ -176,13 +185,13 @@ def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Arr
     ]
     curvature = [[total(weight * first * second) for second in slopes] for first in slopes]
     pull = [total(weight * slope * rest) for slope in slopes]
-    curvature[2][2] = curvature[2][2] + WIDTH_RIDGE
-    pull[2] = pull[2] - WIDTH_RIDGE * width
+    curvature[2][2] = curvature[2][2] + WIDTH_DAMPING
+    pull[2] = pull[2] - WIDTH_DAMPING * width
     dx, dy, dwidth = _solve_symmetric(curvature, pull)
     return (
       jnp.clip(x + jnp.clip(dx, -0.5, 0.5), -reach, reach),
       jnp.clip(y + jnp.clip(dy, -0.5, 0.5), -reach, reach),
-      jnp.clip(width + jnp.clip(dwidth, -0.2, 0.2), -LARGEST_WIDENING, LARGEST_WIDENING),
+      jnp.clip(width + jnp.clip(dwidth, -0.2, 0.2), -MAX_LOG_WIDTH, MAX_LOG_WIDTH),
     )
 
   x, y, _ = jax.lax.fori_loop(
@@ -192,14 +201,16 @@ def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Arr
 
 
 def second_moment(patch: jax.Array, position: jax.Array) -> jax.Array:
-  """Spread of the heat in a window about a position: what is negative or beyond the map counts as cold.
+  """Spread of the heat in a window about a position: what is negative or beyond the map counts as
+  cold.
 
   Args:
     patch: (..., d, d, K) float32.
     position: (..., K, 2) float32 as (x, y), from the middle of the patch.
 
   Returns:
-    (..., K, 2, 2) float32, heatmap px squared; that of even heat over the window where there is none at all.
+    (..., K, 2, 2) float32, heatmap px squared; that of even heat over the window where there is
+    none at all.
   """
   heat = jnp.maximum(patch, 0)
   amount = heat.sum((-3, -2), keepdims=True)

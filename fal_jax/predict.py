@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import affine, crop, evaluate, parallel, build
-from fal_jax.plots import curves as plots
+from fal_jax import affine, build, crop, evaluate, parallel
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
+from fal_jax.plots import curves as plots
 
-FACES_AT_ONCE = 8  # the one batch size that compiles; further faces go in further batches
-IMAGE_ENDINGS = (
+BATCH_SIZE = 8  # the one batch size that compiles; further faces go in further batches
+IMAGE_SUFFIXES = (
   ".jpg",
   ".jpeg",
   ".png",
@@ -36,7 +36,8 @@ class FaceLandmarks:
 
   Attributes:
     landmarks: (N, K, 2) float64, x and y in image px, pixel-centre.
-    scores: (N, K) float32, height of each landmark's peak: about 1 where the network is sure, near 0 where it sees nothing.
+    scores: (N, K) float32, height of each landmark's peak: about 1 where the network is sure, near
+      0 where it sees nothing.
   """
 
   landmarks: np.ndarray
@@ -50,9 +51,7 @@ class FaceAligner:
     self.config = config
     self.rule = build.crop_rule(config)
     self._variables = variables
-    self._predict = parallel.predict_function(
-      build.model(config, axis_name=None), build.codec(config)
-    )
+    self._predict = parallel.make_predict(build.model(config, axis_name=None), build.codec(config))
 
   @classmethod
   def from_checkpoint(cls, path: str | Path) -> "FaceAligner":
@@ -81,8 +80,8 @@ class FaceAligner:
 
     Args:
       image: (H, W, 3) uint8 RGB.
-      boxes: (N, 4) x0, y0, x1, y1 in image px, around the face from the brows to the chin; may reach beyond the image, and
-        N may be 0.
+      boxes: (N, 4) x0, y0, x1, y1 in image px, around the face from the brows to the chin; may
+        reach beyond the image, and N may be 0.
 
     Raises:
       InputError: the image is not uint8 RGB, or a box is inverted, empty or not finite.
@@ -103,9 +102,9 @@ class FaceAligner:
     crops_from_image = [crop.crop_from_image(box, self.rule) for box in boxes]
     landmarks = np.zeros((len(boxes), self.config.data.markup, 2))
     scores = np.zeros(landmarks.shape[:2], np.float32)
-    for first in range(0, len(boxes), FACES_AT_ONCE):
-      maps = crops_from_image[first : first + FACES_AT_ONCE]
-      images = np.zeros((FACES_AT_ONCE, self.rule.size, self.rule.size, 3), np.uint8)
+    for first in range(0, len(boxes), BATCH_SIZE):
+      maps = crops_from_image[first : first + BATCH_SIZE]
+      images = np.zeros((BATCH_SIZE, self.rule.size, self.rule.size, 3), np.uint8)
       images[: len(maps)] = [
         crop.cut(image, crop_from_image, self.rule.size) for crop_from_image in maps
       ]
@@ -124,7 +123,8 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
   Args:
     workdir: of a trained run.
     images: image files and folders of them.
-    box: x0, y0, x1, y1 of the face, for all images; None takes each image as a whole, which suits portraits.
+    box: x0, y0, x1, y1 of the face, for all images; None takes each image as a whole, which suits
+      portraits.
 
   Returns:
     The folder written to.
@@ -170,9 +170,9 @@ def _image_files(paths: list[str]) -> list[Path]:
   files: list[Path] = []
   for path in (Path(path).expanduser() for path in paths):
     if path.is_dir():
-      inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
+      inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
       if not inside:
-        raise InputError(f"{path} holds no image ({', '.join(IMAGE_ENDINGS)}).")
+        raise InputError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
       files += inside
     else:
       files.append(path)

@@ -1,7 +1,8 @@
-"""--mode=score: anybody's predictions against a dataset or a file of annotations, with the numbers of our own evaluation.
+"""--mode=score: anybody's predictions against a dataset or a file of annotations, with the numbers
+of our own evaluation.
 
-Faces are joined by id; by order only if asked. Whatever does not fit is refused in one sentence, and what looks like another
-scale, another corner or another first pixel is said beside the numbers.
+Faces are joined by id; by order only if asked. Whatever does not fit is refused in one sentence,
+and what looks like another scale, another corner or another first pixel is said beside the numbers.
 """
 
 import hashlib
@@ -14,11 +15,11 @@ from ml_collections import ConfigDict
 
 import fal_jax
 from fal_jax import metrics
-from fal_jax.scoring import cross_markup, landmark_files, protocols, reports
 from fal_jax.errors import InputError
-from fal_jax.scoring.faces import Faces
-from fal_jax.scoring.landmark_files import LandmarkFile, listed
 from fal_jax.landmarks import Markup, markup
+from fal_jax.scoring import cross_markup, landmark_files, protocols, reports
+from fal_jax.scoring.faces import Faces
+from fal_jax.scoring.landmark_files import LandmarkFile, join_names
 
 MAPPED = (
   "98 landmarks were mapped to 68; the annotators of the two mark-ups drew other curves, so this compares only with numbers "
@@ -37,14 +38,17 @@ def run(
   assume_order: bool = False,
   map_98_to_68: bool = False,
 ) -> tuple[str, dict[str, Any]]:
-  """Scores a file and writes `score/<name>.json`, `<name>_errors.csv`, `<name>_ced.png` and `<name>_landmarks.png`.
+  """Scores a file and writes `score/<name>.json`, `<name>_errors.csv`, `<name>_ced.png` and
+  `<name>_landmarks.png`.
 
   Args:
     workdir: the folder to write to; <name> is the predictions' file name without its ending.
     predictions: a file as in `landmark_files`.
-    truth: such a file with the annotation, where NaN means not annotated; or None, and the config names a prepared dataset.
+    truth: such a file with the annotation, where NaN means not annotated; or None, and the config
+      names a prepared dataset.
     config: gives the dataset, its mark-up, and the split: the first of `config.eval.splits`.
-    num_landmarks: the mark-up of the truth file; by default the one with as many landmarks as it has.
+    num_landmarks: the mark-up of the truth file; by default the one with as many landmarks as it
+      has.
     origin: number of the first pixel in the predictions, 0 or 1.
     assume_order: take the order of the faces for granted where one of the files has no ids.
     map_98_to_68: make the 68 landmarks of 300W of the 98 of WFLW in the predictions first.
@@ -132,7 +136,7 @@ def suspicions(pred: np.ndarray, true: np.ndarray, norm: np.ndarray) -> list[str
     true: (N, K, 2) annotation, px, NaN where not annotated.
     norm: (N,) normalisers, px.
   """
-  errors, sound = metrics.sound_errors(pred, true, norm)
+  errors, sound = metrics.valid_errors(pred, true, norm)
   if not sound.any():
     return []
   pred, true, norm, median = pred[sound], true[sound], norm[sound], float(np.median(errors[sound]))
@@ -187,7 +191,7 @@ def _faces(file: LandmarkFile, scheme: Markup) -> Faces:
   ids = file.ids or [str(row) for row in range(len(landmarks))]
   if empty := [ids[row] for row in np.flatnonzero(~annotated.any((1, 2)))]:
     raise InputError(
-      f"{file.path} has faces without a single landmark, leave them out: {listed(empty)}."
+      f"{file.path} has faces without a single landmark, leave them out: {join_names(empty)}."
     )
   landmarks = np.where(annotated, landmarks, np.nan)
   boxes = np.concatenate([np.nanmin(landmarks, 1), np.nanmax(landmarks, 1)], -1)
@@ -206,10 +210,10 @@ def _faces(file: LandmarkFile, scheme: Markup) -> Faces:
 
 def _dataset(config: ConfigDict) -> Faces:
   from fal_jax import build
+  from fal_jax.crop import CropRule
   from fal_jax.scoring import (
     annotations,
   )  # reads TFDS, which takes seconds to import and is not needed for files
-  from fal_jax.crop import CropRule
 
   name = build.eval_dataset(config)
   if not name or not config.eval.splits:
@@ -250,10 +254,10 @@ def _joined(faces: Faces, found: LandmarkFile, *, ordered: bool, assume_order: b
   )
   if missing or unknown:
     parts = [
-      f"{len(missing)} of {len(faces.ids)} faces have no prediction ({listed(missing)})"
+      f"{len(missing)} of {len(faces.ids)} faces have no prediction ({join_names(missing)})"
     ] * bool(missing)
     parts += [
-      f"{len(unknown)} predictions have ids that {faces.dataset} does not know ({listed(unknown)})"
+      f"{len(unknown)} predictions have ids that {faces.dataset} does not know ({join_names(unknown)})"
     ] * bool(unknown)
     raise InputError(
       f"{found.path}: {'; '.join(parts)}. Failing faces count too: give exactly one prediction for each face."
@@ -276,7 +280,7 @@ def _refuse_broken(faces: Faces, pred: np.ndarray, path: Path) -> None:
     names = [faces.ids[row] for row in np.flatnonzero(broken)]
     raise InputError(
       f"{path}: the predictions of {len(names)} faces are NaN or missing where landmarks are annotated "
-      f"({listed(names)}): predict every landmark; one that is not found costs what it is off."
+      f"({join_names(names)}): predict every landmark; one that is not found costs what it is off."
     )
   size = float(np.median((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(-1)))
   greatest = np.nanmax(np.abs(pred))

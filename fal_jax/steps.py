@@ -1,7 +1,7 @@
 """One training step and one evaluation step, as pure functions of one device's share of the batch.
 
-Nothing here knows how many devices there are: `train.py` maps these functions over the axis `DEVICES`, and whatever must agree
-between devices is summed over it here.
+Nothing here knows how many devices there are: `train.py` maps these functions over the axis
+`DEVICES`, and whatever must agree between devices is summed over it here.
 """
 
 import dataclasses
@@ -17,10 +17,10 @@ from jax.flatten_util import ravel_pytree
 
 from fal_jax import affine, heads, losses, peaks, siamese
 from fal_jax.augment import View, ViewRange, render_view, sample_view
-from fal_jax.ops.collectives import pmean, psum
 from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
+from fal_jax.ops.collectives import pmean, psum
 
 DEVICES = "devices"
 
@@ -42,7 +42,8 @@ class Recipe:
   """All that a step needs and does not change.
 
   Attributes:
-    model: the network; its `axis_name` is `DEVICES`, so that BatchNorm sees the global batch, or None for each device's share.
+    model: the network; its `axis_name` is `DEVICES`, so that BatchNorm sees the global batch, or
+      None for each device's share.
     codec: landmarks to heatmaps and back, at the network's output size.
     tx: the optimiser.
     schedule: the learning rate it follows, for the log.
@@ -98,8 +99,9 @@ def first_state(variables: Any, recipe: Recipe) -> TrainState:
 
 
 def sample_views(recipe: Recipe, step: jax.Array, index: jax.Array) -> View:
-  """The views of this step, shape (V, B): functions of the seed, the step and each example's own number, never of its place in
-  the batch or on a device, so that a run can go on with any number of devices.
+  """The views of this step, shape (V, B): functions of the seed, the step and each example's own
+  number, never of its place in the batch or on a device, so that a run can go on with any number of
+  devices.
 
   Args:
     recipe: gives seed, ranges and crop size.
@@ -164,7 +166,8 @@ def landmark_loss(
 def correction_loss(
   recipe: Recipe, displacement: jax.Array, heatmaps: jax.Array, landmarks: jax.Array, views: View
 ) -> jax.Array:
-  """Squared error of the learnt displacements, heatmap px, summed over landmarks and averaged over views.
+  """Squared error of the learnt displacements, heatmap px, summed over landmarks and averaged over
+  views.
 
   Args:
     recipe: its head says what the displacement is held against.
@@ -187,14 +190,15 @@ def correction_loss(
 def train_step(
   state: TrainState, batch: Batch, *, recipe: Recipe
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """Two views of every image through the network, heatmaps pulled back and combined, one step of the optimiser.
+  """Two views of every image through the network, heatmaps pulled back and combined, one step of
+  the optimiser.
 
   Source: Bulat et al. 2021, Sec. 3.4, Eq. 6, and Sec. 5.
 
   Args:
     state: the same on every device.
-    batch: this device's share: `image` (B, Hs, Hs, 3) uint8, `landmarks` (B, K, 2) float32 crop px, NaN where not annotated,
-      `index` (B,) int32.
+    batch: this device's share: `image` (B, Hs, Hs, 3) uint8, `landmarks` (B, K, 2) float32 crop px,
+      NaN where not annotated, `index` (B,) int32.
     recipe: everything constant.
 
   Returns:
@@ -222,9 +226,10 @@ def train_step(
     return loss / count, updated["batch_stats"]
 
   (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-  # Each device holds its part of one global sum, so the parts are added. BatchNorm's statistics are averaged here, even if they
-  # were in the network already: a rounding apart on one device would stay apart for ever, the mean keeps the replicas bit-equal.
-  # All gradients go as one vector: one message between devices, and one optimiser update in place of hundreds. So do statistics.
+  # Each device holds its part of one global sum, so the parts are added. BatchNorm's statistics are
+  # averaged here, even if they were in the network already: a rounding apart on one device would
+  # stay apart for ever, the mean keeps the replicas bit-equal. All gradients go as one vector: one
+  # message between devices, and one optimiser update in place of hundreds. So do statistics.
   gradient, unravel = ravel_pytree(gradients)
   loss, gradient = psum((loss, gradient), DEVICES)
   statistics, unravel_statistics = ravel_pytree(batch_stats)

@@ -1,18 +1,24 @@
 """Weights of the published PyTorch FAN networks to Flax variables, and back.
 
-  python -m fal_jax.main --config=configs/w300.py --mode=import_torch --weights=2DFAN4.pth.tar --workdir=runs/fan4
+  python -m fal_jax.main --config=configs/w300.py --mode=import_torch --weights=2DFAN4.pth.tar \\
+    --workdir=runs/fan4
 
-The published networks see another crop than ours, and were taught by other heatmaps, so their workdir wants another config:
+The published networks see another crop than ours, and were taught by other heatmaps, so their
+workdir wants another config:
 
-* crop.face=124.8: their crop has the side 200 (w + h) / 195 around a box of w x h, and its centre is 0.12 h above the box's.
-  `fan_boxes` gives boxes from which our crop rule cuts just that. The box is a detector's or tight around the landmarks.
-* codec.decode=quarter_offset: a quarter of a heatmap pixel towards the higher neighbour of the maximum. Their heatmaps were drawn
-  at rounded places with sigma 1.75 heatmap px, so finer decoders find little that was put in.
-* model.pool=avg for the Python package's weights; networks trained by the Lua code (and ibug's 2dfan2) have max.
+* crop.face=124.8: their crop has the side 200 (w + h) / 195 around a box of w x h, and its centre
+  is 0.12 h above the box's. `fan_boxes` gives boxes from which our crop rule cuts just that. The
+  box is a detector's or tight around the landmarks.
+* codec.decode=quarter_offset: a quarter of a heatmap pixel towards the higher neighbour of the
+  maximum. Their heatmaps were drawn at rounded places with sigma 1.75 heatmap px, so finer decoders
+  find little that was put in.
+* model.pool=avg for the Python package's weights; networks trained by the Lua code (and ibug's
+  2dfan2) have max.
 
-The published code cuts crop corners and results to whole pixels, and its coordinates count from one, so its points may stand off
-from ours by about a pixel, or a constant up to half a heatmap pixel (2 px of the crop): measure it on annotated faces. None of
-the published weights were at hand when this was written. What is tested is the network, against a PyTorch declaration of it.
+The published code cuts crop corners and results to whole pixels, and its coordinates count from
+one, so its points may stand off from ours by about a pixel, or a constant up to half a heatmap
+pixel (2 px of the crop): measure it on annotated faces. None of the published weights were at hand
+when this was written. What is tested is the network, against a PyTorch declaration of it.
 """
 
 import functools
@@ -30,7 +36,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from fal_jax import parallel, build, steps
+from fal_jax import build, parallel, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
@@ -45,7 +51,8 @@ _LEAVES = {
 
 
 def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
-  """--mode=import_torch: a checkpoint, at step 0, that can be evaluated, used and trained on like our own.
+  """--mode=import_torch: a checkpoint, at step 0, that can be evaluated, used and trained on like
+  our own.
 
   Stacks, features and depth are the file's, whatever the config says; all else is the config's.
 
@@ -107,13 +114,15 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-  """Reads a file that `torch.save` has written, old or new format, without running anything that it may hold.
+  """Reads a file that `torch.save` has written, old or new format, without running anything that it
+  may hold.
 
   Args:
     path: a state dict of arrays, or a dictionary with one under "state_dict".
 
   Returns:
-    Key -> float32 array, shaped as in PyTorch. A prefix `module.` of all keys and `num_batches_tracked` are left out.
+    Key -> float32 array, shaped as in PyTorch. A prefix `module.` of all keys and
+    `num_batches_tracked` are left out.
 
   Raises:
     InputError: the file is missing, damaged, TorchScript, or holds code beside arrays.
@@ -151,7 +160,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def network_of(state_dict: Mapping[str, Any]) -> FAN:
-  """The network that a state dict belongs to: stacks, landmarks, features and depth are read from names and shapes.
+  """The network that a state dict belongs to: stacks, landmarks, features and depth are read from
+  names and shapes.
 
   Whether it pools by "avg" or "max" is not to be seen there: `network_of(...).clone(pool="max")`.
   """
@@ -187,14 +197,15 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
   """PyTorch's names and layout to Flax's.
 
   Args:
-    state_dict: key -> tensor or array, also with `module.` before each key, with `num_batches_tracked`, or the whole of it under
-      the key "state_dict". Kernels (O, I, H, W).
+    state_dict: key -> tensor or array, also with `module.` before each key, with
+      `num_batches_tracked`, or the whole of it under the key "state_dict". Kernels (O, I, H, W).
 
   Returns:
     `params` and `batch_stats` of `network_of(state_dict)`, float32. Kernels (H, W, I, O).
 
   Raises:
-    InputError: keys are missing or left over, shapes differ, or a number is NaN or infinite; the message names the first three.
+    InputError: keys are missing or left over, shapes differ, or a number is NaN or infinite; the
+      message names the first three.
   """
   arrays = _arrays(state_dict)
   network = network_of(arrays)
@@ -229,7 +240,8 @@ def to_torch_state_dict(variables: Mapping[str, Any]) -> dict[str, Any]:
   """Flax's names and layout to PyTorch's, the inverse of `from_torch_state_dict`.
 
   Args:
-    variables: `params` and `batch_stats`, or one of them, of a `FAN`; or gradients of the same tree. Kernels (H, W, I, O).
+    variables: `params` and `batch_stats`, or one of them, of a `FAN`; or gradients of the same
+      tree. Kernels (H, W, I, O).
 
   Returns:
     Key -> torch.Tensor of the same dtype, for `load_state_dict`. Kernels (O, I, H, W).
@@ -243,7 +255,8 @@ def to_torch_state_dict(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fan_boxes(boxes: np.ndarray) -> np.ndarray:
-  """Boxes from which `crop_from_image` with face 124.8 px cuts what the published networks were made to see.
+  """Boxes from which `crop_from_image` with face 124.8 px cuts what the published networks were
+  made to see.
 
   Args:
     boxes: (N, 4) x0, y0, x1, y1 in image px, a detector's or tight around the landmarks.
@@ -272,7 +285,8 @@ def _is_torchscript(file: Path) -> bool:
   if not zipfile.is_zipfile(file):
     return False
   with zipfile.ZipFile(file) as archive:
-    # By this file torch.load knows them, too; the folder code/ is no sign, torch.save names its folder after the file.
+    # By this file torch.load knows them, too; the folder code/ is no sign, torch.save names its
+    # folder after the file.
     return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 

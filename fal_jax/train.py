@@ -14,13 +14,14 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fal_jax import checkpoint, data, evaluate, parallel, build, steps
+from fal_jax import build, checkpoint, data, evaluate, parallel, steps
+from fal_jax.errors import InputError
 from fal_jax.output import metric_log
 from fal_jax.plots import curves as plots
-from fal_jax.errors import InputError
 
-# Sections of the config that may change between two starts of one run: they do not touch the mathematics. The number of epochs
-# may too, since the learning rate drops at given epochs and not at given parts of the run.
+# Sections of the config that may change between two starts of one run: they do not touch the
+# mathematics. The number of epochs may too, since the learning rate drops at given epochs and not
+# at given parts of the run.
 FREE_ON_RESUME = (
   "data.dir",
   "data.cache",
@@ -41,14 +42,16 @@ class Interrupted(RuntimeError):
 
 
 def train_and_evaluate(
-  config: ConfigDict, workdir: str | Path, *, stop_asked: threading.Event | None = None
+  config: ConfigDict, workdir: str | Path, *, stop_requested: threading.Event | None = None
 ) -> dict[str, dict[str, Any]]:
-  """Trains to the end of `config.train.epochs`, going on from the newest checkpoint if there is one, and evaluates.
+  """Trains to the end of `config.train.epochs`, going on from the newest checkpoint if there is
+  one, and evaluates.
 
   Args:
     config: see `configs/default.py`.
     workdir: of the run; everything is written below it.
-    stop_asked: flag of a caller that catches signals for more than this run; by default the run catches them itself.
+    stop_requested: flag of a caller that catches signals for more than this run; by default the run
+      catches them itself.
 
   Returns:
     Summary of each split of `config.eval.splits`.
@@ -60,7 +63,7 @@ def train_and_evaluate(
   """
   workdir = Path(workdir).expanduser()
 
-  # -------------------------------------------------------------------------------------------------------------------- Config
+  # ---- Config
   build.validate(config, device_count=jax.device_count())
   is_first_process = jax.process_index() == 0
   logging.info(
@@ -70,7 +73,7 @@ def train_and_evaluate(
     jax.process_count(),
   )
 
-  # ---------------------------------------------------------------------------------------------------------------------- Data
+  # ---- Data
   rule, markup = build.crop_rule(config), build.markup(config)
   source = data.open_split(
     config.data.name, config.data.train_split, data_dir=config.data.dir, num_landmarks=markup.num
@@ -84,15 +87,16 @@ def train_and_evaluate(
   steps_per_epoch = len(source) / batch_size
   total_steps = round(config.train.epochs * steps_per_epoch)
 
-  # -------------------------------------------------------------------------------------------------------- Model and optimiser
-  the_recipe = build.train_recipe(config, steps_per_epoch=steps_per_epoch)
-  # The rbg generator: XLA takes minutes to compile threefry for hundreds of arrays on some CPU releases.
-  init = jax.jit(lambda: steps.init_state(jax.random.key(config.seed, impl="rbg"), the_recipe))
+  # ---- Model and optimiser
+  recipe = build.train_recipe(config, steps_per_epoch=steps_per_epoch)
+  # The rbg generator: XLA takes minutes to compile threefry for hundreds of arrays on some CPU
+  # releases.
+  init = jax.jit(lambda: steps.init_state(jax.random.key(config.seed, impl="rbg"), recipe))
   state = parallel.replicate(init())
-  train_step = parallel.train_function(the_recipe)
-  predict = parallel.predict_function(build.model(config, axis_name=None), build.codec(config))
+  train_step = parallel.make_train_step(recipe)
+  predict = parallel.make_predict(build.model(config, axis_name=None), build.codec(config))
 
-  # ------------------------------------------------------------------------------------------------- Checkpoint: resume or start
+  # ---- Checkpoint: resume or start
   extra = {"config": json.loads(config.to_json_best_effort()), "train_images": len(source)}
   checkpoints = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
   start_step = 0
@@ -101,8 +105,9 @@ def train_and_evaluate(
     restored = checkpoints.restore_latest(state)
     if restored is not None:
       state, saved, start_step = restored
-      refuse_other_mathematics(saved["config"], extra["config"], workdir)
-      # Another number would make the order of the images and the learning rate jump; imported weights come with none.
+      check_resumable(saved["config"], extra["config"], workdir)
+      # Another number would make the order of the images and the learning rate jump; imported
+      # weights come with none.
       if saved["train_images"] not in (None, len(source)):
         raise InputError(
           f"{workdir} holds a run on {saved['train_images']} images and {config.data.name!r} now has {len(source)}: "
@@ -110,15 +115,15 @@ def train_and_evaluate(
         )
       total_steps = max(total_steps, start_step)  # it may have gone further, under more epochs
       print(f"Going on from step {start_step} of {total_steps} in {workdir}", flush=True)
-    checkpoint.write_whole(workdir / "config.json", json.dumps(extra["config"], indent=2) + "\n")
+    checkpoint.write_atomic(workdir / "config.json", json.dumps(extra["config"], indent=2) + "\n")
 
-    # -------------------------------------------------------------------------------------------------------------------- Loop
+    # ---- Loop
     log = (
       on_exit.enter_context(metric_log.MetricLog(workdir, resume_step=start_step))
       if is_first_process
       else None
     )
-    stop_asked = stop_asked or on_exit.enter_context(stop_on_signal())
+    stop_requested = stop_requested or on_exit.enter_context(stop_on_signal())
     if start_step == 0:
       split = config.eval.splits[0]
       baseline = evaluate.score(evaluate.mean_shape(source, eval_sources[split], rule=rule), markup)
@@ -136,7 +141,7 @@ def train_and_evaluate(
     on_exit.callback(batches.close)  # type: ignore[attr-defined]  # grain's iterators have it, typing.Iterator does not
     on_devices: Callable = parallel.split_over_devices
     if config.data.cache == "device":
-      on_devices = parallel.gather_function(data.decode_all(source, rule))
+      on_devices = parallel.make_device_cache(data.decode_all(source, rule))
     if is_first_process and start_step < total_steps:
       steps_left = f"steps {start_step + 1} to {total_steps}"
       print(
@@ -148,7 +153,7 @@ def train_and_evaluate(
       state, step_metrics = train_step(state, on_devices(next(batches)))
       last = step == total_steps
       stop = (
-        stop_asked.is_set()
+        stop_requested.is_set()
       )  # asked once a step, so that no step is announced as saved that was not
       logs = last or step % config.log.every_steps == 0
       saves = last or stop or step % config.checkpoint.every_steps == 0
@@ -157,7 +162,7 @@ def train_and_evaluate(
         logs or saves or evaluates
       ):  # steps are dispatched without waiting for their results; only here they are looked at
         values = {name: float(value) for name, value in step_metrics.items()}
-        refuse_non_finite(values, step, workdir)
+        check_finite(values, step, workdir)
       if logs and log:
         log.progress(step, values, total_steps=total_steps, images_per_step=batch_size)
       if saves:
@@ -176,7 +181,7 @@ def train_and_evaluate(
           f"Stopped at step {step} of {total_steps} and saved in {workdir}; run the same command to go on."
         )
 
-    # -------------------------------------------------------------------------------------------------------------- Evaluation
+    # ---- Evaluation
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     summaries = {}
     for split in config.eval.splits:
@@ -196,9 +201,7 @@ def train_and_evaluate(
   return summaries
 
 
-def refuse_other_mathematics(
-  saved: Mapping[str, Any], now: Mapping[str, Any], workdir: Path
-) -> None:
+def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any], workdir: Path) -> None:
   """A run goes on only under the config it was started with, as far as its numbers depend on it."""
   differences = checkpoint.config_differences(saved, now)
   refused = {key: pair for key, pair in differences.items() if not key.startswith(FREE_ON_RESUME)}
@@ -211,7 +214,7 @@ def refuse_other_mathematics(
     )
 
 
-def refuse_non_finite(values: Mapping[str, float], step: int, workdir: Path) -> None:
+def check_finite(values: Mapping[str, float], step: int, workdir: Path) -> None:
   """Raises before anything bad is saved."""
   bad = [name for name, value in values.items() if not math.isfinite(value)]
   if bad:
@@ -250,7 +253,9 @@ def show_eval(
 
 
 def draw_curves(workdir: Path, *, split: str, norm: str) -> None:
-  """`learning_curve.png`: the training loss and the error on the first evaluation split against steps."""
+  """`learning_curve.png`: the training loss and the error on the first evaluation split against
+  steps.
+  """
   if not plots.has_matplotlib():
     logging.warning("No learning curve drawn: %s", plots.NO_MATPLOTLIB)
     return
@@ -267,10 +272,12 @@ def draw_curves(workdir: Path, *, split: str, norm: str) -> None:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-  """Turns the first SIGTERM or Ctrl-C into a flag that the loop looks at; the second one acts as usual.
+  """Turns the first SIGTERM or Ctrl-C into a flag that the loop looks at; the second one acts as
+  usual.
 
   Yields:
-    The flag. Outside the main thread (a notebook's kernel may run us elsewhere) signals cannot be caught and it stays unset.
+    The flag. Outside the main thread (a notebook's kernel may run us elsewhere) signals cannot be
+    caught and it stays unset.
   """
   asked = threading.Event()
   if threading.current_thread() is not threading.main_thread():

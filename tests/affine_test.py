@@ -20,7 +20,9 @@ def random_map(seed: int, shape: tuple[int, ...] = ()) -> np.ndarray:
 
 
 def scipy_warp(image: np.ndarray, dst_from_src: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """The same sampling by SciPy, which counts (row, column) and wants the map from the result to the source."""
+  """The same sampling by SciPy, which counts (row, column) and wants the map from the result to the
+  source.
+  """
   inverse = np.linalg.inv(np.vstack([dst_from_src, [0, 0, 1]]))[:2]
   swapped = inverse[::-1, [1, 0, 2]]
   channels = [
@@ -188,7 +190,9 @@ def test_the_adjoint_of_warp_is_its_transpose():
 
 
 def scattered(weight: np.ndarray, dst_from_src: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-  """The gradient of (warp(image) * weight).sum() by the definition: every pixel of the result hands back to its four."""
+  """The gradient of (warp(image) * weight).sum() by the definition: every pixel of the result hands
+  back to its four.
+  """
   row, column = np.mgrid[: weight.shape[0], : weight.shape[1]]
   x, y = np.moveaxis(
     affine.apply(affine.invert(np.asarray(dst_from_src, np.float64)), np.stack([column, row], -1)),

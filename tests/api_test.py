@@ -1,4 +1,6 @@
-"""The manners of the public functions of ranks 0 to 2: how arguments are ordered and named, and what docstrings say."""
+"""The manners of the public functions of ranks 0 to 2: how arguments are ordered and named, and
+what docstrings say.
+"""
 
 import importlib
 import inspect
@@ -98,7 +100,9 @@ def handles_arrays(function: Callable) -> bool:
   "name", [name for name, function in FUNCTIONS.items() if handles_arrays(function)]
 )
 def test_arrays_are_described_by_their_shapes(name):
-  """One shape at least for arguments and result together: which axis is which is what a caller must know."""
+  """One shape at least for arguments and result together: which axis is which is what a caller must
+  know.
+  """
   assert SHAPE.search(inspect.getdoc(FUNCTIONS[name]) or ""), (
     f"{name} says no shape such as (B, K, 2)"
   )

@@ -1,4 +1,6 @@
-"""Random views: the ranges they are drawn from, and that landmarks land where the rendered picture shows them."""
+"""Random views: the ranges they are drawn from, and that landmarks land where the rendered picture
+shows them.
+"""
 
 import dataclasses
 
@@ -42,7 +44,9 @@ def decompose(views: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def assert_uniform(values: np.ndarray, low: float, high: float) -> None:
-  """Inside the range, and with as many in each quarter of it as chance allows (five standard deviations)."""
+  """Inside the range, and with as many in each quarter of it as chance allows (five standard
+  deviations).
+  """
   assert values.min() >= low - 1e-4 and values.max() <= high + 1e-4
   counts, _ = np.histogram(values, 4, (low - 1e-4, high + 1e-4))
   assert np.abs(counts - len(values) / 4).max() < 5 * np.sqrt(len(values) * 3 / 16)
@@ -174,7 +178,9 @@ def test_a_mirrored_sample_is_the_mirror_image_of_the_same_sample_without_mirror
 
 
 def test_pixels_are_resampled_once():
-  """Half a pixel there in one map and back in the other leaves every pixel as it was; two resamplings would blur them."""
+  """Half a pixel there in one map and back in the other leaves every pixel as it was; two
+  resamplings would blur them.
+  """
   half = affine.translation(np.array([0.5, 0.5], np.float32))
   stored, margin = random_stored(), (STORED - SIZE) // 2
   crop_from_stored = affine.compose(affine.invert(half), CROP_FROM_STORED)
@@ -214,8 +220,8 @@ def test_colours_stay_finite_and_within_zero_and_one(value, factor):
 
 @pytest.fixture(scope="module")
 def darkest():
-  """A function of one stored square that gives the darkest pixel of each of many views: random ones, and ones that reach as far
-  out as the ranges allow, which chance alone would not hit."""
+  """A function of one stored square that gives the darkest pixel of each of many views: random
+  ones, and ones that reach as far out as the ranges allow, which chance alone would not hit."""
   centre = np.full(2, (SIZE - 1) / 2)
   angles = np.radians(np.linspace(-30, 30, 31))
   extreme = affine.similarity(

@@ -12,7 +12,8 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-# A shell that starts a job in the background lets it ignore Ctrl-C; the tests of signals need Python's own handler.
+# A shell that starts a job in the background lets it ignore Ctrl-C; the tests of signals need
+# Python's own handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -21,7 +22,9 @@ VERBOSITY = logging.get_verbosity()
 
 @pytest.fixture(autouse=True)
 def verbosity():
-  """Command lines that a test, or a fixture of several, runs in its own process silence the log; others read it after them."""
+  """Command lines that a test, or a fixture of several, runs in its own process silence the log;
+  others read it after them.
+  """
   logging.set_verbosity(VERBOSITY)
 
 

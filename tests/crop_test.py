@@ -29,7 +29,9 @@ def noise(size: tuple[int, int]) -> np.ndarray:
 
 
 def sample(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
-  """The bilinear samples of an image by SciPy, black outside; SciPy wants (row, column) and the map from the result."""
+  """The bilinear samples of an image by SciPy, black outside; SciPy wants (row, column) and the map
+  from the result.
+  """
   inverse = affine.invert(np.asarray(dst_from_image, np.float64))
   matrix, offset = inverse[::-1, [1, 0]], inverse[::-1, 2]
   channels = [

@@ -1,4 +1,6 @@
-"""Mark-ups that users describe: read exactly, every mistake named at once, and nothing lost on the way through a config."""
+"""Mark-ups that users describe: read exactly, every mistake named at once, and nothing lost on the
+way through a config.
+"""
 
 import json
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import landmarks, metrics, custom_markup, build
+from fal_jax import build, custom_markup, landmarks, metrics
 from fal_jax.errors import InputError
 
 FIVE = """

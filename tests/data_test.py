@@ -1,4 +1,6 @@
-"""Batches are a function of seed and step, show every image once an epoch, and landmarks lie where the pixels are."""
+"""Batches are a function of seed and step, show every image once an epoch, and landmarks lie where
+the pixels are.
+"""
 
 import itertools
 import shutil
@@ -70,7 +72,7 @@ def test_batches_cached_on_the_host_hold_the_same_bits(train):
 
 
 def test_batches_gathered_on_the_devices_hold_the_same_bits(train):
-  gather = parallel.gather_function(data.decode_all(train, RULE))
+  gather = parallel.make_device_cache(data.decode_all(train, RULE))
   indices = take(train, 6, cache="device", batch_size=8)
   assert [sorted(batch) for batch in indices] == [["index"]] * 6
   found, expected = map(gather, indices), take(train, 6, batch_size=8)
@@ -89,7 +91,7 @@ def test_a_cache_that_a_device_cannot_hold_is_refused_with_the_way_out(monkeypat
   with pytest.raises(
     InputError, match=r"crops take 1\.5 GB and a device has 2\.0 GB free.*data\.cache=host"
   ):
-    parallel.gather_function({"image": np.broadcast_to(np.uint8(0), (1_500_000_000,))})
+    parallel.make_device_cache({"image": np.broadcast_to(np.uint8(0), (1_500_000_000,))})
 
 
 def test_a_batch_holds_stored_squares_crop_landmarks_and_numbers(train):
@@ -163,7 +165,9 @@ def test_the_shares_of_all_processes_together_are_the_batches_of_one(train, coun
 
 @pytest.mark.parametrize("box", ["landmarks", "dataset"])
 def test_landmarks_are_where_the_pixels_show_them(train, test, box):
-  """The eyes are white discs far from all others: their centres of mass are measured in stored squares and in crops."""
+  """The eyes are white discs far from all others: their centres of mass are measured in stored
+  squares and in crops.
+  """
   rule = CropRule(size=64, stored_size=104, face=55, box=box)
   for index in range(6):
     stored = data.load_train_example(train, index, rule)

@@ -1,4 +1,6 @@
-"""Evaluation counts every image once, writes original-image pixels with their provenance, and changes nothing."""
+"""Evaluation counts every image once, writes original-image pixels with their provenance, and
+changes nothing.
+"""
 
 import csv
 import json
@@ -11,7 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 import tiny_dataset
 
-from fal_jax import data, evaluate, metrics, parallel, build
+from fal_jax import build, data, evaluate, metrics, parallel
 from fal_jax.checkpoint import digest
 from fal_jax.errors import InputError
 
@@ -35,7 +37,7 @@ def source(config, folder):
 
 @pytest.fixture(scope="module")
 def predict(config):
-  return tiny_dataset.predict_function(build.model(config, axis_name=None), build.codec(config))
+  return tiny_dataset.make_predict(build.model(config, axis_name=None), build.codec(config))
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +55,15 @@ def predictions(predict_split):
 
 @pytest.fixture
 def run(config, workdir, monkeypatch):
-  monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+  monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
   return lambda **changes: evaluate.run(tiny_dataset.config(config.data.dir, **changes), workdir)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 16])
 def test_predictions_do_not_depend_on_the_batch_size(predict_split, predictions, batch_size):
-  """Eight devices: `parallel.predict_function` pads batches of 1 and 5, and the last batch is padded here."""
+  """Eight devices: `parallel.make_predict` pads batches of 1 and 5, and the last batch is
+  padded here.
+  """
   found = predict_split(batch_size)
   assert found.ids == predictions.ids
   for name in ("true", "boxes"):
@@ -201,7 +205,7 @@ def test_a_run_may_train_on_one_dataset_and_evaluate_itself_on_another(folder, t
   assert tiny_dataset.run(config, workdir)["test"]["num_images"] == 3
   written = json.loads((workdir / "eval" / "test.json").read_text())
   assert written["num_images"] == 3 and written["provenance"]["dataset"] == "other_faces/few"
-  with mock.patch.object(parallel, "predict_function", tiny_dataset.predict_function):
+  with mock.patch.object(parallel, "make_predict", tiny_dataset.make_predict):
     evaluate.run(config, workdir)
     assert sorted(path.name for path in (workdir / "eval").iterdir() if path.is_dir()) == [], (
       "it is the run's own"

@@ -1,4 +1,6 @@
-"""Table 1's other ways from an image to landmarks: what their targets are, what their losses count, and that they learn."""
+"""Table 1's other ways from an image to landmarks: what their targets are, what their losses count,
+and that they learn.
+"""
 
 import dataclasses
 
@@ -61,7 +63,9 @@ def test_the_dynamic_target_leads_from_the_highest_cell_to_the_truth_and_no_furt
 
 @pytest.mark.slow
 def test_landmarks_in_views_are_where_the_heatmaps_of_an_ideal_network_are():
-  """Pulled back, heatmaps drawn at `landmarks_in_views` lie on the landmarks, under their own names: mirror and all."""
+  """Pulled back, heatmaps drawn at `landmarks_in_views` lie on the landmarks, under their own
+  names: mirror and all.
+  """
   landmarks = np.random.default_rng(1).uniform(20, CROP - 20, (8, len(FLIP), 2)).astype(np.float32)
   views = views_of(RECIPE, 3, np.arange(8, dtype=np.int32))
   assert views.mirrored.any() and not views.mirrored.all()

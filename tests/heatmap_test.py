@@ -1,4 +1,6 @@
-"""HeatmapCodec: encoding against a loop, decoding against a loop, the round trip against its known error."""
+"""HeatmapCodec: encoding against a loop, decoding against a loop, the round trip against its known
+error.
+"""
 
 from typing import get_args
 
@@ -25,7 +27,9 @@ def roundtrip_error(codec: HeatmapCodec, points: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("sigma", "expected"), [(1, 0.1346), (1.5, 0.02912), (2, 0.00949)])
 def test_roundtrip_error_of_the_local_softargmax_is_the_known_one(sigma, expected):
-  """Measured once by an independent implementation. After a change on purpose, update these and the table in README."""
+  """Measured once by an independent implementation. After a change on purpose, update these and the
+  table in README.
+  """
   assert roundtrip_error(HeatmapCodec(sigma=sigma), interior_points()) == pytest.approx(
     expected, rel=0.02
   )

@@ -47,7 +47,9 @@ def shapes(model: nn.Module, x: np.ndarray) -> dict:
 
 
 def random_variables(model: nn.Module, x: np.ndarray) -> dict:
-  """Variables that no layer can hide behind: every bias, mean and variance differs from its initial value."""
+  """Variables that no layer can hide behind: every bias, mean and variance differs from its initial
+  value.
+  """
   rng = np.random.default_rng(0)
 
   def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -99,7 +101,9 @@ def test_every_batch_norm_of_the_network_shares_its_statistics_over_the_axis():
 
 @pytest.fixture(scope="module")
 def two_stacks():
-  """A network of two stacks in evaluation, with the outputs of its stem: a function and variables for it."""
+  """A network of two stacks in evaluation, with the outputs of its stem: a function and variables
+  for it.
+  """
   model = FAN(2, LANDMARKS, 8)
 
   @jax.jit
@@ -131,7 +135,9 @@ def test_heatmaps_have_a_quarter_of_the_side_and_come_once_per_stack(two_stacks)
 def test_the_first_convolution_is_centred_on_even_pixels_as_with_pytorch_s_padding_of_three(
   two_stacks,
 ):
-  """XLA's own SAME padding would centre it on odd ones: imported weights would then be off by a pixel."""
+  """XLA's own SAME padding would centre it on odd ones: imported weights would then be off by a
+  pixel.
+  """
   apply, variables = two_stacks
   kernel = np.zeros_like(variables["params"]["conv1"]["kernel"])
   kernel[3, 3, 0] = 1  # copies red
@@ -237,7 +243,9 @@ def test_stem_and_hourglasses_pool_alike(pool, operation):
 
 @pytest.fixture(scope="module")
 def training():
-  """A pass forwards and backwards through two flat stacks: variables before, updated statistics, input of bn1, gradients."""
+  """A pass forwards and backwards through two flat stacks: variables before, updated statistics,
+  input of bn1, gradients.
+  """
   model = FAN(2, LANDMARKS, 8, depth=1, momentum=0.8)
   variables = random_variables(model, random_images())
 
@@ -282,7 +290,8 @@ def test_the_gradient_reaches_every_parameter(training):
   gradients = flatten_dict(training[-1])
   assert all(np.isfinite(gradient).all() for gradient in gradients.values())
   norms = {name: float(np.linalg.norm(gradient)) for name, gradient in gradients.items()}
-  # These biases shift whole channels, which the next BatchNorm on every way takes out again: rounding is not let in.
+  # These biases shift whole channels, which the next BatchNorm on every way takes out again:
+  # rounding is not let in.
   cancelled = {(name, "bias") for name in ("conv1", "conv_last0", "conv_last1", "al0", "bl0")}
   assert (
     {name for name, norm in norms.items() if norm < 1e-3}

@@ -1,4 +1,6 @@
-"""Which way imports point, which packages never appear, how long files get, and what must not be written down."""
+"""Which way imports point, which packages never appear, how long files get, and what must not be
+written down.
+"""
 
 import ast
 import pathlib
@@ -11,7 +13,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its place here first.
+# Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its
+# place here first.
 RANKS = (
   (
     "errors",
@@ -93,8 +96,8 @@ RANKS = (
 )
 RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
 FORBIDDEN = {"tensorflow", "tf_keras", "keras", "torch", "clu", "pickle", "cloudpickle", "dill"}
-# Reading the published PyTorch weights is what the one is for, being the network they are of what the other is for, and standing
-# beside ours in the bench what the third is for.
+# Reading the published PyTorch weights is what the one is for, being the network they are of what
+# the other is for, and standing beside ours in the bench what the third is for.
 ALLOWED = {
   ("torch_import", "torch"),
   ("torch_fan", "torch"),
@@ -112,7 +115,9 @@ def python_files() -> list[pathlib.Path]:
 
 
 def imports(path: pathlib.Path) -> set[str]:
-  """Dotted names of everything that a file imports, wherever in the file; `from a import b` counts as a.b."""
+  """Dotted names of everything that a file imports, wherever in the file; `from a import b` counts
+  as a.b.
+  """
   names: set[str] = set()
   for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
     if isinstance(node, ast.Import):

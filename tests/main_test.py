@@ -134,7 +134,7 @@ def test_predict_on_the_command_line_writes_points_and_pictures(workdir, tmp_pat
 @pytest.fixture
 def said(capsys, monkeypatch):
   """What `main` prints for given flags in this process, where JAX is warm, and its exit code."""
-  monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+  monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(["main"])
 

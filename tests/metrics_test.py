@@ -1,4 +1,6 @@
-"""Metrics: hand-computed values, closed forms against numerical ones, and what may and may not count."""
+"""Metrics: hand-computed values, closed forms against numerical ones, and what may and may not
+count.
+"""
 
 import json
 import os
@@ -19,7 +21,9 @@ def _faces(n: int = 12, num: int = 68, seed: int = 0) -> tuple[np.ndarray, np.nd
 
 
 def _face_19() -> np.ndarray:
-  """One AFLW face whose four normalisers are whole numbers; landmarks not named here lie at (20, 20)."""
+  """One AFLW face whose four normalisers are whole numbers; landmarks not named here lie at (20,
+  20).
+  """
   face = np.full((1, 19, 2), 20.0)
   names = landmarks.MARKUPS[19].names
   corners = {
@@ -198,7 +202,7 @@ def test_a_prediction_at_the_end_of_the_world_counts_as_a_face_that_failed():
   """Its square would overflow, and a face dropped as not finite would improve the mean."""
   pred, true = _faces(4)
   pred[1, 0] = 1e200
-  errors, sound = metrics.sound_errors(pred, true, metrics.norms(true, 68)["ic"])
+  errors, sound = metrics.valid_errors(pred, true, metrics.norms(true, 68)["ic"])
   assert sound.all() and 1e195 < errors[1] < np.inf
   assert metrics.summarise(pred, true, metrics.norms(true, 68))["fr_ic_10"] >= 25
 

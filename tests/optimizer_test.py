@@ -10,7 +10,9 @@ from fal_jax.optimizer import adam_with_drops
 
 
 def rates_of_updates(tx: optax.GradientTransformation, count: int) -> np.ndarray:
-  """The learning rate of each of the first updates: under a constant gradient Adam moves by exactly that."""
+  """The learning rate of each of the first updates: under a constant gradient Adam moves by exactly
+  that.
+  """
   params = jnp.zeros(())
   state = tx.init(params)
   rates = []

@@ -1,4 +1,6 @@
-"""Decoders beyond the paper's: exact where theory says so, better than the local soft-argmax where heatmaps are not perfect."""
+"""Decoders beyond the paper's: exact where theory says so, better than the local soft-argmax where
+heatmaps are not perfect.
+"""
 
 import functools
 import itertools
@@ -83,7 +85,9 @@ CONDITIONS = list(
 def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(
   sigma, height, wider, kind, noise
 ):
-  """Noise in parts of the peak's height, white or with the smoothness that a convolutional network's errors have."""
+  """Noise in parts of the peak's height, white or with the smoothness that a convolutional
+  network's errors have.
+  """
   rng = np.random.default_rng(1)
   points = rng.uniform(4, SIZE - 5, (2000, 2))
   grain = rng.normal(size=(SIZE, SIZE, len(points)))
@@ -112,7 +116,9 @@ def test_at_the_border_the_calibrated_decoder_has_no_bias_even_for_points_outsid
 
 
 def test_the_fit_solves_its_equations_on_noisy_windows():
-  """NumPy in float64: with height and width fitted too, no small move of the centre explains the weighted rest any better."""
+  """NumPy in float64: with height and width fitted too, no small move of the centre explains the
+  weighted rest any better.
+  """
   rng = np.random.default_rng(0)
   offsets = np.arange(5) - 2.0
   truth = rng.uniform(-0.4, 0.4, (50, 2))
@@ -138,12 +144,12 @@ def test_the_fit_solves_its_equations_on_noisy_windows():
       0,
       0,
       0,
-      peaks.WIDTH_RIDGE * height * width,
+      peaks.WIDTH_DAMPING * height * width,
     ]
 
   for k in range(50):
     height, width = fsolve(lambda v, k=k: equations(k, *v)[[0, 3]], (1.0, 0.0))
-    assert abs(width) < peaks.LARGEST_WIDENING
+    assert abs(width) < peaks.MAX_LOG_WIDTH
     np.testing.assert_allclose(equations(k, height, width), 0, atol=2e-5)
 
 

@@ -1,4 +1,6 @@
-"""Prediction on photographs: any number of faces, points in the photograph's own pixels, whatever its format."""
+"""Prediction on photographs: any number of faces, points in the photograph's own pixels, whatever
+its format.
+"""
 
 import csv
 
@@ -7,7 +9,7 @@ import pytest
 import tiny_dataset
 from PIL import Image
 
-from fal_jax import data, evaluate, parallel, predict, build
+from fal_jax import build, data, evaluate, parallel, predict
 from fal_jax.errors import InputError
 from fal_jax.predict import FaceAligner
 
@@ -18,7 +20,7 @@ SIZE = 90, 100  # rows and columns of the test photograph
 def shared_compilation(tmp_path_factory):
   tiny_dataset.folder(tmp_path_factory.getbasetemp())
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+    patch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
     yield
 
 
@@ -55,7 +57,7 @@ def test_the_aligner_agrees_with_the_evaluation_of_the_same_image(aligner, workd
     config.data.name, "test", data_dir=config.data.dir, num_landmarks=tiny_dataset.MARKUP
   )
   variables, _ = evaluate.restore_variables(config, workdir)
-  function = tiny_dataset.predict_function(build.model(config, axis_name=None), build.codec(config))
+  function = tiny_dataset.make_predict(build.model(config, axis_name=None), build.codec(config))
   expected = evaluate.predict_split(function, variables, source, rule=aligner.rule, batch_size=8)
   for row in (0, 7):
     seed = int(expected.ids[row].removeprefix("test/").removesuffix(".png"))

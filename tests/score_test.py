@@ -10,8 +10,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from fal_jax import data, evaluate, landmarks, main, metrics, parallel, score
-from fal_jax.scoring import reports
 from fal_jax.errors import InputError
+from fal_jax.scoring import reports
 
 N = 7
 SHIFT = np.array([3.0, 4.0])  # px; 12.5 % of the 40 px between the eyes of `_true`
@@ -19,7 +19,9 @@ IDS = [f"a b/{row:02d}.jpg" for row in range(N)]
 
 
 def _true(num: int = 68) -> np.ndarray:
-  """(N, K, 2) faces of 100 to 160 px whose outer eye corners are 40 px apart, and whose boxes are 100 x 160."""
+  """(N, K, 2) faces of 100 to 160 px whose outer eye corners are 40 px apart, and whose boxes are
+  100 x 160.
+  """
   points = np.random.default_rng(0).uniform([0, 0], [100, 160], (N, num, 2)) + 50
   markup = landmarks.MARKUPS[num]
   points[:, [1, 2]] = [[50, 50], [150, 210]]
@@ -308,7 +310,7 @@ def test_the_command_line_prints_the_table_and_needs_no_config(said, tmp_path, t
 def test_our_own_predictions_scored_against_the_dataset_give_the_numbers_of_the_evaluation(
   said, folder, workdir, monkeypatch
 ):
-  monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+  monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
   config = tiny_dataset.config(folder)
   evaluated = evaluate.run(config, workdir)["test"]
   code, out, err = said(

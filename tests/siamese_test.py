@@ -1,4 +1,6 @@
-"""Siamese consistency: heatmaps of an ideal network, pulled back and combined, against what is known of them."""
+"""Siamese consistency: heatmaps of an ideal network, pulled back and combined, against what is
+known of them.
+"""
 
 import functools
 
@@ -61,10 +63,11 @@ def gaussians(points: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def ideal_heatmaps(points: np.ndarray, views: View, sigma: float) -> np.ndarray:
-  """What a network that has understood everything would say: (1, V, B, CELLS, CELLS, K) for landmarks (B, K, 2) in crop px.
+  """What a network that has understood everything would say: (1, V, B, CELLS, CELLS, K) for
+  landmarks (B, K, 2) in crop px.
 
-  In each view it draws Gaussians as large as the face is there, and calls the eye on the left of a mirrored picture what it would
-  call it in any other.
+  In each view it draws Gaussians as large as the face is there, and calls the eye on the left of a
+  mirrored picture what it would call it in any other.
   """
   count, batch = views.mirrored.shape
   heatmaps = np.zeros((1, count, batch, CELLS, CELLS, points.shape[1]), np.float32)
@@ -99,8 +102,9 @@ def interior_points(batch: int) -> np.ndarray:
 def test_an_ideal_network_leaves_only_the_known_residue_of_interpolation(
   sigma, residue, decoded_mean, decoded_sum
 ):
-  """Both measured once with an independent implementation: the part of the target's energy that the loss cannot reach, and the
-  mean distance in heatmap px at which the decoder reads what the two views say together."""
+  """Both measured once with an independent implementation: the part of the target's energy that the
+  loss cannot reach, and the mean distance in heatmap px at which the decoder reads what the two
+  views say together."""
   batch = 64
   points = interior_points(batch)
   views = random_views((2, batch))
@@ -151,7 +155,9 @@ def test_a_mirrored_view_has_its_channels_exchanged_and_an_unmirrored_one_keeps_
 
 
 def scipy_pull_back(heatmaps: np.ndarray, view_from_crop: np.ndarray) -> np.ndarray:
-  """Reads every cell of the crop's frame where the view shows it, by SciPy, which counts (row, column)."""
+  """Reads every cell of the crop's frame where the view shows it, by SciPy, which counts (row,
+  column).
+  """
   row, column = np.mgrid[:CELLS, :CELLS]
   crop_px = (np.stack([column, row], -1) + 0.5) * STRIDE - 0.5
   x, y = np.moveaxis((affine.apply(view_from_crop, crop_px) + 0.5) / STRIDE - 0.5, -1, 0)
@@ -227,7 +233,9 @@ def test_stacks_and_images_are_combined_separately():
 
 
 def test_the_gradient_of_combine_is_its_transpose():
-  """combine is linear in the heatmaps: <combine(a), b> = <a, gradient of <combine(.), b>>, for views that reach outside too."""
+  """combine is linear in the heatmaps: <combine(a), b> = <a, gradient of <combine(.), b>>, for
+  views that reach outside too.
+  """
   views = random_views((2, 1), shift=80, seed=3)
   rng = np.random.default_rng(0)
   a, b = (rng.normal(size=shape) for shape in ((1, 2, 1, CELLS, CELLS, K), (1, 1, CELLS, CELLS, K)))

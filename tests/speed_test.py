@@ -1,4 +1,6 @@
-"""What the speed of a training step rests on, read off its program and not off a clock: work, memory, messages, compilations."""
+"""What the speed of a training step rests on, read off its program and not off a clock: work,
+memory, messages, compilations.
+"""
 
 import collections
 import functools
@@ -13,10 +15,12 @@ import tiny_dataset
 from steps_test import QUICKLY, RECIPE, initial_state, make_batch
 
 from configs import default
-from fal_jax import parallel, build, steps, train
+from fal_jax import build, parallel, steps, train
 from fal_jax.hourglass import FAN
 
-PAIR = 168.2e9  # floating-point operations of FAN-2 on two views, K = 98: convolutions counted by hand, three times for training
+# floating-point operations of FAN-2 on two views, K = 98: convolutions counted by hand, three times
+# for training
+PAIR = 168.2e9
 MEBIBYTE = 2**20
 COLLECTIVES = (
   "all_reduce|all_gather|all_to_all|reduce_scatter|collective_permute|collective_broadcast"
@@ -30,10 +34,10 @@ def paper_recipe(**model) -> steps.Recipe:
   return build.train_recipe(config, steps_per_epoch=100)
 
 
-def state_and_batch(the_recipe: steps.Recipe) -> tuple:
+def state_and_batch(recipe: steps.Recipe) -> tuple:
   """Shapes of one pair on each of the fake devices."""
-  state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), the_recipe))
-  count, side, landmarks = jax.device_count(), the_recipe.stored_size, len(the_recipe.flip)
+  state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
+  count, side, landmarks = jax.device_count(), recipe.stored_size, len(recipe.flip)
   batch = {
     "image": jax.ShapeDtypeStruct((count, 1, side, side, 3), np.uint8),
     "landmarks": jax.ShapeDtypeStruct((count, 1, landmarks, 2), np.float32),
@@ -45,8 +49,8 @@ def state_and_batch(the_recipe: steps.Recipe) -> tuple:
 @functools.cache
 def lowered(**model) -> jax.stages.Lowered:
   """The step of the paper's network over all fake devices, one pair on each, not compiled."""
-  the_recipe = paper_recipe(**model)
-  return parallel.train_function(the_recipe).lower(*state_and_batch(the_recipe))
+  recipe = paper_recipe(**model)
+  return parallel.make_train_step(recipe).lower(*state_and_batch(recipe))
 
 
 @functools.cache
@@ -66,7 +70,9 @@ def test_a_step_does_the_work_of_its_convolutions_and_next_to_nothing_else():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_step_scatters_nothing(dtype):
-  """Neither warps nor exchanged channels: sums of scattered parts are slow, and on GPU come out another way every time."""
+  """Neither warps nor exchanged channels: sums of scattered parts are slow, and on GPU come out
+  another way every time.
+  """
   assert "stablehlo.gather" in program(dtype=dtype)
   assert "stablehlo.scatter" not in program(dtype=dtype)
 
@@ -180,7 +186,7 @@ def test_an_epoch_and_its_evaluations_compile_one_training_step_and_one_predicti
 def test_the_compiled_step_updates_its_state_in_place(monkeypatch):
   monkeypatch.setattr(parallel, "_CPU_OPTIONS", parallel._CPU_OPTIONS | QUICKLY)
   state, batch = initial_state(RECIPE), parallel.split_over_devices(make_batch(8))
-  memory = parallel.train_function(RECIPE).lower(state, batch).compile().memory_analysis()
+  memory = parallel.make_train_step(RECIPE).lower(state, batch).compile().memory_analysis()
   assert memory.alias_size_in_bytes == sum(leaf.nbytes for leaf in jax.tree.leaves(state))
 
 
@@ -191,20 +197,20 @@ def test_the_compiler_s_experimental_option_is_given_to_releases_that_know_it_an
   monkeypatch.setattr(parallel.jaxlib, "__version__", release)
   given = []
   monkeypatch.setattr(jax, "jit", lambda function, **options: given.append(options) or function)
-  parallel.train_function(RECIPE)
+  parallel.make_train_step(RECIPE)
   assert [options["compiler_options"] for options in given] == [parallel._CPU_OPTIONS] * tuned
 
 
 @pytest.mark.slow
 def test_two_pairs_fit_into_the_memory_that_was_measured():
   """XLA's own count for the program of one device."""
-  the_recipe = paper_recipe(dtype="float32")
-  state, batch = state_and_batch(the_recipe)
+  recipe = paper_recipe(dtype="float32")
+  state, batch = state_and_batch(recipe)
   one = {
     name: jax.ShapeDtypeStruct((1, 2, *shape.shape[2:]), shape.dtype)
     for name, shape in batch.items()
   }
-  step = functools.partial(steps.train_step, recipe=the_recipe)
+  step = functools.partial(steps.train_step, recipe=recipe)
   mapped = parallel._pmap(
     step, devices=jax.devices()[:1], out_axes=(None, None), donate_argnums=(0,)
   )

@@ -15,9 +15,9 @@ from flax import linen as nn
 from configs import demo
 from fal_jax import parallel, siamese, steps
 from fal_jax.augment import ViewRange
+from fal_jax.build import train_recipe
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN, ConvBlock, _Norm
-from fal_jax.build import train_recipe
 
 CROP, STORED, BATCH = 64, 104, 6
 FLIP = (1, 0, 2)
@@ -29,7 +29,9 @@ CODEC = HeatmapCodec(size=CROP // 4, sigma=1.0)
 
 
 class SmallNet(nn.Module):
-  """What FAN is to a training step, at a hundredth of the compiling: its block, its BatchNorm, its output of two stacks."""
+  """What FAN is to a training step, at a hundredth of the compiling: its block, its BatchNorm, its
+  output of two stacks.
+  """
 
   axis_name: str | None = None
 
@@ -45,11 +47,14 @@ class SmallNet(nn.Module):
 
 
 def falling(step: int | jax.Array) -> float | jax.Array:
-  """A learning rate that is never the same twice, and small enough for rounding not to grow from step to step."""
+  """A learning rate that is never the same twice, and small enough for rounding not to grow from
+  step to step.
+  """
   return 1e-5 * 0.9**step
 
 
-# Gradient descent and not Adam, whose first steps turn the rounding of a gradient near zero into a full step.
+# Gradient descent and not Adam, whose first steps turn the rounding of a gradient near zero into a
+# full step.
 RECIPE = steps.Recipe(
   model=SmallNet(steps.DEVICES),
   codec=CODEC,
@@ -68,7 +73,9 @@ RECIPE = steps.Recipe(
 def make_batch(
   count: int = BATCH, *, landmarks: int = len(FLIP), seed: int = 0
 ) -> dict[str, np.ndarray]:
-  """Smooth pictures with a red, a green and a blue spot at the first landmarks; example numbers far apart and not in order."""
+  """Smooth pictures with a red, a green and a blue spot at the first landmarks; example numbers far
+  apart and not in order.
+  """
   rng = np.random.default_rng(seed)
   points_of_all = rng.uniform(12, CROP - 12, (count, landmarks, 2)).astype(np.float32)
   row, column = np.mgrid[:STORED, :STORED][..., None]
@@ -95,7 +102,9 @@ def initial_state(recipe: steps.Recipe, *, seed: int = 0) -> steps.TrainState:
 
 @functools.cache
 def mapped(recipe: steps.Recipe, count: int) -> Callable:
-  """The step over the first `count` devices, as `parallel.train_function` builds it over all; compiled once per recipe."""
+  """The step over the first `count` devices, as `parallel.make_train_step` builds it over all;
+  compiled once per recipe.
+  """
   step = functools.partial(steps.train_step, recipe=recipe)
   replicated_and_split = {
     "in_axes": (None, 0),
@@ -140,7 +149,8 @@ def on_one_device(start) -> tuple[steps.TrainState, steps.TrainState, list]:
 def difference(a: steps.TrainState, b: steps.TrainState, *, start: steps.TrainState) -> float:
   """How far apart training has taken two copies of the weights, as a part of the way it has gone.
 
-  Not zero: where a ReLU's input is zero but for rounding, two sums in another order may fall on either side of it.
+  Not zero: where a ReLU's input is zero but for rounding, two sums in another order may fall on
+  either side of it.
   """
   apart, way = (
     optax.tree.norm(jax.tree.map(lambda x, y: np.asarray(x) - np.asarray(y), a.params, c.params))
@@ -153,7 +163,7 @@ def assert_trees_equal(a: Any, b: Any) -> None:
   jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-# ------------------------------------------------------------------------------------------------------------------------ Devices
+# ---- Devices
 
 
 @pytest.mark.parametrize(
@@ -196,9 +206,10 @@ def test_fan_itself_trains_alike_on_one_and_on_eight_devices():
 
 @pytest.mark.slow
 def test_the_demo_s_own_steps_do_not_depend_on_the_number_of_devices_but_for_rounding():
-  """In float64, and so under Adam at its full rate. Only the rendering of views stays in float32, the same for two images on a
-  device and for eight. All in float32, ten steps drift apart by 1e-4: a rounding of 1e-7 puts one in ten million ReLUs on the
-  other side, which moves the gradient by the root of that, and Adam makes steps of it.
+  """In float64, and so under Adam at its full rate. Only the rendering of views stays in float32,
+  the same for two images on a device and for eight. All in float32, ten steps drift apart by 1e-4:
+  a rounding of 1e-7 puts one in ten million ReLUs on the other side, which moves the gradient by
+  the root of that, and Adam makes steps of it.
   """
   with jax.enable_x64(True):
     recipe = train_recipe(demo.get_config(), steps_per_epoch=125)
@@ -245,7 +256,7 @@ def test_the_order_of_images_in_the_batch_does_not_matter(start, on_one_device):
   )
 
 
-# -------------------------------------------------------------------------------------------------------------------------- Views
+# ---- Views
 
 views_of = jax.jit(steps.sample_views, static_argnums=0, compiler_options=QUICKLY)
 
@@ -280,11 +291,13 @@ def test_every_step_sees_other_views_through_the_same_weights(start, on_one_devi
   assert abs(log[0]["loss"] / on_one_device[2][0]["loss"] - 1) > 1e-3
 
 
-# --------------------------------------------------------------------------------------------------------------------------- Loss
+# ---- Loss
 
 
 def test_loss_and_gradient_are_those_of_the_definition_whatever_the_devices_hold(start):
-  """Eq. 6 from the parts on one device: both stacks, the mean over all annotated landmarks, of which one device has few."""
+  """Eq. 6 from the parts on one device: both stacks, the mean over all annotated landmarks, of
+  which one device has few.
+  """
   batch = make_batch()
   batch["landmarks"][: BATCH // 2 - 1] = np.nan
   batch["landmarks"][-2:, 1] = np.nan
@@ -344,7 +357,7 @@ def test_a_batch_without_any_annotation_has_loss_zero_and_changes_no_weight(star
   assert_trees_equal(state.params, start.params)
 
 
-# ----------------------------------------------------------------------------------------------------------------------- Training
+# ---- Training
 
 
 OVERFITTING = dataclasses.replace(
@@ -392,7 +405,7 @@ def test_the_mapped_step_of_all_devices_consumes_its_state_and_compiles_once(mon
       compiled.append(name) if name.endswith("backend_compile_duration") else None
     )
   )
-  step = parallel.train_function(RECIPE)
+  step = parallel.make_train_step(RECIPE)
   batch = parallel.split_over_devices(make_batch(8))
   states, counts = [parallel.replicate(initial_state(RECIPE))], []
   for _ in range(3):
@@ -409,12 +422,14 @@ def test_the_mapped_step_of_all_devices_consumes_its_state_and_compiles_once(mon
   assert states[-1].step == 3 and np.isfinite(float(metrics["loss"]))
 
 
-# --------------------------------------------------------------------------------------------------------------------- Prediction
+# ---- Prediction
 
 
 @dataclasses.dataclass(frozen=True)
 class Oracle:
-  """A network that knows the answer, and says it as loudly as the image is bright; its first stack knows nothing."""
+  """A network that knows the answer, and says it as loudly as the image is bright; its first stack
+  knows nothing.
+  """
 
   landmarks: tuple
 
@@ -437,7 +452,7 @@ def test_predictions_are_decoded_from_the_last_stack_of_every_image_in_order(cou
   brightness = np.linspace(51, 255, count).astype(np.uint8)
   images = np.zeros((count, CROP, CROP, 3), np.uint8)
   images[:, 3, 4] = brightness[:, None]
-  predict = parallel.predict_function(Oracle(tuple(map(tuple, KNOWN))), CODEC)
+  predict = parallel.make_predict(Oracle(tuple(map(tuple, KNOWN))), CODEC)
   landmarks, scores = predict(np.float32(0), images)
   np.testing.assert_allclose(landmarks, np.broadcast_to(KNOWN, (count, 3, 2)), atol=1e-3)
   np.testing.assert_allclose(scores, brightness[:, None].repeat(3, 1) / 255, rtol=1e-5)

@@ -1,4 +1,6 @@
-"""PyTorch weights: every one in its place, runs that start from them, and nothing run that a file may hold."""
+"""PyTorch weights: every one in its place, runs that start from them, and nothing run that a file
+may hold.
+"""
 
 import csv
 import json
@@ -12,7 +14,7 @@ import tiny_dataset
 from flax.traverse_util import flatten_dict
 from hourglass_test import random_variables
 
-from fal_jax import affine, crop, evaluate, parallel, predict, build, torch_import
+from fal_jax import affine, build, crop, evaluate, parallel, predict, torch_import
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
 from fal_jax.torch_import import (
@@ -35,7 +37,7 @@ def small(stacks=2, **options):
   )
 
 
-# ----------------------------------------------------------------------------------------------------------- names and shapes
+# ---- names and shapes
 
 
 @pytest.mark.parametrize(("stacks", "landmarks"), [(1, 19), (2, 98), (4, 68)])
@@ -163,7 +165,7 @@ def test_many_differences_are_counted_and_not_listed():
     from_torch_state_dict(partial)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- files
+# ---- files
 
 
 @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ def test_arrays_that_are_no_state_dict_are_refused_with_the_file_s_name(tmp_path
       read_state_dict(tmp_path / "weights.pth")
 
 
-# ------------------------------------------------------------------------------------------------------- --mode=import_torch
+# ---- mode=import_torch
 
 SHAPE = {
   "features": 8,
@@ -285,7 +287,7 @@ SHAPE = {
 
 @pytest.fixture(autouse=True)
 def shared_compilation(monkeypatch):
-  monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+  monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
 
 
 @pytest.fixture(scope="module")
@@ -424,11 +426,13 @@ def test_the_command_line_imports(imported, folder, tmp_path):
   assert saved["config"]["model"]["features"] == 8 and saved["weights"]["file"] == "fan.pth.tar"
 
 
-# ----------------------------------------------------------------------------------------------------------------------- boxes
+# ---- boxes
 
 
 def test_fan_boxes_make_the_crop_that_the_published_networks_saw():
-  """Their crop: side 200 (w + h) / 195, 0.12 h up, 256 px; ours of the changed boxes, with the face at 124.8 px, is the same."""
+  """Their crop: side 200 (w + h) / 195, 0.12 h up, 256 px; ours of the changed boxes, with the face
+  at 124.8 px, is the same.
+  """
   boxes = np.array([[10.0, 20, 110, 180], [-5, 0, 300.5, 200]])
   for box, changed in zip(boxes, fan_boxes(boxes), strict=True):
     width, height = box[2:] - box[:2]

@@ -1,4 +1,5 @@
-"""FAN in Flax and in PyTorch: the same weights in, the same heatmaps, loss, gradients and statistics out.
+"""FAN in Flax and in PyTorch: the same weights in, the same heatmaps, loss, gradients and
+statistics out.
 
 `pytest tests/torch_parity_test.py -s` prints how close they are.
 """
@@ -71,7 +72,9 @@ def test_both_frameworks_predict_the_same_heatmaps(stacks, pool):
 
 
 def torch_step(model, images, target):
-  """Loss, gradients and running statistics of a step in training mode, and the values per channel that each BatchNorm saw."""
+  """Loss, gradients and running statistics of a step in training mode, and the values per channel
+  that each BatchNorm saw.
+  """
   counts = {}
   for name, module in model.named_modules():
     if isinstance(module, torch.nn.BatchNorm2d):
@@ -124,7 +127,9 @@ def norm(arrays):
 def test_a_training_step_has_the_same_loss_gradients_and_statistics_in_float64(
   stacks, features, side, pool
 ):
-  """In float32 neither framework's gradients are good to more than 3e-4: nothing could be told apart there."""
+  """In float32 neither framework's gradients are good to more than 3e-4: nothing could be told
+  apart there.
+  """
   model = torch_fan.randomise(torch_fan.FAN(stacks, 68, features=features, pool=pool))
   before = {key: value.double().numpy() for key, value in model.state_dict().items()}
   images = smooth_images(
@@ -152,7 +157,8 @@ def test_a_training_step_has_the_same_loss_gradients_and_statistics_in_float64(
     f"FAN-{stacks}, {pool}: loss {loss:.6f}, difference {abs(our_loss - loss):.1e}; gradients' {global_difference:.1e}"
   )
   assert global_difference <= 1e-9
-  # None hides in the sum. Biases that the next BatchNorm takes out again have nothing but rounding on both sides, below 1e-9.
+  # None hides in the sum. Biases that the next BatchNorm takes out again have nothing but rounding
+  # on both sides, below 1e-9.
   assert not [
     key for key in gradients if norm([differences[key]]) > 1e-9 * norm([gradients[key]]) + 1e-9
   ]
@@ -160,7 +166,8 @@ def test_a_training_step_has_the_same_loss_gradients_and_statistics_in_float64(
   assert len(our_after) == 2 * len(counts) == 2 * {2: 98, 4: 184}[stacks]
   for key, ours in our_after.items():
     layer, kind = key.rsplit(".", 1)
-    # PyTorch normalises by the biased variance, as we do, but keeps the unbiased one in its running statistics.
+    # PyTorch normalises by the biased variance, as we do, but keeps the unbiased one in its running
+    # statistics.
     unbiased = counts[layer] / (counts[layer] - 1) if kind == "running_var" else 1
     batch = (ours - 0.9 * before[key]) / 0.1
     np.testing.assert_allclose(

@@ -1,4 +1,6 @@
-"""Training: it learns, stops and goes on without a trace of the stop, and never saves what is not finite."""
+"""Training: it learns, stops and goes on without a trace of the stop, and never saves what is not
+finite.
+"""
 
 import functools
 import json
@@ -14,10 +16,10 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import checkpoint, data, evaluate, parallel, build, steps, train
+from fal_jax import build, checkpoint, data, evaluate, parallel, steps, train
+from fal_jax.errors import InputError
 from fal_jax.output import metric_log
 from fal_jax.plots import curves as plots
-from fal_jax.errors import InputError
 
 LAST = 12  # steps of a whole run
 
@@ -40,7 +42,9 @@ def saved_steps(workdir):
 
 
 def before_step(number, act):
-  """Wraps the compiled step so that `act(state)` comes before a run's step `number`; it may replace the state."""
+  """Wraps the compiled step so that `act(state)` comes before a run's step `number`; it may replace
+  the state.
+  """
 
   def around(step):
     calls = 0
@@ -191,7 +195,7 @@ def test_a_difference_that_touches_the_mathematics_is_named(folder, tmp_path, ke
     for changes in ({}, {key: value})
   )
   with pytest.raises(InputError) as refused:
-    train.refuse_other_mathematics(saved, now, tmp_path)
+    train.check_resumable(saved, now, tmp_path)
   assert str(refused.value).endswith(f"take back\n  {named}")
 
 
@@ -212,7 +216,7 @@ def test_what_does_not_touch_the_mathematics_may_change(folder, tmp_path, key, v
     for changes in ({}, {key: value})
   )
   assert saved != now
-  train.refuse_other_mathematics(saved, now, tmp_path)
+  train.check_resumable(saved, now, tmp_path)
 
 
 def test_a_run_does_not_go_on_with_another_network(copy, folder):
@@ -286,8 +290,8 @@ def test_numbers_that_are_not_finite_are_named(values, tmp_path):
   with pytest.raises(
     train.Diverged, match=r"^loss became NaN or infinite at or shortly before step 7\."
   ):
-    train.refuse_non_finite(values, 7, tmp_path)
-  train.refuse_non_finite({"loss": 1e30, "a": 0.0}, 7, tmp_path)
+    train.check_finite(values, 7, tmp_path)
+  train.check_finite({"loss": 1e30, "a": 0.0}, 7, tmp_path)
 
 
 def test_nothing_is_traced_again_after_the_first_step_of_a_run(folder, tmp_path, monkeypatch):
@@ -305,8 +309,8 @@ def test_nothing_is_traced_again_after_the_first_step_of_a_run(folder, tmp_path,
     monkeypatch.setattr(steps, function.__name__, counted(function))
   config = tiny_dataset.config(folder, train__epochs=4.0, eval__every_epochs=1.0)
   seen = []
-  make, around = parallel.train_function, before_step(2, lambda _: seen.append(list(traced)))
-  monkeypatch.setattr(parallel, "train_function", lambda step_recipe: around(make(step_recipe)))
+  make, around = parallel.make_train_step, before_step(2, lambda _: seen.append(list(traced)))
+  monkeypatch.setattr(parallel, "make_train_step", lambda step_recipe: around(make(step_recipe)))
   train.train_and_evaluate(config, tmp_path)
   assert seen[0].count("train_step") == traced.count("train_step") >= 1
   assert traced.count("predict_step") == 1, "four evaluations, two of them of short batches"
@@ -365,7 +369,9 @@ def wait_for_step(process, step):
 def test_sigterm_exits_with_75_kill_nine_with_nothing_and_the_end_is_the_same_bits(
   folder, tmp_path
 ):
-  """The promise of the whole: stopped politely, then killed at a random moment, then left alone, against never stopped."""
+  """The promise of the whole: stopped politely, then killed at a random moment, then left alone,
+  against never stopped.
+  """
   whole, stopped = tmp_path / "whole", tmp_path / "stopped"
   process = start(folder, whole)
   output, _ = process.communicate(timeout=300)

@@ -1,7 +1,8 @@
 """Builds datasets: `python -m tfds_builders.prepare w300 --manual_dir=... --data_dir=...`.
 
-A dataset is a folder `tfds_builders/NAME/` with the module `NAME_dataset_builder.py`; `NAME/CONFIG` is one configuration of it.
-Building again does nothing unless `--overwrite`. Exit codes: 0 done, 2 a mistake of the user's, 130 interrupted.
+A dataset is a folder `tfds_builders/NAME/` with the module `NAME_dataset_builder.py`; `NAME/CONFIG`
+is one configuration of it. Building again does nothing unless `--overwrite`. Exit codes: 0 done, 2
+a mistake of the user's, 130 interrupted.
 """
 
 import argparse
@@ -119,7 +120,8 @@ def make_builder(name: str, args: argparse.Namespace) -> FaceDatasetBuilder:
     args: the command line's options.
 
   Raises:
-    InputError: there is no such dataset or configuration, or it needs files and no folder with them is given.
+    InputError: there is no such dataset or configuration, or it needs files and no folder with them
+      is given.
   """
   name, _, config = name.partition("/")
   if name not in dataset_names():
@@ -150,7 +152,9 @@ def make_builder(name: str, args: argparse.Namespace) -> FaceDatasetBuilder:
 
 
 def _manual_dir(name: str, args: argparse.Namespace) -> Path:
-  """Where the files of one dataset are: `--manual_dir`, or in it the folder of the dataset's name if there is one."""
+  """Where the files of one dataset are: `--manual_dir`, or in it the folder of the dataset's name
+  if there is one.
+  """
   folder = args.manual_dir.expanduser()
   own = folder / name.split("/", maxsplit=1)[0]
   return own if own.is_dir() else folder
@@ -249,7 +253,9 @@ def _former(path: Path) -> Path:
 
 
 def _clear_leftovers(path: Path) -> None:
-  """Puts the former dataset back if a build over it came to nothing, and removes what such builds left."""
+  """Puts the former dataset back if a build over it came to nothing, and removes what such builds
+  left.
+  """
   if _former(path).exists() and not path.exists():
     _former(path).rename(path)
   for leftover in path.parent.glob(f"incomplete.*_{path.name}"):

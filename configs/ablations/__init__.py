@@ -1,6 +1,8 @@
-"""Rows of the paper's Tables 1 to 3, each on top of any dataset's config, and the tables that list them.
+"""Rows of the paper's Tables 1 to 3, each on top of any dataset's config, and the tables that list
+them.
 
-A row is a config like any other; what follows the colon names the dataset's config in configs/, demo if it is left out:
+A row is a config like any other; what follows the colon names the dataset's config in configs/,
+demo if it is left out:
 
   python -m fal_jax.main --config=configs/ablations/encoding.py:w300_small --workdir=runs/encoding
 """
@@ -14,7 +16,9 @@ from fal_jax.errors import InputError
 
 
 def base_config(name: str) -> ConfigDict:
-  """The config that a row changes, unlocked; `custom:my_faces/markup.yaml` hands on what follows the colon."""
+  """The config that a row changes, unlocked; `custom:my_faces/markup.yaml` hands on what follows
+  the colon.
+  """
   name, *argument = name.split(":", maxsplit=1)
   names = sorted(
     path.stem for path in Path(__file__).parents[1].glob("*.py") if path.stem != "__init__"

@@ -1,4 +1,5 @@
-"""Heatmap regression as in FAN [5]: Gaussians on the nearest cell, argmax and a quarter pixel, one view.
+"""Heatmap regression as in FAN [5]: Gaussians on the nearest cell, argmax and a quarter pixel, one
+view.
 
   python -m fal_jax.main --config=configs/ablations/baseline.py:demo --workdir=runs/baseline
 

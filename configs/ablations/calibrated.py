@@ -1,4 +1,5 @@
-"""Ours, not in the paper: the training of siamese.py read by the decoder that fits the Gaussian which was taught.
+"""Ours, not in the paper: the training of siamese.py read by the decoder that fits the Gaussian
+which was taught.
 
 python -m fal_jax.main --config=configs/ablations/calibrated.py:demo --workdir=runs/calibrated
 """

@@ -1,6 +1,8 @@
-"""As correction_static.py, but taught what the predicted highest cell lacks to the truth, as it is during training.
+"""As correction_static.py, but taught what the predicted highest cell lacks to the truth, as it is
+during training.
 
-  python -m fal_jax.main --config=configs/ablations/correction_dynamic.py:demo --workdir=runs/correction_dynamic
+  python -m fal_jax.main --config=configs/ablations/correction_dynamic.py:demo \\
+    --workdir=runs/correction_dynamic
 
 Paper: NME_box 2.30 on 300W test.
 """

@@ -1,6 +1,8 @@
-"""The baseline with a learnt displacement added to the highest cell; it is taught what rounding took away (Sec. 4.1).
+"""The baseline with a learnt displacement added to the highest cell; it is taught what rounding
+took away (Sec. 4.1).
 
-  python -m fal_jax.main --config=configs/ablations/correction_static.py:demo --workdir=runs/correction_static
+  python -m fal_jax.main --config=configs/ablations/correction_static.py:demo \\
+    --workdir=runs/correction_static
 
 Paper: NME_box 2.27 on 300W test.
 """

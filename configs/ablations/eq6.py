@@ -1,6 +1,7 @@
-"""Not in the paper: what its Eq. 6 may mean. The views' heatmaps averaged, added, or added and held against twice the target.
+"""Not in the paper: what its Eq. 6 may mean. The views' heatmaps averaged, added, or added and held
+against twice the target.
 
-python -m fal_jax.ablate --table=configs/ablations/eq6.py:demo --seeds=3 --workdir=runs/ablation
+python -m fal_jax.ablation --table=configs/ablations/eq6.py:demo --seeds=3 --workdir=runs/ablation
 """
 
 from ml_collections import ConfigDict

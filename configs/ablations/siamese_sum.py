@@ -1,4 +1,5 @@
-"""Eq. 6 as printed: the heatmaps of two views are added and held against a peak of 1, so each view learns 1/2.
+"""Eq. 6 as printed: the heatmaps of two views are added and held against a peak of 1, so each view
+learns 1/2.
 
 python -m fal_jax.main --config=configs/ablations/siamese_sum.py:demo --workdir=runs/siamese_sum
 """

@@ -1,6 +1,7 @@
 """Eq. 6 with a target of twice the height, so that each view learns a peak of 1.
 
-python -m fal_jax.main --config=configs/ablations/siamese_sum_scaled.py:demo --workdir=runs/siamese_sum_scaled
+python -m fal_jax.main --config=configs/ablations/siamese_sum_scaled.py:demo \\
+    --workdir=runs/siamese_sum_scaled
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,7 @@
 """Table 2: the method, component by component.
 
-  python -m fal_jax.ablate --table=configs/ablations/table2.py:demo --seeds=3 --workdir=runs/ablation
+  python -m fal_jax.ablation --table=configs/ablations/table2.py:demo --seeds=3 \\
+    --workdir=runs/ablation
 
 The last row is ours.
 """

@@ -1,4 +1,5 @@
-"""The training of siamese.py read without a window: argmax and the quarter pixel that Sec. 3.3 replaces.
+"""The training of siamese.py read without a window: argmax and the quarter pixel that Sec. 3.3
+replaces.
 
   python -m fal_jax.main --config=configs/ablations/window_none.py:demo --workdir=runs/window_none
 

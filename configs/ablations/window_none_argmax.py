@@ -1,6 +1,8 @@
-"""The training of siamese.py read without a window and without the quarter pixel: the highest cell alone.
+"""The training of siamese.py read without a window and without the quarter pixel: the highest cell
+alone.
 
-python -m fal_jax.main --config=configs/ablations/window_none_argmax.py:demo --workdir=runs/window_none_argmax
+python -m fal_jax.main --config=configs/ablations/window_none_argmax.py:demo \\
+    --workdir=runs/window_none_argmax
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,9 @@
-"""python -m fal_jax.ablate --table=configs/ablations/table2.py:demo --seeds=3 --workdir=runs/ablation [--config.KEY=VALUE]
+"""python -m fal_jax.ablation --table=configs/ablations/table2.py:demo --seeds=3
+--workdir=runs/ablation [--config.KEY=VALUE]
 
-Trains and evaluates the rows of a table over seeds, on top of the config in configs/ that follows the colon; a key given as in
---config.data.dir=data is set in all rows. Started again, it does what is missing. Exit codes are those of fal_jax.main.
+Trains and evaluates the rows of a table over seeds, on top of the config in configs/ that follows
+the colon; a key given as in --config.data.dir=data is set in all rows. Started again, it does what
+is missing. Exit codes are those of fal_jax.main.
 """
 
 import shlex
@@ -73,7 +75,8 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
   """Loads the configs of a table's rows as the command line of `fal_jax.main` would.
 
   Args:
-    table: its `rows` name files in the folder, their labels and the paper's numbers; its `base` is given to each.
+    table: its `rows` name files in the folder, their labels and the paper's numbers; its `base` is
+      given to each.
     folder: where the files are.
     overrides: --config.x.y=z, for all rows.
   """

@@ -14,7 +14,8 @@ def spread(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def difference(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[str, Any]:
-  """Differences paired by seed: their mean, the standard error of that, and how many pairs there are.
+  """Differences paired by seed: their mean, the standard error of that, and how many pairs there
+  are.
 
   Args:
     values: by seed.

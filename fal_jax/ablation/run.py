@@ -1,4 +1,6 @@
-"""Ablations: rows of configs over seeds. Equal trainings are done once, and each row reads them with its own decoder."""
+"""Ablations: rows of configs over seeds. Equal trainings are done once, and each row reads them
+with its own decoder.
+"""
 
 import dataclasses
 import json
@@ -11,12 +13,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fal_jax import evaluate, metrics, build, train
+from fal_jax import build, evaluate, metrics, train
 from fal_jax.ablation import results
-from fal_jax.checkpoint import config_differences, write_whole
+from fal_jax.checkpoint import config_differences, write_atomic
 from fal_jax.errors import InputError
 
-# Keys that change no number of a finished training, and those that change only how its heatmaps are read.
+# Keys that change no number of a finished training, and those that change only how its heatmaps are
+# read.
 FREE = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.")
 DECODER = ("codec.decode", "codec.window", "codec.temperature")
 METRICS = [
@@ -75,10 +78,11 @@ def run(
   seeds: int,
   command: str,
 ) -> Iterator[str]:
-  """Trains and evaluates what is missing, seed by seed, and writes `<name>.md` and `<name>.json` after each number.
+  """Trains and evaluates what is missing, seed by seed, and writes `<name>.md` and `<name>.json`
+  after each number.
 
-  Below the folder, `trainings/<row>/seed<n>/` are ordinary runs and `rows/<row>/seed<n>/` evaluations; other tables may use the
-  same folder, and the trainings in it.
+  Below the folder, `trainings/<row>/seed<n>/` are ordinary runs and `rows/<row>/seed<n>/`
+  evaluations; other tables may use the same folder, and the trainings in it.
 
   Args:
     table: `title`, `base`, `metric`, `paper` and `against`, see `configs/ablations/`.
@@ -111,8 +115,8 @@ def run(
 
   def write() -> None:
     written = report(table, rows, jobs, command=command)
-    write_whole(page.with_suffix(".json"), json.dumps(written, indent=2) + "\n")
-    write_whole(page, results.markdown(written))
+    write_atomic(page.with_suffix(".json"), json.dumps(written, indent=2) + "\n")
+    write_atomic(page, results.markdown(written))
 
   write()
   missing = [job for job in jobs if not _is_done(job)]
@@ -127,7 +131,9 @@ def run(
       value = None
       try:
         if job.training not in diverged:
-          value = _measure(job, table.metric, train_it=job.training not in trained, stop_asked=stop)
+          value = _measure(
+            job, table.metric, train_it=job.training not in trained, stop_requested=stop
+          )
       except train.Diverged as error:  # the other rows are worth having
         diverged[job.training] = error
       if began and job.training not in trained:
@@ -155,7 +161,9 @@ def run(
 
 
 def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
-  """What to train where, seed by seed: an equal training is used again, whichever row or table it was made for."""
+  """What to train where, seed by seed: an equal training is used again, whichever row or table it
+  was made for.
+  """
   trainings = {
     path.parent: json.loads(path.read_text())
     for path in sorted(workdir.glob("trainings/*/seed*/config.json"))
@@ -196,7 +204,9 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, t
 def training_differences(
   saved: Mapping[str, Any], now: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-  """Of these, the keys that the trained weights depend on: a head other than heatmaps learns through its decoder."""
+  """Of these, the keys that the trained weights depend on: a head other than heatmaps learns
+  through its decoder.
+  """
   decoder_is_free = now["head"] == "heatmaps"
   return {
     key: pair
@@ -248,12 +258,12 @@ def report(
   }
 
 
-def _measure(job: Job, metric: str, *, train_it: bool, stop_asked: threading.Event) -> float:
+def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading.Event) -> float:
   (job.result / "config.json").unlink(missing_ok=True)
   if train_it:
-    train.train_and_evaluate(job.training_config, job.training, stop_asked=stop_asked)
+    train.train_and_evaluate(job.training_config, job.training, stop_requested=stop_requested)
   summary = evaluate.run(job.config, job.training, directory=job.result)[job.config.eval.splits[0]]
-  write_whole(
+  write_atomic(
     job.result / "config.json", json.dumps(_as_json(job.config), indent=2) + "\n"
   )  # last: from now on it counts
   return _value(summary, metric, job)
@@ -274,7 +284,9 @@ def _value(summary: Mapping[str, Any], metric: str, job: Job) -> float:
 
 
 def _with_decoder(config: ConfigDict, training: Mapping[str, Any]) -> ConfigDict:
-  """The config that a training goes on with: the decoder that it was begun with, which its own evaluations use."""
+  """The config that a training goes on with: the decoder that it was begun with, which its own
+  evaluations use.
+  """
   config = config.copy_and_resolve_references()
   with config.unlocked():
     for key in DECODER:

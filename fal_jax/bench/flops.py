@@ -1,7 +1,9 @@
-"""How many floating-point operations and bytes each part of the work needs, by hand: what a measured time is held against.
+"""How many floating-point operations and bytes each part of the work needs, by hand: what a
+measured time is held against.
 
-An addition and a multiplication count as two. The network's count is that of its convolutions; BatchNorm, ReLU, pooling and sums
-are a few thousandths more. Bytes are the least that must pass through memory, float32.
+An addition and a multiplication count as two. The network's count is that of its convolutions;
+BatchNorm, ReLU, pooling and sums are a few thousandths more. Bytes are the least that must pass
+through memory, float32.
 """
 
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ def forward(config: ConfigDict) -> int:
 
 
 def train_step(config: ConfigDict) -> int:
-  """Of one image in all its views: forward, and backward once to the inputs and once to the weights."""
+  """Of one image in all its views: forward, and backward once to the inputs and once to the
+  weights.
+  """
   return 3 * config.siamese.num_views * forward(config)
 
 
@@ -37,7 +41,9 @@ def decode(config: ConfigDict) -> tuple[int, int]:
 
 
 def warp(config: ConfigDict) -> tuple[int, int]:
-  """FLOPs and bytes of all heatmaps of one image's views, pulled back: four products and sums each cell, one read, one write."""
+  """FLOPs and bytes of all heatmaps of one image's views, pulled back: four products and sums each
+  cell, one read, one write.
+  """
   cells = config.model.num_stacks * config.siamese.num_views * _cells(config)
   return 8 * cells, 8 * cells
 
@@ -48,7 +54,9 @@ def warp_with_gradient(config: ConfigDict) -> tuple[int, int]:
 
 
 def render(config: ConfigDict) -> tuple[int, int]:
-  """FLOPs and bytes of one image's views: the warp of three channels, about fifteen operations for colour."""
+  """FLOPs and bytes of one image's views: the warp of three channels, about fifteen operations for
+  colour.
+  """
   values = 3 * config.siamese.num_views * config.crop.size**2
   return 23 * values, 4 * values + 3 * config.crop.stored_size**2
 
@@ -58,7 +66,9 @@ def _cells(config: ConfigDict) -> int:
 
 
 def _convolutions(config: ConfigDict) -> Iterator[tuple[int, int, int, int]]:
-  """Side of the result, channels in and out, side of the kernel; after the published layer list, not after `hourglass.py`."""
+  """Side of the result, channels in and out, side of the kernel; after the published layer list,
+  not after `hourglass.py`.
+  """
   features, landmarks = config.model.features, config.data.markup
   half, side = config.crop.size // STEM, config.crop.size // STRIDE
   yield half, 3, features // 4, 7

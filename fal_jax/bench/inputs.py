@@ -13,17 +13,19 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import data, parallel, build
-from fal_jax.bench import work, timing
-from fal_jax.crop import CropRule
+from fal_jax import build, data, parallel
+from fal_jax.bench import timing, work
 from fal_jax.bench.timing import Task
+from fal_jax.crop import CropRule
 
 FACES = 256  # of a synthetic dataset
 READ = 32, 8  # images a batch and batches a turn, when nothing but reading is measured
 MOST = (
   2048  # records of a dataset that are read, over and over: the largest need not fit into memory
 )
-PREFETCHED = 6  # batches that wait already when a turn begins, or are on the way: `data.train_batches` prefetches four
+# batches that wait already when a turn begins, or are on the way: `data.train_batches` prefetches
+# four
+PREFETCHED = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,8 @@ def photos(rule: CropRule) -> dict[str, Photo]:
 
 
 def synthetic_source(photo: Photo, landmarks: int) -> data.Source:
-  """Records as of a prepared dataset, JPEG files of noise that is as large on disk as a photograph, about 2 bits a pixel.
+  """Records as of a prepared dataset, JPEG files of noise that is as large on disk as a photograph,
+  about 2 bits a pixel.
 
   Args:
     photo: size of image and face.
@@ -111,9 +114,10 @@ def measure(
     echo: takes a line of progress.
 
   Returns:
-    `alone`: by source and cache, the spread of images per second. `overlapped`: by cache, of the first source, the spread of a
-    step's `seconds`, of `waits`, the share by which it takes longer than on a batch that is on the devices already, and of
-    `on_host`, the seconds in which this process takes the batch and sends it off.
+    `alone`: by source and cache, the spread of images per second. `overlapped`: by cache, of the
+    first source, the spread of a step's `seconds`, of `waits`, the share by which it takes longer
+    than on a batch that is on the devices already, and of `on_host`, the seconds in which this
+    process takes the batch and sends it off.
   """
   alone: dict[str, Any] = {}
   found = sources(config)
@@ -129,7 +133,7 @@ def measure(
       seconds = timing.interleaved(
         {cache: _reading(each) for cache, each in batches.items()},
         rounds=rounds,
-        least_seconds=0,
+        min_seconds=0,
         echo=echo,
         before={
           cache: functools.partial(_take, each, PREFETCHED) for cache, each in batches.items()
@@ -176,14 +180,12 @@ def _overlapped(
       batches = _batches(on_exit, source, config, cache=cache, size=pairs)
       put: Callable = parallel.split_over_devices
       if cache == "device":
-        put = parallel.gather_function(data.decode_all(source, build.crop_rule(config)))
+        put = parallel.make_device_cache(data.decode_all(source, build.crop_rule(config)))
       tasks[cache] = fed(cache, functools.partial(_next, batches, put))
       before[cache] = functools.partial(_take, batches, PREFETCHED)
     echo("input beside the training step")
     least = 0.0 if jax.default_backend() == "cpu" else 1.0
-    seconds = timing.interleaved(
-      tasks, rounds=rounds, least_seconds=least, before=before, echo=echo
-    )
+    seconds = timing.interleaved(tasks, rounds=rounds, min_seconds=least, before=before, echo=echo)
   return {
     cache: {
       "seconds": timing.spread(samples),

@@ -1,4 +1,6 @@
-"""--mode=bench: how fast everything is on this machine. Needs no dataset. This page is meant to be read from top to bottom."""
+"""--mode=bench: how fast everything is on this machine. Needs no dataset. This page is meant to be
+read from top to bottom.
+"""
 
 import contextlib
 import importlib.util
@@ -14,13 +16,13 @@ import jax
 from ml_collections import ConfigDict
 
 from fal_jax import build
-from fal_jax.bench import inputs, machine, scaling, table, trace, work, worker, timing
+from fal_jax.bench import inputs, machine, scaling, table, timing, trace, work, worker
+from fal_jax.bench.timing import Task
 from fal_jax.bench.work import Count
 from fal_jax.errors import InputError
-from fal_jax.bench.timing import Task
 
-# In this order. By default all but those on demand, which take minutes or leave large files; processes only on CPU, torch only
-# where it is installed.
+# In this order. By default all but those on demand, which take minutes or leave large files;
+# processes only on CPU, torch only where it is installed.
 PARTS = (
   "first_step",
   "processes",
@@ -38,7 +40,7 @@ PARTS = (
   "input",
 )
 ON_DEMAND = ("fake_devices", "torch_compile", "trace")
-PEERS = {
+REFERENCES = {
   "torch": "eager ",
   "torch_compile": "torch.compile ",
 }  # and how the names of their tasks begin
@@ -58,7 +60,8 @@ def run(
   """Measures, and writes `bench/bench.json` and `bench/bench.md`.
 
   Args:
-    config: of the run to be measured; a dataset is used for the input pipeline if `config.data.dir` is set.
+    config: of the run to be measured; a dataset is used for the input pipeline if `config.data.dir`
+      is set.
     workdir: the folder to write to.
     command: what measures all that again.
     parts: some of `PARTS`; none means all that make sense on this machine.
@@ -72,7 +75,7 @@ def run(
   Raises:
     InputError: the config, a part, a batch size or the dataset needs the user.
   """
-  # -------------------------------------------------------------------------------------------------------------------- Input
+  # ---- Input
   config = prepared(config)
   chosen = check_parts(config, parts)
   if rounds < 1:
@@ -93,7 +96,7 @@ def run(
   report: dict[str, Any] = {"command": command}
   load = os.getloadavg()[0]
   with contextlib.ExitStack() as on_exit:
-    # ------------------------------------------------------------------- Fresh processes, before this one takes the accelerator
+    # ---- Fresh processes, before this one takes the accelerator
     cache = Path(on_exit.enter_context(tempfile.TemporaryDirectory(prefix="fal_jax_bench_")))
     on_cpu = None
     if "first_step" in chosen:
@@ -122,7 +125,7 @@ def run(
         config, rounds=min(rounds, 3), **process_options
       )  # a round is 29 steps of one device
 
-    # -------------------------------------------------------------------------------------------------------- Batch size, dtype
+    # ---- Batch size, dtype
     devices = jax.device_count()
     sizes = list(batch_sizes) or work.default_pairs(jax.default_backend(), devices)
     work.check_pairs(sizes, devices)
@@ -140,13 +143,13 @@ def run(
       "matmul": work.matmul_of(config),
     }
 
-    # ---------------------------------------------------------------------------- Kernels, ours and PyTorch's, in the same rounds
+    # ---- Kernels, ours and PyTorch's, in the same rounds
     say(f"compiling what is measured in rounds, for {pairs} images a step")
     tasks, peers, counts = kernels(config, pairs, chosen)
     samples = timing.interleaved({**tasks, **peers}, rounds=rounds, echo=say)
     reference = f"matmul {work.matmul_of(config)}"
     report["parts"] = {name: describe(samples, name, counts, reference=reference) for name in tasks}
-    for part, prefix in PEERS.items():
+    for part, prefix in REFERENCES.items():
       if part in chosen:
         report[part] = compare(f"PyTorch, {prefix}channels_last", samples, counts, prefix)
     if "step" in chosen:
@@ -169,7 +172,7 @@ def run(
     if len(sizes) > 1:
       report["sweep"] = [sweep(config, size, rounds=rounds, echo=say) for size in sorted(sizes)]
 
-  # ------------------------------------------------------------------------------------------------------------------- Report
+  # ---- Report
   report["machine"] = {**machine.describe(config), "load_average": [load, os.getloadavg()[0]]}
   report["seconds"] = time.monotonic() - start
   report["config"] = json.loads(config.to_json_best_effort())
@@ -235,7 +238,8 @@ def kernels(
   """Everything that is measured in the same rounds.
 
   Returns:
-    Our tasks; PyTorch's, named after ours with one of the prefixes in `PEERS`; and what they do, PyTorch's where it differs.
+    Our tasks; PyTorch's, named after ours with one of the prefixes in `REFERENCES`; and what they do,
+    PyTorch's where it differs.
   """
   tasks, counts = work.matmuls(config)
   if "forward" in chosen:
@@ -254,7 +258,7 @@ def kernels(
   if "render" in chosen:
     tasks["render"], counts["render"] = work.render_task(config, pairs)
   peers: dict[str, Task] = {}
-  for part, prefix in PEERS.items():
+  for part, prefix in REFERENCES.items():
     if part in chosen:
       from fal_jax.bench import torch_tasks
 
@@ -308,12 +312,14 @@ def describe(
 def compare(
   title: str, samples: Samples, counts: Mapping[str, Count], prefix: str
 ) -> dict[str, Any]:
-  """PyTorch's tasks, which have a prefix and maybe a remark behind a comma, and how much longer each item takes than ours.
+  """PyTorch's tasks, which have a prefix and maybe a remark behind a comma, and how much longer
+  each item takes than ours.
 
   Args:
     title: of the table.
     samples: seconds of all parts, by round.
-    counts: what each of ours does; one of PyTorch's does the same, unless it has an entry of its own.
+    counts: what each of ours does; one of PyTorch's does the same, unless it has an entry of its
+      own.
     prefix: of the names of its tasks.
   """
   found = {}

@@ -1,4 +1,5 @@
-"""Weak scaling of the training step on CPU: every device has the same work, and what it costs that they must agree.
+"""Weak scaling of the training step on CPU: every device has the same work, and what it costs that
+they must agree.
 
 What is compared lives at the same time and takes turns.
 """
@@ -15,8 +16,8 @@ from ml_collections import ConfigDict
 
 from fal_jax import parallel
 from fal_jax.bench import timing
-from fal_jax.bench.worker import Worker, fake_devices
 from fal_jax.bench.timing import Task
+from fal_jax.bench.worker import Worker, fake_devices
 
 DEVICES = (1, 2, 4, 8)
 
@@ -41,9 +42,10 @@ def fake(
     counts: numbers of devices, the first one smallest.
 
   Returns:
-    For each count the `seconds` of a step, `control`, the seconds of the same work without a message between devices, and
-    `efficiency`, the latter over the former round by round, each as a spread; one device is its own control. A count for which
-    there may be too little memory has `too_large` instead.
+    For each count the `seconds` of a step, `control`, the seconds of the same work without a
+    message between devices, and `efficiency`, the latter over the former round by round, each as a
+    spread; one device is its own control. A count for which there may be too little memory has
+    `too_large` instead.
   """
   found: list[dict[str, Any]] = []
   for count in counts:
@@ -63,7 +65,7 @@ def fake(
       tasks = {
         what: _task([worker], what) for what in ("step", "control")[: 1 if count == 1 else 2]
       }
-      seconds = timing.interleaved(tasks, rounds=rounds, least_seconds=0, echo=echo)
+      seconds = timing.interleaved(tasks, rounds=rounds, min_seconds=0, echo=echo)
       worker.ask("memory")
       peak = worker.answer()["peak_bytes"]
     found.append(
@@ -95,7 +97,8 @@ def processes(
   environment: Mapping[str, str],
   echo: Callable[[str], None],
 ) -> dict[str, Any]:
-  """Two processes that train together by `jax.distributed`, and two that know nothing of each other, on half of the cores each.
+  """Two processes that train together by `jax.distributed`, and two that know nothing of each
+  other, on half of the cores each.
 
   Args:
     config: of the run.
@@ -112,7 +115,8 @@ def processes(
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
-  # By itself a process would have these as options of its step; together they would not, and the kernels would be compared.
+  # By itself a process would have these as options of its step; together they would not, and the
+  # kernels would be compared.
   kernels = "".join(f" --{name}={value}" for name, value in parallel.cpu_options().items())
   with contextlib.ExitStack() as on_exit:
 
@@ -141,7 +145,7 @@ def processes(
       "step": _task(pair(together=True), "step"),
       "control": _task(pair(together=False), "step"),
     }
-    found = timing.interleaved(tasks, rounds=rounds, least_seconds=0, echo=echo)
+    found = timing.interleaved(tasks, rounds=rounds, min_seconds=0, echo=echo)
   return {"processes": 2, **_compare(found["step"], found["control"])}
 
 

@@ -1,4 +1,6 @@
-"""Time of things that run by turns, so that a machine that is slower for a while is slower for all of them."""
+"""Time of things that run by turns, so that a machine that is slower for a while is slower for all
+of them.
+"""
 
 import math
 import statistics
@@ -13,8 +15,8 @@ def interleaved(
   tasks: Mapping[str, Task],
   *,
   rounds: int,
-  least_seconds: float = 0.02,
-  most_repeats: int = 200,
+  min_seconds: float = 0.02,
+  max_repeats: int = 200,
   before: Mapping[str, Callable[[], Any]] | None = None,
   clock: Callable[[], float] = time.perf_counter,
   echo: Callable[[str], None] = lambda line: None,
@@ -22,16 +24,19 @@ def interleaved(
   """Runs every task once in every round, every other round in reverse.
 
   Args:
-    tasks: by name. Each is first run unseen, once to compile, and once more to find how often it must be repeated.
+    tasks: by name. Each is first run unseen, once to compile, and once more to find how often it
+      must be repeated.
     rounds: how many times each is measured.
-    least_seconds: a task that is done sooner is repeated within its turn until that time has passed; 0 for no repetition.
-    most_repeats: but no more often than this.
+    min_seconds: a task that is done sooner is repeated within its turn until that time has
+      passed; 0 for no repetition.
+    max_repeats: but no more often than this.
     before: by name, what must be done before each turn of a task and does not count.
     clock: seconds, rising; from tests.
     echo: takes a line of progress for each task and round.
 
   Returns:
-    For each task the seconds it took once, one number a round; the same place in two lists is the same round.
+    For each task the seconds it took once, one number a round; the same place in two lists is the
+    same round.
   """
 
   def seconds(name: str, repeats: int) -> float:
@@ -45,8 +50,8 @@ def interleaved(
   for name in tasks:
     first = seconds(name, 1)
     echo(f"{name}: ready after {first:.1f} s")
-    once = seconds(name, 1) if least_seconds > 0 else first
-    repeats[name] = min(most_repeats, max(1, math.ceil(least_seconds / max(once, 1e-9))))
+    once = seconds(name, 1) if min_seconds > 0 else first
+    repeats[name] = min(max_repeats, max(1, math.ceil(min_seconds / max(once, 1e-9))))
   found: dict[str, list[float]] = {name: [] for name in tasks}
   for number in range(rounds):
     for name in list(tasks)[:: 1 if number % 2 == 0 else -1]:

@@ -1,6 +1,8 @@
-"""The same work in PyTorch, for `--mode=bench` to run beside ours: network, views, Siamese loss, decoder, as one would there.
+"""The same work in PyTorch, for `--mode=bench` to run beside ours: network, views, Siamese loss,
+decoder, as one would there.
 
-The network is declared anew from the published layer list. Tensors are (B, C, H, W) in channels_last memory.
+The network is declared anew from the published layer list. Tensors are (B, C, H, W) in
+channels_last memory.
 """
 
 import contextlib
@@ -168,7 +170,8 @@ def render(
   images = (images * brightness).clamp(0, 1)
   mean = images.mean((2, 3), keepdim=True)
   images = ((images - mean) * contrast + mean).clamp(0, 1)
-  # Saturation of HSV times a factor, at most 1: distances to the brightest channel, which stays, grow alike.
+  # Saturation of HSV times a factor, at most 1: distances to the brightest channel, which stays,
+  # grow alike.
   value = images.amax(1, keepdim=True)
   most = value / (value - images.amin(1, keepdim=True)).clamp(min=1e-12)
   return (value - (value - images) * torch.minimum(saturation, most)).clamp(0, 1)
@@ -234,7 +237,8 @@ def peer_loss(
   *,
   narrow: bool = False,
 ) -> Callable[..., Any]:
-  """The loss of a training step on given images and views, everything after the uint8 crops on the device.
+  """The loss of a training step on given images and views, everything after the uint8 crops on the
+  device.
 
   Args:
     config: with the head "heatmaps" and no `view_loss`.

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 from torch.nn import functional as F
 
 from fal_jax import affine, build
-from fal_jax.bench import work, torch_reference
+from fal_jax.bench import torch_reference, work
+from fal_jax.bench.timing import Task
 from fal_jax.bench.work import Count
 from fal_jax.errors import InputError
-from fal_jax.bench.timing import Task
 
 LOOPED = 8  # images of the decoder that goes landmark by landmark
 
@@ -45,10 +45,12 @@ def tasks(
     parts: of the bench, as in `--parts`.
     decoded: (B, H, W, K), what our decoder reads.
     warped: (N, H, W, K), what our warp takes.
-    compiled: the network alone through `torch.compile`, forward and in the training step, and nothing else.
+    compiled: the network alone through `torch.compile`, forward and in the training step, and
+      nothing else.
 
   Returns:
-    The tasks, without those that do not fit into the memory beside JAX, and what they do where it is not what ours does.
+    The tasks, without those that do not fit into the memory beside JAX, and what they do where it
+    is not what ours does.
 
   Raises:
     InputError: JAX computes on an accelerator that PyTorch does not see.
@@ -143,7 +145,9 @@ def tasks(
 
 
 def _fits(task: Task) -> bool:
-  """Whether the card has the memory, of which JAX holds its share already; the report then lacks the part and not all others."""
+  """Whether the card has the memory, of which JAX holds its share already; the report then lacks
+  the part and not all others.
+  """
   try:
     task(1)
   except torch.OutOfMemoryError:

@@ -58,7 +58,8 @@ def slowest(trace: Mapping[str, Any], *, count: int) -> list[dict[str, Any]]:
   }
   on_device = {place for place in titles if titles.get((place[0], None), "").startswith("/device:")}
   streams = {place for place in on_device if titles[place].startswith("Stream")}
-  # A GPU lists its kernels by stream, and again in sums over them; a TPU has a line of operations; a CPU has XLA's threads.
+  # A GPU lists its kernels by stream, and again in sums over them; a TPU has a line of operations;
+  # a CPU has XLA's threads.
   chosen = streams or {place for place in on_device if titles[place] == "XLA Ops"}
   chosen = chosen or {place for place, title in titles.items() if title.startswith("tf_XLA")}
   seconds: dict[str, float] = defaultdict(float)

@@ -1,4 +1,6 @@
-"""The work that `--mode=bench` measures on this process's devices: functions of the package on random images and landmarks."""
+"""The work that `--mode=bench` measures on this process's devices: functions of the package on
+random images and landmarks.
+"""
 
 import dataclasses
 import functools
@@ -11,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import affine, parallel, build, siamese, steps
-from fal_jax.bench import flops
+from fal_jax import affine, build, parallel, siamese, steps
 from fal_jax.augment import View
-from fal_jax.errors import InputError
+from fal_jax.bench import flops
 from fal_jax.bench.timing import Task
+from fal_jax.errors import InputError
 
 STEPS_PER_EPOCH = 1000.0  # of the learning rate's schedule, which costs the same whatever it says
 
@@ -30,7 +32,8 @@ class Count:
     flops: counted by hand.
     bytes: the least that passes through memory; None where nobody can say.
     devices: that share the work.
-    in_step: how much of this work a device does in one training step; None if it does not belong to one.
+    in_step: how much of this work a device does in one training step; None if it does not belong to
+      one.
   """
 
   items: int
@@ -42,7 +45,9 @@ class Count:
 
 
 def default_pairs(platform: str, devices: int) -> list[int]:
-  """Batch sizes worth measuring, in images, each in all its views; the first is the one of the table."""
+  """Batch sizes worth measuring, in images, each in all its views; the first is the one of the
+  table.
+  """
   sizes = [2] if platform == "cpu" else [32, 8, 128]
   return list(dict.fromkeys(-(-size // devices) * devices for size in sizes))
 
@@ -63,7 +68,9 @@ def matmul_of(config: ConfigDict) -> str:
 
 
 def random_batch(config: ConfigDict, pairs: int) -> dict[str, np.ndarray]:
-  """What `data.train_batches` gives, drawn at random: uint8 crops with their margin, landmarks inside the crop."""
+  """What `data.train_batches` gives, drawn at random: uint8 crops with their margin, landmarks
+  inside the crop.
+  """
   rng = np.random.default_rng(0)
   stored, size = config.crop.stored_size, config.crop.size
   return {
@@ -76,9 +83,11 @@ def random_batch(config: ConfigDict, pairs: int) -> dict[str, np.ndarray]:
 
 
 class Training(NamedTuple):
-  """What `train.py` makes of a config: everything constant, a fresh state on all devices (equal each time), and the step."""
+  """What `train.py` makes of a config: everything constant, a fresh state on all devices (equal
+  each time), and the step.
+  """
 
-  build: steps.Recipe
+  recipe: steps.Recipe
   init: Callable[[], steps.TrainState]
   step: Callable[[steps.TrainState, Any], tuple[steps.TrainState, Any]]
 
@@ -91,15 +100,15 @@ def training(config: ConfigDict) -> Training:
 @functools.lru_cache(maxsize=1)
 def _training(config: str) -> Training:
   own = ConfigDict(json.loads(config))
-  the_recipe = build.train_recipe(own, steps_per_epoch=STEPS_PER_EPOCH)
-  init = jax.jit(lambda: steps.init_state(jax.random.key(own.seed, impl="rbg"), the_recipe))
-  return Training(
-    the_recipe, lambda: parallel.replicate(init()), parallel.train_function(the_recipe)
-  )
+  recipe = build.train_recipe(own, steps_per_epoch=STEPS_PER_EPOCH)
+  init = jax.jit(lambda: steps.init_state(jax.random.key(own.seed, impl="rbg"), recipe))
+  return Training(recipe, lambda: parallel.replicate(init()), parallel.make_train_step(recipe))
 
 
 def repeated(call: Callable[[], Any]) -> Task:
-  """A task that waits for the last of its results; on CPU for each, or else they would pile up in memory."""
+  """A task that waits for the last of its results; on CPU for each, or else they would pile up in
+  memory.
+  """
   each = jax.default_backend() == "cpu"
 
   def task(repeats: int) -> None:
@@ -122,7 +131,9 @@ def compiled(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
 
 
 def matmuls(config: ConfigDict) -> tuple[dict[str, Task], dict[str, Count]]:
-  """The rates that everything is held against: the product of two square matrices, in each precision the device is built for."""
+  """The rates that everything is held against: the product of two square matrices, in each
+  precision the device is built for.
+  """
   platform = jax.default_backend()
   side = 2048 if platform == "cpu" else 8192
   kinds: dict[str, tuple[Any, str | None]] = {"float32": (jnp.float32, "highest")}
@@ -235,7 +246,8 @@ def heatmap_maps(config: ConfigDict, views: View) -> jax.Array:
 def warp_tasks(
   config: ConfigDict, pairs: int
 ) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
-  """All heatmaps of a training step pulled back: the warp, the warp and its gradient, and all of `siamese.combine` with gradient.
+  """All heatmaps of a training step pulled back: the warp, the warp and its gradient, and all of
+  `siamese.combine` with gradient.
 
   Returns:
     Tasks, counts, and the heatmaps (S * V * B, H, W, K) that are warped.
@@ -281,9 +293,9 @@ def warp_tasks(
 
 def render_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """All views of a training step, from the stored crops."""
-  the_recipe, views = training(config).recipe, views_of(config, pairs)
+  recipe, views = training(config).recipe, views_of(config, pairs)
   call = compiled(
-    functools.partial(steps.render_views, the_recipe), random_batch(config, pairs)["image"], views
+    functools.partial(steps.render_views, recipe), random_batch(config, pairs)["image"], views
   )
   return repeated(call), _count(
     pairs * config.siamese.num_views, flops.render(config), pairs, 1, unit="images"
@@ -291,7 +303,9 @@ def render_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
 
 
 def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
-  """Bytes of the compiled training step on each device: what it takes beside its arguments, and what it gives back of them."""
+  """Bytes of the compiled training step on each device: what it takes beside its arguments, and
+  what it gives back of them.
+  """
   _, init, step = training(config)
   state = init()
   lowered = step.lower(state, on_devices(random_batch(config, pairs)))  # type: ignore[attr-defined]

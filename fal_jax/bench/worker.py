@@ -1,7 +1,8 @@
-"""What `--mode=bench` measures in processes of their own: the first step of a fresh one, and training on several devices.
+"""What `--mode=bench` measures in processes of their own: the first step of a fresh one, and
+training on several devices.
 
-`python -m fal_jax.bench.worker JOB` prints one JSON object a line; `Worker` is the other end. Nothing here touches this process's
-own devices: an accelerator may belong to one process at a time.
+`python -m fal_jax.bench.worker JOB` prints one JSON object a line; `Worker` is the other end.
+Nothing here touches this process's own devices: an accelerator may belong to one process at a time.
 """
 
 import json
@@ -31,12 +32,13 @@ class Worker:
     """Starts it.
 
     Args:
-      job: `config`, a dict; `pairs`; and `process`, (rank, count, address) for one of several processes that train together.
+      job: `config`, a dict; `pairs`; and `process`, (rank, count, address) for one of several
+        processes that train together.
       environment: variables to set over this process's own.
       cores: that it may use; by default all.
     """
     self.started = time.perf_counter()
-    self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in __exit__
+    self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in __exit__
     inherited = {name: value for name, value in os.environ.items() if name not in environment}
     self._process = subprocess.Popen(
       [sys.executable, "-m", "fal_jax.bench.worker", json.dumps({**job, "cores": list(cores)})],
@@ -44,12 +46,14 @@ class Worker:
       text=True,
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
-      stderr=self._complaints,
+      stderr=self._stderr,
       env={**inherited, **environment},
     )
 
   def ask(self, what: str) -> None:
-    """Sends "step", a step of training, "control", one without any message between devices, or "memory"."""
+    """Sends "step", a step of training, "control", one without any message between devices, or
+    "memory".
+    """
     assert self._process.stdin is not None
     self._process.stdin.write(what + "\n")
     self._process.stdin.flush()
@@ -60,9 +64,9 @@ class Worker:
     line = self._process.stdout.readline()
     if not line:
       self._process.wait()
-      self._complaints.seek(0)
+      self._stderr.seek(0)
       raise RuntimeError(
-        f"A process of the bench ended with {self._process.returncode}:\n{self._complaints.read()[-4000:]}"
+        f"A process of the bench ended with {self._process.returncode}:\n{self._stderr.read()[-4000:]}"
       )
     return json.loads(line)
 
@@ -78,7 +82,7 @@ class Worker:
         pipe.close()
     self._process.kill()
     self._process.wait()
-    self._complaints.close()
+    self._stderr.close()
 
 
 def fake_devices(count: int) -> dict[str, str]:
@@ -91,7 +95,8 @@ def fake_devices(count: int) -> dict[str, str]:
 
 
 def first_step(config: ConfigDict, pairs: int | None, cache: Path) -> dict[str, Any]:
-  """How long a user waits for the first step of training, from the start of the process; data not counted.
+  """How long a user waits for the first step of training, from the start of the process; data not
+  counted.
 
   Args:
     config: of the run.
@@ -164,7 +169,7 @@ def serve(
       "pairs": pairs,
     }
   )
-  alone = parallel.independent_function(recipe)
+  alone = parallel.make_isolated_step(recipe)
   for line in sys.stdin:
     what = line.strip()
     if what == "memory":
@@ -180,7 +185,9 @@ def serve(
 
 
 def _messages() -> Callable[[Mapping[str, Any]], None]:
-  """Takes standard output for messages alone; what libraries print there, as gloo does, goes where errors go."""
+  """Takes standard output for messages alone; what libraries print there, as gloo does, goes where
+  errors go.
+  """
   pipe = os.fdopen(os.dup(sys.stdout.fileno()), "w")
   os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
   return lambda message: print(json.dumps(message), file=pipe, flush=True)

@@ -1,4 +1,6 @@
-"""What each decoder makes of heatmaps that are perfect, low, wide or noisy: tables about the codec alone, without any data."""
+"""What each decoder makes of heatmaps that are perfect, low, wide or noisy: tables about the codec
+alone, without any data.
+"""
 
 import functools
 import itertools
@@ -48,8 +50,8 @@ def mean_error(
     height: of the peaks.
     wider: width of the peaks in parts of the codec's sigma.
     noise: its standard deviation in parts of the height.
-    blurred: whether the noise is smooth (a Gaussian of 1 heatmap px over white noise, brought to the same deviation), as what is
-      wrong about a network's heatmaps is.
+    blurred: whether the noise is smooth (a Gaussian of 1 heatmap px over white noise, brought to
+      the same deviation), as what is wrong about a network's heatmaps is.
 
   Returns:
     Scalar float32, heatmap px.
@@ -69,7 +71,9 @@ def mean_error(
 
 
 def perfect(config: ConfigDict) -> str:
-  """Markdown: the error of every decoder on perfect heatmaps against sigma, at the config's window and temperature."""
+  """Markdown: the error of every decoder on perfect heatmaps against sigma, at the config's window
+  and temperature.
+  """
   lines = [
     "| encode + decode | " + " | ".join(f"sigma {sigma:g}" for sigma in SIGMAS) + " |",
     "|---|" + "---|" * len(SIGMAS),
@@ -82,7 +86,9 @@ def perfect(config: ConfigDict) -> str:
 
 
 def disturbed(config: ConfigDict) -> str:
-  """Markdown: the error of the decoders on low, wide and noisy peaks, at the config's sigma, window and temperature."""
+  """Markdown: the error of the decoders on low, wide and noisy peaks, at the config's sigma, window
+  and temperature.
+  """
   names = [
     name for name in get_args(heatmap.Decoding) if name != "global_softargmax"
   ]  # noise anywhere on the map ruins it

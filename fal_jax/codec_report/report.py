@@ -1,4 +1,6 @@
-"""What heatmaps alone cost: annotated landmarks encoded and decoded again, without network or image (Figure 3 of the paper)."""
+"""What heatmaps alone cost: annotated landmarks encoded and decoded again, without network or image
+(Figure 3 of the paper).
+"""
 
 import csv
 import json
@@ -11,14 +13,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import affine, evaluate, metrics, build
+from fal_jax import affine, build, evaluate, metrics
 from fal_jax.codec_report import decoder_tables
-from fal_jax.plots import curves as plots
-from fal_jax.scoring.annotations import Faces, read_npz, read_split
+from fal_jax.codec_report.roundtrip import errors_by_temperature, recommend_temperature, roundtrip
 from fal_jax.crop import crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.codec_report.roundtrip import errors_by_temperature, recommend_temperature, roundtrip
+from fal_jax.plots import curves as plots
+from fal_jax.scoring.annotations import Faces, read_npz, read_split
 
 STANDARD = "rounded + argmax"
 EQ_1 = "continuous + local_softargmax, amplitude of Eq. 1"
@@ -28,7 +30,8 @@ NORMS = ("ic", "box", "diag")
 def run(
   config: ConfigDict, workdir: str | Path, landmarks: str | None, *, command: str
 ) -> Iterator[str]:
-  """--mode=codec_report: writes `codec_report/<name>.md`, `.json`, `.png`, and `.csv` with the NME of each face.
+  """--mode=codec_report: writes `codec_report/<name>.md`, `.json`, `.png`, and `.csv` with the NME
+  of each face.
 
   And `decoders.md`, about noise and low peaks, which needs no landmarks.
 
@@ -93,7 +96,9 @@ def run(
 
 
 def codec(config: ConfigDict, **changes: str) -> HeatmapCodec:
-  """The config's codec with other options. The report itself says what is wrong with Eq. 1's amplitude."""
+  """The config's codec with other options. The report itself says what is wrong with Eq. 1's
+  amplitude.
+  """
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     return HeatmapCodec(
@@ -104,7 +109,9 @@ def codec(config: ConfigDict, **changes: str) -> HeatmapCodec:
 
 
 def methods(config: ConfigDict) -> dict[str, HeatmapCodec]:
-  """The codecs to compare: baselines, every decoder there is, Eq. 1 as printed, and the config's own if it is none of these."""
+  """The codecs to compare: baselines, every decoder there is, Eq. 1 as printed, and the config's
+  own if it is none of these.
+  """
   found = {
     f"{encode} + {decode}": codec(config, encode=encode, decode=decode, amplitude="peak_one")
     for encode, decode in decoder_tables.PAIRS
@@ -124,8 +131,8 @@ def measure(faces: Faces, config: ConfigDict) -> tuple[dict[str, Any], dict[str,
   """Every method on every face.
 
   Returns:
-    The report, ready for JSON; and by method (N,) the NME of each face in percent of the normaliser `report["curve"]`, NaN for a
-    face that lacks it.
+    The report, ready for JSON; and by method (N,) the NME of each face in percent of the normaliser
+    `report["curve"]`, NaN for a face that lacks it.
   """
   crops = np.stack([_crop(faces, row, config) for row in range(len(faces.ids))])
   crop_landmarks = affine.apply(crops, faces.landmarks)
@@ -235,7 +242,8 @@ def notes(report: dict[str, Any]) -> list[str]:
     f"{error['recommended']:.3g} heatmap px away from the border, against {error['config']:.3g} at the config's {tau:g}.",
     f"Eq. 1's amplitude is a trap: with peaks of {peak:.2g}, temperature {tau:g} acts like {tau * peak:.2g}. Keep peak_one, or "
     f"multiply the temperature by 2 pi sigma^2 = {1 / peak:.3g}.",
-    # Kept in the table, poor as it is: it is a row of Table 1 and a value of config.codec.decode, so someone will wonder.
+    # Kept in the table, poor as it is: it is a row of Table 1 and a value of config.codec.decode,
+    # so someone will wonder.
     "global_softargmax averages over the whole map, whose empty cells draw every landmark to the middle unless the temperature "
     "is high: it is for networks trained through it (Table 1).",
     f"{report['percent_cut']:.2f} % of the landmarks lie within {window // 2} heatmap px of the border or beyond, where the "

@@ -1,4 +1,6 @@
-"""What comes back of landmarks that are encoded as perfect heatmaps and decoded again: the codec's own error."""
+"""What comes back of landmarks that are encoded as perfect heatmaps and decoded again: the codec's
+own error.
+"""
 
 import functools
 import warnings
@@ -9,7 +11,7 @@ import numpy as np
 
 from fal_jax.heatmap import HeatmapCodec
 
-LANDMARKS_AT_ONCE = (
+BATCH_SIZE = (
   256  # the one batch that compiles, whatever N and K: its heatmaps, 4 MiB, stay in a CPU's cache
 )
 
@@ -19,14 +21,15 @@ def roundtrip(codec: HeatmapCodec, landmarks: np.ndarray) -> np.ndarray:
 
   Args:
     codec: both directions.
-    landmarks: (..., 2) float, crop px. Not annotated ones may be NaN: what comes back for them means nothing.
+    landmarks: (..., 2) float, crop px. Not annotated ones may be NaN: what comes back for them
+      means nothing.
 
   Returns:
     (..., 2) float64, crop px.
   """
   flat = landmarks.reshape(-1, 2).astype(np.float32)
-  padded = np.pad(flat, ((0, -len(flat) % LANDMARKS_AT_ONCE), (0, 0)))
-  decoded = [_roundtrip(codec, batch) for batch in padded.reshape(-1, LANDMARKS_AT_ONCE, 2)]
+  padded = np.pad(flat, ((0, -len(flat) % BATCH_SIZE), (0, 0)))
+  decoded = [_roundtrip(codec, batch) for batch in padded.reshape(-1, BATCH_SIZE, 2)]
   return np.concatenate(decoded)[: len(flat)].reshape(landmarks.shape).astype(np.float64)
 
 
@@ -44,7 +47,8 @@ def errors_by_temperature(codec: HeatmapCodec, temperatures: jax.Array) -> jax.A
     temperatures: (T,) float.
 
   Returns:
-    (T,) float32, heatmap px: the mean over points that fill a quarter of a cell (the others mirror it), away from the border.
+    (T,) float32, heatmap px: the mean over points that fill a quarter of a cell (the others mirror
+    it), away from the border.
   """
   window = codec.window
   with warnings.catch_warnings():
@@ -62,7 +66,8 @@ def errors_by_temperature(codec: HeatmapCodec, temperatures: jax.Array) -> jax.A
   offsets = (jnp.arange(24) + 0.5) / 48
   points = window // 2 + jnp.stack(jnp.meshgrid(offsets, offsets), -1).reshape(-1, 2)
   heatmaps = local.encode(points)
-  # softmax(tau * h) is the softmax at temperature 1 of tau * h: so tau can be an array, and one compilation serves all.
+  # softmax(tau * h) is the softmax at temperature 1 of tau * h: so tau can be an array, and one
+  # compilation serves all.
   return jax.lax.map(
     lambda tau: jnp.linalg.norm(local.decode(tau * heatmaps)[0] - points, axis=-1).mean(),
     temperatures,
@@ -70,10 +75,12 @@ def errors_by_temperature(codec: HeatmapCodec, temperatures: jax.Array) -> jax.A
 
 
 def recommend_temperature(codec: HeatmapCodec) -> float:
-  """The temperature at which the local soft-argmax errs least on perfect heatmaps of the codec's sigma, window and amplitude.
+  """The temperature at which the local soft-argmax errs least on perfect heatmaps of the codec's
+  sigma, window and amplitude.
 
-  Measured on a grid that is refined once, to 0.3 %. Too flat a softmax counts the whole window, too sharp a one only the highest
-  cell; between the two the error has a single minimum. With a window of 1 the temperature does nothing: the codec's own is given.
+  Measured on a grid that is refined once, to 0.3 %. Too flat a softmax counts the whole window, too
+  sharp a one only the highest cell; between the two the error has a single minimum. With a window
+  of 1 the temperature does nothing: the codec's own is given.
   """
   if codec.window == 1:
     return codec.temperature

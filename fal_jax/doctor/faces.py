@@ -1,21 +1,26 @@
-"""What `doctor` has to say about single faces: who has which peculiarity, what it means, what to do."""
+"""What `doctor` has to say about single faces: who has which peculiarity, what it means, what to
+do.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from fal_jax import metrics
-from fal_jax.doctor import stats, procrustes
 from fal_jax.crop import CropRule
-from fal_jax.doctor.stats import Split
+from fal_jax.doctor import procrustes, stats
 from fal_jax.doctor.findings import Finding, Severity
+from fal_jax.doctor.stats import Split
 from fal_jax.landmarks import Markup
 
-_SWAPPED = 0.75  # of the distance to the mean shape, once left and right change places; 3,162 genuine test faces: 1.8 and more
+# of the distance to the mean shape, once left and right change places; 3,162 genuine test faces:
+# 1.8 and more
+_SWAPPED = 0.75
 _SMALL_NORM = 0.2  # of the face's size, sqrt(width * height)
 _ELSEWHERE = 0.2  # intersection over union of the dataset's box and the landmarks' box
 
-# flag -> severity, title, meaning, remedy; the order is that of the page among findings of one severity.
+# flag -> severity, title, meaning, remedy; the order is that of the page among findings of one
+# severity.
 _OF_FACES: dict[str, tuple[Severity, str, str, str]] = {
   "unreadable": (
     "error",
@@ -195,13 +200,15 @@ def flags(
 def shape_distances(
   split: Split, mean: np.ndarray, markup: Markup
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Distances of faces to the (K, 2) mean shape as they are, and with left and right exchanged; (N,) each, see `procrustes`."""
-  alike = sides_alike(markup)
-  as_is = procrustes.distances(split.landmarks, mean, mirrored_alike=alike)
+  """Distances of faces to the (K, 2) mean shape as they are, and with left and right exchanged;
+  (N,) each, see `procrustes`.
+  """
+  alike = has_no_pairs(markup)
+  as_is = procrustes.distances(split.landmarks, mean, mirror_invariant=alike)
   return as_is, as_is if alike else procrustes.distances(split.landmarks[:, markup.flip], mean)
 
 
-def sides_alike(markup: Markup) -> bool:
+def has_no_pairs(markup: Markup) -> bool:
   """Whether a mirror leaves every landmark its number, as in profiles."""
   return bool((markup.flip == np.arange(markup.num)).all())
 

@@ -1,4 +1,6 @@
-"""What `doctor` has to say about a dataset as a whole, in plain words; about single faces see `doctor_faces`."""
+"""What `doctor` has to say about a dataset as a whole, in plain words; about single faces see
+`doctor_faces`.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,7 +21,8 @@ class Finding:
   """One thing to know about a dataset.
 
   Attributes:
-    severity: "error" spoils training or its numbers; "warning" should be looked at; "note" is good to know.
+    severity: "error" spoils training or its numbers; "warning" should be looked at; "note" is good
+      to know.
     title: what was found.
     meaning: why it matters.
     remedy: what to do.
@@ -34,7 +37,8 @@ class Finding:
 
 
 def sides(mean: np.ndarray, markup: Markup) -> Literal["right", "exchanged"] | None:
-  """Whether landmarks named right_ lie where a person's right is; however the shape is turned, only a mirror exchanges them.
+  """Whether landmarks named right_ lie where a person's right is; however the shape is turned, only
+  a mirror exchanges them.
 
   Args:
     mean: (K, 2) mean shape.
@@ -129,10 +133,12 @@ def of_overlaps(
   """Findings about pictures that are in several splits.
 
   Args:
-    overlaps: split -> other split -> `pictures` and `faces` of the first that are in the other; the diagonal gives all of them.
+    overlaps: split -> other split -> `pictures` and `faces` of the first that are in the other; the
+      diagonal gives all of them.
     train: the config's training split.
     tests: the config's evaluation splits.
-    names: split -> other split -> what the faces of the first are called whose pictures are in the other.
+    names: split -> other split -> what the faces of the first are called whose pictures are in the
+      other.
   """
   findings: list[Finding] = []
   designed, splits = [], list(overlaps)

@@ -1,4 +1,6 @@
-"""The page of `doctor`: one HTML file that holds everything, without script or network, in light and in dark."""
+"""The page of `doctor`: one HTML file that holds everything, without script or network, in light
+and in dark.
+"""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -6,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fal_jax.doctor import stats, shape_plots
+from fal_jax.doctor import shape_plots, stats
 from fal_jax.doctor.findings import SEVERITIES, Finding
 from fal_jax.landmarks import Markup
 
@@ -45,7 +47,7 @@ figure { margin: 0; } svg { display: block; width: 100%; height: auto; } svg tex
   overflow-wrap: anywhere; margin-top: .25rem; } .faces b { color: var(--error); } .none { aspect-ratio: 1; border: 1px dashed var(--rule);
   padding: .5rem; font-size: .75rem; overflow: hidden; overflow-wrap: anywhere; } .pairs { display: flex; flex-wrap: wrap; gap: 2rem; } .pairs > figure { flex: 1 1 260px; max-width: 360px; }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin: 0 .25em 0 .6em; }
-"""  # noqa: E501  # a style sheet reads better in rules than in lines
+"""  # a style sheet reads better in rules than in lines
 
 
 def page(
@@ -262,7 +264,9 @@ def _sizes(report: Mapping[str, Any]) -> str:
 
 
 def largest(report: Mapping[str, Any]) -> list[str]:
-  """Names of the splits that are not wholly in another one: pictures of the parts would only repeat theirs."""
+  """Names of the splits that are not wholly in another one: pictures of the parts would only repeat
+  theirs.
+  """
   overlaps, names = report["overlaps"], list(report["splits"])
 
   def part(a: str, b: str) -> bool:

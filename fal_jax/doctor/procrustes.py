@@ -1,6 +1,8 @@
-"""Mean shape of many faces, and how far each face is from it: similarity Procrustes analysis with missing landmarks.
+"""Mean shape of many faces, and how far each face is from it: similarity Procrustes analysis with
+missing landmarks.
 
-Shapes are complex numbers x + iy in here, because turning and scaling is then one product; (..., 2) arrays come in and go out.
+Shapes are complex numbers x + iy in here, because turning and scaling is then one product; (..., 2)
+arrays come in and go out.
 """
 
 import numpy as np
@@ -10,24 +12,26 @@ _ROUNDS = (
 )
 
 
-def mean_shape(landmarks: np.ndarray, *, mirrored_alike: bool = False) -> np.ndarray:
+def mean_shape(landmarks: np.ndarray, *, mirror_invariant: bool = False) -> np.ndarray:
   """The shape that all faces turn around, as upright as they are on average.
 
   Args:
     landmarks: (N, K, 2) float, px; NaN where not annotated. At least one face needs two landmarks.
-    mirrored_alike: a face and its mirror image count as one shape, as profiles do that are seen from left or right.
+    mirror_invariant: a face and its mirror image count as one shape, as profiles do that are seen
+      from left or right.
 
   Returns:
-    (K, 2) float64, centred at 0 with a root mean square distance of 1 from there; NaN for a landmark that is annotated nowhere.
+    (K, 2) float64, centred at 0 with a root mean square distance of 1 from there; NaN for a
+    landmark that is annotated nowhere.
   """
   shapes = _normalised(_complex(landmarks))
   known = np.isfinite(shapes)
-  if mirrored_alike:  # the median of two kinds of profile would be neither
+  if mirror_invariant:  # the median of two kinds of profile would be neither
     mean = shapes[known.sum(1).argmax()]
   else:
     mean = _nan_median(shapes)
   for _ in range(_ROUNDS):
-    aligned, turn, mirrored = _align(shapes, mean, mirrored_alike=mirrored_alike)
+    aligned, turn, mirrored = _align(shapes, mean, mirror_invariant=mirror_invariant)
     mean = _normalised(_nan_mean(aligned)[None])[0]
     # Else the mean would lie as the first face or the median does, and may wander from there.
     upright = turn[~mirrored & np.isfinite(turn)]
@@ -36,44 +40,49 @@ def mean_shape(landmarks: np.ndarray, *, mirrored_alike: bool = False) -> np.nda
 
 
 def distances(
-  landmarks: np.ndarray, mean: np.ndarray, *, mirrored_alike: bool = False
+  landmarks: np.ndarray, mean: np.ndarray, *, mirror_invariant: bool = False
 ) -> np.ndarray:
   """How unlike the mean shape each face is, wherever it lies, however large and turned.
 
   Args:
     landmarks: (N, K, 2) float; NaN where not annotated.
     mean: (K, 2), from `mean_shape`.
-    mirrored_alike: as there.
+    mirror_invariant: as there.
 
   Returns:
-    (N,) float64, root mean square distance to the mean after the best similarity, in units of the mean; NaN for a face of fewer
-    than two landmarks or without extent.
+    (N,) float64, root mean square distance to the mean after the best similarity, in units of the
+    mean; NaN for a face of fewer than two landmarks or without extent.
   """
   target = _complex(mean)
-  aligned, _, _ = _align(_normalised(_complex(landmarks)), target, mirrored_alike=mirrored_alike)
+  aligned, _, _ = _align(
+    _normalised(_complex(landmarks)), target, mirror_invariant=mirror_invariant
+  )
   return np.sqrt(_nan_mean((np.abs(aligned - target) ** 2).T))
 
 
 def mirror_disagreement(
   mean: np.ndarray, flip: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """How far a shape is from its own mirror image under a flip permutation, and which permutation would suit it better.
+  """How far a shape is from its own mirror image under a flip permutation, and which permutation
+  would suit it better.
 
   Args:
     mean: (K, 2), NaN for an unknown landmark.
     flip: (K,) int, see `landmarks.Markup.flip`.
 
   Returns:
-    (K, 2) the mirror image, moved onto the shape; (K,) distance of each landmark to it, in units of the shape, NaN where it or
-    its partner is unknown; (K,) int, the landmark whose mirror image lies nearest; and (K,) how near that is.
+    (K, 2) the mirror image, moved onto the shape; (K,) distance of each landmark to it, in units of
+    the shape, NaN where it or its partner is unknown; (K,) int, the landmark whose mirror image
+    lies nearest; and (K,) how near that is.
   """
   shape = _complex(mean)
   mirrored = -shape.conj()
   known = np.isfinite(shape)
   if not known.any():
     return mean.copy(), np.full(len(flip), np.nan), flip.copy(), np.full(len(flip), np.inf)
-  # Fitted to the permutation alone, a wrong pair would drag all others along. So the nearest partners are fitted, beginning from
-  # the permutation and from the upright mirror image, and the better of the two symmetries is what the permutation is held to.
+  # Fitted to the permutation alone, a wrong pair would drag all others along. So the nearest
+  # partners are fitted, beginning from the permutation and from the upright mirror image, and the
+  # better of the two symmetries is what the permutation is held to.
   symmetries = [_symmetry(shape, mirrored, start) for start in (flip, _nearest(shape, mirrored)[0])]
   moved, nearest, gap = min(symmetries, key=lambda symmetry: symmetry[2][known].sum())
   image = moved[flip]
@@ -88,7 +97,9 @@ def mirror_disagreement(
 def _symmetry(
   shape: np.ndarray, mirrored: np.ndarray, partners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Moves the (K,) mirror image onto the shape, by partners that are chosen anew until they stay; also these, and how near."""
+  """Moves the (K,) mirror image onto the shape, by partners that are chosen anew until they stay;
+  also these, and how near.
+  """
   moved, (nearest, gap) = mirrored, (partners, np.empty(0))
   for _ in range(_ROUNDS):
     aligned, turn, _ = _align(mirrored[nearest][None], shape)
@@ -101,7 +112,9 @@ def _symmetry(
 
 
 def _nearest(shape: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """For each point of the shape, which of the others is nearest, and how near; 0 and infinity where it is not known."""
+  """For each point of the shape, which of the others is nearest, and how near; 0 and infinity where
+  it is not known.
+  """
   distance = np.abs(others - shape[:, None])
   distance = np.where(np.isfinite(distance), distance, np.inf)
   return distance.argmin(1), distance.min(1)
@@ -134,12 +147,13 @@ def _normalised(shapes: np.ndarray) -> np.ndarray:
 
 
 def _align(
-  shapes: np.ndarray, mean: np.ndarray, *, mirrored_alike: bool = False
+  shapes: np.ndarray, mean: np.ndarray, *, mirror_invariant: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """The best similarity of each shape to the mean, over the landmarks that both know.
 
   Returns:
-    (N, K) the moved shapes; (N,) the turn and scale that was applied; (N,) bool, whether the shape was mirrored before.
+    (N, K) the moved shapes; (N,) the turn and scale that was applied; (N,) bool, whether the shape
+    was mirrored before.
   """
   known = np.isfinite(shapes) & np.isfinite(mean)
   targets = np.where(known, mean, np.nan)
@@ -156,7 +170,7 @@ def _align(
 
   aligned, turn, error = fit(shapes)
   mirrored = np.zeros(len(shapes), bool)
-  if mirrored_alike:
+  if mirror_invariant:
     other, other_turn, other_error = fit(-shapes.conj())
     mirrored = other_error < error
     aligned = np.where(mirrored[:, None], other, aligned)

@@ -1,4 +1,6 @@
-"""--mode=doctor: looks at a prepared dataset and says what is wrong, odd or good to know, on one page with pictures."""
+"""--mode=doctor: looks at a prepared dataset and says what is wrong, odd or good to know, on one
+page with pictures.
+"""
 
 import dataclasses
 import hashlib
@@ -13,11 +15,10 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from fal_jax import data, evaluate, metrics, build
-from fal_jax.doctor import stats, faces, page, sheets, procrustes
-from fal_jax.doctor import findings as findings
-from fal_jax.doctor.stats import Split
+from fal_jax import build, data, evaluate, metrics
+from fal_jax.doctor import faces, findings, page, procrustes, sheets, stats
 from fal_jax.doctor.findings import SEVERITIES, Finding
+from fal_jax.doctor.stats import Split
 from fal_jax.errors import InputError
 from fal_jax.images import read_header
 from fal_jax.landmarks import Markup
@@ -142,12 +143,12 @@ def examine(
     metadata: what the builder noted.
 
   Returns:
-    The numbers, ready for JSON but for `heat` and `distances`, which are arrays by split; the findings, worst first; and
-    split -> flag -> (N,) bool.
+    The numbers, ready for JSON but for `heat` and `distances`, which are arrays by split; the
+    findings, worst first; and split -> flag -> (N,) bool.
   """
   scheme, rule, band = build.markup(config), build.crop_rule(config), config.codec.window // 2
   landmarks = np.concatenate([split.landmarks for split in splits.values()])
-  mean = procrustes.mean_shape(landmarks, mirrored_alike=faces.sides_alike(scheme))
+  mean = procrustes.mean_shape(landmarks, mirror_invariant=faces.has_no_pairs(scheme))
   shape = describe_shape(mean, scheme)
   numbers, flags, heat, distances = {}, {}, {}, {}
   for name, split in splits.items():
@@ -219,7 +220,8 @@ def measure(
 
   Args:
     split: its faces.
-    depth: (N, K) heatmap px of each landmark from the crop's border, negative outside, NaN where unknown.
+    depth: (N, K) heatmap px of each landmark from the crop's border, negative outside, NaN where
+      unknown.
     distance: (N,) distances to the mean shape.
     scheme: the mark-up.
     band: width of the border band, heatmap px.
@@ -237,13 +239,13 @@ def measure(
     "percent_visible": 100 * float((split.visible & known).sum()) / annotated,
     "outside_image": int((beyond > 0).sum()),
     "outside_image_px": float(np.nanmax(beyond, initial=0)),
-    "face_size": _five(norms["box"]),
+    "face_size": _five_numbers(norms["box"]),
     "face_sizes": np.histogram(norms["box"][np.isfinite(norms["box"])], SIZE_EDGES)[0].tolist(),
-    "eye_distance": _five(norms["ic"]),
-    "image_width": _five(split.sizes[split.sizes[:, 0] > 0, 0]),
-    "image_height": _five(split.sizes[split.sizes[:, 1] > 0, 1]),
-    "box_iou": _five(iou),
-    "shape_distance": _five(distance),
+    "eye_distance": _five_numbers(norms["ic"]),
+    "image_width": _five_numbers(split.sizes[split.sizes[:, 0] > 0, 0]),
+    "image_height": _five_numbers(split.sizes[split.sizes[:, 1] > 0, 1]),
+    "box_iou": _five_numbers(iou),
+    "shape_distance": _five_numbers(distance),
     "percent_in_band": 100 * float((placed & (depth >= 0) & (depth < band)).sum()) / annotated,
     "percent_outside_crop": 100 * float((placed & (depth < 0)).sum()) / annotated,
   }
@@ -257,9 +259,9 @@ def describe_shape(mean: np.ndarray, scheme: Markup) -> dict[str, Any]:
     scheme: the mark-up.
 
   Returns:
-    `mean` (K, 2), `mirror` (K, 2) its mirror image under the flip permutation; `sides`: "right", "exchanged" or None where the
-    mark-up does not tell; `asymmetry_percent` and `worst_percent` of `unit`; `better_partners`: [k, the landmark that is rather
-    its mirror image].
+    `mean` (K, 2), `mirror` (K, 2) its mirror image under the flip permutation; `sides`: "right",
+    "exchanged" or None where the mark-up does not tell; `asymmetry_percent` and `worst_percent` of
+    `unit`; `better_partners`: [k, the landmark that is rather its mirror image].
   """
   eyes = scheme.outer_eyes
   unit, size = (
@@ -277,11 +279,12 @@ def describe_shape(mean: np.ndarray, scheme: Markup) -> dict[str, Any]:
     "better_partners": [],
     "mirror": None,
   }
-  if faces.sides_alike(scheme):
+  if faces.has_no_pairs(scheme):
     return shape
   mirror, distance, nearest, gap = procrustes.mirror_disagreement(mean, scheme.flip)
   if np.isfinite(distance).any():
-    # Twice as near, and the partner further off than any annotator's hand: neighbours on a dense jaw are no better partners.
+    # Twice as near, and the partner further off than any annotator's hand: neighbours on a dense
+    # jaw are no better partners.
     wrong = np.flatnonzero(
       (gap < distance / 2) & (distance > 0.02 * size) & (nearest != scheme.flip)
     )
@@ -317,7 +320,7 @@ def summary(report: Mapping[str, Any], found: list[Finding]) -> str:
   )
 
 
-def _five(values: np.ndarray) -> list[float] | None:
+def _five_numbers(values: np.ndarray) -> list[float] | None:
   """Smallest, 5 %, median, 95 % and largest of what is known; None where nothing is."""
   known = np.asarray(values, np.float64)[np.isfinite(values)]
   return (

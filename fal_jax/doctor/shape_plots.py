@@ -1,7 +1,8 @@
-"""Shapes and counts as vector drawings: SVG text that stands inside an HTML page, sharp at every size, in light and dark.
+"""Shapes and counts as vector drawings: SVG text that stands inside an HTML page, sharp at every
+size, in light and dark.
 
-Colours are classes, which the page's style sheet fills: `right`, `left` (the person's own), `middle`, `line`, `pair`, `mirror`,
-`bar`, `quiet`. Nothing but NumPy and OpenCV is needed.
+Colours are classes, which the page's style sheet fills: `right`, `left` (the person's own),
+`middle`, `line`, `pair`, `mirror`, `bar`, `quiet`. Nothing but NumPy and OpenCV is needed.
 """
 
 import base64
@@ -18,11 +19,13 @@ from fal_jax.landmarks import Markup
 def mean_shape(
   mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, width: int = 820
 ) -> str:
-  """Draws a shape with its numbers, lines between the partners of the flip permutation, and rings for its mirror image.
+  """Draws a shape with its numbers, lines between the partners of the flip permutation, and rings
+  for its mirror image.
 
   Args:
     mean: (K, 2), any unit; NaN for an unknown landmark, which is left out.
-    mirror: (K, 2) its mirror image under the permutation, same frame; None draws no rings and no pairs.
+    mirror: (K, 2) its mirror image under the permutation, same frame; None draws no rings and no
+      pairs.
     markup: edges, sides and pairs.
     width: of the drawing.
 
@@ -137,7 +140,8 @@ def histogram(
 
 
 def heat(counts: np.ndarray, *, margin: int, band: int, width: int = 360) -> str:
-  """Draws how often landmarks fall on each heatmap cell, with the heatmap's border and the band inside it.
+  """Draws how often landmarks fall on each heatmap cell, with the heatmap's border and the band
+  inside it.
 
   Args:
     counts: (H, W) int, the cells and `margin` more all round.
@@ -171,7 +175,9 @@ def side(markup: Markup, k: int) -> str:
 
 
 def _label_places(points: np.ndarray, *, distance: float) -> np.ndarray:
-  """(K, 2) places for numbers beside (K, 2) points: one after the other, in the direction where most room is left."""
+  """(K, 2) places for numbers beside (K, 2) points: one after the other, in the direction where
+  most room is left.
+  """
   angles = np.arange(16) * np.pi / 8
   ring = distance * np.stack([np.cos(angles), np.sin(angles)], -1)
   places: list[np.ndarray] = []

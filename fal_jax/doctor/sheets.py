@@ -1,4 +1,6 @@
-"""The faces that `doctor` shows: the first, the wrong and the oddest of each split, cut from their photographs."""
+"""The faces that `doctor` shows: the first, the wrong and the oddest of each split, cut from their
+photographs.
+"""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -7,8 +9,8 @@ import cv2
 import numpy as np
 
 from fal_jax import affine, data
-from fal_jax.doctor import stats, shape_plots
 from fal_jax.crop import CropRule, crop_from_image, cut
+from fal_jax.doctor import shape_plots, stats
 from fal_jax.doctor.stats import Split
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
@@ -43,13 +45,15 @@ def sheets(
   flags: Mapping[str, Mapping[str, np.ndarray]],
   shown: Sequence[str],
 ) -> list[str]:
-  """Draws the first faces, those with something wrong, and the oddest; only their images are decoded.
+  """Draws the first faces, those with something wrong, and the oddest; only their images are
+  decoded.
 
   Args:
     splits: the faces.
     sources: where their images are.
     markup: the mark-up.
-    distances: split -> (N,) distances to the mean shape; NaN, where there is none, counts as the oddest.
+    distances: split -> (N,) distances to the mean shape; NaN, where there is none, counts as the
+      oddest.
     flags: split -> flag -> (N,) bool.
     shown: the splits to draw.
 

@@ -1,4 +1,6 @@
-"""What a split of a dataset holds, as arrays, and the measurements that `doctor` reports: NumPy on the host, image px."""
+"""What a split of a dataset holds, as arrays, and the measurements that `doctor` reports: NumPy on
+the host, image px.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,7 +22,8 @@ class Split:
   Attributes:
     ids: N names, see `data.example_id`.
     files: N file names of the images.
-    pictures: N digests of the images' bytes: equal ones are the same picture, whatever it is called.
+    pictures: N digests of the images' bytes: equal ones are the same picture, whatever it is
+      called.
     sizes: (N, 2) int, width and height; 0 where the image's header cannot be read.
     modes: N names of pixel formats ("RGB", "L"); "" where the header cannot be read.
     orientations: (N,) int, EXIF orientations; 1 is upright.
@@ -65,7 +68,9 @@ def beyond_image(landmarks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Intersection over union of boxes (..., 4), broadcast; NaN where a box is unknown, inverted or both have no area."""
+  """Intersection over union of boxes (..., 4), broadcast; NaN where a box is unknown, inverted or
+  both have no area.
+  """
   sides_a, sides_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
   common = np.maximum(
     np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0
@@ -87,7 +92,8 @@ def heatmap_positions(
     stride: crop px per heatmap px.
 
   Returns:
-    (N, K, 2) float64, heatmap px, pixel-centre; NaN where the landmark is not annotated or no crop can be made from the box.
+    (N, K, 2) float64, heatmap px, pixel-centre; NaN where the landmark is not annotated or no crop
+    can be made from the box.
   """
   crops = np.full((len(boxes), 2, 3), np.nan)
   for row, box in enumerate(boxes):
@@ -104,7 +110,9 @@ def border_distance(positions: np.ndarray, size: int) -> np.ndarray:
 
 
 def heat_counts(positions: np.ndarray, size: int) -> np.ndarray:
-  """How many landmarks fall on each heatmap cell: (N, K, 2) positions to (size + 2 MARGIN, size + 2 MARGIN) int, rows first."""
+  """How many landmarks fall on each heatmap cell: (N, K, 2) positions to (size + 2 MARGIN, size + 2
+  MARGIN) int, rows first.
+  """
   cells = np.floor(positions[np.isfinite(positions).all(-1)] + 0.5) + MARGIN
   side = size + 2 * MARGIN
   x, y = cells[((cells >= 0) & (cells < side)).all(-1)].astype(int).T
@@ -112,7 +120,9 @@ def heat_counts(positions: np.ndarray, size: int) -> np.ndarray:
 
 
 def repeated_faces(split: Split) -> np.ndarray:
-  """(N,) bool: the same picture with the same face occurs earlier in the split, under whatever name."""
+  """(N,) bool: the same picture with the same face occurs earlier in the split, under whatever
+  name.
+  """
   repeated = np.zeros(len(split.ids), bool)
   boxes = landmark_boxes(split.landmarks)
   for rows in _by_picture(split.pictures).values():
@@ -133,7 +143,8 @@ def shared(a: Split, b: Split) -> tuple[np.ndarray, np.ndarray]:
   """Which faces of one split another has as well.
 
   Returns:
-    (N,) bool for the N faces of `a`: their picture is in `b`, byte by byte; and (N,) bool: so is the very face.
+    (N,) bool for the N faces of `a`: their picture is in `b`, byte by byte; and (N,) bool: so is
+    the very face.
   """
   there = _by_picture(b.pictures)
   picture = np.array([digest in there for digest in a.pictures], bool)
@@ -145,7 +156,9 @@ def shared(a: Split, b: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def outliers(values: np.ndarray, *, deviations: float = 6.0) -> np.ndarray:
-  """(N,) bool: values far above the others: by so many robust standard deviations above the median. NaN never is."""
+  """(N,) bool: values far above the others: by so many robust standard deviations above the median.
+  NaN never is.
+  """
   known = values[np.isfinite(values)]
   if not known.size:
     return np.zeros(len(values), bool)

@@ -1,9 +1,11 @@
 """BatchNorm and ReLU as one operation with a hand-written gradient.
 
-The network holds 98 of these pairs and spends more time moving memory for them than multiplying. Automatic differentiation keeps
-the normalised, the scaled and the rectified array of each; this keeps the input alone and recomputes the rest on the way back.
+The network holds 98 of these pairs and spends more time moving memory for them than multiplying.
+Automatic differentiation keeps the normalised, the scaled and the rectified array of each; this
+keeps the input alone and recomputes the rest on the way back.
 
-Whatever the precision of the input, statistics, sums and the arithmetic in between are at least float32.
+Whatever the precision of the input, statistics, sums and the arithmetic in between are at least
+float32.
 """
 
 import functools
@@ -20,7 +22,7 @@ STATISTICS = (
 )
 
 
-def rectified_affine(
+def affine_relu(
   x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array
 ) -> jax.Array:
   """relu((x - mean) / sqrt(variance + EPSILON) * scale + bias), with given statistics.
@@ -36,7 +38,7 @@ def rectified_affine(
     (..., C), in bfloat16 if x is.
   """
   slope = jax.lax.rsqrt(variance + EPSILON) * scale
-  y = _wide(x) * slope + (bias - mean * slope)
+  y = _at_least_float32(x) * slope + (bias - mean * slope)
   # relu(y); but a maximum takes an array of zeros, which XLA's CPU compiler may write out in full.
   y = jax.lax.clamp(y.dtype.type(0), y, y.dtype.type(jnp.inf))
   return y.astype(x.dtype) if x.dtype == jnp.bfloat16 else y
@@ -55,21 +57,21 @@ def batch_norm_relu(
     axis_name: the statistics are those of all devices along this axis; None for this device's own.
 
   Returns:
-    relu(BatchNorm(x)) of the shape and precision of x, and the mean and the (biased) variance (C,) float32, which carry no
-    gradient.
+    relu(BatchNorm(x)) of the shape and precision of x, and the mean and the (biased) variance (C,)
+    float32, which carry no gradient.
   """
   return _forward(x, scale, bias, axis_name)[0]
 
 
 def _forward(x, scale, bias, axis_name):
   axes = tuple(range(x.ndim - 1))
-  wide = _wide(x)
+  wide = _at_least_float32(x)
   moments = checkpoint_name(
     pmean(jnp.stack([wide.mean(axes), (wide * wide).mean(axes)]), axis_name), STATISTICS
   )
   mean = moments[0]
   variance = jnp.maximum(moments[1] - mean * mean, 0)
-  return (rectified_affine(x, mean, variance, scale, bias), mean, variance), (
+  return (affine_relu(x, mean, variance, scale, bias), mean, variance), (
     x,
     mean,
     variance,
@@ -80,12 +82,13 @@ def _forward(x, scale, bias, axis_name):
 
 def _backward(axis_name, saved, cotangents):
   narrow, mean, variance, scale, bias = saved
-  x = _wide(narrow)
+  x = _at_least_float32(narrow)
   axes = tuple(range(x.ndim - 1))
   inverse = jax.lax.rsqrt(variance + EPSILON)
   slope = inverse * scale
-  dy = jnp.where(x * slope + (bias - mean * slope) > 0, _wide(cotangents[0]), 0)
-  # The parameters' gradients stay this device's share, to be summed with all others; the input's needs the means over all.
+  dy = jnp.where(x * slope + (bias - mean * slope) > 0, _at_least_float32(cotangents[0]), 0)
+  # The parameters' gradients stay this device's share, to be summed with all others; the input's
+  # needs the means over all.
   dbias = dy.sum(axes)
   dscale = ((dy * x).sum(axes) - mean * dbias) * inverse
   count = x.size / x.shape[-1]
@@ -95,7 +98,7 @@ def _backward(axis_name, saved, cotangents):
   return dx.astype(narrow.dtype), dscale, dbias
 
 
-def _wide(x: jax.Array) -> jax.Array:
+def _at_least_float32(x: jax.Array) -> jax.Array:
   return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 

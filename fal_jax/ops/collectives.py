@@ -1,6 +1,7 @@
 """Sums and means over devices that cost nothing on one device.
 
-XLA keeps a collective over a single CPU device, where 74 of them are a fifth of a small network's step.
+XLA keeps a collective over a single CPU device, where 74 of them are a fifth of a small network's
+step.
 """
 
 from typing import Any
@@ -9,12 +10,16 @@ import jax
 
 
 def psum(tree: Any, axis_name: str | None) -> Any:
-  """Sum over the devices of `axis_name`; the tree itself where there is no such axis or only one device."""
+  """Sum over the devices of `axis_name`; the tree itself where there is no such axis or only one
+  device.
+  """
   return tree if _alone(axis_name) else jax.lax.psum(tree, axis_name)
 
 
 def pmean(tree: Any, axis_name: str | None) -> Any:
-  """Mean over the devices of `axis_name`; the tree itself where there is no such axis or only one device."""
+  """Mean over the devices of `axis_name`; the tree itself where there is no such axis or only one
+  device.
+  """
   return tree if _alone(axis_name) else jax.lax.pmean(tree, axis_name)
 
 

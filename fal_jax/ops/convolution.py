@@ -1,7 +1,7 @@
 """Convolutions whose gradients are as fast on a CPU as the convolutions themselves.
 
-They stand in for `jax.lax.conv_general_dilated` in Flax's `nn.Conv`, for images (B, H, W, C), kernels (h, w, C, O), one group and
-no dilation, and compute the same.
+They stand in for `jax.lax.conv_general_dilated` in Flax's `nn.Conv`, for images (B, H, W, C),
+kernels (h, w, C, O), one group and no dilation, and compute the same.
 """
 
 import functools
@@ -40,8 +40,8 @@ def convolve_to_float32(
 ) -> jax.Array:
   """`convolve` whose sums leave the multiplier as they are.
 
-  The heatmaps of a bfloat16 network keep their fine steps, without which a soft-argmax cannot place a peak. The gradient is that
-  of any other convolution in the precision of the images.
+  The heatmaps of a bfloat16 network keep their fine steps, without which a soft-argmax cannot place
+  a peak. The gradient is that of any other convolution in the precision of the images.
 
   Args:
     images: (B, H, W, C) float.
@@ -100,11 +100,12 @@ def _with_gradient(images, kernel, strides, padding, *, result, options):
 def _kernel_gradient_on_cpu(
   shape: Sequence[int], strides: Sequence[int], pads: Sequence[tuple[int, int]]
 ) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
-  """What makes the gradient of a kernel from images and cotangent in less time on a CPU than JAX's own way; None where nothing
-  does.
+  """What makes the gradient of a kernel from images and cotangent in less time on a CPU than JAX's
+  own way; None where nothing does.
 
-  JAX slides over the images, their batch moved to the last axis. XLA's CPU kernels copy every window of what they slide over, so
-  it pays to slide over the cotangent, if that has fewer channels.
+  JAX slides over the images, their batch moved to the last axis. XLA's CPU kernels copy every
+  window of what they slide over, so it pays to slide over the cotangent, if that has fewer
+  channels.
   """
   if tuple(strides) != (1, 1):
     return None
@@ -114,7 +115,9 @@ def _kernel_gradient_on_cpu(
 
 
 def _product_of_rows(images: jax.Array, cotangent: jax.Array) -> jax.Array:
-  """Of a 1 x 1 kernel: one matrix product over all pixels, the narrower matrix first, which is the one that XLA transposes."""
+  """Of a 1 x 1 kernel: one matrix product over all pixels, the narrower matrix first, which is the
+  one that XLA transposes.
+  """
   first, second = (array.reshape(-1, array.shape[-1]) for array in (images, cotangent))
   rows = (((0,), (0,)), ((), ()))
   if first.shape[1] <= second.shape[1]:
@@ -127,7 +130,9 @@ def _product_of_rows(images: jax.Array, cotangent: jax.Array) -> jax.Array:
 def _slide_over_cotangent(
   images: jax.Array, cotangent: jax.Array, *, pads: Sequence[tuple[int, int]]
 ) -> jax.Array:
-  """Of a kernel with stride 1: entry k is the sum over u of images[u + k - before] times cotangent[u], read from its end."""
+  """Of a kernel with stride 1: entry k is the sum over u of images[u + k - before] times
+  cotangent[u], read from its end.
+  """
   sides = (
     images.shape[i] - cotangent.shape[i] + sum(pad) + 1 for i, pad in zip((1, 2), pads, strict=True)
   )

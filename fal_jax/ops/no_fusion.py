@@ -7,13 +7,16 @@ import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 
-def apart_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
-  """A function whose results, on a CPU, lie in memory before anything is made of them; the same function elsewhere.
+def materialize_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
+  """A function whose results, on a CPU, lie in memory before anything is made of them; the same
+  function elsewhere.
 
-  XLA's CPU compiler may compute a result once more in every kernel that reads it, and take gathers apart to do so.
-  `jax.lax.optimization_barrier` does not hinder it: barriers are gone before kernels are chosen.
+  XLA's CPU compiler may compute a result once more in every kernel that reads it, and take gathers
+  apart to do so. `jax.lax.optimization_barrier` does not hinder it: barriers are gone before
+  kernels are chosen.
 
-  Its gradient is the function's own, of whose way there nothing is kept: what the way back needs of it is computed once more.
+  Its gradient is the function's own, of whose way there nothing is kept: what the way back needs of
+  it is computed once more.
 
   Args:
     function: of arrays to arrays.

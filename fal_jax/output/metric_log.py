@@ -1,4 +1,6 @@
-"""The record of a run: one JSON object per line in metrics.jsonl, the same for TensorBoard, and a line of progress on screen."""
+"""The record of a run: one JSON object per line in metrics.jsonl, the same for TensorBoard, and a
+line of progress on screen.
+"""
 
 import json
 import math
@@ -13,10 +15,12 @@ from fal_jax.errors import InputError
 
 
 class MetricLog:
-  """Appends the metrics of a run to its work directory; in a run of several processes only the first one opens it.
+  """Appends the metrics of a run to its work directory; in a run of several processes only the
+  first one opens it.
 
-  `workdir/metrics.jsonl` holds {"step": 100, "train/loss": 0.01, ...} per line, in order of time; a number that is not finite is
-  null there, since JSON has no other word for it. `workdir/tensorboard/` holds the same scalars for TensorBoard.
+  `workdir/metrics.jsonl` holds {"step": 100, "train/loss": 0.01, ...} per line, in order of time; a
+  number that is not finite is null there, since JSON has no other word for it.
+  `workdir/tensorboard/` holds the same scalars for TensorBoard.
   """
 
   def __init__(
@@ -27,9 +31,11 @@ class MetricLog:
     clock: Callable[[], float] = time.monotonic,
     echo: Callable[[str], None] = print,
   ):
-    """Opens the log, and forgets what an earlier run wrote after the step from which this one resumes.
+    """Opens the log, and forgets what an earlier run wrote after the step from which this one
+    resumes.
 
-    Without that, a run that was killed between two checkpoints would leave the steps it repeats in the log twice.
+    Without that, a run that was killed between two checkpoints would leave the steps it repeats in
+    the log twice.
 
     Args:
       workdir: created if missing.
@@ -38,7 +44,8 @@ class MetricLog:
       echo: takes a progress line.
 
     Raises:
-      InputError: if a line of an existing metrics.jsonl, other than a half-written last one, is not a record of a step.
+      InputError: if a line of an existing metrics.jsonl, other than a half-written last one, is not
+        a record of a step.
     """
     from tensorboardX import SummaryWriter  # a third of a second, and prediction need not pay it
 
@@ -54,7 +61,9 @@ class MetricLog:
     self._start: tuple[int, float] | None = None
 
   def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-    """Records scalars of one step, e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}; arrays without axes are fine."""
+    """Records scalars of one step, e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}; arrays
+    without axes are fine.
+    """
     values = {name: float(value) for name, value in metrics.items()}
     record = {
       "step": int(step),
@@ -70,9 +79,10 @@ class MetricLog:
   ) -> None:
     """Records the metrics and prints where the run is: step, percent, images per second, time left.
 
-    The rate is that since the last call, which shows a stall at once. The time left comes from the mean rate, which does not
-    jump. That includes pauses for evaluation, since there will be more of them, but from the second call on not the stretch up
-    to the first one, since compilation will not come again.
+    The rate is that since the last call, which shows a stall at once. The time left comes from the
+    mean rate, which does not jump. That includes pauses for evaluation, since there will be more of
+    them, but from the second call on not the stretch up to the first one, since compilation will
+    not come again.
     """
     now = self._clock()
     rate = _rate(self._last, (step, now))
@@ -102,7 +112,9 @@ class MetricLog:
 
 
 def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
-  """The records of metrics.jsonl, oldest first; none if the run has logged nothing. A half-written last line is left out."""
+  """The records of metrics.jsonl, oldest first; none if the run has logged nothing. A half-written
+  last line is left out.
+  """
   path = pathlib.Path(workdir, "metrics.jsonl")
   if not path.is_file():
     return []
@@ -140,7 +152,9 @@ def _rate(earlier: tuple[int, float], later: tuple[int, float]) -> float:
 
 
 def _keep_until(path: pathlib.Path, step: int) -> None:
-  """Drops the lines after `step`, by exchanging the whole file at once: a kill leaves the old log or the new one."""
+  """Drops the lines after `step`, by exchanging the whole file at once: a kill leaves the old log
+  or the new one.
+  """
   if not path.is_file():
     return
   kept = [record for record in read(path.parent) if step > 0 and record["step"] <= step]

@@ -1,7 +1,8 @@
 """Pictures of results: sheets of faces, cumulative error distributions, codecs, learning curves.
 
-Sheets need only OpenCV and Pillow. Curves need matplotlib, which comes with `pip install 'fal_jax[demo]'`; it is used without
-pyplot, so that no window system and no global state is touched.
+Sheets need only OpenCV and Pillow. Curves need matplotlib, which comes with `pip install
+'fal_jax[demo]'`; it is used without pyplot, so that no window system and no global state is
+touched.
 """
 
 import importlib.util
@@ -19,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from fal_jax import landmarks, metrics
 from fal_jax.errors import InputError
 
-# Green against magenta stays apart under every common colour blindness, and neither is a colour of skin, lips or hair.
+# Green against magenta stays apart under every common colour blindness, and neither is a colour of
+# skin, lips or hair.
 _TRUE_RGB, _PRED_RGB = (64, 255, 128), (255, 40, 200)
 _PAPER_RGB, _INK_RGB, _FAINT_RGB = (24, 24, 27), (245, 245, 245), (160, 160, 165)
 _LINE_COLOURS = (
@@ -55,12 +57,14 @@ def draw_faces(
   columns: int,
   scale: int = 2,
 ) -> None:
-  """Writes a sheet of faces with annotated landmarks in green and predicted ones, joined by lines, in magenta.
+  """Writes a sheet of faces with annotated landmarks in green and predicted ones, joined by lines,
+  in magenta.
 
   Args:
     path: .png or .jpg; its folder is created.
     images: N arrays (H, W, 3) uint8, RGB, all of one size.
-    true: (N, K, 2) annotated landmarks, px of the images; NaN where not annotated. None where there is no annotation.
+    true: (N, K, 2) annotated landmarks, px of the images; NaN where not annotated. None where there
+      is no annotation.
     pred: (N, K, 2) predicted landmarks, same pixels.
     markup: the mark-up, or its number of landmarks; it knows the lines.
     titles: N short texts, one over each face, cut where they do not fit.
@@ -127,7 +131,8 @@ def draw_faces(
 def draw_ced(
   path: str | os.PathLike[str], errors: Mapping[str, ArrayLike], *, norm: str, max_error: float
 ) -> None:
-  """Draws the part of the faces that have at most a given error, one curve per label, with NME, AUC and failures in the legend.
+  """Draws the part of the faces that have at most a given error, one curve per label, with NME, AUC
+  and failures in the legend.
 
   Args:
     path: .png, .pdf or .svg; its folder is created.
@@ -170,9 +175,11 @@ def draw_codec_report(
   marks: Mapping[str, tuple[float, float]],
   titles: tuple[str, str],
 ) -> None:
-  """Draws the sorted errors of faces under several codecs, and beside them the error of the local soft-argmax by temperature.
+  """Draws the sorted errors of faces under several codecs, and beside them the error of the local
+  soft-argmax by temperature.
 
-  Codecs whose curves coincide share one curve, and its label names them all. Labels stand at the curves' ends, in their colours.
+  Codecs whose curves coincide share one curve, and its label names them all. Labels stand at the
+  curves' ends, in their colours.
 
   Args:
     path: .png, .pdf or .svg; its folder is created.
@@ -270,13 +277,14 @@ def draw_codec_report(
 def draw_learning_curve(
   path: str | os.PathLike[str], steps: ArrayLike, values: Mapping[str, ArrayLike]
 ) -> None:
-  """Draws values over training steps, one panel per name; a step at which a value is NaN or None is passed over.
+  """Draws values over training steps, one panel per name; a step at which a value is NaN or None is
+  passed over.
 
   Args:
     path: .png, .pdf or .svg; its folder is created.
     steps: (M,) updates done.
-    values: by name, e.g. "train/loss" or "eval/nme_ic", (M,) numbers. Positive ones that span a decade get a
-      logarithmic axis.
+    values: by name, e.g. "train/loss" or "eval/nme_ic", (M,) numbers. Positive ones that span a
+      decade get a logarithmic axis.
 
   Raises:
     InputError: if matplotlib is missing, or lengths disagree.
@@ -328,7 +336,8 @@ def _face(
         lines, pred_at[a].tolist(), pred_at[b].tolist(), _PRED_RGB, round(0.6 * fine), cv2.LINE_AA
       )
   canvas = cv2.addWeighted(lines, 0.6, canvas, 0.4, 0)
-  # Dense mark-ups get smaller dots; the annotation lies on top and is smaller, so neither hides the other.
+  # Dense mark-ups get smaller dots; the annotation lies on top and is smaller, so neither hides the
+  # other.
   unit = fine * (0.8 if markup.num > 80 else 1.0)
   for at, seen, colour, radius in (
     (pred_at, seen_pred, _PRED_RGB, 1.4),
@@ -341,7 +350,9 @@ def _face(
 
 
 def _cut(text: str, draw: ImageDraw.ImageDraw, font: Any, width: int) -> str:
-  """The text, or as much of its end as fits: file names differ at the end, and the error stands there."""
+  """The text, or as much of its end as fits: file names differ at the end, and the error stands
+  there.
+  """
   if draw.textlength(text, font=font) <= width:
     return text
   while text and draw.textlength("…" + text, font=font) > width:
@@ -388,7 +399,9 @@ def norm_label(norm: str) -> str:
 
 
 def _log_axis(axes: Any, which: str) -> None:
-  """A logarithmic axis with plain numbers: 1, 2, 5, 10, or powers of ten alone where there are many."""
+  """A logarithmic axis with plain numbers: 1, 2, 5, 10, or powers of ten alone where there are
+  many.
+  """
   from matplotlib.ticker import LogLocator, NullFormatter
 
   axes.set(**{f"{which}scale": "log"})
@@ -400,7 +413,9 @@ def _log_axis(axes: Any, which: str) -> None:
 
 
 def _spread(centres: Sequence[float], heights: Sequence[float]) -> list[float]:
-  """Moves labels of given heights apart so that none overlap and, as far as there is room, all stay between 0 and 1."""
+  """Moves labels of given heights apart so that none overlap and, as far as there is room, all stay
+  between 0 and 1.
+  """
   order = sorted(range(len(centres)), key=lambda i: centres[i])
   moved, floor = list(centres), 0.0
   for i in order:

@@ -19,11 +19,13 @@ def draw_landmark_errors(
   markup: int | landmarks.Markup,
   norm: str,
 ) -> None:
-  """Draws the mean error of each landmark as a circle on the mean shape, true to scale, and names the worst by their numbers.
+  """Draws the mean error of each landmark as a circle on the mean shape, true to scale, and names
+  the worst by their numbers.
 
   Args:
     path: .png, .pdf or .svg; its folder is created.
-    true: (N, K, 2) annotated landmarks, px; NaN where not annotated. Each is moved and scaled to its box before the mean.
+    true: (N, K, 2) annotated landmarks, px; NaN where not annotated. Each is moved and scaled to
+      its box before the mean.
     norms: (N,) normalisers, px.
     errors: (K,) mean errors in percent of the normaliser; NaN for a landmark that is not drawn.
     markup: the mark-up, or its number of landmarks; it knows the lines.

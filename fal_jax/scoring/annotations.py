@@ -33,7 +33,9 @@ def read_split(
 
 
 def from_source(source: data.Source, name: str, split: str, *, rule: CropRule) -> Faces:
-  """`read_split` of a split that is open: (N, K, 2) landmarks and whatever else its records say of a face."""
+  """`read_split` of a split that is open: (N, K, 2) landmarks and whatever else its records say of
+  a face.
+  """
   columns: dict[str, list[np.ndarray]] = {}
   ids, boxes = [], []
   for record in source:  # one at a time: the images of all records would not fit into memory
@@ -59,10 +61,12 @@ def from_source(source: data.Source, name: str, split: str, *, rule: CropRule) -
 
 
 def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:
-  """Reads `landmarks` (N, K, 2), image px, pixel-centre, and `names` (N,) if it is there; boxes are tight around the landmarks.
+  """Reads `landmarks` (N, K, 2), image px, pixel-centre, and `names` (N,) if it is there; boxes are
+  tight around the landmarks.
 
   Raises:
-    InputError: the file is absent, damaged, pickled or no .npz, or holds no such arrays, another mark-up, or an empty face.
+    InputError: the file is absent, damaged, pickled or no .npz, or holds no such arrays, another
+      mark-up, or an empty face.
   """
   path = Path(path).expanduser()
   try:

@@ -1,8 +1,9 @@
 """Landmarks of one mark-up from those of another: WFLW's 98 to the 68 of 300W.
 
-A caveat that no formula removes: the annotators of WFLW and of 300W drew other curves, so a perfect WFLW network is not perfect
-by 300W's annotation. The author of WFLW warns that mapped networks do poorly on 300W (wywu/LAB, issue 17). A number made through
-this map compares only with numbers made through it.
+A caveat that no formula removes: the annotators of WFLW and of 300W drew other curves, so a perfect
+WFLW network is not perfect by 300W's annotation. The author of WFLW warns that mapped networks do
+poorly on 300W (wywu/LAB, issue 17). A number made through this map compares only with numbers made
+through it.
 """
 
 import functools
@@ -15,19 +16,22 @@ from fal_jax.errors import InputError
 
 @functools.cache
 def matrix_98_to_68() -> np.ndarray:
-  """(68, 98) float64, read-only: row k holds the weights of the 98 landmarks whose mean is landmark k of the 68; rows sum to 1.
+  """(68, 98) float64, read-only: row k holds the weights of the 98 landmarks whose mean is landmark
+  k of the 68; rows sum to 1.
 
   jaw 0-16     every second of the 33 points.
-  brows 17-26  the outer tip (33, 46) as it is; else the mean of the two points of the outline above each other.
-  nose 27-35   as it is.
-  eyes 36-47   corners as they are; a lid of 98 has three points at about 1/4, 1/2, 3/4, one of 68 has two at about 1/3, 2/3: each
+  brows 17-26  the outer tip (33, 46) as it is; else the mean of the two points of the outline above
+  each other. nose 27-35   as it is.
+  eyes 36-47   corners as they are; a lid of 98 has three points at about 1/4, 1/2, 3/4, one of 68
+  has two at about 1/3, 2/3: each
                is 2/3 of the outer and 1/3 of the middle point.
   mouth 48-67  as it is. The pupils (96, 97) are dropped.
 
   Source: convert_wflw of jhb86253817/PIPNet, which defined the mapping that papers use.
-  Deviation: PIPNet averages only the y of brow points and takes x from the upper one, which is no longer a rule about faces once
-  they are turned; and its weights .666 and .333 sum to .999, which moves a point at x = 1000 by one pixel towards the image's
-  corner. Ours treats x and y alike and sums to 1.
+  Deviation: PIPNet averages only the y of brow points and takes x from the upper one, which is no
+  longer a rule about faces once they are turned; and its weights .666 and .333 sum to .999, which
+  moves a point at x = 1000 by one pixel towards the image's corner. Ours treats x and y alike and
+  sums to 1.
   """
   matrix = np.zeros((68, 98))
 
@@ -54,7 +58,9 @@ def matrix_98_to_68() -> np.ndarray:
 
 
 def map_98_to_68(landmarks: ArrayLike) -> np.ndarray:
-  """Landmarks (..., 98, 2) of WFLW as the 68 of 300W, (..., 68, 2) float64, same pixels; see `matrix_98_to_68` for the caveat."""
+  """Landmarks (..., 98, 2) of WFLW as the 68 of 300W, (..., 68, 2) float64, same pixels; see
+  `matrix_98_to_68` for the caveat.
+  """
   landmarks = np.asarray(landmarks, np.float64)
   if landmarks.shape[-2:] != (98, 2):
     raise InputError(

@@ -1,8 +1,9 @@
 """How far a mean over faces would move with other faces of the same kind: bootstrap intervals.
 
-NME, area and failure rate are all means over faces, so one table of values (faces x statistics) and random counts of how often
-each face is drawn give all of them in one matrix product. This says how well a test set of this size tells two networks apart; it
-knows nothing of annotators, seeds of training, or other datasets.
+NME, area and failure rate are all means over faces, so one table of values (faces x statistics) and
+random counts of how often each face is drawn give all of them in one matrix product. This says how
+well a test set of this size tells two networks apart; it knows nothing of annotators, seeds of
+training, or other datasets.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ def bootstrap(
   Args:
     values: (N, S) what each of N faces contributes to S means.
     seed: of the draws; the same seed draws the same faces.
-    groups: N names; faces of one name are drawn together. Frames of a video resemble each other, so an interval over frames
-      instead of videos would be far too narrow.
+    groups: N names; faces of one name are drawn together. Frames of a video resemble each other, so
+      an interval over frames instead of videos would be far too narrow.
     resamples: how many times N faces (or all groups) are drawn with replacement.
     level: part of the resamples inside the interval, equal parts outside on both sides.
 

@@ -15,23 +15,28 @@ def jitter(
 ) -> dict[str, Any]:
   """Mean change of the error vector from one frame to the next, in percent of the normaliser.
 
-  With r = pred - true, the jitter of a pair of neighbouring frames is the mean over landmarks of |r_t - r_(t-1)|, in percent of
-  the mean normaliser of both. The motion of the face cancels, and so does an offset that stays; white noise of s px per axis in
-  every frame gives sqrt(pi) s px. Pairs are averaged within a video, and the number is the mean over videos, so that long ones
-  do not outweigh short ones. The tremor of the annotation is part of it: compare networks with each other, not with zero.
+  With r = pred - true, the jitter of a pair of neighbouring frames is the mean over landmarks of
+  |r_t - r_(t-1)|, in percent of the mean normaliser of both. The motion of the face cancels, and so
+  does an offset that stays; white noise of s px per axis in every frame gives sqrt(pi) s px. Pairs
+  are averaged within a video, and the number is the mean over videos, so that long ones do not
+  outweigh short ones. The tremor of the annotation is part of it: compare networks with each other,
+  not with zero.
 
-  Neighbours are frames whose numbers differ by the smallest difference there is (the stride of the dataset), so nothing is
-  bridged where broken frames were left out. Compare numbers of one stride only.
+  Neighbours are frames whose numbers differ by the smallest difference there is (the stride of the
+  dataset), so nothing is bridged where broken frames were left out. Compare numbers of one stride
+  only.
 
   Args:
     pred: (N, K, 2) predicted landmarks, px.
-    true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated. A landmark counts where both frames have it.
+    true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated. A landmark counts
+      where both frames have it.
     norm: (N,) normalisers, px.
     videos: N names.
     frames: (N,) int numbers of the frames in their videos, in any order.
 
   Returns:
-    `mean` over videos in percent, `frames_apart`, `videos` (percent by name), and `left_out`, names of videos without a pair.
+    `mean` over videos in percent, `frames_apart`, `videos` (percent by name), and `left_out`, names
+    of videos without a pair.
 
   Raises:
     InputError: shapes disagree, a prediction that counts is not finite, or a frame occurs twice.

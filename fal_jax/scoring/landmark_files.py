@@ -1,13 +1,19 @@
-"""Landmarks that others wrote down: CSV, JSON and NPZ keyed by id, or bare arrays, checked before anything is made of them.
+"""Landmarks that others wrote down: CSV, JSON and NPZ keyed by id, or bare arrays, checked before
+anything is made of them.
 
-  CSV   header id,x0,y0,x1,y1,...; what our evaluation writes. Columns are found by name. Optional: subsets (names joined by
+  CSV   header id,x0,y0,x1,y1,...; what our evaluation writes. Columns are found by name. Optional:
+  subsets (names joined by
         spaces), box_x0, box_y0, box_x1, box_y1, visible0, visible1, ... (0 or 1).
-  JSON  {"id": [[x, y], ...], ...}, or a list of {"id": ..., "landmarks": [[x, y], ...]} with optional "visible" [true, ...],
+  JSON  {"id": [[x, y], ...], ...}, or a list of {"id": ..., "landmarks": [[x, y], ...]} with
+  optional "visible" [true, ...],
         "box" [x0, y0, x1, y1] and "subsets" (a list of names, or a text with spaces).
-  NPZ   arrays `landmarks` (N, K, 2) and `ids` or `names` (N,). Optional: `visible` (N, K), `box` (N, 4), and `subsets`: (N,)
-        texts, or (N, S) bool beside `subset_names` (S,). Without ids, or as .npy: only where the order may be assumed.
+  NPZ   arrays `landmarks` (N, K, 2) and `ids` or `names` (N,). Optional: `visible` (N, K), `box`
+  (N, 4), and `subsets`: (N,)
+        texts, or (N, S) bool beside `subset_names` (S,). Without ids, or as .npy: only where the
+        order may be assumed.
 
-Coordinates are pixels of the original image. An empty cell, a null or NaN is a landmark that is not there.
+Coordinates are pixels of the original image. An empty cell, a null or NaN is a landmark that is not
+there.
 """
 
 import csv
@@ -26,7 +32,7 @@ from fal_jax.errors import InputError
 
 MAX_BYTES = 2**30  # unpacked; a million faces of 68 landmarks
 MAX_PX = 1e7  # no image is as large; infinity is not either
-ENDINGS = (".csv", ".json", ".npz", ".npy")
+SUFFIXES = (".csv", ".json", ".npz", ".npy")
 _BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 
 
@@ -55,14 +61,14 @@ def read(path: str | Path) -> LandmarkFile:
   """Reads landmarks (N, K, 2) from a file; its ending says how.
 
   Raises:
-    InputError: one sentence on what is wrong and where; among it: ids given twice, faces with different numbers of landmarks,
-      infinite numbers, pickled arrays, more than `MAX_BYTES`.
+    InputError: one sentence on what is wrong and where; among it: ids given twice, faces with
+      different numbers of landmarks, infinite numbers, pickled arrays, more than `MAX_BYTES`.
   """
   path = Path(path).expanduser()
-  if path.suffix.lower() not in ENDINGS:
+  if path.suffix.lower() not in SUFFIXES:
     ending = path.suffix or "a file without ending"
     raise InputError(
-      f"{path}: landmarks are read from {', '.join(ENDINGS)} files, not from {ending}."
+      f"{path}: landmarks are read from {', '.join(SUFFIXES)} files, not from {ending}."
     )
   try:
     size = path.stat().st_size
@@ -101,7 +107,7 @@ def _checked(found: LandmarkFile) -> LandmarkFile:
     seen: set[str] = set()
     if twice := list(dict.fromkeys(name for name in found.ids if name in seen or seen.add(name))):  # type: ignore[func-returns-value]
       raise InputError(
-        f"{path} gives {len(twice)} ids more than once ({listed(twice, most=3)}): give each face its own; in our files the "
+        f"{path} gives {len(twice)} ids more than once ({join_names(twice, most=3)}): give each face its own; in our files the "
         "faces of one image are a.jpg, a.jpg#1, a.jpg#2."
       )
     if "" in seen:
@@ -111,7 +117,7 @@ def _checked(found: LandmarkFile) -> LandmarkFile:
   if rows := np.flatnonzero((np.abs(landmarks) > MAX_PX).any((1, 2))).tolist():
     names = found.ids or [f"face {row}" for row in range(len(landmarks))]
     raise InputError(
-      f"{path} has coordinates beyond {MAX_PX:g} px for {listed([names[row] for row in rows])}: mend these faces."
+      f"{path} has coordinates beyond {MAX_PX:g} px for {join_names([names[row] for row in rows])}: mend these faces."
     )
   for name, array, shape in (
     ("visible", found.visible, landmarks.shape[:2]),
@@ -124,7 +130,7 @@ def _checked(found: LandmarkFile) -> LandmarkFile:
   return found
 
 
-def listed(names: Sequence[str], *, most: int = 10) -> str:
+def join_names(names: Sequence[str], *, most: int = 10) -> str:
   """Names for a message: at most so many, and how many more there are."""
   return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
@@ -225,7 +231,7 @@ def _read_json(path: Path) -> LandmarkFile:
     name for name, points in zip(ids, landmarks, strict=True) if len(points) != len(landmarks[0])
   ]:
     raise InputError(
-      f"{path}: {ids[0]} has {len(landmarks[0])} landmarks, but not {listed(odd)}: give all faces equally many."
+      f"{path}: {ids[0]} has {len(landmarks[0])} landmarks, but not {join_names(odd)}: give all faces equally many."
     )
   columns: dict[str, Any] = {}
   for key in ("visible", "box", "subsets"):

@@ -1,8 +1,10 @@
-"""How each dataset's numbers are made: which faces, which normaliser and threshold, which box, which training data.
+"""How each dataset's numbers are made: which faces, which normaliser and threshold, which box,
+which training data.
 
-One table; `--mode=eval`, `--mode=score` and training read it. All normalisers are always reported; a protocol says which of them
-the literature compares, and what else belongs beside it. Papers' values are those of Bulat et al. 2021 where they are known: its
-300VW and Menpo rows, its failure rate on COFW and its subsets of WFLW are not to be had.
+One table; `--mode=eval`, `--mode=score` and training read it. All normalisers are always reported;
+a protocol says which of them the literature compares, and what else belongs beside it. Papers'
+values are those of Bulat et al. 2021 where they are known: its 300VW and Menpo rows, its failure
+rate on COFW and its subsets of WFLW are not to be had.
 """
 
 import dataclasses
@@ -26,8 +28,10 @@ class Protocol:
     train: which data the network may have seen.
     source: where this is written.
     subsets: subset -> number of faces, for the table of subsets.
-    tags: subset -> the tags of the records that belong to it, where a record's tag is not the subset's name.
-    dataset_box_norms: whether "box" and "diag" are also measured by the dataset's own box (`box_dataset`, `diag_dataset`).
+    tags: subset -> the tags of the records that belong to it, where a record's tag is not the
+      subset's name.
+    dataset_box_norms: whether "box" and "diag" are also measured by the dataset's own box
+      (`box_dataset`, `diag_dataset`).
     paper: split (or subset) -> number by its name in the summary.
     note: what a reader of the number must know, or "".
   """

@@ -1,4 +1,6 @@
-"""All numbers of one split under its protocol, for JSON and for the screen; the same for our networks and for others."""
+"""All numbers of one split under its protocol, for JSON and for the screen; the same for our
+networks and for others.
+"""
 
 import csv
 import re
@@ -12,7 +14,8 @@ from absl import logging
 
 import fal_jax
 from fal_jax import landmarks, metrics
-from fal_jax.plots import landmark_errors, curves as plots
+from fal_jax.plots import curves as plots
+from fal_jax.plots import landmark_errors
 from fal_jax.scoring import auc_variants, intervals, jitter
 from fal_jax.scoring.faces import Faces
 from fal_jax.scoring.protocols import Protocol
@@ -24,7 +27,9 @@ Norms = Mapping[str, np.ndarray]
 def norms(
   faces: Faces, markup: int | landmarks.Markup, protocol: Protocol
 ) -> dict[str, np.ndarray]:
-  """The normalisers (N,) of all faces by name, px; those by the dataset's own box as well where the protocol wants them."""
+  """The normalisers (N,) of all faces by name, px; those by the dataset's own box as well where the
+  protocol wants them.
+  """
   found = metrics.norms(faces.landmarks, markup)
   if protocol.dataset_box_norms and faces.dataset_boxes is not None:
     own = metrics.norms(faces.landmarks, markup, box=faces.dataset_boxes)
@@ -39,13 +44,13 @@ def summarise(
 
   Returns:
     What `metrics.summarise` returns, and in percent where percent is meant
-      protocol: title, norm, threshold, source, note, the paper's numbers, and faces `expected` and `found`
-      percentiles: of the faces' errors, by normaliser
-      intervals: 95 % bootstrap intervals of nme, auc and fr by their names; over videos where there are any, else over faces
-      auc_variants: each area as other projects compute it, see `auc_variants`
-      regions, landmarks: the protocol's error by part of the face and by landmark (null where not annotated)
-      visibility: the protocol's error on visible and on occluded landmarks, where some are occluded
-      subsets: num_images, nme, auc and fr of each subset
+      protocol: title, norm, threshold, source, note, the paper's numbers, and faces `expected` and
+      `found` percentiles: of the faces' errors, by normaliser
+      intervals: 95 % bootstrap intervals of nme, auc and fr by their names; over videos where there
+      are any, else over faces auc_variants: each area as other projects compute it, see
+      `auc_variants` regions, landmarks: the protocol's error by part of the face and by landmark
+      (null where not annotated) visibility: the protocol's error on visible and on occluded
+      landmarks, where some are occluded subsets: num_images, nme, auc and fr of each subset
       jitter: see `jitter.jitter`, where there are videos
   """
   given = norms(faces, markup, protocol)
@@ -66,7 +71,7 @@ def summarise(
   bounds: dict[str, list[float]] = {}
   summary["percentiles"], summary["auc_variants"] = {}, {}
   for name, pixels in given.items():
-    errors, sound = metrics.sound_errors(pred, faces.landmarks, pixels)
+    errors, sound = metrics.valid_errors(pred, faces.landmarks, pixels)
     if sound.any():
       summary["percentiles"][name] = metrics.percentiles(errors[sound])
       videos = [faces.videos[row] for row in np.flatnonzero(sound)] if faces.videos else None
@@ -80,7 +85,7 @@ def summarise(
   summary["intervals"] = {"level": 95, "resamples": RESAMPLES, "seed": 0, "over": over, **bounds}
   if f"nme_{norm}" not in summary:
     return summary
-  errors, sound = metrics.sound_errors(pred, faces.landmarks, given[norm])
+  errors, sound = metrics.valid_errors(pred, faces.landmarks, given[norm])
   arrays = pred[sound], faces.landmarks[sound], given[norm][sound]
   summary["regions"] = metrics.region_errors(*arrays, markup)
   summary["landmarks"] = [
@@ -120,7 +125,9 @@ def summarise(
 
 
 def _main(summary: Mapping[str, Any], protocol: Protocol) -> tuple[str, float]:
-  """The protocol's normaliser and threshold, or those of the box where no face has it (profiles have no two eyes)."""
+  """The protocol's normaliser and threshold, or those of the box where no face has it (profiles
+  have no two eyes).
+  """
   found = f"nme_{protocol.norm}" in summary
   return (protocol.norm, protocol.threshold) if found else ("box", metrics.THRESHOLDS["box"][0])
 
@@ -152,7 +159,9 @@ def _intervals(
 
 
 def _members(faces: Faces, protocol: Protocol) -> dict[str, np.ndarray]:
-  """Rows of each subset that has any: the protocol's in their order, then what else the records name; none if all are in one."""
+  """Rows of each subset that has any: the protocol's in their order, then what else the records
+  name; none if all are in one.
+  """
   if faces.subsets is None:
     return {}
   tags = {tag: None for own in faces.subsets for tag in own}
@@ -277,12 +286,14 @@ def draw(
   norm: str,
   threshold: float,
 ) -> None:
-  """Draws `<name>_ced.png` up to the threshold, in percent, and `<name>_landmarks.png` for predictions (N, K, 2)."""
+  """Draws `<name>_ced.png` up to the threshold, in percent, and `<name>_landmarks.png` for
+  predictions (N, K, 2).
+  """
   if not plots.has_matplotlib():
     logging.warning("No curves drawn: %s", plots.NO_MATPLOTLIB)
     return
   pixels = metrics.norms(faces.landmarks, markup)[norm]
-  errors, sound = metrics.sound_errors(pred, faces.landmarks, pixels)
+  errors, sound = metrics.valid_errors(pred, faces.landmarks, pixels)
   if not sound.any():
     logging.warning("No face of %s has the normaliser %s: no curves drawn.", name, norm)
     return
@@ -300,9 +311,11 @@ def draw(
 
 
 def write_errors(path: Path, faces: Faces, pred: np.ndarray, given: Norms) -> None:
-  """A CSV with the error of each face in percent, a column per normaliser; empty where the face has none."""
+  """A CSV with the error of each face in percent, a column per normaliser; empty where the face has
+  none.
+  """
   columns = {
-    name: metrics.sound_errors(pred, faces.landmarks, pixels) for name, pixels in given.items()
+    name: metrics.valid_errors(pred, faces.landmarks, pixels) for name, pixels in given.items()
   }
   with path.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file)

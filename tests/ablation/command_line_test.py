@@ -1,4 +1,6 @@
-"""The command line of ablations: bad input ends with 2 and one sentence, and a killed ablation goes on."""
+"""The command line of ablations: bad input ends with 2 and one sentence, and a killed ablation goes
+on.
+"""
 
 import json
 import signal
@@ -13,7 +15,8 @@ from absl.testing import flagsaver
 from ml_collections import ConfigDict
 
 from fal_jax import train
-from fal_jax.ablation import __main__ as ablate, run as ablation
+from fal_jax.ablation import __main__ as ablate
+from fal_jax.ablation import run as ablation
 from fal_jax.errors import InputError
 
 TABLE = "--table=configs/ablations/table2.py"

@@ -1,4 +1,6 @@
-"""Ablations: equal trainings are done once, each row is read by its own decoder, and nothing finished is done or used wrongly."""
+"""Ablations: equal trainings are done once, each row is read by its own decoder, and nothing
+finished is done or used wrongly.
+"""
 
 import json
 import os
@@ -48,8 +50,8 @@ _train_functions: dict[str, Callable] = {}
 class Observed:
   """Runs ablations, and keeps what was trained and evaluated.
 
-  No pictures are drawn. Compiled steps are shared, over seeds too: the order of the images and the first weights differ by seed,
-  the views do not.
+  No pictures are drawn. Compiled steps are shared, over seeds too: the order of the images and the
+  first weights differ by seed, the views do not.
   """
 
   def __init__(self, folder, monkeypatch):
@@ -67,17 +69,17 @@ class Observed:
       self.evaluated.append(str(directory.relative_to(directory.parents[1])))
       return evaluate_it(config, workdir, directory=directory)
 
-    def train_function(recipe):
+    def make_train_step(recipe):
       if self.key not in _train_functions:
         _train_functions[self.key] = make(recipe)
       return _train_functions[self.key]
 
-    make = parallel.train_function
+    make = parallel.make_train_step
     train_it, evaluate_it = train.train_and_evaluate, evaluate.run
     monkeypatch.setattr(evaluate, "_draw", lambda *_, **__: None)
     monkeypatch.setattr(train, "draw_curves", lambda *_, **__: None)
-    monkeypatch.setattr(parallel, "train_function", train_function)
-    monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+    monkeypatch.setattr(parallel, "make_train_step", make_train_step)
+    monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
     monkeypatch.setattr(train, "train_and_evaluate", train_and_evaluate)
     monkeypatch.setattr(evaluate, "run", evaluate_run)
 
@@ -309,7 +311,7 @@ def test_a_signal_in_a_training_saves_it_and_the_same_command_ends_in_the_same_n
   run, whole, tmp_path, monkeypatch
 ):
   make, hit = (
-    parallel.train_function,
+    parallel.make_train_step,
     send(signal.SIGTERM, at=5),
   )  # the second of the second training's three steps
 
@@ -321,7 +323,7 @@ def test_a_signal_in_a_training_saves_it_and_the_same_command_ends_in_the_same_n
     monkeypatch.context() as patch,
     pytest.raises(train.Interrupted, match="run the same command"),
   ):
-    patch.setattr(parallel, "train_function", interrupted)
+    patch.setattr(parallel, "make_train_step", interrupted)
     run(tmp_path)
   assert run.evaluated == ["rounded/seed0"]
   page = (tmp_path / "table.md").read_text()

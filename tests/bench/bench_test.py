@@ -1,4 +1,6 @@
-"""--mode=bench on a tiny network: every part runs, the report holds what it promises, mistakes are said. Nothing about speed."""
+"""--mode=bench on a tiny network: every part runs, the report holds what it promises, mistakes are
+said. Nothing about speed.
+"""
 
 import json
 import subprocess
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import data, parallel, build
-from fal_jax.bench import run as bench, inputs, scaling, table, trace, work, worker, timing
+from fal_jax import build, data, parallel
+from fal_jax.bench import inputs, scaling, table, timing, trace, work, worker
+from fal_jax.bench import run as bench
 from fal_jax.bench.work import Count
 from fal_jax.errors import InputError
 

@@ -38,7 +38,9 @@ def test_the_counts_for_the_papers_network(name, forward, pair):
   ],
 )
 def test_xla_counts_as_many_in_the_forward_pass(changes):
-  """What it has more is the work between convolutions; what it has less are taps outside the image, which it leaves out."""
+  """What it has more is the work between convolutions; what it has less are taps outside the image,
+  which it leaves out.
+  """
   c = config("wflw", **changes)
   model = build.model(c, axis_name=None)
   image = jax.ShapeDtypeStruct((1, c.crop.size, c.crop.size, 3), jnp.float32)
@@ -54,15 +56,15 @@ def test_xla_counts_as_many_in_the_forward_pass(changes):
 @pytest.mark.slow
 def test_xla_counts_as_many_in_a_training_step():
   c = config("wflw")
-  the_recipe = build.train_recipe(c, steps_per_epoch=100)
-  state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), the_recipe))
+  recipe = build.train_recipe(c, steps_per_epoch=100)
+  state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
   batch = {
     "image": jax.ShapeDtypeStruct((1, 1, c.crop.stored_size, c.crop.stored_size, 3), jnp.uint8),
     "landmarks": jax.ShapeDtypeStruct((1, 1, 98, 2), jnp.float32),
     "index": jax.ShapeDtypeStruct((1, 1), jnp.int32),
   }
   step = jax.vmap(
-    functools.partial(steps.train_step, recipe=the_recipe), (None, 0), axis_name=steps.DEVICES
+    functools.partial(steps.train_step, recipe=recipe), (None, 0), axis_name=steps.DEVICES
   )
   counted = jax.jit(step).lower(state, batch).cost_analysis()["flops"]
   assert counted / flops.train_step(c) == pytest.approx(1, abs=0.05)

@@ -34,7 +34,7 @@ def test_each_task_has_a_turn_in_each_round_and_the_order_alternates():
 def test_what_is_done_at_once_is_repeated_until_the_clock_can_tell():
   machine = Machine(short=0.003, long=5.0, nothing=0.0)
   found = timing.interleaved(
-    machine.tasks, rounds=1, least_seconds=0.02, most_repeats=50, clock=machine.clock
+    machine.tasks, rounds=1, min_seconds=0.02, max_repeats=50, clock=machine.clock
   )
   assert dict(machine.done[6:]) == {"short": 7, "long": 1, "nothing": 50}
   assert found["short"] == pytest.approx([0.003])
@@ -53,7 +53,7 @@ def test_what_comes_before_a_turn_does_not_count():
 
 def test_without_a_least_time_nothing_is_repeated_and_nothing_run_in_vain():
   machine = Machine(a=0.001)
-  assert timing.interleaved(machine.tasks, rounds=2, least_seconds=0, clock=machine.clock)[
+  assert timing.interleaved(machine.tasks, rounds=2, min_seconds=0, clock=machine.clock)[
     "a"
   ] == pytest.approx([0.001] * 2)
   assert machine.done == [("a", 1)] * 3

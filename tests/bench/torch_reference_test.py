@@ -1,4 +1,6 @@
-"""The PyTorch that the bench runs beside ours does the same work: same weights and views in, same loss and positions out."""
+"""The PyTorch that the bench runs beside ours does the same work: same weights and views in, same
+loss and positions out.
+"""
 
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import affine, heatmap, build, steps, torch_import
+from fal_jax import affine, build, heatmap, steps, torch_import
 
 torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
 peer = pytest.importorskip("fal_jax.torch_peer")
@@ -23,7 +25,7 @@ def config(**changes):
 )
 def test_loss_of_a_training_step_is_ours(stacks, pool, reduce):
   c = config(model__num_stacks=stacks, model__pool=pool, siamese__reduce=reduce)
-  the_recipe = build.train_recipe(c, steps_per_epoch=10)
+  recipe = build.train_recipe(c, steps_per_epoch=10)
   rng = np.random.default_rng(0)
   batch = {
     "image": rng.integers(0, 255, (3, c.crop.stored_size, c.crop.stored_size, 3)).astype(np.uint8),
@@ -35,16 +37,16 @@ def test_loss_of_a_training_step_is_ours(stacks, pool, reduce):
   )
   # On an axis of one "device" that is none, a step is an ordinary function.
   step = jax.vmap(
-    lambda state, batch: steps.train_step(state, batch, recipe=the_recipe),
+    lambda state, batch: steps.train_step(state, batch, recipe=recipe),
     (None, 0),
     axis_name=steps.DEVICES,
   )
   _, metrics = jax.jit(step)(
-    steps.first_state(variables, the_recipe), jax.tree.map(lambda array: array[None], batch)
+    steps.first_state(variables, recipe), jax.tree.map(lambda array: array[None], batch)
   )
   ours = float(metrics["loss"][0])
 
-  drawn = steps.sample_views(the_recipe, np.int32(0), batch["index"])
+  drawn = steps.sample_views(recipe, np.int32(0), batch["index"])
   assert drawn.mirrored.any() and not drawn.mirrored.all()
   views = {
     name: np.asarray(getattr(drawn, name)) for name in ("view_from_crop", "mirrored", "colour")

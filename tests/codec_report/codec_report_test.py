@@ -1,4 +1,6 @@
-"""--mode=codec_report: known errors come out, temperatures are recommended that are best, every landmark counts once."""
+"""--mode=codec_report: known errors come out, temperatures are recommended that are best, every
+landmark counts once.
+"""
 
 import csv
 import dataclasses
@@ -16,14 +18,16 @@ from absl import flags
 from absl.testing import flagsaver
 
 from fal_jax import data, heatmap, landmarks
-from fal_jax.codec_report import report as codec_report, roundtrip
-from fal_jax.plots import curves as plots
-from fal_jax.scoring import annotations
 from fal_jax import main as command_line
+from fal_jax.codec_report import report as codec_report
+from fal_jax.codec_report import roundtrip
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
+from fal_jax.plots import curves as plots
+from fal_jax.scoring import annotations
 
-# Mean distance of a random point of a unit square to its centre: what is lost with the fraction of a cell.
+# Mean distance of a random point of a unit square to its centre: what is lost with the fraction of
+# a cell.
 UNIT_SQUARE = (math.sqrt(2) + math.asinh(1)) / 6
 LOCAL = "continuous + local_softargmax"
 
@@ -36,7 +40,9 @@ def config(**changes):
 
 
 def many_faces(count: int = 40, num: int = 29) -> np.ndarray:
-  """(N, K, 2) image px: random points of faces of random size and place, so the offsets in a cell are random as well."""
+  """(N, K, 2) image px: random points of faces of random size and place, so the offsets in a cell
+  are random as well.
+  """
   rng = np.random.default_rng(num)
   sides = rng.uniform(80, 400, (count, 1, 1))
   return rng.uniform(-20, 500, (count, 1, 2)) + sides * rng.uniform(0, 1, (count, num, 2))
@@ -110,7 +116,8 @@ def test_the_error_at_a_temperature_is_that_of_a_loop(sigma, window, temperature
 
 @pytest.mark.parametrize(
   ("sigma", "window", "low", "high"),
-  # From errors that were measured at a few temperatures elsewhere: between which two the best one lies.
+  # From errors that were measured at a few temperatures elsewhere: between which two the best one
+  # lies.
   [(1, 3, 4, 10), (1, 5, 5, 6), (1.5, 5, 6, 8), (1.5, 7, 6, 10), (2, 5, 8, 20)],
 )
 def test_the_recommended_temperature_errs_least(sigma, window, low, high):

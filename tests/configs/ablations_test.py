@@ -1,4 +1,6 @@
-"""configs/ablations/: each row changes what its name says on any base and nothing else, and tables hold the paper's numbers."""
+"""configs/ablations/: each row changes what its name says on any base and nothing else, and tables
+hold the paper's numbers.
+"""
 
 import ast
 import importlib

@@ -19,7 +19,9 @@ FILES = sorted(
 
 @pytest.fixture
 def load(monkeypatch, tmp_path):
-  """As `python -m fal_jax.main` finds them, from the repository's folder, with a file or a run for those that are about one."""
+  """As `python -m fal_jax.main` finds them, from the repository's folder, with a file or a run for
+  those that are about one.
+  """
   monkeypatch.syspath_prepend(str(tiny_dataset.ROOT))
   (tmp_path / "markup.yaml").write_text(custom_files.MARKUP)
   (tmp_path / "config.json").write_text(

@@ -1,4 +1,6 @@
-"""--mode=doctor: each planted defect is found and counted, a clean dataset has none, and the page holds all it shows."""
+"""--mode=doctor: each planted defect is found and counted, a clean dataset has none, and the page
+holds all it shows.
+"""
 
 import base64
 import functools
@@ -17,8 +19,9 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from fal_jax import landmarks
-from fal_jax.doctor import stats, run as doctor, page, sheets
 from fal_jax import main as command_line
+from fal_jax.doctor import page, sheets, stats
+from fal_jax.doctor import run as doctor
 from fal_jax.landmarks import MARKUPS
 from tfds_builders.common.schema import FaceDatasetBuilder, face_example, face_features
 

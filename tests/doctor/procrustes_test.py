@@ -60,7 +60,7 @@ def test_a_mirrored_face_is_far_unless_mirrors_count_as_one_shape():
   far = procrustes.distances(faces, procrustes.mean_shape(faces))
   assert far[5:8].min() > 3 * np.delete(far, [5, 6, 7]).max()
   alike = procrustes.distances(
-    faces, procrustes.mean_shape(faces, mirrored_alike=True), mirrored_alike=True
+    faces, procrustes.mean_shape(faces, mirror_invariant=True), mirror_invariant=True
   )
   assert alike.max() < 1e-9
 

@@ -42,7 +42,9 @@ def box(row: int) -> list[float]:
 
 
 def variables() -> dict[str, np.ndarray]:
-  """What the release holds: bbox as x_min, x_max, y_min, y_max; data as 19 x, then 19 y; a column of cells; `ra` as a row."""
+  """What the release holds: bbox as x_min, x_max, y_min, y_max; data as 19 x, then 19 y; a column
+  of cells; `ra` as a row.
+  """
   rows = range(len(NAMES))
   mask = np.ones((len(NAMES), 19))
   for row, invisible in INVISIBLE.items():

@@ -36,7 +36,8 @@ def face_box(index: int) -> np.ndarray:
 def write_mat73(
   path: Path, matrices: dict[str, np.ndarray], cells: dict[str, Sequence[np.ndarray]]
 ) -> None:
-  """Writes variables as MATLAB 7.3 does: axes the other way round, cells as references, a header of MATLAB's before HDF5's.
+  """Writes variables as MATLAB 7.3 does: axes the other way round, cells as references, a header of
+  MATLAB's before HDF5's.
 
   Args:
     path: the file.

@@ -1,4 +1,6 @@
-"""A user's dataset of five landmarks on drawn discs, in each of the three formats that `custom` reads."""
+"""A user's dataset of five landmarks on drawn discs, in each of the three formats that `custom`
+reads.
+"""
 
 import csv
 import json

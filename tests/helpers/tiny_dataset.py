@@ -1,7 +1,8 @@
-"""A dataset of a dozen drawn "faces" whose landmarks are known to a hundredth of a pixel, and a config to train on it in seconds.
+"""A dataset of a dozen drawn "faces" whose landmarks are known to a hundredth of a pixel, and a
+config to train on it in seconds.
 
-Each face is a constellation of soft discs, one colour for each landmark, on dark ground. The discs' centres are the landmarks, so
-a test can measure where a picture really shows a landmark.
+Each face is a constellation of soft discs, one colour for each landmark, on dark ground. The discs'
+centres are the landmarks, so a test can measure where a picture really shows a landmark.
 """
 
 import functools
@@ -36,7 +37,9 @@ EYES = MARKUPS[MARKUP].outer_eyes  # their discs are white, wider, and far from 
 
 
 def face_landmarks(seed: int, size: tuple[int, int]) -> np.ndarray:
-  """(K, 2) float64 image px: one constellation, mirror-symmetric, placed at random in an image of `size` rows and columns."""
+  """(K, 2) float64 image px: one constellation, mirror-symmetric, placed at random in an image of
+  `size` rows and columns.
+  """
   rng = np.random.default_rng(0)
   flip = MARKUPS[MARKUP].flip
   shape = rng.uniform([-0.25, -0.3], [0.25, 0.5], (MARKUP, 2))
@@ -112,7 +115,8 @@ def prepare(data_dir: Path) -> Path:
 
 
 def config(data_dir: Path, **changes: Any) -> ConfigDict:
-  """The default config with a network of 8 features, for 8 epochs of one and a half batches: 12 steps.
+  """The default config with a network of 8 features, for 8 epochs of one and a half batches: 12
+  steps.
 
   Args:
     data_dir: where the dataset is.
@@ -142,14 +146,17 @@ def config(data_dir: Path, **changes: Any) -> ConfigDict:
   return config.lock()
 
 
-# The runs of all tests share what they compile, which takes most of their time; the sub-processes through this folder.
-predict_function = functools.cache(parallel.predict_function)
+# The runs of all tests share what they compile, which takes most of their time; the sub-processes
+# through this folder.
+make_predict = functools.cache(parallel.make_predict)
 _train_functions: dict[str, Callable] = {}
 
 
 @functools.cache
 def folder(session: Path) -> Path:
-  """Folder of the prepared dataset, made once below the session's (`tmp_path_factory.getbasetemp()`)."""
+  """Folder of the prepared dataset, made once below the session's
+  (`tmp_path_factory.getbasetemp()`).
+  """
   cache = session / "compilations"
   os.environ |= {
     "JAX_COMPILATION_CACHE_DIR": str(cache),
@@ -157,7 +164,8 @@ def folder(session: Path) -> Path:
   }
   jax.config.update("jax_compilation_cache_dir", str(cache))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-  compilation_cache.reset_cache()  # or else it stays unused in a process that has compiled something before
+  # or else it stays unused in a process that has compiled something before
+  compilation_cache.reset_cache()
   return prepare(session / "tiny_faces")
 
 
@@ -183,14 +191,14 @@ def run(
       if name not in ("eval", "train", "checkpoint", "log")
     }
   )
-  make = parallel.train_function
+  make = parallel.make_train_step
 
   def shared(recipe: Any) -> Callable:
     if key not in _train_functions:
       _train_functions[key] = make(recipe)
     return around_step(_train_functions[key])
 
-  with mock.patch.multiple(parallel, train_function=shared, predict_function=predict_function):
+  with mock.patch.multiple(parallel, make_train_step=shared, make_predict=make_predict):
     return train.train_and_evaluate(config, workdir)
 
 

@@ -1,4 +1,5 @@
-"""FAN in PyTorch, declared anew from the published layer list: what fal_jax.hourglass must agree with to the last layer.
+"""FAN in PyTorch, declared anew from the published layer list: what fal_jax.hourglass must agree
+with to the last layer.
 
 It shares no code with the published package; the names of its modules are those of its state dicts.
 """
@@ -90,7 +91,9 @@ class FAN(nn.Module):
 
 
 def randomise(model: nn.Module) -> nn.Module:
-  """Weights and BatchNorm statistics that no layer can hide behind: none is left as it was made. In evaluation mode."""
+  """Weights and BatchNorm statistics that no layer can hide behind: none is left as it was made. In
+  evaluation mode.
+  """
   generator = torch.Generator().manual_seed(0)
 
   def uniform(tensor: torch.Tensor, low: float, high: float) -> None:

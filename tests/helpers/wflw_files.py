@@ -10,7 +10,8 @@ ATTRIBUTES = ("largepose", "expression", "illumination", "makeup", "occlusion", 
 COUNTS = {"train": 12, "fit": 10, "val": 2, "test": 5}
 FACES = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{}.txt"
 SUBSET = "WFLW_annotations/list_98pt_test/list_98pt_test_{}.txt"
-# Image of each line: several faces of one image, one image of both lists, a name with a blank and one beyond ASCII.
+# Image of each line: several faces of one image, one image of both lists, a name with a blank and
+# one beyond ASCII.
 NAMES = {
   "train": [
     *(f"0--Parade/0_Parade_Parade_0_{index}.jpg" for index in range(9)),
@@ -28,7 +29,9 @@ FLAGS = ["100000", "000000", "010011", "111111", "000001"]
 
 
 def landmarks(split: str, index: int) -> np.ndarray:
-  """(98, 2) float64 inside a 60 x 50 image but for the first, which has a negative x; six decimals as in genuine lists."""
+  """(98, 2) float64 inside a 60 x 50 image but for the first, which has a negative x; six decimals
+  as in genuine lists.
+  """
   points = np.random.default_rng([len(split), index]).uniform([4, 4], [55, 45], (98, 2))
   points[0, 0] = -1.25
   return np.round(points, 6)

@@ -1,4 +1,6 @@
-"""The hand-written BatchNorm and ReLU against Flax's BatchNorm, `jax.nn.relu` and automatic differentiation."""
+"""The hand-written BatchNorm and ReLU against Flax's BatchNorm, `jax.nn.relu` and automatic
+differentiation.
+"""
 
 import functools
 
@@ -8,13 +10,15 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from fal_jax.ops.batch_norm import EPSILON, batch_norm_relu, rectified_affine
+from fal_jax.ops.batch_norm import EPSILON, affine_relu, batch_norm_relu
 
 
 def inputs(
   dtype: type = np.float32, shape: tuple[int, ...] = (8, 5, 6, 7)
 ) -> tuple[np.ndarray, ...]:
-  """x, scale, bias and a cotangent; channels differ in mean and spread, and about half of the results are rectified."""
+  """x, scale, bias and a cotangent; channels differ in mean and spread, and about half of the
+  results are rectified.
+  """
   rng = np.random.default_rng(0)
   channels = shape[-1]
   x = rng.normal(size=shape) * rng.uniform(0.5, 2, channels) + rng.normal(size=channels)
@@ -23,7 +27,9 @@ def inputs(
 
 
 def flax_batch_norm_relu(x, scale, bias):
-  """The same by Flax: the result, and the running statistics after one batch with momentum 0, i.e. those of the batch."""
+  """The same by Flax: the result, and the running statistics after one batch with momentum 0, i.e.
+  those of the batch.
+  """
   norm = nn.BatchNorm(use_running_average=False, momentum=0.0, epsilon=EPSILON, dtype=x.dtype)
   ones = jnp.ones_like(scale)
   variables = {
@@ -93,14 +99,14 @@ def test_given_statistics_are_used_as_they_are():
   mean, variance = np.float32([1, -2, 0, 3, 5, 6, 7]), np.float32([1, 2, 3, 0, 0.5, 6, 7])
   expected = np.maximum((x - mean) / np.sqrt(variance + 1e-5) * scale + bias, 0)
   np.testing.assert_allclose(
-    rectified_affine(x, mean, variance, scale, bias), expected, rtol=1e-4, atol=1e-4
+    affine_relu(x, mean, variance, scale, bias), expected, rtol=1e-4, atol=1e-4
   )
 
 
 def test_a_batch_of_its_own_statistics_agrees_with_them_given():
   x, scale, bias, _ = inputs()
   y, mean, variance = batch_norm_relu(x, scale, bias, None)
-  np.testing.assert_allclose(rectified_affine(x, mean, variance, scale, bias), y, atol=1e-6)
+  np.testing.assert_allclose(affine_relu(x, mean, variance, scale, bias), y, atol=1e-6)
 
 
 @pytest.mark.parametrize("constant", [0.0, 3.7, -1e4])
@@ -123,7 +129,9 @@ def test_a_gradient_sent_into_the_statistics_goes_nowhere():
 
 
 def test_in_bfloat16_only_input_and_result_are_rounded():
-  """Statistics and gradients are those of float32 for the same rounded numbers; half of 8 bits is what rounding may take."""
+  """Statistics and gradients are those of float32 for the same rounded numbers; half of 8 bits is
+  what rounding may take.
+  """
   x, scale, bias, cotangent = (jnp.asarray(array) for array in inputs())
   x, cotangent = x.astype(jnp.bfloat16), cotangent.astype(jnp.bfloat16)
   alone = jax.jit(
@@ -141,7 +149,7 @@ def test_in_bfloat16_only_input_and_result_are_rounded():
     assert ours.dtype == jnp.float32
     np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-4)
   np.testing.assert_allclose(
-    rectified_affine(x, *wide_statistics, scale, bias).astype(jnp.float32),
+    affine_relu(x, *wide_statistics, scale, bias).astype(jnp.float32),
     wide_y,
     rtol=2**-8,
     atol=1e-6,

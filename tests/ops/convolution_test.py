@@ -75,7 +75,9 @@ def test_sums_of_bfloat16_stay_float32_and_gradients_become_bfloat16(case):
 
 
 def test_the_gradient_of_a_1_x_1_kernel_is_a_product_of_rows_and_no_convolution():
-  """On CPU a 1 x 1 kernel's gradient is a matrix product: XLA's own way through a convolution takes twice the time there."""
+  """On CPU a 1 x 1 kernel's gradient is a matrix product: XLA's own way through a convolution takes
+  twice the time there.
+  """
   images, kernel = jnp.ones((1, 4, 4, 3)), jnp.ones((1, 1, 3, 2))
   step = jax.jit(jax.grad(lambda x, w: convolve(x, w, (1, 1), "SAME", **LAYOUT).sum(), argnums=1))
   assert step.lower(images, kernel).as_text().count("stablehlo.convolution") == 0

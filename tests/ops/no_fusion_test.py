@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fal_jax.ops.no_fusion import apart_on_cpu
+from fal_jax.ops.no_fusion import materialize_on_cpu
 
 
 def twice_read(function):
@@ -15,7 +15,7 @@ def twice_read(function):
 def test_a_function_is_a_call_of_its_own_and_gives_the_same():
   x = jnp.arange(6.0)
   apart, plain = (
-    twice_read(function).lower(x).compile() for function in (apart_on_cpu(jnp.cos), jnp.cos)
+    twice_read(function).lower(x).compile() for function in (materialize_on_cpu(jnp.cos), jnp.cos)
   )
   assert " call(" in apart.as_text() and " call(" not in plain.as_text()
   for a, b in zip(apart(x), plain(x), strict=True):
@@ -24,12 +24,12 @@ def test_a_function_is_a_call_of_its_own_and_gives_the_same():
 
 def test_it_can_be_mapped_and_differentiated():
   x = jnp.linspace(0, 1, 12).reshape(3, 4)
-  np.testing.assert_allclose(jax.vmap(apart_on_cpu(jnp.sin))(x), jnp.sin(x), rtol=1e-6)
+  np.testing.assert_allclose(jax.vmap(materialize_on_cpu(jnp.sin))(x), jnp.sin(x), rtol=1e-6)
   np.testing.assert_allclose(
-    jax.grad(lambda x: apart_on_cpu(jnp.sin)(x).sum())(x), jnp.cos(x), rtol=1e-6
+    jax.grad(lambda x: materialize_on_cpu(jnp.sin)(x).sum())(x), jnp.cos(x), rtol=1e-6
   )
 
 
 def test_other_platforms_get_the_function_itself(monkeypatch):
   monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-  assert apart_on_cpu(jnp.sin) is jnp.sin
+  assert materialize_on_cpu(jnp.sin) is jnp.sin

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from fal_jax.output import metric_log
 from fal_jax.errors import InputError
+from fal_jax.output import metric_log
 
 
 class _Clock:

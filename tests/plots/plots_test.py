@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fal_jax.plots import curves as plots
 from fal_jax.errors import InputError
+from fal_jax.plots import curves as plots
 
 BLUE, GREEN, MAGENTA = (0, 0, 255), (64, 255, 128), (255, 40, 200)
 

@@ -1,12 +1,14 @@
-"""Areas as other projects compute them: each formula against its closed form, and what each gets wrong."""
+"""Areas as other projects compute them: each formula against its closed form, and what each gets
+wrong.
+"""
 
 import numpy as np
 import pytest
 from scipy import integrate
 
 from fal_jax import metrics
-from fal_jax.scoring import auc_variants
 from fal_jax.errors import InputError
+from fal_jax.scoring import auc_variants
 
 H = 0.01  # percent points, the step of the sampled variants
 
@@ -37,7 +39,9 @@ def test_the_sampled_grid_overshoots_at_some_thresholds_and_adds_a_strip_for_eve
 
 @pytest.mark.parametrize("threshold", [8, 10])
 def test_simpson_is_off_by_the_weights_left_of_a_face(threshold):
-  """A face in the cell that ends at grid point i has the area t - h (i - 1/3) if i is even, t - h (i - 2/3) if it is odd."""
+  """A face in the cell that ends at grid point i has the area t - h (i - 1/3) if i is even, t - h
+  (i - 2/3) if it is odd.
+  """
   for error in (0.015, 0.025, 3.3333, 7.991, 4.0051):
     i = int(np.ceil(error / H))
     expected = 1 - H * (i - (1 / 3 if i % 2 == 0 else 2 / 3)) / threshold
@@ -112,7 +116,9 @@ def test_luvli_joins_the_steps_by_straight_lines(seed):
 
 
 def test_spiga_changes_with_the_worst_face():
-  """Bins as wide as a ten-thousandth of the range: a face that fails by 10,000 % makes each bin one percent wide."""
+  """Bins as wide as a ten-thousandth of the range: a face that fails by 10,000 % makes each bin one
+  percent wide.
+  """
   errors = np.array([0.0, 1.5, 1.5, 1.5, 10_000.0])
   shares = (
     np.array([1, 4, 4, 4, 4, 4, 4, 4]) / 5

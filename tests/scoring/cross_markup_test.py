@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fal_jax import landmarks
-from fal_jax.scoring import cross_markup
 from fal_jax.errors import InputError
+from fal_jax.scoring import cross_markup
 
 M = cross_markup.matrix_98_to_68()
 
@@ -51,7 +51,9 @@ def test_regions_stay_regions():
 
 
 def test_lids_and_brows_drawn_evenly_come_out_evenly():
-  """Lids with points at 1/4, 1/2, 3/4 give points at 1/3, 2/3; a brow's outline gives its middle line."""
+  """Lids with points at 1/4, 1/2, 3/4 give points at 1/3, 2/3; a brow's outline gives its middle
+  line.
+  """
   face = np.zeros((98, 2))
   face[60:65, 0] = np.arange(5) * 3.0
   face[33:38], face[38:42] = (
@@ -77,7 +79,9 @@ def test_other_mark_ups_are_refused():
 
 
 def test_mapped_faces_of_wflw_have_the_shape_of_faces_of_300w():
-  """Median shapes, eye corners on eye corners; a neighbour taken by mistake would be 0.1 or more away."""
+  """Median shapes, eye corners on eye corners; a neighbour taken by mistake would be 0.1 or more
+  away.
+  """
   root = os.environ.get("FAL_JAX_TEST_DATA", "")
   files = [Path(root, "annotations", name) for name in ("wflw_test_subsets.npz", "w300_full.npz")]
   if not root or not all(file.is_file() for file in files):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fal_jax import metrics
-from fal_jax.scoring import intervals
 from fal_jax.errors import InputError
+from fal_jax.scoring import intervals
 
 
 def test_the_interval_of_a_mean_is_that_of_theory():
@@ -24,7 +24,9 @@ def test_the_interval_of_a_share_is_that_of_the_binomial_distribution():
 
 
 def test_it_is_what_a_plain_loop_over_drawn_faces_finds():
-  """The same statistic by its own function on each draw; other random numbers, so only equal up to their noise."""
+  """The same statistic by its own function on each draw; other random numbers, so only equal up to
+  their noise.
+  """
   errors = np.random.default_rng(2).gamma(4, 1, 300)
   ends = intervals.bootstrap(np.maximum(0, 1 - errors / 8)[:, None], seed=0, resamples=8000)[0]
   rng = np.random.default_rng(3)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fal_jax.scoring import jitter
 from fal_jax.errors import InputError
+from fal_jax.scoring import jitter
 
 NORM = 50.0
 

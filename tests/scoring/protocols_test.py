@@ -1,4 +1,6 @@
-"""The table of protocols: found by dataset and split, consistent in itself, and with the builders' own counts."""
+"""The table of protocols: found by dataset and split, consistent in itself, and with the builders'
+own counts.
+"""
 
 import importlib
 import pathlib

@@ -1,4 +1,6 @@
-"""Reports under a protocol: subsets, expected counts, both boxes, videos, and what the screen shows of them."""
+"""Reports under a protocol: subsets, expected counts, both boxes, videos, and what the screen shows
+of them.
+"""
 
 import json
 
@@ -159,7 +161,9 @@ def test_errors_of_faces_are_written_for_all_of_them(tmp_path):
 
 @pytest.mark.parametrize("num", [68, 98, 29, 19])
 def test_the_picture_of_landmark_errors_marks_the_landmark_that_is_off(tmp_path, num):
-  """One landmark is far worse than all others; the only dark colour of the scale lies around its place."""
+  """One landmark is far worse than all others; the only dark colour of the scale lies around its
+  place.
+  """
   markup = landmarks.MARKUPS[num]
   true = np.random.default_rng(0).uniform(0, 100, (1, num, 2))
   worst = int(true[0, :, 1].argmax())  # the lowest one

@@ -1,4 +1,6 @@
-"""The AFLW-19 builder: orders of the .mat file undone, the split and both frontal recipes, problems in one sentence."""
+"""The AFLW-19 builder: orders of the .mat file undone, the split and both frontal recipes, problems
+in one sentence.
+"""
 
 import os
 import re

@@ -1,7 +1,8 @@
-"""What a downloaded dataset can be spoilt by: every kind of bad image and of bad `.pts` gets its own line, all in one message.
+"""What a downloaded dataset can be spoilt by: every kind of bad image and of bad `.pts` gets its
+own line, all in one message.
 
-The other families are tested where they are read: archives in `downloads_test`, `.mat` in `mat_test`, CSV, YAML and COCO files in
-`custom_mistakes_test`, predictions in `score_test`.
+The other families are tested where they are read: archives in `downloads_test`, `.mat` in
+`mat_test`, CSV, YAML and COCO files in `custom_mistakes_test`, predictions in `score_test`.
 """
 
 import io

@@ -299,7 +299,8 @@ def test_all_genuine_test_annotations_are_read_to_the_last_digit(tmp_path):
   for face in read:
     known = Builder.FIRST_LANDMARKS.get(face.file_name, face.landmarks[0])
     np.testing.assert_allclose(face.landmarks[0], known, rtol=0, atol=1e-3)
-  # mmpose, which subtracts the one, numbers the test faces on from the 1,345 of training: the order and the convention agree.
+  # mmpose, which subtracts the one, numbers the test faces on from the 1,345 of training: the order
+  # and the convention agree.
   for known in json.loads((shared / "samples" / "cofw29" / "test_cofw.json").read_text())[
     "annotations"
   ]:

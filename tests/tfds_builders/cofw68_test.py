@@ -1,4 +1,6 @@
-"""The COFW-68 builder: photographs of one file, landmarks of 507 others and boxes of a third, in one order."""
+"""The COFW-68 builder: photographs of one file, landmarks of 507 others and boxes of a third, in
+one order.
+"""
 
 import os
 import shutil
@@ -215,7 +217,9 @@ def test_the_genuine_annotations_are_read_to_the_last_digit(tmp_path):
 
 
 def test_the_two_mark_ups_of_a_genuine_face_agree():
-  """Outer eye corners of both, each read by its own builder's rule: a wrong order of faces or axes would be tens of pixels."""
+  """Outer eye corners of both, each read by its own builder's rule: a wrong order of faces or axes
+  would be tens of pixels.
+  """
   if not os.environ.get("FAL_JAX_TEST_DATA"):
     pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine annotations to read")
   shared = Path(os.environ["FAL_JAX_TEST_DATA"])

@@ -1,4 +1,6 @@
-"""Prepared crops: the same faces, landmarks that stay on their pixels, and what training sees of both is alike."""
+"""Prepared crops: the same faces, landmarks that stay on their pixels, and what training sees of
+both is alike.
+"""
 
 import numpy as np
 import pytest

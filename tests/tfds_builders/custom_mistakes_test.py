@@ -1,4 +1,6 @@
-"""What is wrong with a user's own dataset is said by file and line, all of it at once, with exit code 2 and nothing written."""
+"""What is wrong with a user's own dataset is said by file and line, all of it at once, with exit
+code 2 and nothing written.
+"""
 
 import json
 
@@ -19,7 +21,9 @@ def root(tmp_path):
 
 @pytest.fixture
 def refused(root, capfd):
-  """What the command line says, after checking that it is no traceback, that its code is 2 and that nothing is written."""
+  """What the command line says, after checking that it is no traceback, that its code is 2 and that
+  nothing is written.
+  """
 
   def refused(*options):
     data_dir = root.parent / "data"

@@ -1,4 +1,6 @@
-"""From a folder of one's own images to points on them: prepared, trained, evaluated, predicted; the mark-up file then may go."""
+"""From a folder of one's own images to points on them: prepared, trained, evaluated, predicted; the
+mark-up file then may go.
+"""
 
 import csv
 import importlib
@@ -12,7 +14,7 @@ import tiny_dataset
 from absl import flags
 from ml_collections import config_flags
 
-from fal_jax import evaluate, flag_parser, landmarks, custom_markup, parallel, predict, build, train
+from fal_jax import build, custom_markup, evaluate, flag_parser, landmarks, parallel, predict, train
 from fal_jax.doctor import run as doctor
 from fal_jax.errors import InputError
 from tfds_builders import prepare
@@ -47,7 +49,9 @@ def tiny(config, **changes):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-  """A folder with a dataset, one landmark of one face not annotated, its mark-up file and a run on it; and what the run found."""
+  """A folder with a dataset, one landmark of one face not annotated, its mark-up file and a run on
+  it; and what the run found.
+  """
   tiny_dataset.folder(tmp_path_factory.getbasetemp())  # sets up the cache of compiled functions
   place = tmp_path_factory.mktemp("custom")
   root = files.write_images(place / "faces", range(20))
@@ -77,7 +81,7 @@ def test_a_config_says_what_the_mark_up_file_does(trained):
 
 
 def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path, monkeypatch):
-  monkeypatch.setattr(parallel, "predict_function", tiny_dataset.predict_function)
+  monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
   place, _, summary = trained
   workdir = shutil.copytree(place / "run", tmp_path / "run")
 
@@ -118,9 +122,9 @@ def test_a_run_does_not_go_on_under_another_mark_up(trained, tmp_path):
     InputError,
     match=r"holds a run with another config; use another --workdir.*\n  data\.own_markup: ",
   ):
-    train.refuse_other_mathematics(saved, now, place / "run")
+    train.check_resumable(saved, now, place / "run")
   same = tiny(load("custom", str(place / "markup.yaml")), **{"data.dir": config.data.dir})
-  train.refuse_other_mathematics(saved, json.loads(same.to_json_best_effort()), place / "run")
+  train.check_resumable(saved, json.loads(same.to_json_best_effort()), place / "run")
 
 
 def test_the_doctor_finds_pairs_that_do_not_fit_the_faces(trained, tmp_path):

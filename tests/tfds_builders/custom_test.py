@@ -1,4 +1,6 @@
-"""A user's own dataset: three formats give the same records, splits are fixed and said aloud, several faces share an image."""
+"""A user's own dataset: three formats give the same records, splits are fixed and said aloud,
+several faces share an image.
+"""
 
 import shutil
 
@@ -18,7 +20,9 @@ def root(tmp_path):
 
 @pytest.fixture
 def build(root, capfd):
-  """Runs the command line, and returns what it printed and the records of each split, read without the builder's code."""
+  """Runs the command line, and returns what it printed and the records of each split, read without
+  the builder's code.
+  """
 
   def build(*options):
     data_dir = root.parent / "data"
@@ -104,7 +108,9 @@ def test_a_coco_file_gives_the_same_and_boxes_from_the_corner(root, build):
 
 
 def test_coco_s_first_pixel_is_where_its_key_point_and_its_box_meet(root, build):
-  """A box around the one pixel (x, y) = (20, 10) is [20, 10, 1, 1] in COCO and ends half a pixel around its centre here."""
+  """A box around the one pixel (x, y) = (20, 10) is [20, 10, 1, 1] in COCO and ends half a pixel
+  around its centre here.
+  """
   content = files.coco(range(12))
   for face in content["annotations"]:
     face["keypoints"][:2] = 20, 10

@@ -1,4 +1,6 @@
-"""Archives: what is honest is unpacked once and found; what is damaged or hostile is refused; nothing leaves its folder."""
+"""Archives: what is honest is unpacked once and found; what is damaged or hostile is refused;
+nothing leaves its folder.
+"""
 
 import gzip
 import io

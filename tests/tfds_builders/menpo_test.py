@@ -1,4 +1,6 @@
-"""The Menpo builder: two mark-ups, two releases with files of their own, every problem named at once."""
+"""The Menpo builder: two mark-ups, two releases with files of their own, every problem named at
+once.
+"""
 
 import os
 import shutil
@@ -345,7 +347,9 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, benchmark):
 
 
 def test_the_genuine_profiles_are_read_to_the_last_digit(tmp_path):
-  """The 2,300 genuine profiles, counted from 1 again and written as `.pts`; the first ones are known."""
+  """The 2,300 genuine profiles, counted from 1 again and written as `.pts`; the first ones are
+  known.
+  """
   if not os.environ.get("FAL_JAX_TEST_DATA"):
     pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine annotations to read")
   genuine = np.load(Path(os.environ["FAL_JAX_TEST_DATA"]) / "annotations" / "menpo_profile.npz")

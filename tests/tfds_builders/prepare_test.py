@@ -1,4 +1,6 @@
-"""The command line that builds datasets: builds once, says what is there, keeps what was there, never shows a traceback."""
+"""The command line that builds datasets: builds once, says what is there, keeps what was there,
+never shows a traceback.
+"""
 
 import dataclasses
 import errno

@@ -1,4 +1,6 @@
-"""Annotation files: what iBUG's tools wrote is read; what is not two finite numbers a line is refused by name and line."""
+"""Annotation files: what iBUG's tools wrote is read; what is not two finite numbers a line is
+refused by name and line.
+"""
 
 import numpy as np
 import pytest

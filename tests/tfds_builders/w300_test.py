@@ -197,7 +197,8 @@ def rewrite_points(folder: Path, change) -> None:
   w300_files.write_pts(folder / "image_0002.pts", change(w300_files.face_landmarks(0)))
 
 
-# What to do to the folder of the face image_0002; the file that the finding must name; what it must say.
+# What to do to the folder of the face image_0002; the file that the finding must name; what it must
+# say.
 _BAD_FILES = {
   "login page": (
     lambda d: (d / "image_0002.jpg").write_text("<html>"),

@@ -1,4 +1,6 @@
-"""The 300W-LP builder: pixels of the view, whole photographs held out, mirrored views on demand, every problem by name."""
+"""The 300W-LP builder: pixels of the view, whole photographs held out, mirrored views on demand,
+every problem by name.
+"""
 
 import json
 import os
@@ -324,7 +326,8 @@ def test_genuine_views_and_points_lie_on_each_other(tmp_path, monkeypatch):
   for face in splits["train"]:
     np.testing.assert_array_equal(face.landmarks, points[Path(face.file_name).stem])
 
-  # The points in a view's own .mat are those of the photograph before it was turned: never to be taken for the view's.
+  # The points in a view's own .mat are those of the photograph before it was turned: never to be
+  # taken for the view's.
   own = shutil.copy(
     samples / "IBUG_image_008_1_0.mat", tmp_path / "landmarks" / "AFW" / "AFW_134212_1_0_pts.mat"
   )

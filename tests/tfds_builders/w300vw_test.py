@@ -1,4 +1,6 @@
-"""The 300VW builder: the very frame of each annotation, the protocol's frames and no others, every problem by name."""
+"""The 300VW builder: the very frame of each annotation, the protocol's frames and no others, every
+problem by name.
+"""
 
 import os
 import runpy
@@ -41,7 +43,9 @@ def grey(number: int) -> int:
 
 
 def write_video(path: Path, count: int) -> None:
-  """An .avi of MPEG-4 with predicted frames, as the dataset's are: a frame is right only if all before it were decoded."""
+  """An .avi of MPEG-4 with predicted frames, as the dataset's are: a frame is right only if all
+  before it were decoded.
+  """
   writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"XVID"), 25, (96, 80))
   assert writer.isOpened()
   for number in range(1, count + 1):

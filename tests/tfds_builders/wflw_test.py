@@ -1,4 +1,6 @@
-"""The WFLW builder: every face of both lists, exact records, subsets held against the authors' lists, problems by line."""
+"""The WFLW builder: every face of both lists, exact records, subsets held against the authors'
+lists, problems by line.
+"""
 
 import os
 import re
@@ -143,7 +145,8 @@ def test_a_folder_without_the_other_is_refused_even_for_a_partial_build(folder, 
     build(root, allow_partial=True).plan(root)
 
 
-# What stands in the place of a line of the list of test, made from the line; what the finding must say.
+# What stands in the place of a line of the list of test, made from the line; what the finding must
+# say.
 _BAD_LINES = {
   "one number too few": (
     lambda line: line.split(maxsplit=1)[1],

@@ -1,4 +1,5 @@
-"""AFLW-19: 19 landmarks, visibility and a box of 24,386 faces of AFLW, annotated anew by the authors of CCL.
+"""AFLW-19: 19 landmarks, visibility and a box of 24,386 faces of AFLW, annotated anew by the
+authors of CCL.
 
 File, splits and conventions are described in README.md beside this file.
 """
@@ -36,7 +37,8 @@ _CITATION = """\
 
 _ANNOTATIONS = "AFLWinfo_release.mat"
 
-# Where the folders 0, 2 and 3 may lie: as the archives hold them, and as others' instructions have them moved.
+# Where the folders 0, 2 and 3 may lie: as the archives hold them, and as others' instructions have
+# them moved.
 _IMAGE_ROOTS = ("aflw/data/flickr/", "data/flickr/", "flickr/", "images/", "")
 
 
@@ -125,7 +127,9 @@ def _faces(downloads: Downloads, annotations: Release, layout: Layout) -> list[F
 
 
 def _image(downloads: Downloads, name: str) -> Path | None:
-  """The file that a name means: some names end in .jpg where the file is a .png, and the other way round."""
+  """The file that a name means: some names end in .jpg where the file is a .png, and the other way
+  round.
+  """
   other = {".jpg": ".png", ".png": ".jpg"}.get(PurePosixPath(name).suffix.lower(), "")
   candidates: Sequence[str] = (
     [name, str(PurePosixPath(name).with_suffix(other))] if other else [name]

@@ -1,4 +1,6 @@
-"""AFLWinfo_release.mat: 19 landmarks of 24,386 faces of AFLW, their boxes and the split, as the authors of CCL release them."""
+"""AFLWinfo_release.mat: 19 landmarks of 24,386 faces of AFLW, their boxes and the split, as the
+authors of CCL release them.
+"""
 
 import dataclasses
 from pathlib import Path, PurePosixPath
@@ -19,7 +21,8 @@ class Release:
 
   Attributes:
     names: N images below `flickr`, e.g. "0/image00002.jpg".
-    landmarks: (N, 19, 2) float64, (x, y) in image px, taken as 0-based (README.md says why); all of them are annotated.
+    landmarks: (N, 19, 2) float64, (x, y) in image px, taken as 0-based (README.md says why); all of
+      them are annotated.
     visible: (N, 19) bool.
     boxes: (N, 4) float64, x0, y0, x1, y1 in image px.
     order: (N,) int, rows from 0: those of the training set, then those of the test.
@@ -39,7 +42,8 @@ class Release:
 
 
 def read_release(path: Path) -> Release:
-  """Reads the file. The one place where its orders become ours: 19 x before 19 y, boxes x before y, rows counted from 1.
+  """Reads the file. The one place where its orders become ours: 19 x before 19 y, boxes x before y,
+  rows counted from 1.
 
   Args:
     path: AFLWinfo_release.mat, MATLAB version 5.

@@ -88,7 +88,8 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
     findings: what is wrong with single faces is added here.
 
   Returns:
-    The faces in their order, None where one is bad, so that the hold-out of the others does not depend on it.
+    The faces in their order, None where one is bad, so that the hold-out of the others does not
+    depend on it.
   """
   images_name, points_name, boxes_name = f"Is{suffix}", f"phis{suffix}", f"bboxes{suffix}"
   with open_mat73(path, [images_name, points_name, boxes_name]) as file:

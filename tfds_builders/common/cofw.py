@@ -1,4 +1,6 @@
-"""Caltech's COFW files, `COFW_train_color.mat` and `COFW_test_color.mat`: MATLAB 7.3 with the photographs inside."""
+"""Caltech's COFW files, `COFW_train_color.mat` and `COFW_test_color.mat`: MATLAB 7.3 with the
+photographs inside.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -22,7 +24,8 @@ _FOLDERS = ("", "COFW_color/", "COFW/")
 
 @dataclasses.dataclass(frozen=True)
 class CofwImage:
-  """A photograph inside a COFW file; it is read anew each time, one at a time, because all of them would fill the memory.
+  """A photograph inside a COFW file; it is read anew each time, one at a time, because all of them
+  would fill the memory.
 
   Attributes:
     path: the .mat file.
@@ -104,7 +107,9 @@ def face_name(path: Path, index: int) -> str:
 
 
 def box_from_xywh(box: np.ndarray) -> np.ndarray:
-  """(4,) x, y, width, height from a first pixel (1, 1) -> (4,) x0, y0, x1, y1, pixel-centre, 0-based; NaN without extent."""
+  """(4,) x, y, width, height from a first pixel (1, 1) -> (4,) x0, y0, x1, y1, pixel-centre,
+  0-based; NaN without extent.
+  """
   x, y, width, height = np.asarray(box, np.float64)
   if not (np.isfinite(box).all() and width > 0 and height > 0):
     return np.full(4, np.nan)

@@ -1,4 +1,6 @@
-"""The faces of a dataset that is built, cut out with a margin: small pictures that training decodes several times as fast."""
+"""The faces of a dataset that is built, cut out with a margin: small pictures that training decodes
+several times as fast.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -24,8 +26,8 @@ _CHUNK = 256  # faces read ahead: all of a large dataset would fill the memory
 class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[call-arg]  # TFDS's own option
   """Every split of another dataset, each face as one square whose middle is the network's crop.
 
-  Records have the features of the other dataset; landmarks and boxes are in pixels of the square. They are for training: what is
-  predicted on them is not in pixels of the photograph.
+  Records have the features of the other dataset; landmarks and boxes are in pixels of the square.
+  They are for training: what is predicted on them is not in pixels of the photograph.
   """
 
   VERSION = tfds.core.Version("1.0.0")

@@ -1,4 +1,6 @@
-"""What the user downloaded: folders as they are, archives unpacked safely beside the dataset that is built."""
+"""What the user downloaded: folders as they are, archives unpacked safely beside the dataset that
+is built.
+"""
 
 import contextlib
 import dataclasses
@@ -18,7 +20,8 @@ from tqdm import tqdm
 
 from fal_jax.errors import InputError
 
-# More than any face dataset unpacks to, and more than photographs can be squeezed: beyond it is a bomb, not an archive.
+# More than any face dataset unpacks to, and more than photographs can be squeezed: beyond it is a
+# bomb, not an archive.
 MAX_BYTES = 200 * 10**9
 MAX_RATIO = 200
 _CHUNK = 1 << 20
@@ -59,7 +62,8 @@ class Downloads:
   def find(self, path: str) -> Path | None:
     """The first folder or file `path` ("helen/trainset") below a root; None if no root has it.
 
-    Some unpackers make a folder of the archive's name around the archive's folder: `afw/afw` is found as `afw`.
+    Some unpackers make a folder of the archive's name around the archive's folder: `afw/afw` is
+    found as `afw`.
     """
     for root in self.roots:
       found = root
@@ -95,8 +99,8 @@ class Downloads:
 def unpack(archives: Sequence[Archive], manual_dir: Path, into: Path) -> Downloads:
   """Unpacks those archives that lie in `manual_dir` and whose content does not lie there unpacked.
 
-  Each goes into a folder of its own below `into`, under a temporary name until it is complete; a complete one is not unpacked
-  again as long as the archive keeps its size and date.
+  Each goes into a folder of its own below `into`, under a temporary name until it is complete; a
+  complete one is not unpacked again as long as the archive keeps its size and date.
 
   Args:
     archives: what the dataset consists of.
@@ -107,7 +111,8 @@ def unpack(archives: Sequence[Archive], manual_dir: Path, into: Path) -> Downloa
     The user's folder and the unpacked ones.
 
   Raises:
-    InputError: an archive is damaged, is none, holds members that lead out of it, or would not fit on the disk.
+    InputError: an archive is damaged, is none, holds members that lead out of it, or would not fit
+      on the disk.
   """
   roots = [manual_dir]
   for archive in archives:

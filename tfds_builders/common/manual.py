@@ -1,6 +1,8 @@
-"""The builder class of datasets that the user downloads: find everything, check every face, then write.
+"""The builder class of datasets that the user downloads: find everything, check every face, then
+write.
 
-Nothing is written before every file has been looked at, so that one run reports all there is to mend.
+Nothing is written before every file has been looked at, so that one run reports all there is to
+mend.
 """
 
 import abc
@@ -36,9 +38,10 @@ class Layout:
 class ManualFaceBuilder(FaceDatasetBuilder):
   """Builds a dataset from files below `manual_dir`.
 
-  A dataset's own builder says which archives there are (`ARCHIVES`), what lies where in them (`layout`), how many faces each
-  official split has (`OFFICIAL_COUNTS`), and in `_info` the mark-up: `metadata=tfds.core.MetadataDict(markup=K)`. The build adds
-  to that metadata `partial` (bool), `missing` (a line each), `skipped` (file -> why), `notes` (what -> files) and
+  A dataset's own builder says which archives there are (`ARCHIVES`), what lies where in them
+  (`layout`), how many faces each official split has (`OFFICIAL_COUNTS`), and in `_info` the
+  mark-up: `metadata=tfds.core.MetadataDict(markup=K)`. The build adds to that metadata `partial`
+  (bool), `missing` (a line each), `skipped` (file -> why), `notes` (what -> files) and
   `official_counts` (split -> faces).
   """
 
@@ -46,7 +49,8 @@ class ManualFaceBuilder(FaceDatasetBuilder):
   ARCHIVES: ClassVar[
     tuple[Archive, ...]
   ] = ()  # those that lie in `manual_dir` untouched are unpacked
-  # First landmarks of some faces by file name, image px, pixel-centre: another version or convention of the files shows there.
+  # First landmarks of some faces by file name, image px, pixel-centre: another version or
+  # convention of the files shows there.
   FIRST_LANDMARKS: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
   def __init__(self, *, allow_partial: bool = False, skip_bad: bool = False, **kwargs: Any):
@@ -54,7 +58,8 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
     Args:
       allow_partial: build what is there although the official dataset has more.
-      skip_bad: leave faces with errors out and list them in the metadata instead of refusing to build.
+      skip_bad: leave faces with errors out and list them in the metadata instead of refusing to
+        build.
       **kwargs: `data_dir` and whatever else TFDS takes.
     """
     self.allow_partial = allow_partial
@@ -63,7 +68,8 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
   @classmethod
   def described_in(cls, manual_dir: Path) -> tfds.core.BuilderConfig | None:
-    """The configuration that the user's folder describes; None for datasets that somebody else has made.
+    """The configuration that the user's folder describes; None for datasets that somebody else has
+    made.
 
     Args:
       manual_dir: the folder.
@@ -76,11 +82,15 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
   @abc.abstractmethod
   def layout(self, downloads: Downloads) -> Layout:
-    """Looks through the downloaded files; does not raise for what is missing or wrong in them, but lists it."""
+    """Looks through the downloaded files; does not raise for what is missing or wrong in them, but
+    lists it.
+    """
 
   @property
   def unpack_dir(self) -> Path:
-    """Where archives are unpacked while a dataset is built: beside it, so that a second try finds them."""
+    """Where archives are unpacked while a dataset is built: beside it, so that a second try finds
+    them.
+    """
     return Path(self.data_path).parent / "unpacked"
 
   def plan(self, manual_dir: Path, *, unpack_dir: Path | None = None) -> dict[str, list[Face]]:
@@ -88,13 +98,16 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
     Args:
       manual_dir: folder with the downloaded files, archives or unpacked.
-      unpack_dir: where archives are unpacked, by default `self.unpack_dir`; needed until the dataset is written.
+      unpack_dir: where archives are unpacked, by default `self.unpack_dir`; needed until the
+        dataset is written.
 
     Returns:
-      The faces of each split that has any. `self.info.metadata` then says what is missing, skipped or noteworthy.
+      The faces of each split that has any. `self.info.metadata` then says what is missing, skipped
+      or noteworthy.
 
     Raises:
-      InputError: files are missing and `allow_partial` is off, or faces are bad and `skip_bad` is off: lists all of them.
+      InputError: files are missing and `allow_partial` is off, or faces are bad and `skip_bad` is
+        off: lists all of them.
     """
     layout = self.layout(unpack(self.ARCHIVES, manual_dir, unpack_dir or self.unpack_dir))
     how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()

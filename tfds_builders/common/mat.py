@@ -31,12 +31,14 @@ _READ_ERRORS = (
   MatReadError,
 )
 
-# HDF5 shares what it knows of a file among all who have it open: closing it in one thread would spoil another's reading.
+# HDF5 shares what it knows of a file among all who have it open: closing it in one thread would
+# spoil another's reading.
 _HDF5 = threading.Lock()
 
 
 def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
-  """Reads variables of a MATLAB file of version 5 or older as they are: matrices (rows, columns), cells as object arrays.
+  """Reads variables of a MATLAB file of version 5 or older as they are: matrices (rows, columns),
+  cells as object arrays.
 
   Args:
     path: the file.
@@ -46,7 +48,8 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
     The variables by name.
 
   Raises:
-    InputError: the file cannot be read, is of version 7.3, cut short, none of MATLAB's, or lacks a variable.
+    InputError: the file cannot be read, is of version 7.3, cut short, none of MATLAB's, or lacks a
+      variable.
   """
   _start(path)
   try:
@@ -91,7 +94,8 @@ def numbers(value: np.ndarray, shape: tuple[int | None, ...], *, what: str) -> n
 
 @contextlib.contextmanager
 def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[Any]:
-  """Opens a MATLAB file of version 7.3, in one thread at a time; read it by `matrix`, `cells` and `cell`.
+  """Opens a MATLAB file of version 7.3, in one thread at a time; read it by `matrix`, `cells` and
+  `cell`.
 
   Args:
     path: the file.
@@ -101,8 +105,8 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
     The `h5py.File`.
 
   Raises:
-    InputError: h5py is not installed, or the file cannot be read, is of another version, cut short, none of MATLAB's, or lacks a
-      variable.
+    InputError: h5py is not installed, or the file cannot be read, is of another version, cut short,
+      none of MATLAB's, or lacks a variable.
   """
   start = _start(path)
   try:

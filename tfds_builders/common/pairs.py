@@ -28,8 +28,8 @@ def read_pairs(
     **extra: features that all faces of the folder share.
 
   Returns:
-    A face for each pair of image and `.pts`, sorted by name, None where the pair is bad, so that a hold-out of the others does
-    not depend on it; and the number of pairs.
+    A face for each pair of image and `.pts`, sorted by name, None where the pair is bad, so that a
+    hold-out of the others does not depend on it; and the number of pairs.
   """
   pairs: dict[str, dict[str, list[Path]]] = {}
   for file in sorted(folder.iterdir()):

@@ -19,19 +19,21 @@ def read_pts(
 ) -> np.ndarray:
   """Reads the landmarks of a `.pts` file, with or without the header `version: 1, n_points: 68, {`.
 
-  This is the one place where the file's convention becomes ours: iBUG's tools are MATLAB's, whose first pixel has its centre at
-  (1, 1), so `origin=1` subtracts one.
+  This is the one place where the file's convention becomes ours: iBUG's tools are MATLAB's, whose
+  first pixel has its centre at (1, 1), so `origin=1` subtracts one.
 
   Args:
     path: the file.
     num_landmarks: how many it must hold; several numbers where any of them will do.
-    origin: coordinate of the first pixel's centre in the file: 1 for iBUG's annotations, 0 for zero-based ones.
+    origin: coordinate of the first pixel's centre in the file: 1 for iBUG's annotations, 0 for
+      zero-based ones.
 
   Returns:
     (K, 2) float64, (x, y) in image px, pixel-centre, 0-based.
 
   Raises:
-    InputError: the file cannot be read, holds another number of landmarks, is cut short, or a coordinate is not a finite number.
+    InputError: the file cannot be read, holds another number of landmarks, is cut short, or a
+      coordinate is not a finite number.
   """
   if origin not in (0, 1):
     raise InputError(f"origin must be 0 or 1, not {origin!r}.")

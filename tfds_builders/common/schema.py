@@ -1,4 +1,6 @@
-"""The one record layout of every face dataset, and the builder class that writes it without TensorFlow."""
+"""The one record layout of every face dataset, and the builder class that writes it without
+TensorFlow.
+"""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -8,7 +10,9 @@ import tensorflow_datasets as tfds
 
 
 class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
-  """Builds array_record files: TFDS's default format, TFRecord, cannot be written without TensorFlow."""
+  """Builds array_record files: TFDS's default format, TFRecord, cannot be written without
+  TensorFlow.
+  """
 
   OFFICIAL_COUNTS: ClassVar[
     Mapping[str, int]
@@ -18,7 +22,9 @@ class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
     super().__init__(file_format=file_format or "array_record", **kwargs)
 
   def train_flags(self) -> str:
-    """Flags of `fal_jax.main` that train on this dataset, or test on it; `prepare` proposes them when it is built."""
+    """Flags of `fal_jax.main` that train on this dataset, or test on it; `prepare` proposes them
+    when it is built.
+    """
     return f"--config=configs/{self.name}.py"
 
   def workdir(self) -> str:
@@ -33,7 +39,8 @@ class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
 def face_features(num_landmarks: int, **extra: Any) -> tfds.features.FeaturesDict:
   """Features of one annotated face; `extra` adds what only one dataset has (attributes, subsets).
 
-  Coordinates are (x, y) in pixels of the stored image, pixel-centre: (0, 0) is the centre of the top-left pixel.
+  Coordinates are (x, y) in pixels of the stored image, pixel-centre: (0, 0) is the centre of the
+  top-left pixel.
   """
   return tfds.features.FeaturesDict(
     {

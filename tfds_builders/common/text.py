@@ -1,4 +1,6 @@
-"""Text files that people and their tools write: strict about what is a number, tolerant of a byte order mark."""
+"""Text files that people and their tools write: strict about what is a number, tolerant of a byte
+order mark.
+"""
 
 import re
 from pathlib import Path
@@ -7,7 +9,8 @@ import numpy as np
 
 from fal_jax.errors import InputError
 
-# Decimal numbers only: float() also takes `nan`, `inf` and `1_000`, and turns `1e400` into infinity.
+# Decimal numbers only: float() also takes `nan`, `inf` and `1_000`, and turns `1e400` into
+# infinity.
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 

@@ -1,6 +1,8 @@
-"""What can be wrong with an annotated face, found before anything is written, all of it at once and by file name.
+"""What can be wrong with an annotated face, found before anything is written, all of it at once and
+by file name.
 
-TFDS itself stores NaN landmarks and images that do not decode without a word; training would stumble over them days later.
+TFDS itself stores NaN landmarks and images that do not decode without a word; training would
+stumble over them days later.
 """
 
 import dataclasses
@@ -23,7 +25,9 @@ KNOWN_WITHIN = 0.01  # px; half a pixel or a whole one is what conventions diffe
 
 
 class ImageFile(Protocol):
-  """An image file wherever it lies: a `Path`, or something inside another file. It is read twice, by several threads."""
+  """An image file wherever it lies: a `Path`, or something inside another file. It is read twice,
+  by several threads.
+  """
 
   def read_bytes(self) -> bytes:
     """The bytes of a JPEG, PNG, ... file."""
@@ -37,7 +41,8 @@ class Face:
     image: the image file.
     file_name: its path below the dataset's root, with "/".
     landmarks: (K, 2) float64, (x, y) in image px, pixel-centre; NaN where not annotated.
-    extra: what else `schema.face_example` takes: `visible`, `box_dataset`, `face_index`, values of the dataset's own features.
+    extra: what else `schema.face_example` takes: `visible`, `box_dataset`, `face_index`, values of
+      the dataset's own features.
   """
 
   image: ImageFile
@@ -47,7 +52,9 @@ class Face:
 
   @property
   def label(self) -> str:
-    """What findings call it: `file_name`, with `#face_index` in datasets that annotate several faces of an image."""
+    """What findings call it: `file_name`, with `#face_index` in datasets that annotate several
+    faces of an image.
+    """
     return (
       f"{self.file_name}#{self.extra['face_index']}"
       if "face_index" in self.extra
@@ -76,8 +83,10 @@ def check_landmarks(
     missing_allowed: NaN is the dataset's sign for "not annotated".
 
   Returns:
-    Findings: nothing annotated, a coordinate that is not finite, a face without extent, and landmarks outside the image: a note,
-    because annotators follow the face across the border, unless they are further away than the face is large.
+    Findings: nothing annotated, a coordinate that is not finite, a face without extent, and
+      landmarks outside the image: a note,
+    because annotators follow the face across the border, unless they are further away than the face
+    is large.
   """
   present = np.isfinite(landmarks).all(-1)
   if missing_allowed:
@@ -149,13 +158,15 @@ def check_faces(
   missing_allowed: bool = False,
   first_landmarks: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> list[list[Finding]]:
-  """Checks every face, decoding every image once, on all cores: OpenCV decodes outside Python's lock.
+  """Checks every face, decoding every image once, on all cores: OpenCV decodes outside Python's
+  lock.
 
   Args:
     faces: what to check.
     title: of the progress bar, which is shown on terminals only.
     missing_allowed: see `check_landmarks`.
-    first_landmarks: of known faces, by file name, image px, pixel-centre; an image none of whose faces has it is an error.
+    first_landmarks: of known faces, by file name, image px, pixel-centre; an image none of whose
+      faces has it is an error.
 
   Returns:
     The findings of each face, in the order of `faces`.

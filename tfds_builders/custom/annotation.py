@@ -19,8 +19,9 @@ class Annotation:
   Attributes:
     where: file and line, for messages.
     image: as the annotation file names it.
-    landmarks: (K, 2) float64, image px, pixel-centre, 0-based; NaN where not annotated. None if they cannot be read: a finding
-      says so, but the face keeps its number among those of its image, and its image its place in the hold-out.
+    landmarks: (K, 2) float64, image px, pixel-centre, 0-based; NaN where not annotated. None if
+      they cannot be read: a finding says so, but the face keeps its number among those of its
+      image, and its image its place in the hold-out.
     box: (4,) float64 x0, y0, x1, y1, image px.
     visible: (K,) bool.
     split: where the file gives one.
@@ -39,7 +40,8 @@ class Annotation:
 def find_image(root: Path, name: str) -> Path:
   """The image of that name below the dataset's folder, or below `images/` in it.
 
-  A symbolic link is followed, since the folder is the user's own: `images` may be a link to another disk.
+  A symbolic link is followed, since the folder is the user's own: `images` may be a link to another
+  disk.
 
   Raises:
     InputError: there is none, or the name leads out of the folder.

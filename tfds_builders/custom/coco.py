@@ -1,8 +1,10 @@
-"""`annotations.json`: COCO's key-point format, `images` and `annotations` with `keypoints` x, y, v and perhaps `bbox`.
+"""`annotations.json`: COCO's key-point format, `images` and `annotations` with `keypoints` x, y, v
+and perhaps `bbox`.
 
-COCO counts key-points in pixels from 0, so that a whole number is a pixel's centre, and measures boxes from the image's corner,
-half a pixel further up and left: the key-point (0, 0) and the box corner (0.5, 0.5) are one place. Tools that measure key-points
-from the corner too say `origin: 0.5` in the mark-up file.
+COCO counts key-points in pixels from 0, so that a whole number is a pixel's centre, and measures
+boxes from the image's corner, half a pixel further up and left: the key-point (0, 0) and the box
+corner (0.5, 0.5) are one place. Tools that measure key-points from the corner too say `origin: 0.5`
+in the mark-up file.
 """
 
 import json
@@ -25,8 +27,9 @@ def read_coco(
 ) -> list[Annotation]:
   """Reads the faces of a COCO file.
 
-  The one place where its convention becomes ours: `origin` is subtracted from landmarks, a half from boxes, which become
-  x0, y0, x1, y1. Visibility 0 is "not annotated", 1 "annotated but hidden", 2 "visible".
+  The one place where its convention becomes ours: `origin` is subtracted from landmarks, a half
+  from boxes, which become x0, y0, x1, y1. Visibility 0 is "not annotated", 1 "annotated but
+  hidden", 2 "visible".
 
   Args:
     path: the file.

@@ -1,4 +1,5 @@
-"""A dataset of your own: a folder of images with landmarks, and a mark-up described in `markup.yaml`.
+"""A dataset of your own: a folder of images with landmarks, and a mark-up described in
+`markup.yaml`.
 
 What the folder may look like is described in README.md beside this file.
 """
@@ -44,7 +45,9 @@ class CustomConfig(tfds.core.BuilderConfig):
 
 
 class Builder(ManualFaceBuilder):
-  """Builds a user's own dataset, `custom/NAME`; whoever opens it by that name needs neither this module nor the mark-up file."""
+  """Builds a user's own dataset, `custom/NAME`; whoever opens it by that name needs neither this
+  module nor the mark-up file.
+  """
 
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
@@ -144,7 +147,9 @@ def _read(
 def _by_image(
   root: Path, annotations: Sequence[Annotation], findings: list[Finding]
 ) -> dict[str, list[Annotation]]:
-  """Path below the root -> faces, in the order of the file; faces whose image is not there and repeated ones become findings."""
+  """Path below the root -> faces, in the order of the file; faces whose image is not there and
+  repeated ones become findings.
+  """
   faces_of: dict[str, list[Annotation]] = {}
   first: dict[tuple[str, bytes], str] = {}
   for face in annotations:
@@ -190,7 +195,9 @@ def _faces(
 
 
 def _size(image: Path) -> tuple[int, int] | None:
-  """(width, height) of the stored pixels, from the header; None for a file that the check of images will refuse."""
+  """(width, height) of the stored pixels, from the header; None for a file that the check of images
+  will refuse.
+  """
   try:
     with Image.open(image) as header:
       return header.size

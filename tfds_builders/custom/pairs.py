@@ -20,7 +20,8 @@ def read_pairs(
 ) -> list[Annotation]:
   """Reads one face of each `.pts` file.
 
-  The one place where their convention becomes ours: `origin`, what they call the centre of the first pixel, is subtracted.
+  The one place where their convention becomes ours: `origin`, what they call the centre of the
+  first pixel, is subtracted.
 
   Args:
     root: the dataset's folder.

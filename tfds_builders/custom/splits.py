@@ -19,8 +19,9 @@ def splits_of_images(
 ) -> dict[str, str]:
   """The split of each image.
 
-  A column `split` of the table says it, or the lists `train.txt`, `val.txt`, `test.txt`. Or else every tenth image in the order
-  of names, the first one included, is `test` and the others are `train`: fixed, and said as a note.
+  A column `split` of the table says it, or the lists `train.txt`, `val.txt`, `test.txt`. Or else
+  every tenth image in the order of names, the first one included, is `test` and the others are
+  `train`: fixed, and said as a note.
 
   Args:
     root: the dataset's folder.
@@ -28,7 +29,8 @@ def splits_of_images(
     findings: what is wrong with single images is added here.
 
   Returns:
-    Path below the root -> name of the split; an image without one is left out, and a finding says why.
+    Path below the root -> name of the split; an image without one is left out, and a finding says
+    why.
 
   Raises:
     InputError: two ways at once, or too few images to hold any out.

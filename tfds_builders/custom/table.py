@@ -1,4 +1,6 @@
-"""`landmarks.csv`: one face a line, `image,x0,y0,x1,y1,...`, an empty cell where a landmark is not annotated."""
+"""`landmarks.csv`: one face a line, `image,x0,y0,x1,y1,...`, an empty cell where a landmark is not
+annotated.
+"""
 
 import csv
 import io
@@ -20,8 +22,8 @@ def read_table(
 ) -> list[Annotation]:
   """Reads the faces of a table.
 
-  The one place where its convention becomes ours: `origin`, what it calls the centre of the first pixel, is subtracted from
-  landmarks and boxes.
+  The one place where its convention becomes ours: `origin`, what it calls the centre of the first
+  pixel, is subtracted from landmarks and boxes.
 
   Args:
     path: the file.

@@ -1,7 +1,8 @@
-"""The face lists of the MenpoBenchmark release, `Menpo2D_semifrontal_train.txt` and so on: one face a line.
+"""The face lists of the MenpoBenchmark release, `Menpo2D_semifrontal_train.txt` and so on: one face
+a line.
 
-A line is the image's path below the list's folder, then numbers: x0, y0, x1, y1 of RetinaFace's box, its five points as x and y
-each, and the landmarks as x and y each.
+A line is the image's path below the list's folder, then numbers: x0, y0, x1, y1 of RetinaFace's
+box, its five points as x and y each, and the landmarks as x and y each.
 """
 
 from pathlib import Path
@@ -24,7 +25,8 @@ def read_list(
     path: the list.
     downloads: keeps the images that it names below the dataset's folder.
     num_landmarks: how many a line must hold.
-    findings: what is wrong with single lines is added here, and one finding if the list cannot be read.
+    findings: what is wrong with single lines is added here, and one finding if the list cannot be
+      read.
   """
   name = downloads.name(path)
   try:

@@ -57,7 +57,9 @@ class MenpoConfig(tfds.core.BuilderConfig):
 
 
 class Builder(ManualFaceBuilder):
-  """Builds either mark-up of Menpo 2D, from the files of the challenge or of the MenpoBenchmark release."""
+  """Builds either mark-up of Menpo 2D, from the files of the challenge or of the MenpoBenchmark
+  release.
+  """
 
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
@@ -152,7 +154,9 @@ def _find_list(downloads: Downloads, split: str, num_landmarks: int) -> Path | N
 
 
 def _read_pts_folders(downloads: Downloads, name: str, findings: list[Finding]) -> list[Face]:
-  """Reads the pairs in a folder and the folders in it, both mark-ups: in the challenge's files they are mixed."""
+  """Reads the pairs in a folder and the folders in it, both mark-ups: in the challenge's files they
+  are mixed.
+  """
   root = downloads.find(name)
   if root is None:
     return []

@@ -18,7 +18,9 @@ EAR_ROWS, HAIR_ROWS, TORSO_ROWS = 14, 40, 14
 _SKULL_CENTRE = np.array([0.0, -0.35, -0.80], np.float32)
 _HALF = (
   COLUMNS // 2
-)  # the first half of an ear row is the left ear, the second the right one; the column between is a seam
+  # the first half of an ear row is the left ear, the second the right one; the column between is a
+  # seam
+)
 _SHOULDERS = np.array(
   [  # half-width, height at the side, height in front, depth
     [0.50, 1.50, 1.62, 0.40],
@@ -224,7 +226,9 @@ def normals(vertices: np.ndarray) -> np.ndarray:
 
 
 def patch_normals(patch: np.ndarray) -> np.ndarray:
-  """Unit normals (R, C, 3) of one patch by central differences; rows run down and columns to the right as seen from outside."""
+  """Unit normals (R, C, 3) of one patch by central differences; rows run down and columns to the
+  right as seen from outside.
+  """
   along = np.empty_like(patch)
   along[:, 1:-1] = patch[:, 2:] - patch[:, :-2]
   along[:, 0], along[:, -1] = patch[:, 1] - patch[:, 0], patch[:, -1] - patch[:, -2]

@@ -35,7 +35,9 @@ def _tiles() -> dict[str, np.ndarray]:
 
 
 def noise(key: np.random.Generator, name: str, shape: tuple[int, int]) -> np.ndarray:
-  """A random part (h, w) float32 of about unit variance of the noise "pores", "blotches", "strands" or "curls"."""
+  """A random part (h, w) float32 of about unit variance of the noise "pores", "blotches", "strands"
+  or "curls".
+  """
   tile = _tiles()[name]
   y, x = key.integers(0, tile.shape[0] - shape[0]), key.integers(0, tile.shape[1] - shape[1])
   return tile[y : y + shape[0], x : x + shape[1]]

@@ -8,7 +8,9 @@ NECK = np.array([0.0, 0.95, -0.75])  # the point of the model frame that head an
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-  """(3, 3) rotation from radians; positive: the face turns to the picture's right, upwards, and clockwise."""
+  """(3, 3) rotation from radians; positive: the face turns to the picture's right, upwards, and
+  clockwise.
+  """
   cy, sy, cp, sp, cr, sr = (
     np.cos(yaw),
     np.sin(yaw),
@@ -24,7 +26,9 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def turn(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-  """Multiplies points (..., 3) by a (3, 3) matrix in their dtype; without BLAS, whose threads may change the last bits."""
+  """Multiplies points (..., 3) by a (3, 3) matrix in their dtype; without BLAS, whose threads may
+  change the last bits.
+  """
   x, y, z = (points[..., k].copy() for k in range(3))
   m = matrix.astype(points.dtype)
   return np.stack([x * m[k, 0] + y * m[k, 1] + z * m[k, 2] for k in range(3)], -1)
@@ -71,7 +75,9 @@ class Camera:
     return self.distance - placed[..., 2]
 
   def framed(self, points: np.ndarray, centre: np.ndarray, extent: float) -> "Camera":
-    """The same view, moved so that the box around `points` (N, 2; px of this camera) has this centre and larger side."""
+    """The same view, moved so that the box around `points` (N, 2; px of this camera) has this
+    centre and larger side.
+    """
     low, high = points.min(0), points.max(0)
     grow = extent / float((high - low).max())
     middle = (low + high) / 2

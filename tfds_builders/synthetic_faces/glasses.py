@@ -13,7 +13,9 @@ from tfds_builders.synthetic_faces.raster import Raster
 
 @dataclass(frozen=True)
 class Cover:
-  """alpha: (H, W) float32, how much the glasses change each pixel; opaque: (H, W) float32, how much they hide."""
+  """alpha: (H, W) float32, how much the glasses change each pixel; opaque: (H, W) float32, how much
+  they hide.
+  """
 
   alpha: np.ndarray
   opaque: np.ndarray

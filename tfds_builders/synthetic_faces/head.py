@@ -1,9 +1,11 @@
-"""A parametric 3-D head: one grid of vertices, linear bases for identity and expression, and a chart to draw on it.
+"""A parametric 3-D head: one grid of vertices, linear bases for identity and expression, and a
+chart to draw on it.
 
-Model frame: x to the right and y downwards as the viewer of a frontal face sees them, z towards the viewer; the unit is the
-distance between the outer eye corners, the origin lies midway between them. Seen from the front without perspective, a point
-of the mean head drawn at chart position (x, y) appears at (x, y); the shape numbers below are chosen so that this agrees with
-the average proportions of annotated photographs.
+Model frame: x to the right and y downwards as the viewer of a frontal face sees them, z towards the
+viewer; the unit is the distance between the outer eye corners, the origin lies midway between them.
+Seen from the front without perspective, a point of the mean head drawn at chart position (x, y)
+appears at (x, y); the shape numbers below are chosen so that this agrees with the average
+proportions of annotated photographs.
 """
 
 import functools
@@ -13,9 +15,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-COLUMNS = 121  # around the head; column 60 is the mid-line of the face, the first and the last meet at the back
-# Rows of key cross-sections from the crown to the base of the neck: height and depth of the mid-line in front,
-# height, half-width and depth at the side, height and depth of the mid-line at the back.
+# around the head; column 60 is the mid-line of the face, the first and the last meet at the back
+COLUMNS = 121
+# Rows of key cross-sections from the crown to the base of the neck: height and depth of the
+# mid-line in front, height, half-width and depth at the side, height and depth of the mid-line at
+# the back.
 _SECTIONS = np.array(
   [
     [-1.30, -0.78, -1.30, 0.01, -0.80, -1.30, -0.82],
@@ -44,7 +48,9 @@ _JAW_HINGE = np.array([0.10, -0.72])  # y, z of the axis the jaw opens about
 
 
 def hermite(values: np.ndarray, at: np.ndarray) -> np.ndarray:
-  """Evaluates the Catmull-Rom curve through `values` (N, D) at parameters `at` (...,) in 0..N-1; returns (..., D)."""
+  """Evaluates the Catmull-Rom curve through `values` (N, D) at parameters `at` (...,) in 0..N-1;
+  returns (..., D).
+  """
   values = np.asarray(values, np.float64)
   slopes = np.gradient(values, axis=0)
   i = np.clip(np.floor(at).astype(int), 0, len(values) - 2)
@@ -64,7 +70,9 @@ def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
 
 
 def tube(angle: np.ndarray, section: np.ndarray) -> np.ndarray:
-  """Points (..., 3) of the featureless head at an angle from the mid-line (radians) and a section number (0..18)."""
+  """Points (..., 3) of the featureless head at an angle from the mid-line (radians) and a section
+  number (0..18).
+  """
   y0, z0, ys, a, zs, yb, zb = np.moveaxis(hermite(_SECTIONS, section), -1, 0)
   c = np.cos(angle)
   front = np.clip(c, 0, None)
@@ -90,7 +98,9 @@ def angle_column(angle: np.ndarray) -> np.ndarray:
 
 
 def _row_sections() -> np.ndarray:
-  """Section number of every row: about 0.02 apart on the face, 0.05 on the skull and 0.08 on the neck."""
+  """Section number of every row: about 0.02 apart on the face, 0.05 on the skull and 0.08 on the
+  neck.
+  """
   fine = np.linspace(0, len(_SECTIONS) - 1, 6000)
   front = tube(np.zeros_like(fine), fine)
   step = np.linalg.norm(np.diff(front, axis=0), axis=1)
@@ -151,7 +161,9 @@ def _relief(xy: np.ndarray, front: np.ndarray) -> np.ndarray:
 
 
 def _fields(xy: np.ndarray, points: np.ndarray, front: np.ndarray) -> dict[str, np.ndarray]:
-  """The linear bases: name -> displacement (R, C, 3) for a coefficient of 1 (about one standard deviation)."""
+  """The linear bases: name -> displacement (R, C, 3) for a coefficient of 1 (about one standard
+  deviation).
+  """
   x, y = xy[..., 0], xy[..., 1]
   px, py, pz = np.moveaxis(points, -1, 0)
   zero = np.zeros_like(x)
@@ -204,7 +216,8 @@ def _fields(xy: np.ndarray, points: np.ndarray, front: np.ndarray) -> dict[str, 
     "lips_depth": field(dz=0.025 * bump(xy, (0, 0.755), (0.17, 0.06)) * front),
     "lopsided": field(dx=0.012 * lower * (pz > -0.6)),
   }
-  # The jaw turns about the hinge; the mask is 0 above the line between the lips, 1 below it and blurs beyond the corners.
+  # The jaw turns about the hinge; the mask is 0 above the line between the lips, 1 below it and
+  # blurs beyond the corners.
   line = 0.752 - 0.018 * np.clip(np.abs(x) / 0.3, 0, 1) ** 2
   blur = 0.028 + 0.30 * smoothstep(0.23, 0.62, np.abs(x))
   centre = line + 0.10 * smoothstep(0.25, 0.6, np.abs(x))
@@ -264,7 +277,8 @@ class HeadModel:
   def vertices(self, coefficients: Mapping[str, float]) -> np.ndarray:
     """Vertices (R, C, 3) float32 of the head with these coefficients; bases not named count as 0."""
     out = self.mean.reshape(-1).copy()
-    # One after the other rather than a matrix product, whose last bits depend on the number of BLAS threads.
+    # One after the other rather than a matrix product, whose last bits depend on the number of BLAS
+    # threads.
     for name, basis in zip(self.names, self.bases, strict=True):
       weight = np.float32(coefficients.get(name, 0.0))
       if weight:
@@ -276,12 +290,15 @@ class HeadModel:
     xy = np.asarray(xy, np.float64)
     flat = xy.reshape(-1, 2)
     table_xy = (flat - _LOOKUP_ORIGIN) / _LOOKUP_STEP
-    # Bilinear look-up in float64: cv2.remap rounds positions to 1/32 of a cell, which would move landmarks.
+    # Bilinear look-up in float64: cv2.remap rounds positions to 1/32 of a cell, which would move
+    # landmarks.
     return sample_grid(self.lookup, table_xy).reshape(xy.shape)
 
 
 def sample_grid(grid: np.ndarray, column_row: np.ndarray) -> np.ndarray:
-  """Bilinear values (N, D) float64 of `grid` (R, C, D) at fractional (column, row) positions (N, 2)."""
+  """Bilinear values (N, D) float64 of `grid` (R, C, D) at fractional (column, row) positions (N,
+  2).
+  """
   rows, columns = grid.shape[:2]
   j = np.clip(np.floor(column_row[:, 0]).astype(int), 0, columns - 2)
   i = np.clip(np.floor(column_row[:, 1]).astype(int), 0, rows - 2)
@@ -293,7 +310,9 @@ def sample_grid(grid: np.ndarray, column_row: np.ndarray) -> np.ndarray:
 
 
 def sample_triangles(grid: np.ndarray, column_row: np.ndarray) -> np.ndarray:
-  """Values (N, D) float64 on the two flat triangles of each cell, the surface that is drawn; see `raster.rasterise`."""
+  """Values (N, D) float64 on the two flat triangles of each cell, the surface that is drawn; see
+  `raster.rasterise`.
+  """
   rows, columns = grid.shape[:2]
   j = np.clip(np.floor(column_row[:, 0]).astype(int), 0, columns - 2)
   i = np.clip(np.floor(column_row[:, 1]).astype(int), 0, rows - 2)
@@ -312,7 +331,9 @@ _LOOKUP_STEP = 0.01
 
 
 def _invert_chart(sections: np.ndarray) -> np.ndarray:
-  """Table (Y, X, 2) float32: the column and row at which the tube shows chart position (x, y) in a frontal view."""
+  """Table (Y, X, 2) float32: the column and row at which the tube shows chart position (x, y) in a
+  frontal view.
+  """
   x = np.arange(-0.82, 0.8201, _LOOKUP_STEP)
   y = np.arange(-0.9, 1.2451, _LOOKUP_STEP)
   gx, gy = np.meshgrid(x, y)
@@ -336,7 +357,8 @@ def head_model() -> HeadModel:
   angle = column_angle(np.arange(COLUMNS))
   points = tube(*np.broadcast_arrays(angle[None, :], sections[:, None]))
   chart = points[..., :2]
-  # Features fade out towards the side of the head and below the edge of the jaw, where chart positions are reused.
+  # Features fade out towards the side of the head and below the edge of the jaw, where chart
+  # positions are reused.
   front = (
     smoothstep(0.05, 0.30, np.cos(angle))[None, :]
     * (1 - smoothstep(JAW_EDGE, 15.5, sections))[:, None]

@@ -1,7 +1,9 @@
-"""The feature curves of a face in the chart: drawn by `texture.py` and marked by the landmarks, so that both always agree.
+"""The feature curves of a face in the chart: drawn by `texture.py` and marked by the landmarks, so
+that both always agree.
 
-Everything is written for the right half of the picture (x > 0) and mirrored. The numbers lie between the average proportions of
-300W and WFLW, whose annotators differ by about 2 % of the distance between the eyes.
+Everything is written for the right half of the picture (x > 0) and mirrored. The numbers lie
+between the average proportions of 300W and WFLW, whose annotators differ by about 2 % of the
+distance between the eyes.
 """
 
 from dataclasses import dataclass
@@ -90,7 +92,8 @@ class FaceCurves:
   """What varies between faces on the chart.
 
   Attributes:
-    upper_lid: opening above the line between the corners per eye (left, right of the picture); 1 is average, 0 shut.
+    upper_lid: opening above the line between the corners per eye (left, right of the picture); 1 is
+      average, 0 shut.
     lower_lid: opening below that line; 1 is average.
     gaze: (2,) offset of both irises in chart units.
     parting: 0 when the lips touch, 1 when the strip between them is fully open.
@@ -110,7 +113,9 @@ class FaceCurves:
   brow_tilt: float = 0.0
 
   def lids(self, side: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x (for the right half), y of the upper and y of the lower lid at t = 0 (inner corner) .. 1 (outer corner)."""
+    """x (for the right half), y of the upper and y of the lower lid at t = 0 (inner corner) .. 1
+    (outer corner).
+    """
     t = np.asarray(t, np.float64)
     x = EYE_INNER[0] + (EYE_OUTER[0] - EYE_INNER[0]) * t
     base = EYE_INNER[1] + (EYE_OUTER[1] - EYE_INNER[1]) * t
@@ -139,7 +144,9 @@ class FaceCurves:
     return middle - half, middle + half
 
   def mouth_outer(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Border of the red of the upper and the lower lip ((N, 2) each) at 0 (left corner) .. 6 (right corner)."""
+    """Border of the red of the upper and the lower lip ((N, 2) each) at 0 (left corner) .. 6 (right
+    corner).
+    """
     upper, lower = hermite(_MOUTH_UPPER, at), hermite(_MOUTH_LOWER, at)
     line = _mouth_line(upper[..., 0])
     upper[..., 1] = line + (upper[..., 1] - line) * self.lip_height[0]
@@ -154,7 +161,9 @@ class FaceCurves:
     return _mouth_line(x) - half, _mouth_line(x) + half
 
   def points(self) -> tuple[np.ndarray, np.ndarray]:
-    """Chart positions of all landmarks: (68, 2) and (98, 2); those of the jaw (first 17, first 33) are placeholders."""
+    """Chart positions of all landmarks: (68, 2) and (98, 2); those of the jaw (first 17, first 33)
+    are placeholders.
+    """
     eyes68: list[np.ndarray] = []
     eyes98: list[np.ndarray] = []
     for side, sign in ((0, -1), (1, 1)):
@@ -217,8 +226,8 @@ def _mouth_line(x: np.ndarray) -> np.ndarray:
 def jaw_paths(model: HeadModel) -> np.ndarray:
   """Lines over the cheeks along which the jaw landmarks may slide.
 
-  Each starts well inside the face, passes the jaw line of the frontal mean face and ends at the anatomical edge of the jaw
-  (in front of the ear, at the angle of the jaw, below the chin).
+  Each starts well inside the face, passes the jaw line of the frontal mean face and ends at the
+  anatomical edge of the jaw (in front of the ear, at the angle of the jaw, below the chin).
 
   Returns:
     (33, JAW_SAMPLES, 2) fractional column and row, from the inside outwards.
@@ -227,7 +236,8 @@ def jaw_paths(model: HeadModel) -> np.ndarray:
   centre = np.stack([np.zeros(33), np.minimum(jaw[:, 1], 0.76)], -1)
   inside = model.grid_from_chart(jaw + 0.42 * (centre - jaw))
   border = model.grid_from_chart(jaw)
-  # The edge: in front of the ear, round the angle of the jaw at 90 degrees from the mid-line, along section JAW_EDGE below.
+  # The edge: in front of the ear, round the angle of the jaw at 90 degrees from the mid-line, along
+  # section JAW_EDGE below.
   half = np.arange(17)
   angle = np.interp(half, [0, 3, 5, 7, 9, 12, 16], np.radians([79, 83, 88, 90, 80, 46, 0]))
   section = np.interp(
@@ -251,10 +261,12 @@ def slide_jaw(facing: np.ndarray) -> np.ndarray:
   """Finds where each jaw path leaves the visible side of the head.
 
   Args:
-    facing: (33, JAW_SAMPLES) float, normal times direction to the camera along each path; positive faces the camera.
+    facing: (33, JAW_SAMPLES) float, normal times direction to the camera along each path; positive
+      faces the camera.
 
   Returns:
-    (33,) float position along each path in 0..JAW_SAMPLES-1: the first change of sign from the inside outwards, or else its end.
+    (33,) float position along each path in 0..JAW_SAMPLES-1: the first change of sign from the
+    inside outwards, or else its end.
   """
   behind = facing[:, 1:] <= 0
   first = np.argmax(behind, axis=1)

@@ -151,7 +151,9 @@ def occluder(
 
 
 def degrade(key: np.random.Generator, image: np.ndarray) -> np.ndarray:
-  """Exposure, colour cast, blur, noise and JPEG of a cheap camera: (H, W, 3) float32 0..255 -> uint8."""
+  """Exposure, colour cast, blur, noise and JPEG of a cheap camera: (H, W, 3) float32 0..255 ->
+  uint8.
+  """
   height, width = image.shape[:2]
   gain = np.exp(key.normal(0, 0.10)) * np.exp(key.normal(0, 0.03, 3))
   image = image * gain.astype(np.float32)

@@ -44,7 +44,8 @@ def rasterise(
   two_sided: np.ndarray,
   opacity: np.ndarray,
 ) -> Raster:
-  """Draws the grid; every cell is two flat triangles, cut along the diagonal from its top right to its bottom left.
+  """Draws the grid; every cell is two flat triangles, cut along the diagonal from its top right to
+  its bottom left.
 
   Args:
     xy: (R, C, 2) float32, vertices in pixels, pixel-centre.
@@ -115,7 +116,8 @@ def rasterise(
   kept = np.flatnonzero(keep)
   pixel = (py * np.int32(width) + px)[kept]
   z = z[kept]
-  # The last of several writes to a pixel stays, so writing from far to near is a z-buffer; the sort on 16 bits is a radix sort.
+  # The last of several writes to a pixel stays, so writing from far to near is a z-buffer; the sort
+  # on 16 bits is a radix sort.
   far = z.max()
   order = np.argsort(
     ((far - z) * (65534 / max(float(far - z.min()), 1e-6))).astype(np.uint16), kind="stable"
@@ -142,8 +144,8 @@ def _cover(
   w: int,
   h: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """Tries all w x h pixels from the top-left corner of each triangle n; returns, for the pixels inside, the triangle, x, y and
-  the two barycentric coordinates."""
+  """Tries all w x h pixels from the top-left corner of each triangle n; returns, for the pixels
+  inside, the triangle, x, y and the two barycentric coordinates."""
   ox, oy, ax, ay, bx, by = (v[n] for v in edges)
   inverse = 1 / (ax * by - ay * bx)
   x0, y0 = left[n], upper[n]

@@ -62,8 +62,8 @@ def landmark_points(
 ) -> tuple[np.ndarray, np.ndarray]:
   """The landmarks on the head's surface, (68, 3) and (98, 3) float64, model frame.
 
-  All are fixed to the surface except those of the jaw line, which annotators put on the visible contour of the face: they
-  slide over the cheek to where it turns away from the camera.
+  All are fixed to the surface except those of the jaw line, which annotators put on the visible
+  contour of the face: they slide over the cheek to where it turns away from the camera.
   """
   model = head_model()
   chart68, chart98 = curves.points()
@@ -85,9 +85,11 @@ def landmark_points(
 def seen_through(
   raster: Raster, points_px: np.ndarray, depth: np.ndarray, bias: float = 0.05
 ) -> np.ndarray:
-  """Whether nothing on the raster lies in front of points (N, 2; raster px) at this depth (N,) by more than `bias`.
+  """Whether nothing on the raster lies in front of points (N, 2; raster px) at this depth (N,) by
+  more than `bias`.
 
-  The farthest surface among the 3 x 3 pixels around decides, so that points on a silhouette count as seen.
+  The farthest surface among the 3 x 3 pixels around decides, so that points on a silhouette count
+  as seen.
   """
   height, width = raster.depth.shape
   x = np.clip(np.rint(points_px[:, 0]).astype(int), 1, width - 2)
@@ -155,7 +157,8 @@ def render_face(seed: int, split: str, index: int) -> RenderedFace:
 def render_encoded(seed: int, split: str, num_landmarks: int, index: int) -> dict[str, Any]:
   """What the dataset stores of a face: JPEG bytes, landmarks and visibility of one mark-up, box.
 
-  It lives here rather than beside the builder so that the processes that render need not import TFDS.
+  It lives here rather than beside the builder so that the processes that render need not import
+  TFDS.
   """
   face = render_face(seed, split, index)
   data = cv2.imencode(
@@ -174,7 +177,9 @@ def render_encoded(seed: int, split: str, num_landmarks: int, index: int) -> dic
 
 
 def _needed_cells(person: Person) -> tuple[np.ndarray, np.ndarray]:
-  """Which parts of the joint grid can be seen at all: cells (R - 1, C - 1) bool, rows that show their inside (R,) bool."""
+  """Which parts of the joint grid can be seen at all: cells (R - 1, C - 1) bool, rows that show
+  their inside (R,) bool.
+  """
   parts, sections = body.layout(), head_model().sections
   cells, two_sided = parts.cells.copy(), parts.two_sided.copy()
   if person.hair.bald:
@@ -208,7 +213,9 @@ def _draw(
   height: int,
   width: int,
 ) -> tuple[np.ndarray, Raster]:
-  """Head and shoulders, (H, W, 4) float32: colour times coverage, coverage; and the raster at `_FINE` times the size."""
+  """Head and shoulders, (H, W, 4) float32: colour times coverage, coverage; and the raster at
+  `_FINE` times the size.
+  """
   model, parts = head_model(), body.layout()
   fine_height, fine_width = round(height * _FINE), round(width * _FINE)
   ear = body.ears(person.ear_size, person.ear_flare, head)
@@ -240,7 +247,8 @@ def _draw(
   colours = shade(raster, texture, normals, shadows, light, gloss=person.gloss)
   fine[raster.pixel, :3] = colours * _exposure(colours, raster)
   fine[raster.pixel, 3] = 1
-  # Colours come weighted with the coverage, so that the empty part of a border pixel does not darken it.
+  # Colours come weighted with the coverage, so that the empty part of a border pixel does not
+  # darken it.
   averaged = cv2.resize(
     fine.reshape(fine_height, fine_width, 4), (width, height), interpolation=cv2.INTER_AREA
   )

@@ -108,7 +108,9 @@ def _lit(
   *,
   gloss: float,
 ) -> np.ndarray:
-  """(n, 3) float32 sRGB of points with a colour (n, 3) uint8, a normal and a shadow (n, 4), on rows of the joint grid."""
+  """(n, 3) float32 sRGB of points with a colour (n, 3) uint8, a normal and a shadow (n, 4), on rows
+  of the joint grid.
+  """
   # Colours and coordinates are the outer axis here: NumPy is slow on an inner axis of three.
   nx, ny, nz, dark = np.ascontiguousarray(surface.T)
   length = np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-6))

@@ -17,14 +17,16 @@ from tfds_builders.synthetic_faces.render import render_encoded
 
 @dataclass(eq=False)
 class SyntheticFacesConfig(tfds.core.BuilderConfig):
-  """What is written; the pictures depend on `seed` alone, not on the mark-up or on how many there are.
+  """What is written; the pictures depend on `seed` alone, not on the mark-up or on how many there
+  are.
 
   Attributes:
     num_landmarks: mark-up, 68 or 98.
     num_train: examples of the split `train`.
     num_test: examples of the split `test`.
     seed: of the generator.
-    num_processes: renderers at work; 0 means one for every processor. The result is the same for any number.
+    num_processes: renderers at work; 0 means one for every processor. The result is the same for
+      any number.
   """
 
   num_landmarks: int = 68
@@ -35,11 +37,13 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
 
 
 class Builder(FaceDatasetBuilder):
-  """Faces rendered from a parametric 3-D head, annotated with 68 (300W) or 98 (WFLW) exact landmarks.
+  """Faces rendered from a parametric 3-D head, annotated with 68 (300W) or 98 (WFLW) exact
+  landmarks.
 
-  Nobody is shown: shape, expression, skin, hair and light are drawn at random. Pose, occlusion, blur, noise and compression vary
-  as in photographs. The landmarks are points of the 3-D model, projected by the camera that made the picture; those of the jaw
-  slide to the visible contour. `box_dataset` imitates a face detector: the tight box around the 68 landmarks with every side
+  Nobody is shown: shape, expression, skin, hair and light are drawn at random. Pose, occlusion,
+  blur, noise and compression vary as in photographs. The landmarks are points of the 3-D model,
+  projected by the camera that made the picture; those of the jaw slide to the visible contour.
+  `box_dataset` imitates a face detector: the tight box around the 68 landmarks with every side
   moved by a normal deviate of 4 % of the box' size.
   """
 
@@ -93,7 +97,8 @@ class Builder(FaceDatasetBuilder):
       for index in range(count):
         yield index, face_example(**render(index))
       return
-    # Spawned, not forked: the parent may hold threads of JAX or OpenCV, and a forked child would inherit their locks.
+    # Spawned, not forked: the parent may hold threads of JAX or OpenCV, and a forked child would
+    # inherit their locks.
     with multiprocessing.get_context("spawn").Pool(
       processes, initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:

@@ -115,7 +115,8 @@ def _coarse_masks() -> dict[str, np.ndarray]:
     "under_lip": bump(xy, (0, 0.905), (0.14, 0.03)),
     "corners": both((0.31, 0.738), (0.025, 0.022)),
   }
-  # Beard: below a line from the sideburns to the corners of the mouth; a moustache between nose and lip.
+  # Beard: below a line from the sideburns to the corners of the mouth; a moustache between nose and
+  # lip.
   edge = np.interp(
     x, [0.0, 0.12, 0.30, 0.45, 0.60, 0.72, 0.80], [0.93, 0.90, 0.80, 0.72, 0.50, 0.12, -0.10]
   )
@@ -427,7 +428,9 @@ def _beard(texture: np.ndarray, look: Look, key: np.random.Generator) -> None:
 def paint(
   look: Look, curves: FaceCurves, expression: dict[str, float], key: np.random.Generator
 ) -> np.ndarray:
-  """The whole texture, (R * DETAIL, C * DETAIL, 3) uint8 sRGB: texel (x, y) lies at grid position (x, y) / DETAIL."""
+  """The whole texture, (R * DETAIL, C * DETAIL, 3) uint8 sRGB: texel (x, y) lies at grid position
+  (x, y) / DETAIL.
+  """
   parts, chart, windows = body.layout(), _texel_chart(), _windows()
   coarse = _coarse_colours(look, expression, key)
   # cv2.resize shifts by two texels; nothing on the coarse map is that sharp.
@@ -444,7 +447,8 @@ def paint(
     grain = grain - (smoothstep(1.5, 2.1, spots) * on_face).astype(np.float32) * np.float32(
       30 * look.freckles
     )
-  # Saturating additions of the bright and the dark part: several times faster than going through a wider type.
+  # Saturating additions of the bright and the dark part: several times faster than going through a
+  # wider type.
   bright, dark = (
     cv2.convertScaleAbs(np.maximum(grain, 0)),
     cv2.convertScaleAbs(np.minimum(grain, 0)),
@@ -474,7 +478,8 @@ def _hair(texture: np.ndarray, look: Look, key: np.random.Generator) -> None:
   rows = slice(parts.hair.start * DETAIL, parts.hair.stop * DETAIL)
   target = texture[rows]
   grain = noise(key, "curls" if look.curl > 0.5 else "strands", target.shape[:2])
-  # Light hair shows less contrast between its strands than dark hair, curls less than straight strands.
+  # Light hair shows less contrast between its strands than dark hair, curls less than straight
+  # strands.
   gain = (
     1 + (0.24 - 0.10 * float(look.hair.mean()) / 255) * (0.7 if look.curl > 0.5 else 1.0) * grain
   )
@@ -491,7 +496,9 @@ def _hair(texture: np.ndarray, look: Look, key: np.random.Generator) -> None:
 
 
 def hair_opacity(style: body.HairStyle, key: np.random.Generator) -> np.ndarray:
-  """(R * DETAIL, C * DETAIL) uint8, 0 where the sheet of hair ends or has gaps, 255 elsewhere and on all other parts."""
+  """(R * DETAIL, C * DETAIL) uint8, 0 where the sheet of hair ends or has gaps, 255 elsewhere and
+  on all other parts.
+  """
   parts = body.layout()
   opacity = np.full((parts.rows * DETAIL, COLUMNS * DETAIL), 255, np.uint8)
   hair = opacity[parts.hair.start * DETAIL : parts.hair.stop * DETAIL]

@@ -1,4 +1,5 @@
-"""300W: 68 landmarks on photographs from AFW, HELEN, LFPW and iBUG, and the challenge's private test set.
+"""300W: 68 landmarks on photographs from AFW, HELEN, LFPW and iBUG, and the challenge's private
+test set.
 
 Layout, splits and conventions are described in README.md beside this file.
 """

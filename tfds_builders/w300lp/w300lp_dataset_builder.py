@@ -43,7 +43,8 @@ COUNTS: Mapping[str, int] = {
   "LFPW": 16556,
 }  # views, and as many mirrored ones
 SIZE = 450  # px, side of every image
-# Coordinate of the first pixel's centre in `pts_2d`: README.md says why we take 0 for it and how sure that is.
+# Coordinate of the first pixel's centre in `pts_2d`: README.md says why we take 0 for it and how
+# sure that is.
 ORIGIN = 0
 
 # Every tenth photograph of each folder is `val` with all its views, the others are `fit`.
@@ -119,7 +120,9 @@ class Builder(ManualFaceBuilder):
 
 
 def photograph(stem: str) -> str:
-  """The photograph that a view was made from: "AFW_134212" for "AFW_134212_1_0", the first view of its first face."""
+  """The photograph that a view was made from: "AFW_134212" for "AFW_134212_1_0", the first view of
+  its first face.
+  """
   face = re.sub(r"_\d+$", "", stem)
   return re.sub(r"(?<=[\d ])_\d+$", "", face)  # LFPW, and IBUG in part, do not number the faces
 
@@ -214,7 +217,9 @@ def _read_folder(
 
 
 def _files(downloads: Downloads, folder: str, ending: str) -> dict[str, Path]:
-  """Files of a folder by what precedes the ending, below the dataset's root or below the archive's own folder."""
+  """Files of a folder by what precedes the ending, below the dataset's root or below the archive's
+  own folder.
+  """
   path = downloads.find(f"300W_LP/{folder}") or downloads.find(folder)
   if path is None or not path.is_dir():
     return {}

@@ -1,4 +1,6 @@
-"""Frames of a video as image files: decoded one after the other, because seeking lands beside the frame in many an .avi."""
+"""Frames of a video as image files: decoded one after the other, because seeking lands beside the
+frame in many an .avi.
+"""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -7,7 +9,8 @@ import cv2
 
 from fal_jax.errors import InputError
 
-# A fifth of what PNG takes, at a loss that is small beside the video's own compression; chroma at full resolution.
+# A fifth of what PNG takes, at a loss that is small beside the video's own compression; chroma at
+# full resolution.
 _JPEG = (
   cv2.IMWRITE_JPEG_QUALITY,
   95,
@@ -17,7 +20,8 @@ _JPEG = (
 
 
 def extract(video: Path, wanted: Collection[int], into: Path) -> int:
-  """Writes some frames of a video as `000001.jpg`, ...; those of a former, finished extraction are taken as they are.
+  """Writes some frames of a video as `000001.jpg`, ...; those of a former, finished extraction are
+  taken as they are.
 
   Args:
     video: the file.
@@ -25,7 +29,8 @@ def extract(video: Path, wanted: Collection[int], into: Path) -> int:
     into: folder, made if it is not there.
 
   Returns:
-    How many frames the video has, counted by decoding all of them: what its header says is often wrong.
+    How many frames the video has, counted by decoding all of them: what its header says is often
+    wrong.
 
   Raises:
     InputError: it is no video that can be decoded.

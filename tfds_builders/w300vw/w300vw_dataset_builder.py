@@ -74,7 +74,9 @@ class W300VWConfig(tfds.core.BuilderConfig):
 
 
 class Builder(ManualFaceBuilder):
-  """Builds 300VW from its archive, packed or unpacked, or from frames that have been extracted already."""
+  """Builds 300VW from its archive, packed or unpacked, or from frames that have been extracted
+  already.
+  """
 
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
@@ -228,7 +230,9 @@ def _read_video(downloads: Downloads, video: str, *, stride: int, frames_dir: Pa
 def _frames(
   folder: Path, video: str, wanted: Mapping[int, Path], *, last: int, count: int, frames_dir: Path
 ) -> tuple[dict[int, Path], Finding | None]:
-  """Image files by frame number, and what is wrong: no images then if frames and annotations may not belong together."""
+  """Image files by frame number, and what is wrong: no images then if frames and annotations may
+  not belong together.
+  """
   images = _by_number(folder / "imgs", (".jpg", ".jpeg", ".png"))
   if 0 in images:
     return {}, Finding(

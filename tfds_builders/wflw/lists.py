@@ -1,4 +1,6 @@
-"""The annotation lists of WFLW: one face a line, blanks between the numbers, the image's name at the end."""
+"""The annotation lists of WFLW: one face a line, blanks between the numbers, the image's name at
+the end.
+"""
 
 import os
 from collections.abc import Iterator
@@ -23,8 +25,10 @@ class Line:
 
   Attributes:
     name: of its image below `WFLW_images`, with "/".
-    landmarks: (98, 2) float64, (x, y) in image px, pixel-centre, 0-based as in the file; may be negative or outside the image.
-    box: (4,) float64, x0, y0, x1, y1 in image px, the authors' rectangle; NaN in the subset lists, which have none.
+    landmarks: (98, 2) float64, (x, y) in image px, pixel-centre, 0-based as in the file; may be
+      negative or outside the image.
+    box: (4,) float64, x0, y0, x1, y1 in image px, the authors' rectangle; NaN in the subset lists,
+      which have none.
     attributes: names of those of `ATTRIBUTES` that the face has, in their order.
   """
 
@@ -65,7 +69,8 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def parse_line(line: str) -> Line:
-  """Reads a line of list_98pt_rect_attr_{train,test}.txt: 196 coordinates, rectangle, six attributes, name.
+  """Reads a line of list_98pt_rect_attr_{train,test}.txt: 196 coordinates, rectangle, six
+  attributes, name.
 
   Args:
     line: without its end.

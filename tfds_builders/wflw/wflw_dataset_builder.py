@@ -86,7 +86,9 @@ class Builder(ManualFaceBuilder):
   def _read_faces(
     self, downloads: Downloads, split: str, indices: Counter[str], layout: Layout
   ) -> list[Face | None]:
-    """One face a line of the split's list, None where it is bad or its image is missing: the hold-out does not depend on that."""
+    """One face a line of the split's list, None where it is bad or its image is missing: the
+    hold-out does not depend on that.
+    """
     name = _FACES.format(split)
     path = _annotations(downloads, name)
     official = self.OFFICIAL_COUNTS[split]
@@ -172,7 +174,9 @@ def _oddities(face: Face) -> list[Finding]:
 def _compare_with_subset_lists(
   downloads: Downloads, lines: list[Line], findings: list[Finding]
 ) -> None:
-  """Notes where the six lists of the authors and the attributes disagree: the records follow the attributes."""
+  """Notes where the six lists of the authors and the attributes disagree: the records follow the
+  attributes.
+  """
   for attribute in ATTRIBUTES:
     name = _SUBSET.format(attribute)
     path = _annotations(downloads, name)
