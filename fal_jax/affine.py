@@ -104,6 +104,20 @@ def invert(m: Array) -> Array:
   return _matrix(xp, a, b, -(a * c + b * f), d, e, -(d * c + e * f))
 
 
+def at_stride(m: Array, stride: float) -> Array:
+  """The same map between arrays that are `stride` times smaller: px of both sides become heatmap px.
+
+  Args:
+    m: (..., 2, 3) dst_from_src, px.
+    stride: px per heatmap px.
+
+  Returns:
+    (..., 2, 3), heatmap px to heatmap px.
+  """
+  small = shrink(stride)
+  return compose(compose(small, m), invert(small))
+
+
 def apply(m: Array, points: Array) -> Array:
   """Moves points by a map.
 

@@ -55,7 +55,14 @@ def crop_rule(config: ConfigDict) -> CropRule:
 
 def codec(config: ConfigDict) -> HeatmapCodec:
   """The codec that a config describes, at the network's output size."""
-  return HeatmapCodec(size=config.crop.size // STRIDE, stride=STRIDE, **config.codec.to_dict())
+  options = config.codec.to_dict()
+  return HeatmapCodec(
+    size=config.crop.size // STRIDE,
+    stride=STRIDE,
+    encoding=options.pop("encode"),
+    decoding=options.pop("decode"),
+    **options,
+  )
 
 
 def model(config: ConfigDict, *, axis_name: str | None) -> FAN | CorrectedFAN:

@@ -43,6 +43,12 @@ class CropRule:
     if not self.face > 0:
       raise InputError(f"crop.face must be positive, got {self.face}.")
 
+  @property
+  def crop_from_stored(self) -> np.ndarray:
+    """(2, 3) float32, stored px to crop px: the crop is the middle of the stored square."""
+    margin = (self.stored_size - self.size) / 2
+    return affine.translation(np.array([-margin, -margin], np.float32))
+
 
 def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
   """The map that centres a box in the crop and scales its larger side to `rule.face` px.

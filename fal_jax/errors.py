@@ -1,4 +1,6 @@
-"""The one exception that means "the user can mend this"."""
+"""The one exception that means "the user can fix this", and how its message lists names."""
+
+from collections.abc import Sequence
 
 
 class InputError(ValueError):
@@ -8,3 +10,9 @@ class InputError(ValueError):
   what to do. The command line prints it alone and exits with 2; every other exception is a defect
   of ours and keeps its traceback.
   """
+
+
+def join_names(names: Sequence[str], *, limit: int = 10) -> str:
+  """Names for a message: at most `limit` of them, and how many more there are."""
+  more = f" and {len(names) - limit} more" if len(names) > limit else ""
+  return ", ".join(names[:limit]) + more

@@ -17,12 +17,9 @@ Decoding = Literal[
 Amplitude = Literal["peak_one", "normalised"]
 
 
-@dataclasses.dataclass(frozen=True, init=False)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class HeatmapCodec:
   """Landmarks to heatmaps and back; one object, so that training and evaluation cannot disagree.
-
-  The options `encode` and `decode` are kept in the fields `encoding` and `decoding`, since the
-  methods have those names.
 
   Attributes:
     size: rows and columns of a heatmap.
@@ -40,62 +37,45 @@ class HeatmapCodec:
       heatmaps then come back wrong by 0.24-0.34 heatmap px.
   """
 
-  size: int
-  stride: float
-  sigma: float
-  window: int
-  temperature: float
-  encoding: Encoding
-  decoding: Decoding
-  amplitude: Amplitude
+  size: int = 64
+  stride: float = 4
+  sigma: float = 1.5
+  window: int = 5
+  temperature: float = 10.0
+  encoding: Encoding = "continuous"
+  decoding: Decoding = "local_softargmax"
+  amplitude: Amplitude = "peak_one"
 
-  def __init__(
-    self,
-    *,
-    size: int = 64,
-    stride: float = 4,
-    sigma: float = 1.5,
-    window: int = 5,
-    temperature: float = 10.0,
-    encode: Encoding = "continuous",
-    decode: Decoding = "local_softargmax",
-    amplitude: Amplitude = "peak_one",
-  ):
-    choices_of = {
-      "encode": (encode, Encoding),
-      "decode": (decode, Decoding),
-      "amplitude": (amplitude, Amplitude),
-    }
-    for name, (choice, choices) in choices_of.items():
-      if choice not in get_args(choices):
-        raise InputError(
-          f"codec.{name} is {choice!r}; choose one of {', '.join(get_args(choices))}."
-        )
-    for name, number in (
-      ("size", size),
-      ("stride", stride),
-      ("sigma", sigma),
-      ("temperature", temperature),
+  def __post_init__(self) -> None:
+    # Messages name the keys of the config, where users set these values.
+    for key, choice, choices in (
+      ("encode", self.encoding, Encoding),
+      ("decode", self.decoding, Decoding),
+      ("amplitude", self.amplitude, Amplitude),
     ):
-      if not number > 0:
-        raise InputError(f"codec.{name} must be positive, got {number}.")
-    if window % 2 != 1 or not 1 <= window <= size:
+      if choice not in get_args(choices):
+        options = ", ".join(get_args(choices))
+        raise InputError(f"codec.{key} is {choice!r}; choose one of {options}.")
+
+    for key in ("size", "stride", "sigma", "temperature"):
+      if not getattr(self, key) > 0:
+        raise InputError(f"codec.{key} must be positive, got {getattr(self, key)}.")
+
+    if self.window % 2 != 1 or not 1 <= self.window <= self.size:
       raise InputError(
-        f"codec.window must be odd and at most the heatmap's size {size}, got {window}."
+        f"codec.window must be odd and at most the heatmap's size {self.size}, got {self.window}."
       )
-    if decode == "calibrated" and window < 3:
+    if self.decoding == "calibrated" and self.window < 3:
       raise InputError(
-        f"codec.decode='calibrated' fits a window of at least 3 x 3 cells, but codec.window is {window}."
+        "codec.decode='calibrated' fits a window of at least 3 x 3 cells, "
+        f"but codec.window is {self.window}."
       )
-    if amplitude == "normalised" and "softargmax" in decode:
+    if self.amplitude == "normalised" and "softargmax" in self.decoding:
       warnings.warn(
-        "codec.amplitude='normalised' is Eq. 1 as printed: a soft-argmax at temperature 10 cannot read such low peaks. "
-        "Scale the temperature by 2 pi sigma^2, or keep amplitude='peak_one'.",
-        stacklevel=2,
+        "codec.amplitude='normalised' is Eq. 1 as printed: a soft-argmax at temperature 10 cannot "
+        "read such low peaks. Scale the temperature by 2 pi sigma^2, or keep amplitude='peak_one'.",
+        stacklevel=3,
       )
-    values = (size, stride, sigma, window, temperature, encode, decode, amplitude)
-    for field, value in zip(dataclasses.fields(self), values, strict=True):
-      object.__setattr__(self, field.name, value)
 
   def encode(self, landmarks: jax.Array) -> jax.Array:
     """Draws one Gaussian per landmark.

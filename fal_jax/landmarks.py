@@ -80,6 +80,30 @@ def markup(num: int) -> Markup:
   return MARKUPS[num]
 
 
+def as_markup(scheme: int | Markup) -> Markup:
+  """The mark-up itself, given as one or by its number of landmarks.
+
+  Raises:
+    InputError: as `markup`.
+  """
+  return scheme if isinstance(scheme, Markup) else markup(scheme)
+
+
+def tight_boxes(landmarks: np.ndarray) -> np.ndarray:
+  """Boxes tight around the annotated landmarks of each face.
+
+  Args:
+    landmarks: (N, K, 2) px, NaN where not annotated.
+
+  Returns:
+    (N, 4) x0, y0, x1, y1, same pixels; NaN where a face has no landmark at all.
+  """
+  known = np.isfinite(landmarks).all(-1, keepdims=True)
+  low = landmarks.min(1, where=known, initial=np.inf)
+  high = landmarks.max(1, where=known, initial=-np.inf)
+  return np.where(known.any(1), np.concatenate([low, high], -1), np.nan)
+
+
 def _other_side(name: str) -> str:
   if name.startswith("left_"):
     return "right_" + name.removeprefix("left_")

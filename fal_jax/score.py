@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 
 import fal_jax
 from fal_jax import metrics
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, join_names
 from fal_jax.landmarks import Markup, markup
 from fal_jax.scoring import cross_markup, landmark_files, protocols, reports
 from fal_jax.scoring.faces import Faces
-from fal_jax.scoring.landmark_files import LandmarkFile, join_names
+from fal_jax.scoring.landmark_files import LandmarkFile
 
 MAPPED = (
   "98 landmarks were mapped to 68; the annotators of the two mark-ups drew other curves, so this compares only with numbers "

@@ -42,11 +42,7 @@ def pull_back(
       same warp.
   """
   size = heatmaps.shape[0], heatmaps.shape[1]
-  small = affine.shrink(stride)
-  view_from_crop = affine.compose(
-    affine.compose(small, view.view_from_crop), affine.invert(small)
-  )  # both in heatmap px
-  crop_from_view = affine.invert(view_from_crop)
+  crop_from_view = affine.invert(affine.at_stride(view.view_from_crop, stride))  # heatmap px
   heatmaps = jnp.where(view.mirrored, _swap_left_right(heatmaps, flip), heatmaps)
   validity = affine.warp(jnp.ones((*size, 1)), crop_from_view, size)[..., 0]
   warped = materialize_on_cpu(functools.partial(affine.warp, size=size))(heatmaps, crop_from_view)

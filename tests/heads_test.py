@@ -18,7 +18,7 @@ from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 
 CELLS = CROP // 4
-ARGMAX = HeatmapCodec(size=CELLS, sigma=1.0, decode="argmax")
+ARGMAX = HeatmapCodec(size=CELLS, sigma=1.0, decoding="argmax")
 STILL = ViewRange(rotation=0.0, scale=(1.0, 1.0), mirror=0.0)
 
 

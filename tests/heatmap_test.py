@@ -52,7 +52,7 @@ def test_roundtrip_error_of_the_baselines_is_that_of_a_random_point_in_a_cell(
   encode, decode, expected
 ):
   assert roundtrip_error(
-    HeatmapCodec(encode=encode, decode=decode), interior_points()
+    HeatmapCodec(encoding=encode, decoding=decode), interior_points()
   ) == pytest.approx(expected, rel=0.02)
 
 
@@ -75,7 +75,7 @@ def test_encode_equals_a_loop_over_cells():
 
 
 def test_rounded_encoding_centres_every_peak_on_a_cell():
-  heatmaps = HeatmapCodec(encode="rounded").encode(interior_points(50))
+  heatmaps = HeatmapCodec(encoding="rounded").encode(interior_points(50))
   np.testing.assert_allclose(heatmaps.max((-3, -2)), 1)
 
 
@@ -124,7 +124,9 @@ def test_global_softargmax_equals_the_expectation_over_the_map():
   expected = np.stack(
     [(weights * columns[..., None]).sum((0, 1)), (weights * rows[..., None]).sum((0, 1))], -1
   )
-  landmarks, _ = HeatmapCodec(size=8, decode="global_softargmax", temperature=2.0).decode(heatmaps)
+  landmarks, _ = HeatmapCodec(size=8, decoding="global_softargmax", temperature=2.0).decode(
+    heatmaps
+  )
   np.testing.assert_allclose(affine.apply(affine.shrink(4), landmarks), expected, atol=1e-5)
 
 
@@ -143,7 +145,7 @@ def test_leading_axes_are_kept():
 def test_of_two_equal_peaks_one_is_returned_and_no_mixture():
   heatmap = np.zeros((64, 64, 2), np.float32)
   heatmap[10, 40] = heatmap[50, 10] = 1
-  landmarks, _ = HeatmapCodec(decode="argmax").decode(heatmap)
+  landmarks, _ = HeatmapCodec(decoding="argmax").decode(heatmap)
   np.testing.assert_allclose(
     affine.apply(affine.shrink(4), landmarks), [[40, 10], [40, 10]], atol=1e-4
   )
@@ -151,7 +153,7 @@ def test_of_two_equal_peaks_one_is_returned_and_no_mixture():
 
 @pytest.mark.parametrize("decode", get_args(Decoding))
 def test_nan_in_one_channel_stays_there(decode):
-  codec = HeatmapCodec(decode=decode)
+  codec = HeatmapCodec(decoding=decode)
   heatmaps = np.array(codec.encode(interior_points(3)))
   clean, _ = codec.decode(heatmaps)
   heatmaps[0, 3, 5, 1] = np.nan
@@ -165,7 +167,9 @@ def test_nan_in_one_channel_stays_there(decode):
 )
 def test_a_constant_map_decodes_near_its_first_cell(decode):
   for height in (0.25, 0, -3):
-    landmarks, scores = HeatmapCodec(decode=decode).decode(np.full((64, 64, 1), height, np.float32))
+    landmarks, scores = HeatmapCodec(decoding=decode).decode(
+      np.full((64, 64, 1), height, np.float32)
+    )
     position = affine.apply(affine.shrink(4), landmarks)
     assert (
       (np.asarray(position) >= -1e-5).all()
@@ -176,7 +180,7 @@ def test_a_constant_map_decodes_near_its_first_cell(decode):
 
 @pytest.mark.parametrize("decode", get_args(Decoding))
 def test_mirrored_heatmaps_decode_to_mirrored_landmarks(decode):
-  codec, points = HeatmapCodec(decode=decode), interior_points(500)
+  codec, points = HeatmapCodec(decoding=decode), interior_points(500)
   heatmaps = codec.encode(points)
   landmarks, _ = codec.decode(heatmaps)
   mirrored, _ = codec.decode(heatmaps[..., ::-1, :])
@@ -194,7 +198,7 @@ def test_a_border_peak_is_pulled_inwards_by_a_quarter_and_never_beyond_the_map()
 
 @pytest.mark.parametrize("decode", ["local_softargmax", "global_softargmax"])
 def test_gradients_are_finite_on_flat_heatmaps(decode):
-  gradient = jax.grad(lambda h: HeatmapCodec(decode=decode).decode(h)[0].sum())(
+  gradient = jax.grad(lambda h: HeatmapCodec(decoding=decode).decode(h)[0].sum())(
     jnp.zeros((64, 64, 2))
   )
   assert np.isfinite(gradient).all()

@@ -36,7 +36,7 @@ def error(
 @functools.cache  # and so compiled once
 def decoder(decode: str, sigma: float, window: int) -> Callable:
   return jax.jit(
-    HeatmapCodec(size=SIZE, stride=1, sigma=sigma, decode=decode, window=window).decode
+    HeatmapCodec(size=SIZE, stride=1, sigma=sigma, decoding=decode, window=window).decode
   )
 
 
@@ -176,7 +176,7 @@ def test_dark_is_the_summit_of_the_parabola_patch_by_patch():
 
 def test_dark_in_a_corner_keeps_the_cell():
   heatmaps = gaussians(np.array([[0.2, 0.3], [0.2, 8.3]]), sigma=1.5)
-  landmarks, _ = HeatmapCodec(size=SIZE, stride=1, decode="dark").decode(heatmaps)
+  landmarks, _ = HeatmapCodec(size=SIZE, stride=1, decoding="dark").decode(heatmaps)
   np.testing.assert_allclose(landmarks, [[0, 0], [0, 8.3]], atol=1e-4)
 
 
@@ -210,5 +210,5 @@ def test_covariance_tells_in_which_direction_a_peak_is_long():
 def test_covariance_of_no_heat_and_of_nan():
   heatmaps = np.zeros((SIZE, SIZE, 2), np.float32)
   heatmaps[3, 3, 1] = np.nan
-  _, _, covariance = HeatmapCodec(size=SIZE, decode="argmax").decode_with_covariance(heatmaps)
+  _, _, covariance = HeatmapCodec(size=SIZE, decoding="argmax").decode_with_covariance(heatmaps)
   assert np.isfinite(covariance[0]).all() and np.isnan(covariance[1]).all()

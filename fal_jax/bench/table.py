@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fal_jax.output import markdown
+
 SCALING = ("same work for each", "step ms", "control ms", "control / step")
 
 
@@ -26,20 +28,6 @@ def page(report: Mapping[str, Any]) -> str:
     if report.get(name)
   ]
   return "\n\n".join(sections) + "\n"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """Markdown; the first column to the left, all others to the right."""
-  widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-  rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-  lines = [
-    [
-      text.rjust(width) if i else text.ljust(width)
-      for i, (text, width) in enumerate(zip(line, widths, strict=True))
-    ]
-    for line in (head, rule, *rows)
-  ]
-  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _machine(report: Mapping[str, Any]) -> str:
@@ -75,7 +63,7 @@ def _parts(report: Mapping[str, Any]) -> str:
         f"{part['bytes_per_second'] / 1e9:,.3g}" if part.get("bytes_per_second") else "",
       ]
     )
-  return table(["part", "ms", "rate", "of the step", "GFLOP/s", "of matmul", "GB/s"], rows)
+  return markdown.table(["part", "ms", "rate", "of the step", "GFLOP/s", "of matmul", "GB/s"], rows)
 
 
 def _sweep(found: Sequence[Mapping[str, Any]]) -> str:
@@ -99,7 +87,7 @@ def _sweep(found: Sequence[Mapping[str, Any]]) -> str:
         ]
       )
   head = ["images a step", "step ms", "pairs/s", "of matmul", "forward ms", "images/s", "of matmul"]
-  return "## Batch sizes\n\n" + table(head, rows)
+  return "## Batch sizes\n\n" + markdown.table(head, rows)
 
 
 def _torch(found: Mapping[str, Any]) -> str:
@@ -111,7 +99,9 @@ def _torch(found: Mapping[str, Any]) -> str:
     ]
     for name, part in found["parts"].items()
   ]
-  return f"## {found['title']}\n\n" + table(["part", "PyTorch", "time of PyTorch / ours"], rows)
+  return f"## {found['title']}\n\n" + markdown.table(
+    ["part", "PyTorch", "time of PyTorch / ours"], rows
+  )
 
 
 def _first_step(found: Mapping[str, Any]) -> str:
@@ -126,7 +116,7 @@ def _first_step(found: Mapping[str, Any]) -> str:
   rows = [[cache, *(f"{found[cache][name]:.1f}" for name in names)] for cache in ("cold", "cached")]
   head = ["first step of a fresh process, s", *names.values()]
   note = "Tracing and compiling are those of weights and step together."
-  return f"## First step\n\n{table(head, rows)}\n\n{note}"
+  return f"## First step\n\n{markdown.table(head, rows)}\n\n{note}"
 
 
 def _memory(found: Mapping[str, Any]) -> str:
@@ -155,26 +145,30 @@ def _input(found: Mapping[str, Any]) -> str:
     for name, caches in found["alone"].items()
     for cache, rate in caches.items()
   ]
-  alone = table(["source", "data.cache", "images/s"], rows)
+  alone = markdown.table(["source", "data.cache", "images/s"], rows)
   fed = {name: part for name, part in found["overlapped"].items() if name != "source"}
   rows = [
     [name, _ms(part["seconds"]), _spread(part["waits"], "+.1%"), _ms(part["on_host"], ".2g")]
     for name, part in fed.items()
   ]
-  overlapped = table(["step fed by data.cache", "ms", "longer by", "of it on the host, ms"], rows)
+  overlapped = markdown.table(
+    ["step fed by data.cache", "ms", "longer by", "of it on the host, ms"], rows
+  )
   source = found["overlapped"]["source"]
   return f"## Input\n\nThe pipeline alone:\n\n{alone}\n\nThe training step, fed by {source}:\n\n{overlapped}"
 
 
 def _processes(found: Mapping[str, Any]) -> str:
   note = "The control: two processes with the same work that know nothing of each other. Each has half of the cores."
-  return f"## Processes\n\n{table(SCALING, [_scaling('2 processes, CPU', found)])}\n\n{note}"
+  return (
+    f"## Processes\n\n{markdown.table(SCALING, [_scaling('2 processes, CPU', found)])}\n\n{note}"
+  )
 
 
 def _fake_devices(found: Sequence[Mapping[str, Any]]) -> str:
   rows = [_scaling(f"{part['devices']} fake devices, CPU", part) for part in found]
   note = "The control: the same work in the same process with no message between devices. All share this machine's cores."
-  return f"## Fake devices\n\n{table(SCALING, rows)}\n\n{note}"
+  return f"## Fake devices\n\n{markdown.table(SCALING, rows)}\n\n{note}"
 
 
 def _scaling(name: str, part: Mapping[str, Any]) -> list[str]:
@@ -194,7 +188,7 @@ def _trace(found: Mapping[str, Any]) -> str:
     for kernel in found["kernels"]
   ]
   head = ["slowest kernels of a step", "ms a step", "calls", "of all kernels"]
-  return f"## Trace\n\n{table(head, rows)}\n\nThe whole trace is in {found['directory']}."
+  return f"## Trace\n\n{markdown.table(head, rows)}\n\nThe whole trace is in {found['directory']}."
 
 
 def _ms(seconds: Mapping[str, float], form: str = ".4g") -> str:

@@ -2,15 +2,16 @@
 alone, without any data.
 """
 
+import dataclasses
 import functools
 import itertools
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fal_jax import heatmap
+from fal_jax import build, heatmap
 from fal_jax.heatmap import HeatmapCodec
 
 # Encodings and decodings to compare: both baselines, and every decoder of continuous heatmaps.
@@ -58,7 +59,9 @@ def mean_error(
   """
   point_key, noise_key = jax.random.split(key)
   points = jax.random.uniform(point_key, (POINTS, 2), minval=4, maxval=codec.size - 5)
-  drawn = HeatmapCodec(size=codec.size, stride=1, sigma=codec.sigma * wider, encode=codec.encoding)
+  drawn = HeatmapCodec(
+    size=codec.size, stride=1, sigma=codec.sigma * wider, encoding=codec.encoding
+  )
   heatmaps = height * drawn.encode(points)
   grain = jax.random.normal(noise_key, heatmaps.shape)
   if blurred:
@@ -79,7 +82,7 @@ def perfect(config: ConfigDict) -> str:
     "|---|" + "---|" * len(SIGMAS),
   ]
   for encode, decode in PAIRS:
-    codecs = [_codec(config, sigma=sigma, encode=encode, decode=decode) for sigma in SIGMAS]
+    codecs = [_codec(config, sigma=sigma, encoding=encode, decoding=decode) for sigma in SIGMAS]
     errors = [mean_error(jax.random.key(0), codec) for codec in codecs]
     lines.append(f"| {encode} + {decode} | " + " | ".join(map(_shown, errors)) + " |")
   return "\n".join(lines)
@@ -99,7 +102,7 @@ def disturbed(config: ConfigDict) -> str:
   for height, wider, (kind, noise) in itertools.product(HEIGHTS, WIDER, NOISES):
     options = {"height": height, "wider": wider, "noise": noise, "blurred": kind == "blurred"}
     errors = [
-      mean_error(jax.random.key(0), _codec(config, decode=name), **options) for name in names
+      mean_error(jax.random.key(0), _codec(config, decoding=name), **options) for name in names
     ]
     noise_name = kind if kind == "none" else f"{kind} {noise:g}"
     lines.append(
@@ -120,9 +123,9 @@ def report(config: ConfigDict) -> str:
   )
 
 
-def _codec(config: ConfigDict, **changes: object) -> HeatmapCodec:
-  options = {**config.codec.to_dict(), "amplitude": "peak_one", "encode": "continuous", **changes}
-  return HeatmapCodec(size=MAP, stride=1, **options)
+def _codec(config: ConfigDict, **changes: Any) -> HeatmapCodec:
+  options = {"amplitude": "peak_one", "encoding": "continuous", **changes}
+  return dataclasses.replace(build.codec(config), size=MAP, stride=1, **options)
 
 
 def _shown(error: jax.Array) -> str:

@@ -3,6 +3,7 @@
 """
 
 import csv
+import dataclasses
 import json
 import math
 import warnings
@@ -19,6 +20,7 @@ from fal_jax.codec_report.roundtrip import errors_by_temperature, recommend_temp
 from fal_jax.crop import crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
+from fal_jax.output import markdown
 from fal_jax.plots import curves as plots
 from fal_jax.scoring.annotations import Faces, read_npz, read_split
 
@@ -95,17 +97,13 @@ def run(
     )
 
 
-def codec(config: ConfigDict, **changes: str) -> HeatmapCodec:
+def codec(config: ConfigDict, **changes: Any) -> HeatmapCodec:
   """The config's codec with other options. The report itself says what is wrong with Eq. 1's
   amplitude.
   """
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    return HeatmapCodec(
-      size=config.crop.size // build.STRIDE,
-      stride=build.STRIDE,
-      **{**config.codec.to_dict(), **changes},
-    )
+    return dataclasses.replace(build.codec(config), **changes)
 
 
 def methods(config: ConfigDict) -> dict[str, HeatmapCodec]:
@@ -113,11 +111,11 @@ def methods(config: ConfigDict) -> dict[str, HeatmapCodec]:
   own if it is none of these.
   """
   found = {
-    f"{encode} + {decode}": codec(config, encode=encode, decode=decode, amplitude="peak_one")
+    f"{encode} + {decode}": codec(config, encoding=encode, decoding=decode, amplitude="peak_one")
     for encode, decode in decoder_tables.PAIRS
   }
   found[EQ_1] = codec(
-    config, encode="continuous", decode="local_softargmax", amplitude="normalised"
+    config, encoding="continuous", decoding="local_softargmax", amplitude="normalised"
   )
   own = codec(config)
   return (
@@ -207,21 +205,11 @@ def table(report: dict[str, Any]) -> str:
     "ratio": "standard / this",
   }
   columns = {key: head for key, head in columns.items() if key in report["methods"][STANDARD]}
-  cells = [["encode + decode", *columns.values()]]
-  for name, row in report["methods"].items():
-    cells.append(
-      [name, *(f"{row[key]:,.0f}" if row[key] >= 100 else f"{row[key]:#.3g}" for key in columns)]
-    )
-  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-  cells.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-  aligned = [
-    [
-      text.rjust(width) if i else text.ljust(width)
-      for i, (text, width) in enumerate(zip(line, widths, strict=True))
-    ]
-    for line in cells
+  rows = [
+    [name, *(f"{row[key]:,.0f}" if row[key] >= 100 else f"{row[key]:#.3g}" for key in columns)]
+    for name, row in report["methods"].items()
   ]
-  return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
+  return markdown.table(["encode + decode", *columns.values()], rows)
 
 
 def notes(report: dict[str, Any]) -> list[str]:

@@ -22,13 +22,12 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, join_names
 
 MAX_BYTES = 2**30  # unpacked; a million faces of 68 landmarks
 MAX_PX = 1e7  # no image is as large; infinity is not either
@@ -107,7 +106,7 @@ def _checked(found: LandmarkFile) -> LandmarkFile:
     seen: set[str] = set()
     if twice := list(dict.fromkeys(name for name in found.ids if name in seen or seen.add(name))):  # type: ignore[func-returns-value]
       raise InputError(
-        f"{path} gives {len(twice)} ids more than once ({join_names(twice, most=3)}): give each face its own; in our files the "
+        f"{path} gives {len(twice)} ids more than once ({join_names(twice, limit=3)}): give each face its own; in our files the "
         "faces of one image are a.jpg, a.jpg#1, a.jpg#2."
       )
     if "" in seen:
@@ -128,11 +127,6 @@ def _checked(found: LandmarkFile) -> LandmarkFile:
         f"{path}: `{name}` has shape {array.shape}, expected {shape} for these landmarks."
       )
   return found
-
-
-def join_names(names: Sequence[str], *, most: int = 10) -> str:
-  """Names for a message: at most so many, and how many more there are."""
-  return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _read_csv(path: Path) -> LandmarkFile:

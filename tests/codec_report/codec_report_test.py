@@ -108,7 +108,7 @@ def loop_error(sigma: float, window: int, temperature: float) -> float:
 @pytest.mark.parametrize(("sigma", "window", "temperature"), [(1, 5, 10), (1.5, 3, 4), (2, 7, 20)])
 def test_the_error_at_a_temperature_is_that_of_a_loop(sigma, window, temperature):
   codec = HeatmapCodec(
-    sigma=sigma, window=window, temperature=99, decode="argmax", encode="rounded"
+    sigma=sigma, window=window, temperature=99, decoding="argmax", encoding="rounded"
   )
   error = roundtrip.errors_by_temperature(codec, np.array([1, temperature], np.float32))[1]
   assert float(error) == pytest.approx(loop_error(sigma, window, temperature), rel=0.01)
@@ -201,7 +201,7 @@ def test_every_decoder_of_the_codec_has_its_row_and_so_has_the_config():
   own = codec_report.methods(config(codec__encode="rounded"))[
     "config: rounded + local_softargmax, peak_one"
   ]
-  assert own == HeatmapCodec(encode="rounded")
+  assert own == HeatmapCodec(encoding="rounded")
 
 
 @pytest.mark.slow

@@ -1,0 +1,36 @@
+"""Folders that a run writes to."""
+
+import os
+from pathlib import Path
+
+from fal_jax.errors import InputError
+
+
+def make_dir(workdir: str | Path, name: str = "") -> Path:
+  """Creates the workdir, or a folder in it.
+
+  Args:
+    workdir: of the run, as the user gave it; `~` is expanded.
+    name: of the folder below it; by default the workdir itself.
+
+  Returns:
+    The folder.
+
+  Raises:
+    InputError: nothing can be written there.
+  """
+  directory = Path(workdir).expanduser() / name
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise unwritable(workdir, error.strerror or str(error)) from error
+  if not os.access(directory, os.W_OK):
+    raise unwritable(workdir, "you have no write permission")
+  return directory
+
+
+def unwritable(workdir: str | Path, reason: str) -> InputError:
+  """The error for a workdir that cannot be written to."""
+  return InputError(
+    f"Nothing can be written to --workdir={workdir} ({reason}): name another folder."
+  )
