@@ -52,6 +52,7 @@ def get_config() -> ConfigDict:
   config.codec.amplitude = "peak_one"  # or "normalised", the factor printed in Eq. 1
 
   config.model = ConfigDict()
+  config.model.name = "fan"  # the network, see fal_jax/build.py
   config.model.num_stacks = 2  # Sec. 5
   config.model.features = 256  # Sec. 5
   config.model.depth = 4  # halvings in each hourglass; as in FAN

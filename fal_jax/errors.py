@@ -1,15 +1,30 @@
-"""The one exception that means "the user can fix this", and how its message lists names."""
+"""The exceptions that the command line reports in a sentence, each with its exit code."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 
 class InputError(ValueError):
   """Bad input from outside: a file, a flag, a config key, an array at the public edge.
 
   The message is one sentence a person can act on: what is wrong, where, what was got and expected,
-  what to do. The command line prints it alone and exits with 2; every other exception is a defect
+  what to do. The command line prints it alone; every exception that is not in this file is a defect
   of ours and keeps its traceback.
   """
+
+  exit_code: ClassVar[int] = 2
+
+
+class Diverged(RuntimeError):
+  """The loss or the weights are no longer finite; the checkpoints are from before that."""
+
+  exit_code: ClassVar[int] = 3
+
+
+class Interrupted(RuntimeError):
+  """A signal stopped the run; it has saved its state, and the same command resumes from there."""
+
+  exit_code: ClassVar[int] = 75
 
 
 def join_names(names: Sequence[str], *, limit: int = 10) -> str:

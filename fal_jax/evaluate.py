@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import affine, build, data, metrics, parallel, steps
-from fal_jax.checkpoint import Checkpoints
+from fal_jax import affine, build, data, flag_parser, metrics, parallel, restore
+from fal_jax.build import Setup
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
@@ -126,117 +126,126 @@ def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
 
 
 def run(
-  config: ConfigDict, workdir: str | Path, *, directory: Path | None = None
+  config: ConfigDict | None,
+  workdir: str | Path,
+  *,
+  overrides: Sequence[str] = (),
+  directory: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
   """--mode=eval: the newest checkpoint of a run on every split of `config.eval.splits`.
 
+  Whatever makes the evaluation differ from the run's own (another crop, decoder, network) is
+  printed.
+
   Args:
-    config: of the evaluation; the decoder may be another than in training.
+    config: of the evaluation; None for the one that the run has saved.
     workdir: of the run.
+    overrides: flags of the form --config.x.y=z that change the saved config.
     directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for
       another dataset than the run's own, whose splits may have the same names.
 
   Returns:
     split -> summary.
+
+  Raises:
+    InputError: there is no such run or dataset, or the config does not fit them.
   """
-  build.validate(config, device_count=jax.device_count())
-  sources = open_splits(config)
-  variables, step = restore_variables(config, workdir)
-  predict = parallel.make_predict(build.model(config, axis_name=None), build.codec(config))
+  saved = restore.saved_config(workdir)
+  if config is None:
+    config = flag_parser.override(saved, overrides)
+  for difference in restore.evaluation_differences(saved, config):
+    print(f"{workdir} is evaluated under another config than its own: {difference}", flush=True)
+
+  setup = build.setup(config, device_count=jax.device_count())
+  sources = open_splits(setup)
+  variables, step = restore.restore_variables(setup, workdir)
+  predict = parallel.make_predict(setup.network, setup.codec)
   if directory is None:
-    dataset = build.eval_dataset(config)
-    directory = Path(workdir) / "eval" / ("" if dataset == _training_dataset(workdir) else dataset)
+    is_own = setup.eval_dataset == build.eval_dataset(saved)
+    directory = Path(workdir) / "eval" / ("" if is_own else setup.eval_dataset)
+
   return {
-    split: report(config, directory, split, source, predict=predict, variables=variables, step=step)
+    split: evaluate_split(
+      setup, split, source, predict=predict, variables=variables, step=step, report_to=directory
+    )
     for split, source in sources.items()
   }
 
 
-def _training_dataset(workdir: str | Path) -> str | None:
-  """TFDS name of the dataset that a run evaluates itself on."""
-  checkpoints = Checkpoints(workdir, create=False)
-  try:
-    saved = checkpoints.read_config()
-  finally:
-    checkpoints.close()
-  return build.eval_dataset(saved) if saved else None
-
-
-def open_splits(config: ConfigDict) -> dict[str, data.Source]:
-  """All of `config.eval.splits`, at once: a misspelt name must not be found out after hours."""
+def open_splits(setup: Setup) -> dict[str, data.Source]:
+  """Opens all of `config.eval.splits`: a misspelt name must not be found out after hours."""
   return {
     split: data.open_split(
-      build.eval_dataset(config), split, data_dir=config.data.dir, num_landmarks=config.data.markup
+      setup.eval_dataset,
+      split,
+      data_dir=setup.config.data.dir,
+      num_landmarks=setup.markup.num,
     )
-    for split in config.eval.splits
+    for split in setup.config.eval.splits
   }
 
 
-def report(
-  config: ConfigDict,
-  directory: Path,
+def evaluate_split(
+  setup: Setup,
   split: str,
   source: data.Source,
   *,
   predict: Callable,
   variables: Any,
   step: int,
+  report_to: Path | None = None,
 ) -> dict[str, Any]:
-  """Evaluates one split and writes `<split>.json`, `<split>_predictions.csv` and the pictures into
-  a folder.
+  """Evaluates one split.
+
+  Args:
+    setup: of the run.
+    split: its name, for files and messages.
+    source: its records.
+    predict: from `parallel.make_predict`.
+    variables: `params` and `batch_stats`.
+    step: that they are from.
+    report_to: where `report` writes its files; None for the metrics alone, as while training.
+
+  Returns:
+    What `score` says; with `report_to` what `report` says.
+  """
+  predictions = predict_split(
+    predict, variables, source, rule=setup.crop, batch_size=setup.config.eval.batch_size
+  )
+  if report_to is None:
+    return score(predictions, setup.markup)
+  return report(setup, report_to, split, source, predictions, step=step)
+
+
+def report(
+  setup: Setup,
+  directory: Path,
+  split: str,
+  source: data.Source,
+  predictions: Predictions,
+  *,
+  step: int,
+) -> dict[str, Any]:
+  """Writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder.
 
   Returns:
     What `reports.summarise` says under the protocol of the dataset.
   """
-  rule = build.crop_rule(config)
-  predictions = predict_split(
-    predict, variables, source, rule=rule, batch_size=config.eval.batch_size
-  )
-  name = build.eval_dataset(config)
-  faces = annotations.from_source(source, name, split, rule=rule)
-  protocol = protocols.find(name, split, norm=config.eval.norm)
-  summary = reports.summarise(faces, predictions.landmarks, build.markup(config), protocol)
+  name, norm = setup.eval_dataset, setup.norm
+  faces = annotations.from_source(source, name, split, rule=setup.crop)
+  protocol = protocols.find(name, split, norm=norm)
+  summary = reports.summarise(faces, predictions.landmarks, setup.markup, protocol)
   reports.warn_of_degenerate(summary)
   directory.mkdir(parents=True, exist_ok=True)
-  written = {**summary, "provenance": provenance(config, split=split, step=step)}
+  written = {**summary, "provenance": provenance(setup.config, split=split, step=step)}
   (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
   write_predictions(directory / f"{split}_predictions.csv", predictions.ids, predictions.landmarks)
-  _draw(directory, split, predictions, source, rule=rule, config=config)
-  norm = config.eval.norm
+  _draw(directory, split, predictions, source, rule=setup.crop, setup=setup)
   threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
   reports.draw(
-    directory,
-    split,
-    faces,
-    predictions.landmarks,
-    build.markup(config),
-    norm=norm,
-    threshold=threshold,
+    directory, split, faces, predictions.landmarks, setup.markup, norm=norm, threshold=threshold
   )
   return summary
-
-
-def restore_variables(config: ConfigDict, workdir: str | Path) -> tuple[Any, int]:
-  """`params` and `batch_stats` of the newest whole checkpoint, on this process's devices, and its
-  step.
-  """
-  template = build.train_recipe(config, steps_per_epoch=1)
-  abstract = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), template))
-  sharding = parallel.replicated_sharding()
-  abstract = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract
-  )
-  checkpoints = Checkpoints(workdir, create=False)
-  try:
-    restored = checkpoints.restore_latest(abstract)
-  finally:
-    checkpoints.close()
-  if restored is None:
-    raise InputError(
-      f"There is no checkpoint in {workdir}: train first, or give the --workdir of a run."
-    )
-  state, _, step = restored
-  return {"params": state.params, "batch_stats": state.batch_stats}, step
 
 
 def table(split: str, summary: dict[str, Any]) -> str:
@@ -278,15 +287,13 @@ def _draw(
   source: data.Source,
   *,
   rule: CropRule,
-  config: ConfigDict,
+  setup: Setup,
 ) -> None:
-  norm = metrics.norms(predictions.true, build.markup(config))[config.eval.norm]
+  norm = metrics.norms(predictions.true, setup.markup)[setup.norm]
   errors, usable = metrics.valid_errors(predictions.landmarks, predictions.true, norm)
   sound = np.flatnonzero(usable)
   if not len(sound):
-    logging.warning(
-      "No face of %s has the normaliser %s: no pictures drawn.", split, config.eval.norm
-    )
+    logging.warning("No face of %s has the normaliser %s: no pictures drawn.", split, setup.norm)
     return
   worst = sound[np.argsort(-errors[sound], kind="stable")]
   sheet_rule = dataclasses.replace(
@@ -302,7 +309,7 @@ def _draw(
         affine.apply(e["crop_from_image"], predictions.landmarks[row])
         for e, row in zip(examples, rows, strict=True)
       ],
-      markup=build.markup(config),
+      markup=setup.markup,
       titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
       columns=4,
     )

@@ -1,15 +1,28 @@
 """Flags, with one sentence instead of a traceback for what absl and ml_collections raise."""
 
+import contextlib
+import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
+from ml_collections import ConfigDict, config_flags
 
-from fal_jax.errors import InputError
+from fal_jax.errors import Diverged, InputError, Interrupted
 
 WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder that everything is written to: checkpoints, logs, results."
 )
+
+
+def exit_code(run: Callable[[], None]) -> int:
+  """Calls `run`, and turns an expected end into a line on stderr and its exit code."""
+  try:
+    run()
+  except (InputError, Diverged, Interrupted) as error:
+    print(error, file=sys.stderr)
+    return error.exit_code
+  return 0
 
 
 def read(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -25,23 +38,12 @@ def read(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
   Raises:
     InputError: a flag, its value or the config that it names is wrong.
   """
-  try:
+  with _one_sentence():
     parsed = values(list(argv))
-    if len(parsed) == 1:
-      return parsed
-    text = f"Unexpected {' '.join(parsed[1:])!r}: flags are written --name=value, without spaces"
-  except (AttributeError, KeyError) as error:
-    reason: object = error
-    while isinstance(reason, Exception):  # ml_collections wraps the one into the other
-      reason = reason.args[0]
-    text = f"No such key in the config: {reason}"
-  except ModuleNotFoundError as error:
-    text = f"The config needs another file ({error}): start from the repository's folder"
-  except (flags.Error, TypeError, ValueError, OSError, SyntaxError) as error:
-    text = str(_cause(error))
-  raise InputError(
-    f"{' '.join(text.split()).rstrip(' .?')}. See configs/default.py for all keys and --help for all flags."
-  )
+  if len(parsed) > 1:
+    extra = " ".join(parsed[1:])
+    raise _error(f"Unexpected {extra!r}: flags are written --name=value, without spaces")
+  return parsed
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -50,12 +52,64 @@ def parse(argv: Sequence[str]) -> list[str]:
     return read(flags.FLAGS, argv)
   except InputError as error:
     print(error, file=sys.stderr)
-    sys.exit(2)
+    sys.exit(error.exit_code)
+
+
+def parse_with_overrides(argv: Sequence[str]) -> list[str]:
+  """`parse` where --config may be left out.
+
+  Returns:
+    The name of the program, and what is to be changed in the config that stands in for --config:
+    flags of the form --config.x.y=z, none if --config was given.
+  """
+  if any(argument.split("=")[0] in ("--config", "-config") for argument in argv):
+    return parse(argv)
+  overrides = [argument for argument in argv if argument.startswith("--config.")]
+  return [*parse([argument for argument in argv if argument not in overrides]), *overrides]
+
+
+def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+  """A config with flags of the form --config.x.y=z applied.
+
+  Raises:
+    InputError: there is no such key, or it cannot have this value.
+  """
+  argv = ["fal_jax", *overrides]
+  values = flags.FlagValues()
+  config = copy.deepcopy(config)  # the plain copy of ConfigDict forgets the types of empty fields
+  with _one_sentence():
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+  read(values, argv)
+  return values.config
+
+
+@contextlib.contextmanager
+def _one_sentence() -> Iterator[None]:
+  """Turns what absl and ml_collections raise into an InputError."""
+  try:
+    yield
+  except (AttributeError, KeyError) as error:
+    reason: object = error
+    while isinstance(reason, Exception):  # ml_collections wraps one into the other
+      reason = reason.args[0]
+    raise _error(f"No such key in the config: {reason}") from error
+  except ModuleNotFoundError as error:
+    raise _error(
+      f"The config needs another file ({error}): start from the repository's folder"
+    ) from error
+  except (flags.Error, TypeError, ValueError, OSError, SyntaxError) as error:
+    raise _error(str(_cause(error))) from error
+
+
+def _error(text: str) -> InputError:
+  sentence = " ".join(text.split()).rstrip(" .?")
+  return InputError(f"{sentence}. See configs/default.py for all keys and --help for all flags.")
 
 
 def _cause(error: BaseException) -> BaseException:
-  """What a config file itself objected to; ml_collections puts a traceback around it, and absl
-  another sentence.
+  """What a config file itself objected to.
+
+  ml_collections puts a traceback around it, and absl another sentence.
   """
   causes = [error]
   while causes[-1].__context__ is not None:

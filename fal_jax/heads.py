@@ -1,5 +1,6 @@
-"""What Table 1 of the paper compares heatmaps with: a learnt correction of the argmax, and training
-through a global soft-argmax.
+"""What Table 1 of the paper compares heatmaps with.
+
+A learnt correction of the argmax, and training through a global soft-argmax.
 
 Source: Bulat et al. 2021, Sec. 4.2.
 """
@@ -13,13 +14,15 @@ from flax import linen as nn
 from fal_jax import affine
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
+from fal_jax.network import Output
 
 Head = Literal["heatmaps", "correction_static", "correction_dynamic", "global_softargmax"]
 
 
 class CorrectedFAN(nn.Module):
-  """FAN, and a displacement of each landmark from its highest cell: global pooling and a fully
-  connected layer, as in DeepCut.
+  """FAN, and a displacement of each landmark from its highest cell.
+
+  Global pooling and a fully connected layer, as in DeepCut.
 
   Attributes:
     fan: the network.
@@ -27,8 +30,18 @@ class CorrectedFAN(nn.Module):
 
   fan: FAN
 
+  @property
+  def stride(self) -> int:
+    """Image px per heatmap px."""
+    return self.fan.stride
+
+  @property
+  def size_multiple(self) -> int:
+    """Px; an image side must be a multiple of it."""
+    return self.fan.size_multiple
+
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+  def __call__(self, images: jax.Array, train: bool) -> Output:
     """Predicts heatmaps and displacements.
 
     Args:
@@ -36,16 +49,16 @@ class CorrectedFAN(nn.Module):
       train: whether BatchNorm uses (and updates) the statistics of this batch.
 
     Returns:
-      heatmaps: (S, B, H / 4, W / 4, K) float32, as FAN's.
-      displacement: (B, K, 2) float32, heatmap px.
+      FAN's heatmaps (S, B, H / 4, W / 4, K), and displacements (B, K, 2).
     """
+    num_landmarks = self.fan.num_landmarks
     heatmaps, features = self.fan.heatmaps_and_features(images, train)
-    displacement = nn.Dense(2 * self.fan.num_landmarks, name="correction")(features.mean((1, 2)))
-    return heatmaps, displacement.reshape(len(images), self.fan.num_landmarks, 2)
+    displacement = nn.Dense(2 * num_landmarks, name="correction")(features.mean((1, 2)))
+    return Output(heatmaps, displacement.reshape(len(images), num_landmarks, 2))
 
 
 def static_target(landmarks: jax.Array, codec: HeatmapCodec) -> jax.Array:
-  """What rounding to cells loses, whatever the network says.
+  """What rounding to cells loses, whatever the network predicts.
 
   Args:
     landmarks: (..., K, 2) float32, px of the network's input.
@@ -59,10 +72,10 @@ def static_target(landmarks: jax.Array, codec: HeatmapCodec) -> jax.Array:
 
 
 def dynamic_target(landmarks: jax.Array, heatmaps: jax.Array, codec: HeatmapCodec) -> jax.Array:
-  """What the highest cell of the present prediction is away from the truth.
+  """The offset from the currently predicted highest cell to the truth.
 
-  Deviation: at most the reach of the codec's window along each axis. A peak that is altogether
-  elsewhere is the heatmaps' fault, and its square would drown everything a correction can do.
+  Deviation: at most the reach of the codec's window along each axis. A peak somewhere else entirely
+  is the fault of the heatmaps, and its square would drown everything a correction can do.
 
   Args:
     landmarks: (..., K, 2) float32, px of the network's input.

@@ -49,8 +49,10 @@ class _Norm(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, shape)
     mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
     variance = self.variable("batch_stats", "var", jnp.ones, shape)
+
     if not train:
       return affine_relu(images, mean.value, variance.value, scale, bias)
+
     images, batch_mean, batch_variance = batch_norm_relu(images, scale, bias, self.axis_name)
     mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
     variance.value = self.momentum * variance.value + (1 - self.momentum) * batch_variance
@@ -72,9 +74,9 @@ def _conv(features: int, size: int, *, name: str, dtype: jnp.dtype | None) -> nn
 class _ConvFrozenBias(nn.Conv):
   """A convolution whose bias receives no gradient.
 
-  It shifts whole channels, and the BatchNorm at the end of every way onwards takes that out again:
-  its gradient is zero but for rounding, of which Adam would make steps of full size, other ones on
-  every number of devices.
+  The bias shifts whole channels, and every path from here ends in a BatchNorm, which cancels the
+  shift: the true gradient is zero, and Adam would amplify its rounding noise to steps of full size,
+  different ones on every number of devices.
   """
 
   def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -83,10 +85,9 @@ class _ConvFrozenBias(nn.Conv):
 
 
 class ConvBlock(nn.Module):
-  """The hierarchical, parallel, multi-scale residual block: three pre-activated 3x3 convolutions,
-  concatenated.
+  """The hierarchical, parallel, multi-scale residual block: (B, H, W, C) to (B, H, W, features).
 
-  (B, H, W, C) to (B, H, W, features).
+  Three pre-activated 3x3 convolutions in a row, whose results are concatenated.
   """
 
   features: int
@@ -96,21 +97,25 @@ class ConvBlock(nn.Module):
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     conv = functools.partial(_conv, dtype=self.dtype)
-    half, quarter = self.features // 2, self.features // 4
+    half = self.features // 2
+    quarter = self.features // 4
+
     first = conv(half, 3, name="conv1")(self.norm(name="bn1")(images, train))
     second = conv(quarter, 3, name="conv2")(self.norm(name="bn2")(first, train))
     third = conv(quarter, 3, name="conv3")(self.norm(name="bn3")(second, train))
+
     residual = images
     if images.shape[-1] != self.features:
-      residual = conv(self.features, 1, name="downsample_2")(
-        self.norm(name="downsample_0")(images, train)
-      )
+      normed = self.norm(name="downsample_0")(images, train)
+      residual = conv(self.features, 1, name="downsample_2")(normed)
+
     return jnp.concatenate([first, second, third], -1) + residual
 
 
 class Hourglass(nn.Module):
-  """`depth` times down by 2 and up again, with a skip connection at every resolution. Keeps (B, H,
-  W, features).
+  """`depth` times down by 2 and up again, with a skip connection at every resolution.
+
+  Keeps the shape (B, H, W, features).
   """
 
   features: int
@@ -149,8 +154,8 @@ class FAN(nn.Module):
     axis_name: device axis over which BatchNorm takes its statistics; None outside pmap.
     dtype: of convolutions and of what lies between them, e.g. bfloat16; None for that of the images
       and weights. Weights, statistics and heatmaps are float32 all the same.
-    remat: whether the way back computes the inside of each hourglass, and of each block before and
-      after it, once more, instead of keeping it from the way there.
+    remat: whether to rematerialise the activations of each hourglass and block in the backward
+      pass instead of keeping them.
   """
 
   num_stacks: int = 2
@@ -163,6 +168,16 @@ class FAN(nn.Module):
   dtype: jnp.dtype | None = None
   remat: bool = False
 
+  @property
+  def stride(self) -> int:
+    """Image px per heatmap px: the stem's convolution and its pooling halve the image each."""
+    return 4
+
+  @property
+  def size_multiple(self) -> int:
+    """Px; an image side must be a multiple of it, so that every hourglass halves evenly."""
+    return self.stride * 2**self.depth
+
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     """Predicts heatmaps.
 
@@ -173,7 +188,8 @@ class FAN(nn.Module):
     Returns:
       (S, B, H / 4, W / 4, K) float32, one set per stack, the last one being the prediction.
     """
-    return self.heatmaps_and_features(images, train)[0]
+    heatmaps, _ = self.heatmaps_and_features(images, train)
+    return heatmaps
 
   @nn.compact
   def heatmaps_and_features(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
@@ -192,11 +208,13 @@ class FAN(nn.Module):
     before_norm = functools.partial(
       _ConvFrozenBias, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve
     )
+
     parts: list[Any] = [ConvBlock, Hourglass]
     if self.remat:
       keep = jax.checkpoint_policies.save_only_these_names(STATISTICS)
       parts = [nn.remat(part, static_argnums=(2,), policy=keep) for part in parts]
     block, hourglass = (functools.partial(part, norm=norm, dtype=self.dtype) for part in parts)
+
     # Explicit padding: XLA's SAME would pad 2 before and 3 after, a shift of half a pixel against
     # PyTorch.
     stem = before_norm(features // 4, (7, 7), strides=2, padding=((3, 3), (3, 3)), name="conv1")
@@ -204,11 +222,13 @@ class FAN(nn.Module):
     x = _pool(block(features // 2, name="conv2")(x, train), self.pool)
     x = block(features // 2, name="conv3")(x, train)
     x = block(features, name="conv4")(x, train)
+
     stacks = []
     for i in range(self.num_stacks):
       y = hourglass(features, depth=self.depth, pool=self.pool, name=f"m{i}")(x, train)
       y = block(features, name=f"top_m_{i}")(y, train)
-      y = norm(name=f"bn_end{i}")(before_norm(features, (1, 1), name=f"conv_last{i}")(y), train)
+      y = before_norm(features, (1, 1), name=f"conv_last{i}")(y)
+      y = norm(name=f"bn_end{i}")(y, train)
       last = nn.Conv(
         self.num_landmarks,
         (1, 1),
@@ -219,7 +239,9 @@ class FAN(nn.Module):
       )
       heatmaps = last(y)
       stacks.append(heatmaps)
+
       if i + 1 < self.num_stacks:
         x = x + before_norm(features, (1, 1), name=f"bl{i}")(y)
         x = x + before_norm(features, (1, 1), name=f"al{i}")(heatmaps)
+
     return jnp.stack(stacks), y.astype(heatmaps.dtype)

@@ -1,7 +1,7 @@
 """python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw [--mode=MODE]
 
-Flags and exit codes, nothing else. 0 finished, 2 the user's mistake, 3 diverged, 75 interrupted and
-saved.
+Flags and modes, nothing else. Exit codes: 0 finished, 2 the user's mistake, 3 diverged,
+75 interrupted and saved.
 """
 
 import os
@@ -16,7 +16,16 @@ from ml_collections import ConfigDict, config_flags
 from fal_jax import flag_parser
 from fal_jax.errors import InputError
 
-MODES = ("train", "eval", "predict", "score", "codec_report", "doctor", "bench", "import_torch")
+MODES = (
+  "train",
+  "eval",
+  "predict",
+  "score",
+  "codec_report",
+  "doctor",
+  "bench",
+  "import_torch",
+)
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z."
@@ -24,7 +33,10 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flag_parser.WORKDIR
 flags.declare_key_flag("workdir")  # for --help
 _MODE = flags.DEFINE_enum(
-  "mode", "train", MODES, "train evaluates at its end; predict and score need no --config."
+  "mode",
+  "train",
+  MODES,
+  "train evaluates at its end; predict and score need no --config, eval takes the run's own.",
 )
 _IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
 _BOX = flags.DEFINE_list(
@@ -43,7 +55,7 @@ _ROUNDS = flags.DEFINE_integer(
   "rounds", 7, "bench: how often everything is measured.", lower_bound=1
 )
 _BATCH_SIZES = flags.DEFINE_list(
-  "batch_sizes", [], "bench: images a step; the first is that of the tables."
+  "batch_sizes", [], "bench: images per step; the first is that of the tables."
 )
 _PREDICTIONS = flags.DEFINE_string(
   "predictions", None, "score: .csv, .json, .npz or .npy of landmarks, original-image px."
@@ -61,120 +73,110 @@ _ORDER = flags.DEFINE_bool(
   "assume_order", False, "score: take the order for granted where a file has no ids."
 )
 _MAP = flags.DEFINE_bool(
-  "map_98_to_68", False, "score: make the 68 landmarks of 300W of predictions with the 98 of WFLW."
+  "map_98_to_68", False, "score: make the 68 landmarks of 300W of predictions with WFLW's 98."
 )
 
 
-def main(_: Sequence[str]) -> int:
-  try:
-    return _run()
-  except InputError as error:
-    print(error, file=sys.stderr)
-    return 2
+def main(argv: Sequence[str]) -> int:
+  overrides = argv[1:]  # of the saved config, where no --config was given
+  return flag_parser.exit_code(lambda: _run(overrides))
 
 
-def _run() -> int:
-  if _CONFIG.value is None and _MODE.value not in ("predict", "score"):
-    raise InputError(
-      "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py."
-    )
-  if not _WORKDIR.value:
+def _run(overrides: Sequence[str]) -> None:
+  """Runs the mode; every heavy import waits until it is known which one."""
+  mode, workdir = _MODE.value, _WORKDIR.value
+  if mode not in ("predict", "score", "eval") or overrides:
+    _check_config_given()
+  if not workdir:
     raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
-  if _MODE.value not in (
+  if mode not in (
     "bench",
     "score",
     "doctor",
-  ):  # bench measures compiling; the others compile nothing
-    enable_compilation_cache(_WORKDIR.value)
-  if _MODE.value == "predict":
-    box = _numbers(_BOX.value)
-    from fal_jax import predict
-
-    directory = predict.run(_WORKDIR.value, _IMAGES.value, box)
-    print(f"Landmarks and pictures are in {directory}")
-    return 0
-  if _MODE.value == "score":
-    return _score(_WORKDIR.value)
-  config = _config()
+  ):  # bench measures compiling; the others do not compile
+    enable_compilation_cache(workdir)
   command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
-  if _MODE.value == "eval":
-    from fal_jax import evaluate
 
-    for split, summary in evaluate.run(config, _WORKDIR.value).items():
-      print(evaluate.table(split, summary))
-    return 0
-  if _MODE.value == "codec_report":
-    from fal_jax.codec_report import report as codec_report
+  match mode:
+    case "train":
+      from fal_jax import train
+      from fal_jax.scoring import reports
 
-    for report in codec_report.run(config, _WORKDIR.value, _LANDMARKS.value, command=command):
-      print(report)
-    return 0
-  if _MODE.value == "doctor":
-    from fal_jax.doctor import run as doctor
+      for split, summary in train.train_and_evaluate(_config(), workdir).items():
+        print(reports.table(split, summary))
 
-    print(doctor.run(config, _WORKDIR.value, command=command))
-    return 0
-  if _MODE.value == "bench":
-    sizes = _whole(_BATCH_SIZES.value)
-    from fal_jax.bench import run as bench
+    case "eval":
+      from fal_jax import evaluate
+      from fal_jax.scoring import reports
 
-    parts, rounds = _PARTS.value, _ROUNDS.value
-    print(
-      bench.run(
-        config, _WORKDIR.value, command=command, parts=parts, rounds=rounds, batch_sizes=sizes
+      config = None if _CONFIG.value is None else _config()
+      summaries = evaluate.run(config, workdir, overrides=overrides)
+      for split, summary in summaries.items():
+        print(reports.table(split, summary))
+
+    case "predict":
+      box = _parse_box(_BOX.value)
+      from fal_jax import predict
+
+      directory = predict.run(workdir, _IMAGES.value, box)
+      print(f"Landmarks and pictures are in {directory}")
+
+    case "score":
+      _score(workdir)
+
+    case "codec_report":
+      from fal_jax.codec_report import report
+
+      for table in report.run(_config(), workdir, _LANDMARKS.value, command=command):
+        print(table)
+
+    case "doctor":
+      from fal_jax.doctor import run as doctor
+
+      print(doctor.run(_config(), workdir, command=command))
+
+    case "bench":
+      batch_sizes = _parse_ints(_BATCH_SIZES.value)
+      from fal_jax.bench import run as bench
+
+      print(
+        bench.run(
+          _config(),
+          workdir,
+          command=command,
+          parts=_PARTS.value,
+          rounds=_ROUNDS.value,
+          batch_sizes=batch_sizes,
+        )
       )
-    )
-    return 0
-  if _MODE.value == "import_torch":
-    if not _WEIGHTS.value:
-      raise InputError(
-        "No --weights given: name the file with the PyTorch weights, e.g. --weights=2DFAN4.pth.tar."
-      )
-    from fal_jax import torch_import
 
-    print(torch_import.run(config, _WORKDIR.value, _WEIGHTS.value))
-    return 0
-  from fal_jax import evaluate, train
+    case "import_torch":
+      if not _WEIGHTS.value:
+        raise InputError(
+          "No --weights given: name the file with the PyTorch weights, e.g. --weights=2DFAN4.pth.tar."
+        )
+      from fal_jax import torch_import
 
-  try:
-    summaries = train.train_and_evaluate(config, _WORKDIR.value)
-  except train.Diverged as error:
-    print(error, file=sys.stderr)
-    return 3
-  except train.Interrupted as error:
-    print(error, file=sys.stderr)
-    return 75
-  for split, summary in summaries.items():
-    print(evaluate.table(split, summary))
-  return 0
+      print(torch_import.run(_config(), workdir, _WEIGHTS.value))
 
 
 def enable_compilation_cache(workdir: str) -> None:
-  """Lets JAX keep what it compiles in `.compiled` beside the workdir, so that only the first of
-  several starts waits for it.
+  """Lets JAX keep what it compiles in `.compiled` beside the workdir, for the next start.
 
   Args:
     workdir: of the run. JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty; JAX
       reads it when it is imported.
   """
   if "://" not in workdir:
-    os.environ.setdefault(
-      "JAX_COMPILATION_CACHE_DIR", str(Path(workdir).expanduser().absolute().parent / ".compiled")
-    )
+    cache = Path(workdir).expanduser().absolute().parent / ".compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 
 
-def _whole(texts: list[str]) -> list[int]:
-  """The numbers of --batch_sizes."""
-  try:
-    return [int(text) for text in texts]
-  except ValueError:
-    raise InputError(f"--batch_sizes must be whole numbers, got {','.join(texts)}.") from None
-
-
-def _score(workdir: str) -> int:
+def _score(workdir: str) -> None:
   if not _PREDICTIONS.value:
     raise InputError(
-      "No --predictions given: name a .csv, .json, .npz or .npy file of landmarks, e.g. --predictions=mine.csv."
+      "No --predictions given: name a .csv, .json, .npz or .npy file of landmarks, "
+      "e.g. --predictions=mine.csv."
     )
   from fal_jax import score
   from fal_jax.scoring import reports
@@ -183,7 +185,7 @@ def _score(workdir: str) -> int:
     workdir,
     _PREDICTIONS.value,
     truth=_TRUTH.value,
-    config=_config() if _CONFIG.value is not None else None,
+    config=None if _CONFIG.value is None else _config(),
     num_landmarks=_MARKUP.value,
     origin=_ORIGIN.value,
     assume_order=_ORDER.value,
@@ -191,7 +193,6 @@ def _score(workdir: str) -> int:
   )
   print(reports.table(title, summary))
   print(f"As JSON, with the error of each face and pictures: {workdir}/score")
-  return 0
 
 
 def _config() -> ConfigDict:
@@ -203,7 +204,22 @@ def _config() -> ConfigDict:
   return _CONFIG.value
 
 
-def _numbers(texts: list[str] | None) -> list[float] | None:
+def _check_config_given() -> None:
+  if _CONFIG.value is None and _MODE.value != "eval":
+    raise InputError(
+      "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py."
+    )
+
+
+def _parse_ints(texts: list[str]) -> list[int]:
+  """The numbers of --batch_sizes."""
+  try:
+    return [int(text) for text in texts]
+  except ValueError:
+    raise InputError(f"--batch_sizes must be whole numbers, got {','.join(texts)}.") from None
+
+
+def _parse_box(texts: list[str] | None) -> list[float] | None:
   """The four numbers of --box; None if it is not given."""
   try:
     numbers = [float(text) for text in texts or []]
@@ -216,4 +232,4 @@ def _numbers(texts: list[str] | None) -> list[float] | None:
 
 if __name__ == "__main__":
   logging.set_verbosity(logging.WARNING)
-  app.run(main, flags_parser=flag_parser.parse)
+  app.run(main, flags_parser=flag_parser.parse_with_overrides)

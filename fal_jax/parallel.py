@@ -10,19 +10,20 @@ import numpy as np
 
 from fal_jax import steps
 from fal_jax.errors import InputError
-from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.hourglass import FAN
+from fal_jax.network import Network
 
 # On these releases XLA's default CPU kernels for weight gradients are four times slower than the
-# ones they replaced. The option is experimental, so releases that nobody has tried it on go
-# without.
+# ones they replaced. The option is experimental: it is enabled only on releases we have tested.
 _CPU_OPTION_RELEASES = ("0.10.2", "0.11.2")
 _CPU_OPTIONS = {
-  "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+  "xla_cpu_experimental_ynn_fusion_type": (
+    "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+  )
 }
 
-_CACHE_SHARE = 0.5  # of a device's free memory that the images may take; the rest is the network's
+# Fraction of a device's free memory that images may take; the rest is for the network.
+_CACHE_SHARE = 0.5
 
 
 def _pmap(
@@ -41,35 +42,33 @@ def _pmap(
     devices=devices,
     donate_argnums=donate_argnums,
   )
+
   options = compiler_options(devices[0].platform)
   if not options:
     return mapped
 
-  def call(
-    replicated: Any, sharded: Any
-  ) -> Any:  # of `mapped` itself `jax.jit` would take over all attributes, `lower` too
+  # A function of its own: `jax.jit(mapped)` would take over all attributes of `mapped`, `lower` too.
+  def call(replicated: Any, sharded: Any) -> Any:
     return mapped(replicated, sharded)
 
   return jax.jit(call, donate_argnums=donate_argnums, compiler_options=options)
 
 
 def compiler_options(platform: str) -> dict[str, Any]:
-  """What XLA should be told when it compiles for devices of a platform ("cpu", "gpu", "tpu"); empty
-  for its own choice.
-  """
+  """XLA's options for devices of a platform ("cpu", "gpu", "tpu"); empty for its defaults."""
   return cpu_options() if platform == "cpu" and jax.process_count() == 1 else {}
 
 
 def cpu_options() -> dict[str, Any]:
-  """`compiler_options` of the CPU. Processes that train together can have them only as XLA_FLAGS:
-  there a pmap stands alone.
+  """`compiler_options` of the CPU.
+
+  Processes that train together can have them only as XLA_FLAGS: there a pmap stands alone.
   """
   return dict(_CPU_OPTIONS) if jaxlib.__version__ in _CPU_OPTION_RELEASES else {}
 
 
 def replicate(tree: Any) -> Any:
-  """Puts every array on every device: still plain global arrays, which any number of devices can
-  restore.
+  """Puts every array on every device, as plain global arrays that any number of devices can restore.
 
   The original must not be used again: on its own device it shares its memory with the result, which
   a training step consumes.
@@ -86,9 +85,11 @@ def replicated_sharding() -> jax.sharding.NamedSharding:
 def split_over_devices(batch: Any) -> Any:
   """(B, ...) arrays of this process to (local devices, B / local devices, ...)."""
   count = jax.local_device_count()
-  return jax.tree.map(
-    lambda array: array.reshape(count, array.shape[0] // count, *array.shape[1:]), batch
-  )
+
+  def split(array: Any) -> Any:
+    return array.reshape(count, array.shape[0] // count, *array.shape[1:])
+
+  return jax.tree.map(split, batch)
 
 
 def make_device_cache(examples: Mapping[str, np.ndarray]) -> Callable[[Any], Any]:
@@ -106,68 +107,68 @@ def make_device_cache(examples: Mapping[str, np.ndarray]) -> Callable[[Any], Any
   """
   devices = jax.local_devices()
   needed = sum(array.nbytes for array in examples.values())
-  free = [
-    stats["bytes_limit"] - stats["bytes_in_use"]
-    for device in devices
-    if (stats := device.memory_stats())
-  ]
+  all_stats = [device.memory_stats() for device in devices]
+  free = [stats["bytes_limit"] - stats["bytes_in_use"] for stats in all_stats if stats]
   if free and needed > _CACHE_SHARE * min(free):
     raise InputError(
-      f"The training crops take {needed / 1e9:.1f} GB and a device has {min(free) / 1e9:.1f} GB free, of which training needs "
-      "most: set --config.data.cache=host, or a smaller --config.crop.stored_size."
+      f"The training crops take {needed / 1e9:.1f} GB and a device has {min(free) / 1e9:.1f} GB "
+      "free, of which training needs most: set --config.data.cache=host, or a smaller "
+      "--config.crop.stored_size."
     )
+
   mesh = jax.sharding.Mesh(np.array(devices), (steps.DEVICES,))
-  held = jax.device_put(
-    dict(examples), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  )
+  replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  cache = jax.device_put(dict(examples), replicated)
 
-  def rows(
-    held: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
+  def gather(
+    cache: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
   ) -> Mapping[str, jax.Array]:
-    return {
-      **batch,
-      **{
-        name: array.at[batch["index"]].get(mode="promise_in_bounds") for name, array in held.items()
-      },
+    rows = {
+      name: array.at[batch["index"]].get(mode="promise_in_bounds") for name, array in cache.items()
     }
+    return {**batch, **rows}
 
-  gather = _pmap(rows, devices=devices, out_axes=0)
-  return lambda batch: gather(held, split_over_devices(batch))
+  mapped = _pmap(gather, devices=devices, out_axes=0)
+  return lambda batch: mapped(cache, split_over_devices(batch))
 
 
 def make_train_step(
   recipe: steps.Recipe,
 ) -> Callable[[steps.TrainState, Any], tuple[steps.TrainState, dict[str, jax.Array]]]:
-  """`steps.train_step` over all devices: takes the replicated state, which it consumes, and a batch
-  split over devices.
+  """`steps.train_step` over all devices.
+
+  Returns:
+    A function of the replicated state, which it consumes, and a batch split over devices, to the
+    next state and the metrics.
   """
   step = functools.partial(steps.train_step, recipe=recipe)
   return _pmap(step, devices=jax.devices(), out_axes=(None, None), donate_argnums=(0,))
 
 
 def make_isolated_step(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any], Any]:
-  """`steps.train_step` on every device of this process by itself: what training would cost if
-  devices had nothing to say.
+  """`steps.train_step` on every device of this process, without inter-device communication.
+
+  It measures what communication costs; nothing trains with it.
 
   Returns:
     A function of the replicated state, which it leaves alone, and a batch split over devices, to
     the results of `make_train_step` with a leading axis of devices, which no longer agree.
   """
+  step = functools.partial(steps.train_step, recipe=recipe)
 
-  def alone(state: steps.TrainState, batch: Any) -> tuple[steps.TrainState, dict[str, jax.Array]]:
-    step = functools.partial(steps.train_step, recipe=recipe)
-    one = jax.vmap(
-      step, (None, 0), axis_name=steps.DEVICES
-    )  # an axis of length 1, over which nothing is sent
-    return jax.tree.map(
-      lambda array: array[0], one(state, jax.tree.map(lambda array: array[None], batch))
-    )
+  def isolated(
+    state: steps.TrainState, batch: Any
+  ) -> tuple[steps.TrainState, dict[str, jax.Array]]:
+    # An axis of length 1 in place of the devices: nothing is sent over it.
+    step_over_axis = jax.vmap(step, (None, 0), axis_name=steps.DEVICES)
+    results = step_over_axis(state, jax.tree.map(lambda array: array[None], batch))
+    return jax.tree.map(lambda array: array[0], results)
 
-  return _pmap(alone, devices=jax.local_devices(), out_axes=(0, 0))
+  return _pmap(isolated, devices=jax.local_devices(), out_axes=(0, 0))
 
 
 def make_predict(
-  model: FAN | CorrectedFAN, codec: HeatmapCodec
+  model: Network, codec: HeatmapCodec
 ) -> Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray]]:
   """`steps.predict_step` over the devices of this process.
 
@@ -182,11 +183,11 @@ def make_predict(
   def call(variables: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     padding = -len(images) % jax.local_device_count()
     padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
-    landmarks, scores = (
-      np.asarray(result) for result in mapped(variables, split_over_devices(padded))
-    )
-    return landmarks.reshape(-1, *landmarks.shape[2:])[: len(images)], scores.reshape(
-      -1, scores.shape[-1]
-    )[: len(images)]
+    landmarks, scores = map(np.asarray, mapped(variables, split_over_devices(padded)))
+
+    # (devices, B / devices, ...) to (B, ...), without the padding.
+    landmarks = landmarks.reshape(-1, *landmarks.shape[2:])[: len(images)]
+    scores = scores.reshape(-1, scores.shape[-1])[: len(images)]
+    return landmarks, scores
 
   return call

@@ -6,14 +6,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from ml_collections import ConfigDict
 
-from fal_jax import affine, build, crop, evaluate, parallel
-from fal_jax.checkpoint import Checkpoints
+from fal_jax import affine, build, crop, evaluate, parallel, restore
+from fal_jax.build import Setup
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
-from fal_jax.plots import curves as plots
+from fal_jax.output import folders
+from fal_jax.plots import curves as sheets
 
+MAX_DRAWN_SIZE = 1024  # px
 BATCH_SIZE = 8  # the one batch size that compiles; further faces go in further batches
 IMAGE_SUFFIXES = (
   ".jpg",
@@ -45,13 +46,16 @@ class FaceLandmarks:
 
 
 class FaceAligner:
-  """A trained network, ready for photographs. It brings no face detector: give it anybody's boxes."""
+  """A trained network, ready for photographs. It has no face detector: give it anybody's boxes.
 
-  def __init__(self, config: ConfigDict, variables: Any):
-    self.config = config
-    self.rule = build.crop_rule(config)
+  Attributes:
+    setup: what the network was trained under: mark-up, crop, codec.
+  """
+
+  def __init__(self, setup: Setup, variables: Any):
+    self.setup = setup
     self._variables = variables
-    self._predict = parallel.make_predict(build.model(config, axis_name=None), build.codec(config))
+    self._predict = parallel.make_predict(setup.network, setup.codec)
 
   @classmethod
   def from_checkpoint(cls, path: str | Path) -> "FaceAligner":
@@ -62,18 +66,9 @@ class FaceAligner:
     """
     workdir = Path(path).expanduser()
     workdir = workdir.parent if workdir.name == "checkpoints" else workdir
-    checkpoints = Checkpoints(workdir, create=False)
-    try:
-      saved = checkpoints.read_config()
-    finally:
-      checkpoints.close()
-    if saved is None:
-      raise InputError(
-        f"There is no readable checkpoint in {workdir}: train first, or give the --workdir of a run."
-      )
-    config = ConfigDict(saved)
-    variables, _ = evaluate.restore_variables(config, workdir)
-    return cls(config, variables)
+    setup = build.setup(restore.saved_config(workdir))
+    variables, _ = restore.restore_variables(setup, workdir)
+    return cls(setup, variables)
 
   def __call__(self, image: np.ndarray, boxes: np.ndarray) -> FaceLandmarks:
     """Locates the landmarks of each box.
@@ -99,26 +94,28 @@ class FaceAligner:
       raise InputError(
         f"boxes must have shape (N, 4), x0, y0, x1, y1 for each face, got {boxes.shape}."
       )
-    crops_from_image = [crop.crop_from_image(box, self.rule) for box in boxes]
-    landmarks = np.zeros((len(boxes), self.config.data.markup, 2))
+    size = self.setup.crop.size
+    crops_from_image = [crop.crop_from_image(box, self.setup.crop) for box in boxes]
+    landmarks = np.zeros((len(boxes), self.setup.markup.num, 2))
     scores = np.zeros(landmarks.shape[:2], np.float32)
+
     for first in range(0, len(boxes), BATCH_SIZE):
       maps = crops_from_image[first : first + BATCH_SIZE]
-      images = np.zeros((BATCH_SIZE, self.rule.size, self.rule.size, 3), np.uint8)
-      images[: len(maps)] = [
-        crop.cut(image, crop_from_image, self.rule.size) for crop_from_image in maps
-      ]
+      images = np.zeros((BATCH_SIZE, size, size, 3), np.uint8)
+      images[: len(maps)] = [crop.cut(image, crop_from_image, size) for crop_from_image in maps]
       landmarks_crop, peaks = self._predict(self._variables, images)
+
       for row, crop_from_image in enumerate(maps):
-        landmarks[first + row] = affine.apply(
-          affine.invert(crop_from_image), landmarks_crop[row].astype(np.float64)
-        )
+        image_from_crop = affine.invert(crop_from_image)
+        in_crop = landmarks_crop[row].astype(np.float64)
+        landmarks[first + row] = affine.apply(image_from_crop, in_crop)
         scores[first + row] = peaks[row]
+
     return FaceLandmarks(landmarks, scores)
 
 
 def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path:
-  """--mode=predict: writes `predict/predictions.csv` and a picture of each image with its points.
+  """--mode=predict: writes `predict/predictions.csv` and each image with its points drawn.
 
   Args:
     workdir: of a trained run.
@@ -133,34 +130,34 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
   aligner = FaceAligner.from_checkpoint(workdir)
   if box is None:
     print(
-      "No --box given: each image is taken as one face from brows to chin. Low scores mean that it is not.",
+      "No --box given: each image is taken as one face from brows to chin. "
+      "Low scores mean that it is not.",
       flush=True,
     )
-  directory = Path(workdir).expanduser() / "predict"
-  directory.mkdir(parents=True, exist_ok=True)
-  found = []
+  directory = folders.make_dir(workdir, "predict")
+
+  predicted = []
   for number, file in enumerate(files):
     image = read_image(file, upright=True)
     height, width = image.shape[:2]
     face = np.array([box or (-0.5, -0.5, width - 0.5, height - 0.5)], np.float64)
     result = aligner(image, face)
-    found.append(result.landmarks[0])
-    drawn, drawn_from_image = _at_most(image, 1024)
-    points = affine.apply(drawn_from_image, result.landmarks)
-    title = f"{file.name}  mean score {result.scores.mean():.2f}"
-    picture = directory / f"{number:04d}_{file.stem}.jpg"
-    plots.draw_faces(
-      picture,
-      [drawn],
+    predicted.append(result.landmarks[0])
+
+    small, small_from_image = _at_most(image, MAX_DRAWN_SIZE)
+    sheets.draw_faces(
+      directory / f"{number:04d}_{file.stem}.jpg",
+      [small],
       None,
-      points,
-      markup=build.markup(aligner.config),
-      titles=[title],
+      affine.apply(small_from_image, result.landmarks),
+      markup=aligner.setup.markup,
+      titles=[f"{file.name}  mean score {result.scores.mean():.2f}"],
       columns=1,
       scale=1,
     )
+
   evaluate.write_predictions(
-    directory / "predictions.csv", [str(file) for file in files], np.stack(found)
+    directory / "predictions.csv", [str(file) for file in files], np.stack(predicted)
   )
   return directory
 
@@ -187,11 +184,14 @@ def _at_most(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
   stride = max(height, width) / side
   if stride <= 1:
     return image, affine.shrink(1)
+
   size = round(width / stride), round(height / stride)
-  stretch = np.array(
-    [width / size[0], height / size[1]]
-  )  # rounding makes the two axes differ a little
-  small = np.array(
-    [[1 / stretch[0], 0, 0.5 / stretch[0] - 0.5], [0, 1 / stretch[1], 0.5 / stretch[1] - 0.5]]
+  # Rounding makes the two axes differ a little.
+  stretch_x, stretch_y = width / size[0], height / size[1]
+  small_from_image = np.array(
+    [
+      [1 / stretch_x, 0, 0.5 / stretch_x - 0.5],
+      [0, 1 / stretch_y, 0.5 / stretch_y - 0.5],
+    ]
   )
-  return cv2.resize(image, size, interpolation=cv2.INTER_AREA), small
+  return cv2.resize(image, size, interpolation=cv2.INTER_AREA), small_from_image

@@ -91,8 +91,8 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
   config = config.copy_and_resolve_references()
   with config.unlocked():
     config.model.update(sizes)
-  build.validate(config, device_count=jax.device_count())
-  state = steps.first_state(variables, build.train_recipe(config, steps_per_epoch=1))
+  setup = build.setup(config, device_count=jax.device_count())
+  state = steps.first_state(variables, setup.recipe(steps_per_epoch=1))
   origin = {
     "file": Path(weights).name,
     "sha256": hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest(),
@@ -209,7 +209,7 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
   """
   arrays = _arrays(state_dict)
   network = network_of(arrays)
-  side = build.STRIDE * 2**network.depth
+  side = network.size_multiple
   init = functools.partial(network.init, train=False)
   leaves = flatten_dict(
     jax.eval_shape(init, jax.random.key(0), np.zeros((1, side, side, 3), np.float32))

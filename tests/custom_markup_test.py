@@ -193,8 +193,8 @@ def test_a_config_holds_the_whole_mark_up(tmp_path):
   back = build.markup(type(ours)(saved))
   np.testing.assert_array_equal(back.flip, markup.flip)
   assert (back.names, back.edges) == (markup.names, markup.edges)
-  assert build.train_recipe(ours, steps_per_epoch=1).flip == (1, 0, 2, 4, 3)
-  build.validate(ours, device_count=1)
+  assert build.setup(ours).recipe(steps_per_epoch=1).flip == (1, 0, 2, 4, 3)
+  build.setup(ours, device_count=1)
 
 
 def test_a_config_from_before_there_were_own_mark_ups_still_works():
@@ -232,5 +232,5 @@ def test_a_config_from_before_there_were_own_mark_ups_still_works():
 )
 def test_a_config_whose_mark_up_does_not_fit_is_refused(text, num, norm, named):
   with pytest.raises(InputError) as caught:
-    build.validate(config(text, num, eval__norm=norm), device_count=1)
+    build.setup(config(text, num, eval__norm=norm), device_count=1)
   assert named in str(caught.value) and len(str(caught.value).splitlines()) == 1

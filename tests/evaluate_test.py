@@ -13,7 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 import tiny_dataset
 
-from fal_jax import build, data, evaluate, metrics, parallel
+from fal_jax import build, data, evaluate, metrics, parallel, restore
 from fal_jax.checkpoint import digest
 from fal_jax.errors import InputError
 
@@ -25,7 +25,7 @@ def config(folder):
 
 @pytest.fixture(scope="module")
 def variables(config, workdir):
-  return evaluate.restore_variables(config, workdir)[0]
+  return restore.restore_variables(build.setup(config), workdir)[0]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def source(config, folder):
 
 @pytest.fixture(scope="module")
 def predict(config):
-  return tiny_dataset.make_predict(build.model(config, axis_name=None), build.codec(config))
+  return tiny_dataset.make_predict(build.network(config), build.codec(config))
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +223,16 @@ def test_evaluating_changes_nothing(run, config, workdir, variables):
   run()
   assert tiny_dataset.last_digest(workdir) == saved
   assert {path: path.stat().st_mtime_ns for path in (workdir / "checkpoints").rglob("*")} == files
-  assert digest(variables) == digest(evaluate.restore_variables(config, workdir)[0]) == weights
+  assert (
+    digest(variables)
+    == digest(restore.restore_variables(build.setup(config), workdir)[0])
+    == weights
+  )
 
 
 def test_a_network_can_be_evaluated_on_one_device(config, variables, source, predictions):
   one = jax.tree.map(lambda leaf: jax.device_put(leaf, jax.devices()[0]), variables)
-  model = build.model(config, axis_name=None)
+  model = build.network(config)
   images = np.stack(
     [data.load_eval_example(source, row, build.crop_rule(config))["image"] for row in range(3)]
   )

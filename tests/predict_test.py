@@ -9,7 +9,7 @@ import pytest
 import tiny_dataset
 from PIL import Image
 
-from fal_jax import build, data, evaluate, parallel, predict
+from fal_jax import build, data, evaluate, parallel, predict, restore
 from fal_jax.errors import InputError
 from fal_jax.predict import FaceAligner
 
@@ -46,19 +46,21 @@ def boxes(count):
 
 
 def test_a_run_s_network_comes_with_the_config_it_was_trained_under(aligner, workdir):
-  assert aligner.config.data.markup == tiny_dataset.MARKUP and aligner.rule.size == 64
+  assert aligner.setup.markup.num == tiny_dataset.MARKUP and aligner.setup.crop.size == 64
   again = FaceAligner.from_checkpoint(str(workdir / "checkpoints"))
-  assert again.config == aligner.config
+  assert again.setup.config == aligner.setup.config
 
 
 def test_the_aligner_agrees_with_the_evaluation_of_the_same_image(aligner, workdir):
-  config = aligner.config
+  config = aligner.setup.config
   source = data.open_split(
     config.data.name, "test", data_dir=config.data.dir, num_landmarks=tiny_dataset.MARKUP
   )
-  variables, _ = evaluate.restore_variables(config, workdir)
-  function = tiny_dataset.make_predict(build.model(config, axis_name=None), build.codec(config))
-  expected = evaluate.predict_split(function, variables, source, rule=aligner.rule, batch_size=8)
+  variables, _ = restore.restore_variables(aligner.setup, workdir)
+  function = tiny_dataset.make_predict(build.network(config), build.codec(config))
+  expected = evaluate.predict_split(
+    function, variables, source, rule=aligner.setup.crop, batch_size=8
+  )
   for row in (0, 7):
     seed = int(expected.ids[row].removeprefix("test/").removesuffix(".png"))
     size = 70 + seed % 7, 80 + seed % 5

@@ -31,13 +31,13 @@ def paper_recipe(**model) -> steps.Recipe:
   config = default.get_config().unlock()
   config.data.markup = 98
   config.model.update(model)
-  return build.train_recipe(config, steps_per_epoch=100)
+  return build.setup(config).recipe(steps_per_epoch=100)
 
 
 def state_and_batch(recipe: steps.Recipe) -> tuple:
   """Shapes of one pair on each of the fake devices."""
   state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
-  count, side, landmarks = jax.device_count(), recipe.stored_size, len(recipe.flip)
+  count, side, landmarks = jax.device_count(), recipe.crop.stored_size, len(recipe.flip)
   batch = {
     "image": jax.ShapeDtypeStruct((count, 1, side, side, 3), np.uint8),
     "landmarks": jax.ShapeDtypeStruct((count, 1, landmarks, 2), np.float32),

@@ -13,9 +13,9 @@ import pytest
 from flax import linen as nn
 
 from configs import demo
-from fal_jax import parallel, siamese, steps
+from fal_jax import build, parallel, siamese, steps
 from fal_jax.augment import ViewRange
-from fal_jax.build import train_recipe
+from fal_jax.crop import CropRule
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN, ConvBlock, _Norm
 
@@ -61,8 +61,7 @@ RECIPE = steps.Recipe(
   tx=optax.sgd(falling),
   schedule=falling,
   flip=FLIP,
-  crop_size=CROP,
-  stored_size=STORED,
+  crop=CropRule(size=CROP, stored_size=STORED),
   ranges=ViewRange(),
   num_views=2,
   reduce="mean",
@@ -212,7 +211,7 @@ def test_the_demo_s_own_steps_do_not_depend_on_the_number_of_devices_but_for_rou
   the root of that, and Adam makes steps of it.
   """
   with jax.enable_x64(True):
-    recipe = train_recipe(demo.get_config(), steps_per_epoch=125)
+    recipe = build.setup(demo.get_config()).recipe(steps_per_epoch=125)
     state, batch = initial_state(recipe), make_batch(8, landmarks=68)
     (_, one), (_, four) = (
       run(recipe, state, batch, devices=devices, count=3) for devices in (1, 4)

@@ -327,9 +327,9 @@ def test_an_imported_network_finds_the_landmarks_that_pytorch_finds(imported, mo
   image = tiny_dataset.draw_face(tiny_dataset.face_landmarks(5, (90, 100)), (90, 100))
   boxes = np.array([[20.0, 10, 70, 80], [0, 0, 99, 60]])
   aligner = predict.FaceAligner.from_checkpoint(imported[0])
-  assert aligner.config.model.num_stacks == 2 and aligner.config.model.pool == "max"
+  assert aligner.setup.config.model.num_stacks == 2 and aligner.setup.config.model.pool == "max"
   for box, found in zip(boxes, aligner(image, boxes).landmarks, strict=True):
-    expected = torch_landmarks(model, image, crop.crop_from_image(box, aligner.rule))
+    expected = torch_landmarks(model, image, crop.crop_from_image(box, aligner.setup.crop))
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert np.ptp(expected, 0).min() > 5, "all in one place would prove nothing"
 

@@ -271,7 +271,7 @@ def test_a_run_that_diverges_stops_before_anything_bad_is_saved(folder, tmp_path
     tiny_dataset.run(config, tmp_path, around_step=before_step(4, nan))
   assert saved_steps(tmp_path) == [2]
   abstract = jax.eval_shape(
-    lambda: steps.init_state(jax.random.key(0), build.train_recipe(config, steps_per_epoch=1.5))
+    lambda: steps.init_state(jax.random.key(0), build.setup(config).recipe(steps_per_epoch=1.5))
   )
   sharding = parallel.replicated_sharding()
   abstract = jax.tree.map(

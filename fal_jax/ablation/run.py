@@ -174,7 +174,7 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
       config = row.config.copy_and_resolve_references()
       with config.unlocked():
         config.seed = row.config.seed + offset
-      build.validate(config, device_count=jax.device_count())
+      build.setup(config, device_count=jax.device_count())
       place = Path(row.name) / f"seed{config.seed}"
       result = workdir / "rows" / place
       if (result / "config.json").exists():

@@ -187,7 +187,7 @@ def prepared(config: ConfigDict) -> ConfigDict:
   config = config.copy_and_resolve_references().unlock()
   if not config.data.name:
     config.data.name = "random"
-  build.validate(config, device_count=1)
+  build.setup(config, device_count=1)
   return config.lock()
 
 

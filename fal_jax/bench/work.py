@@ -100,7 +100,7 @@ def training(config: ConfigDict) -> Training:
 @functools.lru_cache(maxsize=1)
 def _training(config: str) -> Training:
   own = ConfigDict(json.loads(config))
-  recipe = build.train_recipe(own, steps_per_epoch=STEPS_PER_EPOCH)
+  recipe = build.setup(own).recipe(steps_per_epoch=STEPS_PER_EPOCH)
   init = jax.jit(lambda: steps.init_state(jax.random.key(own.seed, impl="rbg"), recipe))
   return Training(recipe, lambda: parallel.replicate(init()), parallel.make_train_step(recipe))
 
@@ -180,7 +180,7 @@ def on_devices(batch: Mapping[str, np.ndarray]) -> Any:
 def forward_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """The network alone, as in prediction, on as many images as a training step has views."""
   count = pairs * config.siamese.num_views
-  model = build.model(config, axis_name=None)
+  model = build.network(config)
   state = training(config).init()
   variables = jax.device_put(
     {"params": state.params, "batch_stats": state.batch_stats}, jax.local_devices()[0]

@@ -42,7 +42,7 @@ def test_xla_counts_as_many_in_the_forward_pass(changes):
   which it leaves out.
   """
   c = config("wflw", **changes)
-  model = build.model(c, axis_name=None)
+  model = build.network(c)
   image = jax.ShapeDtypeStruct((1, c.crop.size, c.crop.size, 3), jnp.float32)
   variables = jax.eval_shape(lambda image: model.init(jax.random.key(0), image, False), image)
   cost = (
@@ -56,7 +56,7 @@ def test_xla_counts_as_many_in_the_forward_pass(changes):
 @pytest.mark.slow
 def test_xla_counts_as_many_in_a_training_step():
   c = config("wflw")
-  recipe = build.train_recipe(c, steps_per_epoch=100)
+  recipe = build.setup(c).recipe(steps_per_epoch=100)
   state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
   batch = {
     "image": jax.ShapeDtypeStruct((1, 1, c.crop.stored_size, c.crop.stored_size, 3), jnp.uint8),

@@ -25,16 +25,14 @@ def config(**changes):
 )
 def test_loss_of_a_training_step_is_ours(stacks, pool, reduce):
   c = config(model__num_stacks=stacks, model__pool=pool, siamese__reduce=reduce)
-  recipe = build.train_recipe(c, steps_per_epoch=10)
+  recipe = build.setup(c).recipe(steps_per_epoch=10)
   rng = np.random.default_rng(0)
   batch = {
     "image": rng.integers(0, 255, (3, c.crop.stored_size, c.crop.stored_size, 3)).astype(np.uint8),
     "landmarks": rng.uniform(5, c.crop.size - 5, (3, c.data.markup, 2)).astype(np.float32),
     "index": np.arange(3, dtype=np.int32),
   }
-  variables = build.model(c, axis_name=None).init(
-    jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), False
-  )
+  variables = build.network(c).init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), False)
   # On an axis of one "device" that is none, a step is an ordinary function.
   step = jax.vmap(
     lambda state, batch: steps.train_step(state, batch, recipe=recipe),

@@ -88,8 +88,8 @@ def test_a_row_differs_from_its_base_in_what_it_is_about(load, row, base):
   differences = config_differences(load(base).to_dict(), config.to_dict())
   assert {key: now for key, (_, now) in differences.items()} == ROWS[row]
   assert config.is_locked
-  build.validate(config, device_count=1)
-  build.train_recipe(config, steps_per_epoch=100)
+  build.setup(config, device_count=1)
+  build.setup(config).recipe(steps_per_epoch=100)
 
 
 @pytest.mark.parametrize("row", ROWS)

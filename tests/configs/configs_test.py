@@ -67,9 +67,9 @@ def test_a_run_can_start_from_it(load, name):
   if name == "default":  # names no dataset; the command in its docstring does
     with config.unlocked():
       config.data.name = "wflw"
-  build.validate(config, device_count=1)
-  build.validate(config, device_count=8)
-  build.train_recipe(config, steps_per_epoch=100)
+  build.setup(config, device_count=1)
+  build.setup(config, device_count=8)
+  build.setup(config).recipe(steps_per_epoch=100)
   assert config.train.epochs > max(config.optimizer.drop_epochs, default=0), (
     "the last drop comes after the end"
   )
@@ -90,7 +90,7 @@ def test_a_method_that_does_not_fit_together_is_refused_with_what_to_set(load, c
   config = load("demo").unlock()
   config.update_from_flattened_dict(changes)
   with pytest.raises(InputError, match=named) as caught:
-    build.validate(config, device_count=1)
+    build.setup(config, device_count=1)
   assert len(str(caught.value).splitlines()) == 1
 
 

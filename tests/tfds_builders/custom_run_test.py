@@ -103,7 +103,7 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
 
   # On a photograph, by the checkpoint alone.
   aligner = predict.FaceAligner.from_checkpoint(workdir)
-  markup = build.markup(aligner.config)
+  markup = aligner.setup.markup
   assert markup.names == tuple(files.NAMES) and markup.edges == ((3, 4),)
   np.testing.assert_array_equal(markup.flip, [1, 0, 2, 4, 3])
   written = predict.run(workdir, [str(place / "photo.png")], None)

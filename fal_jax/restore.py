@@ -1,0 +1,105 @@
+"""The weights and the config that a run has saved."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict, config_dict
+
+from fal_jax import parallel, steps
+from fal_jax.build import Setup
+from fal_jax.checkpoint import Checkpoints, config_differences
+from fal_jax.errors import InputError
+
+# Keys of a config that decide what a network predicts and what that is compared with. Where the
+# data lie, and everything about training, is not among them.
+_EVALUATION = ("crop.", "codec.", "model.", "head", "data.box", "data.markup", "data.own_markup")
+
+
+def saved_config(workdir: str | Path) -> ConfigDict:
+  """The config saved with the newest readable checkpoint of a run.
+
+  Raises:
+    InputError: there is no run, or no readable checkpoint.
+  """
+  checkpoints = Checkpoints(workdir, create=False)
+  try:
+    saved = checkpoints.read_config()
+  finally:
+    checkpoints.close()
+  if saved is None:
+    raise InputError(
+      f"There is no readable checkpoint in {workdir}: train first, or give the --workdir of a run."
+    )
+  return ConfigDict(_typed(saved))
+
+
+def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
+  """The newest whole checkpoint of a run, on this process's devices.
+
+  Args:
+    setup: of the network that was trained.
+    workdir: of the run.
+
+  Returns:
+    `params` and `batch_stats`, and the step they are from.
+
+  Raises:
+    InputError: there is no run, no readable checkpoint, or one of a different network.
+  """
+  recipe = setup.recipe(steps_per_epoch=1)
+  shapes = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
+  sharding = parallel.replicated_sharding()
+  abstract_state = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+  )
+
+  checkpoints = Checkpoints(workdir, create=False)
+  try:
+    restored = checkpoints.restore_latest(abstract_state)
+  finally:
+    checkpoints.close()
+  if restored is None:
+    raise InputError(
+      f"There is no checkpoint in {workdir}: train first, or give the --workdir of a run."
+    )
+  state, _, step = restored
+  return state.variables, step
+
+
+def evaluation_differences(saved: ConfigDict, config: ConfigDict) -> list[str]:
+  """Where a config predicts or measures differently from the one a run was trained under.
+
+  Args:
+    saved: of the run.
+    config: that it is about to be evaluated under.
+
+  Returns:
+    A line per key: `codec.decode: local_softargmax in training, calibrated here`; none if they
+    agree.
+  """
+  before = saved.to_dict()
+  differences = config_differences(before, config.to_dict())
+  return [
+    f"{key}: {old} in training, {new} here"
+    for key, (old, new) in differences.items()
+    if key.startswith(_EVALUATION) and _has(before, key)
+  ]
+
+
+def _has(config: Mapping[str, Any], key: str) -> bool:
+  """Whether a config has a dotted key; those of earlier releases lack some, which changed nothing."""
+  *sections, name = key.split(".")
+  for section in sections:
+    config = config.get(section, {})
+  return name in config
+
+
+def _typed(value: Any) -> Any:
+  """What JSON has made of a config, with the types that let flags override it."""
+  if isinstance(value, dict):
+    return {key: _typed(item) for key, item in value.items()}
+  if isinstance(value, list):
+    return tuple(value)
+  return config_dict.placeholder(str) if value is None else value
