@@ -12,7 +12,7 @@ from fal_jax import affine, build, crop, evaluate, parallel
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
-from fal_jax.plots import curves as plots
+from fal_jax.plots import sheets
 
 BATCH_SIZE = 8  # the one batch size that compiles; further faces go in further batches
 IMAGE_SUFFIXES = (
@@ -149,7 +149,7 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
     points = affine.apply(drawn_from_image, result.landmarks)
     title = f"{file.name}  mean score {result.scores.mean():.2f}"
     picture = directory / f"{number:04d}_{file.stem}.jpg"
-    plots.draw_faces(
+    sheets.draw_faces(
       picture,
       [drawn],
       None,

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from fal_jax import build, checkpoint, data, evaluate, parallel, steps
 from fal_jax.errors import InputError
 from fal_jax.output import metric_log
-from fal_jax.plots import curves as plots
+from fal_jax.plots import curves, figure
 
 # Sections of the config that may change between two starts of one run: they do not touch the
 # mathematics. The number of epochs may too, since the learning rate drops at given epochs and not
@@ -256,16 +256,16 @@ def draw_curves(workdir: Path, *, split: str, norm: str) -> None:
   """`learning_curve.png`: the training loss and the error on the first evaluation split against
   steps.
   """
-  if not plots.has_matplotlib():
-    logging.warning("No learning curve drawn: %s", plots.NO_MATPLOTLIB)
+  if not figure.has_matplotlib():
+    logging.warning("No learning curve drawn: %s", figure.NO_MATPLOTLIB)
     return
   records = metric_log.read(workdir)
-  curves = {"loss": "training loss", f"{split}/nme_{norm}": f"NME_{norm} on {split} (%)"}
+  titles = {"loss": "training loss", f"{split}/nme_{norm}": f"NME_{norm} on {split} (%)"}
   values = {
     title: np.array([record.get(name) for record in records], np.float64)
-    for name, title in curves.items()
+    for name, title in titles.items()
   }
-  plots.draw_learning_curve(
+  curves.draw_learning_curve(
     workdir / "learning_curve.png", [record["step"] for record in records], values
   )
 
