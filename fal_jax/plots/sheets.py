@@ -1,4 +1,4 @@
-"""Contact sheets: faces with annotated and predicted landmarks, drawn by OpenCV and Pillow alone."""
+"""Contact sheets of faces with annotated and predicted landmarks, by OpenCV and Pillow alone."""
 
 import os
 import pathlib
