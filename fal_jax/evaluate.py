@@ -18,7 +18,7 @@ from fal_jax.build import Setup
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
-from fal_jax.plots import curves as plots
+from fal_jax.plots import sheets
 from fal_jax.scoring import annotations, protocols, reports
 
 SHEET_FACES = 16
@@ -301,7 +301,7 @@ def _draw(
   )
   for name, rows in (("first", sound[:SHEET_FACES]), ("worst", worst[:SHEET_FACES])):
     examples = [data.load_eval_example(source, int(row), sheet_rule) for row in rows]
-    plots.draw_faces(
+    sheets.draw_faces(
       directory / f"{split}_{name}.jpg",
       [example["image"] for example in examples],
       [affine.apply(example["crop_from_image"], example["landmarks"]) for example in examples],

@@ -12,7 +12,7 @@ from fal_jax.build import Setup
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
 from fal_jax.output import folders
-from fal_jax.plots import curves as sheets
+from fal_jax.plots import sheets
 
 MAX_DRAWN_SIZE = 1024  # px
 BATCH_SIZE = 8  # the one batch size that compiles; further faces go in further batches

@@ -19,7 +19,7 @@ import tiny_dataset
 from fal_jax import build, checkpoint, data, evaluate, parallel, steps, train
 from fal_jax.errors import InputError
 from fal_jax.output import metric_log
-from fal_jax.plots import curves as plots
+from fal_jax.plots import figure
 
 LAST = 12  # steps of a whole run
 
@@ -101,7 +101,7 @@ def test_a_run_leaves_its_config_its_numbers_and_its_pictures(whole, folder):
   )
   assert json.loads((whole / "eval" / "test.json").read_text())["provenance"]["step"] == LAST
   pictures = ["eval/test_first.jpg", "eval/test_worst.jpg"]
-  pictures += ["eval/test_ced.png", "learning_curve.png"] if plots.has_matplotlib() else []
+  pictures += ["eval/test_ced.png", "learning_curve.png"] if figure.has_matplotlib() else []
   for name in ["eval/test_predictions.csv", *pictures]:
     assert (whole / name).stat().st_size > 1000, name
 

@@ -16,12 +16,13 @@ from ml_collections import ConfigDict
 
 from fal_jax import affine, build, evaluate, metrics
 from fal_jax.codec_report import decoder_tables
+from fal_jax.codec_report.figure import draw_codec_report
 from fal_jax.codec_report.roundtrip import errors_by_temperature, recommend_temperature, roundtrip
 from fal_jax.crop import crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.output import markdown
-from fal_jax.plots import curves as plots
+from fal_jax.plots import figure
 from fal_jax.scoring.annotations import Faces, read_npz, read_split
 
 STANDARD = "rounded + argmax"
@@ -81,11 +82,11 @@ def run(
       csv.writer(file).writerows(
         [[f"nme_{report['curve']}", *errors], *zip(faces.ids, *errors.values(), strict=True)]
       )
-    if plots.has_matplotlib():
+    if figure.has_matplotlib():
       _draw(path.with_name(f"{faces.name}.png"), report, errors, codec(config))
       picture = f"![Error of each face, and by temperature]({faces.name}.png)"
     else:
-      picture = f"No figure is drawn: {plots.NO_MATPLOTLIB}."
+      picture = f"No figure is drawn: {figure.NO_MATPLOTLIB}."
     settings = json.dumps(report["provenance"], indent=2)
     text = f"{faces.name}\n\n{table(report)}\n\n" + "\n".join(f"* {note}" for note in notes(report))
     path.write_text(
@@ -93,7 +94,7 @@ def run(
       encoding="utf-8",
     )
     yield f"{text}\n\n" + (
-      f"Report with figure: {path}\n" if plots.has_matplotlib() else f"Report: {path}. {picture}\n"
+      f"Report with figure: {path}\n" if figure.has_matplotlib() else f"Report: {path}. {picture}\n"
     )
 
 
@@ -254,7 +255,7 @@ def _draw(
   grid = np.geomspace(min(temperature.values()) / 5, max(temperature.values()) * 5, 161).astype(
     np.float32
   )
-  plots.draw_codec_report(
+  draw_codec_report(
     path,
     {name: nme[np.isfinite(nme)] for name, nme in errors.items()},
     norm=report["curve"],

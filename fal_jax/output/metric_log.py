@@ -1,6 +1,4 @@
-"""The record of a run: one JSON object per line in metrics.jsonl, the same for TensorBoard, and a
-line of progress on screen.
-"""
+"""The log of a run: JSON lines and TensorBoard events, and a line of progress on the screen."""
 
 import json
 import math
@@ -15,12 +13,11 @@ from fal_jax.errors import InputError
 
 
 class MetricLog:
-  """Appends the metrics of a run to its work directory; in a run of several processes only the
-  first one opens it.
+  """Appends the metrics of a run to its work directory.
 
   `workdir/metrics.jsonl` holds {"step": 100, "train/loss": 0.01, ...} per line, in order of time; a
-  number that is not finite is null there, since JSON has no other word for it.
-  `workdir/tensorboard/` holds the same scalars for TensorBoard.
+  number that is not finite is null there, since JSON cannot express it. `workdir/tensorboard/`
+  holds the same scalars for TensorBoard.
   """
 
   def __init__(
@@ -28,11 +25,11 @@ class MetricLog:
     workdir: str | os.PathLike[str],
     *,
     resume_step: int,
+    enabled: bool = True,
     clock: Callable[[], float] = time.monotonic,
     echo: Callable[[str], None] = print,
   ):
-    """Opens the log, and forgets what an earlier run wrote after the step from which this one
-    resumes.
+    """Opens the log and drops what an earlier run wrote after the step from which this one resumes.
 
     Without that, a run that was killed between two checkpoints would leave the steps it repeats in
     the log twice.
@@ -40,14 +37,21 @@ class MetricLog:
     Args:
       workdir: created if missing.
       resume_step: updates already done; 0 for a fresh run, which clears the log.
-      clock: seconds, rising; from tests.
+      enabled: False makes a log that touches no file and prints nothing, whatever is called. In a
+        run of several processes only the first one may write.
+      clock: seconds, rising; tests pass their own.
       echo: takes a progress line.
 
     Raises:
       InputError: if a line of an existing metrics.jsonl, other than a half-written last one, is not
         a record of a step.
     """
-    from tensorboardX import SummaryWriter  # a third of a second, and prediction need not pay it
+    self._enabled = enabled
+    if not enabled:
+      return
+
+    # A third of a second, which prediction need not spend.
+    from tensorboardX import SummaryWriter
 
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -56,49 +60,71 @@ class MetricLog:
     self._lines = path.open("a", encoding="utf-8")
     # purge_step makes TensorBoard hide the events of an interrupted run from that step on.
     self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
-    self._clock, self._echo = clock, echo
-    self._last = resume_step, clock()
-    self._start: tuple[int, float] | None = None
+
+    self._clock = clock
+    self._echo = echo
+    self._last = (resume_step, clock())
+    self._first: tuple[int, float] | None = None
 
   def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-    """Records scalars of one step, e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}; arrays
-    without axes are fine.
+    """Records the scalars of one step.
+
+    Args:
+      step: updates done.
+      metrics: by name, e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}; numbers or arrays ().
     """
+    if not self._enabled:
+      return
+
     values = {name: float(value) for name, value in metrics.items()}
-    record = {
-      "step": int(step),
-      **{name: value if math.isfinite(value) else None for name, value in values.items()},
-    }
+    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    record = {"step": int(step), **finite}
     self._lines.write(json.dumps(record, allow_nan=False) + "\n")
     self._lines.flush()  # a killed run keeps what it has logged
+
     for name, value in values.items():
       self._board.add_scalar(name, value, step)
 
   def progress(
     self, step: int, metrics: Mapping[str, Any], *, total_steps: int, images_per_step: int
   ) -> None:
-    """Records the metrics and prints where the run is: step, percent, images per second, time left.
+    """Records metrics and prints the step, the percentage, images per second and the time left.
 
     The rate is that since the last call, which shows a stall at once. The time left comes from the
-    mean rate, which does not jump. That includes pauses for evaluation, since there will be more of
-    them, but from the second call on not the stretch up to the first one, since compilation will
-    not come again.
+    mean rate, which does not jump. The mean includes pauses for evaluation, since there will be
+    more of them, but from the second call on it excludes the time up to the first call, since
+    compilation happens only once.
+
+    Args:
+      step: updates done.
+      metrics: as in `write`.
+      total_steps: of the whole run.
+      images_per_step: of the batch over all devices.
     """
-    now = self._clock()
-    rate = _rate(self._last, (step, now))
-    mean_rate = _rate(self._start or self._last, (step, now))
-    self._start = self._start or (step, now)
-    self._last = step, now
+    if not self._enabled:
+      return
+
+    now = (step, self._clock())
+    rate = _rate(self._last, now)
+    mean_rate = _rate(self._first or self._last, now)
+    self._first = self._first or now
+    self._last = now
     self.write(step, {**metrics, "images_per_second": rate * images_per_step})
+
     left = duration((total_steps - step) / mean_rate) if mean_rate > 0 else "unknown"
-    shown = "".join(f"  {name} {float(value):.4g}" for name, value in metrics.items())
-    self._echo(
-      f"step {step:{len(str(total_steps))}d}/{total_steps} {100 * step / total_steps:5.1f} %"
-      f"  {rate * images_per_step:.1f} images/s  left {left}{shown}"
-    )
+    parts = [
+      f"step {step:{len(str(total_steps))}d}/{total_steps} {100 * step / total_steps:5.1f} %",
+      f"{rate * images_per_step:.1f} images/s",
+      f"left {left}",
+      *(f"{name} {float(value):.4g}" for name, value in metrics.items()),
+    ]
+    self._echo("  ".join(parts))
 
   def close(self) -> None:
     """Writes everything out; calling it again does nothing."""
+    if not self._enabled:
+      return
+
     self._lines.close()
     self._board.close()
 
@@ -112,14 +138,24 @@ class MetricLog:
 
 
 def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
-  """The records of metrics.jsonl, oldest first; none if the run has logged nothing. A half-written
-  last line is left out.
+  """Reads metrics.jsonl back.
+
+  Args:
+    workdir: of a run.
+
+  Returns:
+    Its records, oldest first, without a half-written last line; none if the run has logged nothing.
+
+  Raises:
+    InputError: if another line is not a record of a step.
   """
   path = pathlib.Path(workdir, "metrics.jsonl")
   if not path.is_file():
     return []
+
   text = path.read_text(encoding="utf-8")
   complete = text[: text.rfind("\n") + 1]  # a killed process may leave a line without its end
+
   records = []
   for number, line in enumerate(complete.splitlines(), 1):
     try:
@@ -134,7 +170,7 @@ def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def duration(seconds: float) -> str:
-  """Seconds for people, to two units: 1 d 02 h, 3 h 25 min, 4 min 10 s, 12 s."""
+  """A duration for people, to two units: 1 d 02 h, 3 h 25 min, 4 min 10 s, 12 s."""
   minutes, s = divmod(round(seconds), 60)
   hours, m = divmod(minutes, 60)
   d, h = divmod(hours, 24)
@@ -152,11 +188,10 @@ def _rate(earlier: tuple[int, float], later: tuple[int, float]) -> float:
 
 
 def _keep_until(path: pathlib.Path, step: int) -> None:
-  """Drops the lines after `step`, by exchanging the whole file at once: a kill leaves the old log
-  or the new one.
-  """
+  """Drops the lines after `step`, atomically: a kill leaves the old log or the new one."""
   if not path.is_file():
     return
+
   kept = [record for record in read(path.parent) if step > 0 and record["step"] <= step]
   temporary = path.with_suffix(".jsonl.tmp")
   with temporary.open("w", encoding="utf-8") as file:

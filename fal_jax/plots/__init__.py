@@ -1,1 +1,1 @@
-"""Pictures: contact sheets of faces, curves, errors by landmark."""
+"""Figures: contact sheets of faces, curves, errors per landmark."""

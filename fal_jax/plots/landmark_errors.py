@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fal_jax import landmarks
-from fal_jax.plots import curves as plots
+from fal_jax.plots.figure import new_figure, norm_label
 
 
 def draw_landmark_errors(
@@ -44,7 +44,7 @@ def draw_landmark_errors(
   unit = (
     float(np.mean(np.asarray(norms, np.float64) / size[:, 0, 0])) / 100
   )  # of one percent, in sizes of the face
-  figure = plots.new_figure(6.4, 6.0)
+  figure = new_figure(6.4, 6.0)
   from matplotlib.collections import EllipseCollection
   from matplotlib.patheffects import withStroke
 
@@ -89,6 +89,6 @@ def draw_landmark_errors(
     "mean error of each landmark, circles true to scale; the five worst by number", fontsize=9
   )
   bar = figure.colorbar(circles, ax=axes, shrink=0.7, pad=0.02)
-  bar.set_label(plots.norm_label(norm))
+  bar.set_label(norm_label(norm))
   pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
   figure.savefig(path)

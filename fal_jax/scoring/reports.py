@@ -14,8 +14,7 @@ from absl import logging
 
 import fal_jax
 from fal_jax import landmarks, metrics
-from fal_jax.plots import curves as plots
-from fal_jax.plots import landmark_errors
+from fal_jax.plots import curves, figure, landmark_errors
 from fal_jax.scoring import auc_variants, intervals, jitter
 from fal_jax.scoring.faces import Faces
 from fal_jax.scoring.protocols import Protocol
@@ -289,15 +288,15 @@ def draw(
   """Draws `<name>_ced.png` up to the threshold, in percent, and `<name>_landmarks.png` for
   predictions (N, K, 2).
   """
-  if not plots.has_matplotlib():
-    logging.warning("No curves drawn: %s", plots.NO_MATPLOTLIB)
+  if not figure.has_matplotlib():
+    logging.warning("No curves drawn: %s", figure.NO_MATPLOTLIB)
     return
   pixels = metrics.norms(faces.landmarks, markup)[norm]
   errors, sound = metrics.valid_errors(pred, faces.landmarks, pixels)
   if not sound.any():
     logging.warning("No face of %s has the normaliser %s: no curves drawn.", name, norm)
     return
-  plots.draw_ced(
+  curves.draw_ced(
     directory / f"{name}_ced.png", {name: errors[sound]}, norm=norm, max_error=threshold
   )
   landmark_errors.draw_landmark_errors(

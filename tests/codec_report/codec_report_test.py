@@ -23,7 +23,7 @@ from fal_jax.codec_report import report as codec_report
 from fal_jax.codec_report import roundtrip
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.plots import curves as plots
+from fal_jax.plots import figure
 from fal_jax.scoring import annotations
 
 # Mean distance of a random point of a unit square to its centre: what is lost with the fraction of
@@ -290,7 +290,7 @@ def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image
 
 @pytest.mark.slow
 def test_without_matplotlib_the_table_is_made_and_the_figure_s_absence_said(tmp_path, monkeypatch):
-  monkeypatch.setattr(plots, "has_matplotlib", lambda: False)
+  monkeypatch.setattr(figure, "has_matplotlib", lambda: False)
   _, text = report(tmp_path, npz(tmp_path, landmarks=many_faces()))
   assert "No figure is drawn: matplotlib is not installed" in text and "| rounded + argmax" in text
   assert sorted(path.name for path in (tmp_path / "run" / "codec_report").iterdir()) == [

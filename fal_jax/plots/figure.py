@@ -1,0 +1,150 @@
+"""What all matplotlib figures share: an empty one, line styles, axes, labels, and the saved file.
+
+Matplotlib comes with `pip install 'fal_jax[demo]'`; it is used without pyplot, so that no window
+system and no global state is touched.
+"""
+
+import importlib.util
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from fal_jax.errors import InputError
+
+NO_MATPLOTLIB = "matplotlib is not installed: pip install 'fal_jax[demo]'"
+
+_LINE_STYLES = ("-", "--", "-.", ":")  # readable in print and without colour vision
+# Okabe and Ito 2008: distinguishable under every common colour blindness.
+_LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+
+_NORM_PHRASES = {
+  "ic": "distance of the outer eye corners",
+  "ip": "distance of the eye centres",
+  "box": "√(width × height) of the face box",
+  "diag": "diagonal of the face box",
+}
+
+
+def has_matplotlib() -> bool:
+  """Whether curves can be drawn here."""
+  return importlib.util.find_spec("matplotlib") is not None
+
+
+def new_figure(width: float, height: float) -> Any:
+  """Makes an empty figure.
+
+  Args:
+    width: inches.
+    height: inches.
+
+  Returns:
+    A matplotlib Figure that can be saved without a window system.
+
+  Raises:
+    InputError: if matplotlib is missing.
+  """
+  try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+  except ImportError as error:
+    raise InputError(f"this figure cannot be drawn: {NO_MATPLOTLIB}") from error
+
+  fig = Figure(figsize=(width, height), dpi=150, layout="constrained")
+  FigureCanvasAgg(fig)
+  return fig
+
+
+def norm_label(norm: str) -> str:
+  """Label of an axis of errors in percent.
+
+  Args:
+    norm: "ic" | "ip" | "box" | "diag", or a phrase that says what 100 % is.
+
+  Returns:
+    One line; a normaliser's own name is set in mathtext.
+  """
+  if norm not in _NORM_PHRASES:
+    return f"NME, % of {norm}"
+  return f"NME$_{{{norm}}}$, % of the {_NORM_PHRASES[norm]}"
+
+
+def line_style(i: int, *, solid: bool = False) -> dict[str, Any]:
+  """Keywords for `axes.plot` that tell the i-th line from the others.
+
+  Args:
+    i: number of the line, from 0.
+    solid: varies the colour alone, where each line has a panel of its own.
+
+  Returns:
+    Colour, line style and width.
+  """
+  return {
+    "color": _LINE_COLOURS[i % len(_LINE_COLOURS)],
+    "linestyle": "-" if solid else _LINE_STYLES[i % len(_LINE_STYLES)],
+    "linewidth": 1.8,
+  }
+
+
+def log_axis(axes: Any, which: str) -> None:
+  """Makes an axis logarithmic, with plain numbers at its ticks.
+
+  These are 1, 2, 5, 10, or the powers of ten alone where there are many.
+
+  Args:
+    axes: matplotlib Axes that already hold their data.
+    which: "x" | "y".
+  """
+  from matplotlib.ticker import LogLocator, NullFormatter
+
+  axes.set(**{f"{which}scale": "log"})
+  axis = getattr(axes, f"{which}axis")
+  low, high = axis.get_view_interval()
+
+  axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 2000 * low else (1,)))
+  axis.set_major_formatter(lambda value, _: f"{value:g}")
+  axis.set_minor_formatter(NullFormatter())
+
+
+def spread_labels(centres: Sequence[float], heights: Sequence[float]) -> list[float]:
+  """Moves labels apart so that none overlap and, as far as there is room, all stay inside.
+
+  Args:
+    centres: where the L labels would like to be, 0 (bottom of the axes) to 1 (top).
+    heights: of the L labels, same unit.
+
+  Returns:
+    The L new centres.
+  """
+  order = sorted(range(len(centres)), key=lambda i: centres[i])
+  moved = list(centres)
+
+  # Upwards from the bottom, then those that left at the top are pushed down again.
+  floor = 0.0
+  for i in order:
+    moved[i] = max(moved[i], floor + heights[i] / 2)
+    floor = moved[i] + heights[i] / 2
+
+  ceiling = 1.0
+  for i in reversed(order):
+    moved[i] = min(moved[i], ceiling - heights[i] / 2)
+    ceiling = moved[i] - heights[i] / 2
+  return moved
+
+
+def save(fig: Any, path: str | os.PathLike[str]) -> None:
+  """Gives all axes the house style and writes the figure.
+
+  Args:
+    fig: from `new_figure`.
+    path: .png, .pdf or .svg; its folder is created.
+  """
+  for axes in fig.axes:
+    axes.grid(True, color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("0.4")
+    axes.tick_params(colors="0.25", labelsize=9)
+
+  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  fig.savefig(path)
