@@ -1,5 +1,14 @@
-"""Which way imports point, which packages never appear, how long files get, and what must not be
-written down.
+"""Which way imports point, which packages never appear, how long files get, and what stays out.
+
+The floors of fal_jax, top to bottom; an import points downwards, or sideways on the same floor:
+
+  main        the command line
+  wings       codec_report/ doctor/ bench/ ablation/: nobody but main enters one, none enters another
+  programs    train, evaluate, predict, score ...: what a mode of the command line runs
+  rooms       scoring/ plots/ output/, and what a run is made from: build, parallel, data, checkpoint
+  step        steps.py: one training step, one prediction step
+  paper       the method itself: knows no files, checkpoints, scores or plots
+  ground      errors, ops/
 """
 
 import ast
@@ -13,111 +22,37 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# Modules of fal_jax by rank. An import points to a lower rank, or sideways; a new module finds its
-# place here first.
-RANKS = (
-  (
-    "errors",
-    "affine",
-    "heatmap",
-    "landmarks",
-    "losses",
-    "images",
-    "collectives",
-    "batch_norm",
-    "convolution",
-    "fusion",
-    "peaks",
-    "procrustes",
-    "flag_parser",
-    "timing",
-    "flops",
-    "own_markup",
-    "faces",
-  ),
-  (
-    "augment",
-    "hourglass",
-    "crop",
-    "metrics",
-    "roundtrip",
-    "heads",
-    "auc_variants",
-    "intervals",
-    "jitter",
-    "cross_markup",
-    "protocols",
-  ),
-  (
-    "siamese",
-    "steps",
-    "data",
-    "checkpoint",
-    "optimizer",
-    "metric_log",
-    "plots",
-    "recipe",
-    "parallel",
-    "torch_import",
-    "annotations",
-    "dataset_stats",
-    "shape_plots",
-    "landmark_files",
-    "landmark_plot",
-    "reports",
-  ),
-  (
-    "train",
-    "evaluate",
-    "predict",
-    "export",
-    "codec_report",
-    "decoder_tables",
-    "doctor",
-    "bench",
-    "score",
-    "doctor_faces",
-    "doctor_findings",
-    "doctor_page",
-    "doctor_sheets",
-    "ablation",
-    "ablation_table",
-    "bench_work",
-    "bench_input",
-    "bench_worker",
-    "bench_scaling",
-    "bench_trace",
-    "bench_table",
-    "bench_machine",
-    "bench_torch",
-    "torch_peer",
-  ),
-  ("main", "ablate"),
+WINGS = {"codec_report", "doctor", "bench", "ablation"}
+FLOORS = (
+  {"main"},
+  WINGS,
+  {"train", "evaluate", "predict", "score", "torch_import"},
+  {"scoring", "plots", "output", "build", "restore", "parallel", "data", "checkpoint"},
+  {"steps"},
+  {"siamese", "heatmap", "peaks", "hourglass", "network", "heads", "augment", "affine", "landmarks"}
+  | {"custom_markup", "losses", "metrics", "crop", "images", "optimizer"},
+  {"errors", "ops", "flag_parser"},
 )
-RANK = {module: rank for rank, modules in enumerate(RANKS) for module in modules}
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+
 FORBIDDEN = {"tensorflow", "tf_keras", "keras", "torch", "clu", "pickle", "cloudpickle", "dill"}
-# Reading the published PyTorch weights is what the one is for, being the network they are of what
-# the other is for, and standing beside ours in the bench what the third is for.
+# Reading the published PyTorch weights is the purpose of the first, being the network they are of
+# that of the second, and standing beside ours in the bench that of the others.
 ALLOWED = {
   ("torch_import", "torch"),
   ("torch_fan", "torch"),
-  ("torch_peer", "torch"),
-  ("bench_torch", "torch"),
+  ("torch_reference", "torch"),
+  ("torch_tasks", "torch"),
 }
 
 
 def python_files() -> list[pathlib.Path]:
-  return sorted(
-    path
-    for folder in ("fal_jax", "tfds_builders", "configs", "tests")
-    for path in (ROOT / folder).rglob("*.py")
-  )
+  folders = ("fal_jax", "tfds_builders", "configs", "tests")
+  return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def imports(path: pathlib.Path) -> set[str]:
-  """Dotted names of everything that a file imports, wherever in the file; `from a import b` counts
-  as a.b.
-  """
+  """Dotted names of all that a file imports; `from a import b` counts as a.b."""
   names: set[str] = set()
   for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
     if isinstance(node, ast.Import):
@@ -128,28 +63,48 @@ def imports(path: pathlib.Path) -> set[str]:
   return names
 
 
-def own_imports(path: pathlib.Path) -> set[str]:
-  """Modules of fal_jax that a file imports."""
-  parts = [name.split(".") for name in imports(path)]
-  return {name[1] for name in parts if name[0] == "fal_jax" and len(name) > 1} & RANK.keys()
+def module_name(path: pathlib.Path) -> str:
+  """`scoring.reports` for fal_jax/scoring/reports.py."""
+  return ".".join(path.relative_to(ROOT / "fal_jax").with_suffix("").parts)
 
 
 MODULES = {
-  path.stem: path for path in sorted((ROOT / "fal_jax").glob("*.py")) if path.stem != "__init__"
+  module_name(path): path
+  for path in sorted((ROOT / "fal_jax").rglob("*.py"))
+  if path.name != "__init__.py"
 }
 
 
-def test_every_module_has_a_rank():
-  assert MODULES.keys() <= RANK.keys()
-  assert not [
-    path for path in (ROOT / "fal_jax").iterdir() if path.is_dir() and any(path.glob("*.py"))
-  ], "fal_jax is flat"
+def own_imports(path: pathlib.Path) -> set[str]:
+  """Modules of fal_jax that a file imports."""
+  names = {name.removeprefix("fal_jax.") for name in imports(path) if name.startswith("fal_jax.")}
+  # `from fal_jax.heatmap import HeatmapCodec` is an import of heatmap.
+  return {
+    module for module in MODULES if any(f"{name}.".startswith(f"{module}.") for name in names)
+  }
+
+
+def place(module: str) -> str:
+  """The file on the ground floor, or the room or wing that a module is in."""
+  return module.split(".")[0]
+
+
+def test_every_module_has_a_floor():
+  assert {place(module) for module in MODULES} == FLOOR.keys()
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down_or_sideways(module):
-  upwards = {other for other in own_imports(MODULES[module]) if RANK[other] > RANK[module]}
-  assert not upwards, f"{module} (rank {RANK[module]}) imports {upwards}"
+  upwards = {
+    other for other in own_imports(MODULES[module]) if FLOOR[place(other)] < FLOOR[place(module)]
+  }
+  assert not upwards, f"{module} imports {upwards}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if place(name) in WINGS])
+def test_no_wing_enters_another(module):
+  others = {place(other) for other in own_imports(MODULES[module])} & WINGS
+  assert others <= {place(module)}
 
 
 def test_no_module_imports_itself_by_a_detour():
@@ -160,12 +115,15 @@ def test_no_module_imports_itself_by_a_detour():
   assert not graph, f"these import each other in a circle: {sorted(graph)}"
 
 
+def test_the_front_room_is_not_a_corridor():
+  assert len(list((ROOT / "fal_jax").glob("*.py"))) <= 32
+
+
 @pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_packages_that_the_project_does_without_are_imported_nowhere(path):
-  found = {name.split(".")[0] for name in imports(path)} & FORBIDDEN
-  assert {
-    package for package in found if (path.stem.removesuffix("_test"), package) not in ALLOWED
-  } == set()
+def test_packages_that_the_project_does_without_are_not_imported(path):
+  packages = {name.split(".")[0] for name in imports(path)} & FORBIDDEN
+  name = path.stem.removesuffix("_test")
+  assert {package for package in packages if (name, package) not in ALLOWED} == set()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -191,18 +149,18 @@ def test_no_file_is_longer_than_four_hundred_lines(path):
 def test_no_tracked_file_holds_a_path_of_somebody_s_machine():
   if shutil.which("git") is None or not (ROOT / ".git").exists():
     pytest.skip("not a git checkout: there is no list of tracked files")
-  listed = subprocess.run(
-    ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
-  ).stdout.decode()
-  # Absolute, so not behind a name or another slash: `.../home/` of a web address is none.
+  command = ["git", "ls-files", "-z"]
+  tracked = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+
+  # Absolute, so not behind a name or another slash: `.../home/` of a web address is not one.
   private = re.compile(r"(?<![\w./~-])/(?:root|home|work|Users|mnt|private)/")
-  found = []
-  for name in filter(None, listed.split("\0")):
+  lines = []
+  for name in filter(None, tracked.split("\0")):
     path = ROOT / name
     content = path.read_bytes() if path.is_file() else b""
-    if b"\0" in content[:8192]:
-      continue  # a picture
+    if b"\0" in content[:8192] or path.name == pathlib.Path(__file__).name:
+      continue  # an image, or this pattern itself
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
-      if private.search(line) and path.name != pathlib.Path(__file__).name:
-        found.append(f"{name}:{number}: {line.strip()[:100]}")
-  assert not found, "\n".join(found)
+      if private.search(line):
+        lines.append(f"{name}:{number}: {line.strip()[:100]}")
+  assert not lines, "\n".join(lines)
