@@ -28,7 +28,7 @@ def roundtrip_error(codec: HeatmapCodec, points: np.ndarray) -> float:
 @pytest.mark.parametrize(("sigma", "expected"), [(1, 0.1346), (1.5, 0.02912), (2, 0.00949)])
 def test_roundtrip_error_of_the_local_softargmax_is_the_known_one(sigma, expected):
   """Measured once by an independent implementation. After a change on purpose, update these and the
-  table in README.
+  table in fal_jax/codec_report/README.md.
   """
   assert roundtrip_error(HeatmapCodec(sigma=sigma), interior_points()) == pytest.approx(
     expected, rel=0.02

@@ -96,5 +96,5 @@ def test_the_table_for_the_readme_has_a_row_for_each_protocol():
 
 
 def test_the_readme_shows_the_table_as_it_is_in_code():
-  readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+  readme = pathlib.Path(protocols.__file__).with_name("README.md").read_text(encoding="utf-8")
   assert protocols.markdown().strip() in readme
