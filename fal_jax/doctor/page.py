@@ -36,7 +36,7 @@ def render(
 
   shared_images: list[str] = []
   if len(report["splits"]) > 1:
-    shared_images = ["<h2>Pictures that splits share</h2>", _overlaps(report["overlaps"])]
+    shared_images = ["<h2>Images that splits share</h2>", _overlaps(report["overlaps"])]
 
   parts = [
     "<!doctype html>",
@@ -52,7 +52,7 @@ def render(
     "<h2>Numbers</h2>",
     _numbers(report["splits"]),
     '<p class="quiet">Three numbers are the 5 % quantile, the median and the 95 % quantile, in px '
-    "of the stored image unless said otherwise. Distance to the mean face: root mean square over "
+    "of the stored image unless stated otherwise. Distance to the mean face: root mean square over "
     "the landmarks after the best similarity, in percent of the mean face's root mean square "
     "radius.</p>",
     *shared_images,
@@ -147,7 +147,7 @@ def _numbers(splits: Mapping[str, Mapping[str, Any]]) -> str:
   rows = {
     "faces": lambda row: f"{row['faces']:,}",
     "official faces": lambda row: "–" if row["official"] is None else f"{row['official']:,}",
-    "different pictures": lambda row: f"{row['pictures']:,}",
+    "distinct images": lambda row: f"{row['pictures']:,}",
     "image width": lambda row: quantiles(row["image_width"]),
     "image height": lambda row: quantiles(row["image_height"]),
     "face size, √(width × height)": lambda row: quantiles(row["face_size"]),
@@ -156,7 +156,7 @@ def _numbers(splits: Mapping[str, Mapping[str, Any]]) -> str:
     "not annotated": lambda row: f"{row['missing']:,}",
     "visible": lambda row: f"{row['percent_visible']:.1f} %",
     "outside the image": lambda row: f"{row['outside_image']:,}",
-    "the furthest of them": furthest,
+    "the furthest of these": furthest,
     "in the border band of the heatmap": lambda row: f"{row['percent_in_band']:.2f} %",
     "outside the heatmap": lambda row: f"{row['percent_outside_crop']:.2f} %",
     "boxes of the dataset": lambda row: f"{row['faces'] - row['flags']['box_missing']:,}",
@@ -178,7 +178,7 @@ def _overlaps(overlaps: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
     same = f" ({faces:,} same faces)" if faces != images else ""
     return f'<td class="hit">{images:,}{same}</td>' if images else "<td>0</td>"
 
-  caption = "Faces of the row whose picture, byte by byte, is in the column as well."
+  caption = "Faces of the row whose image, byte by byte, is in the column as well."
   table = _table(
     ["", *map(escape, overlaps)],
     [[escape(a), *(cell(a, b) for b in overlaps)] for a in overlaps],
@@ -197,7 +197,7 @@ def _shape(shape: Mapping[str, Any], markup: Markup) -> str:
 
   if symmetry.has_no_pairs(markup):
     caption = (
-      "Left and right profiles share one scheme, so there are no pairs; faces are mirrored to the "
+      "Left and right profiles share one mark-up, so there are no pairs; faces are mirrored to the "
       "same side here."
     )
   elif shape["asymmetry_percent"] is None:
