@@ -40,22 +40,28 @@ def examine(
   mean = procrustes.mean_shape(landmarks, mirror_invariant=symmetry.has_no_pairs(markup))
   shape = symmetry.describe_shape(mean, markup)
 
-  numbers, flags, heat, distances = {}, {}, {}, {}
+  numbers = {}
+  flags = {}
+  heat = {}
+  distances = {}
   for name, split in splits.items():
+    # Where the config's crops put the landmarks.
     boxes = tight_boxes(split.landmarks) if rule.box == "landmarks" else split.boxes
     positions = stats.heatmap_positions(split.landmarks, boxes, rule, stride=build.STRIDE)
     heat[name] = stats.heat_counts(positions, side)
     depth = stats.border_distance(positions, side)
+
     flags[name] = flag_faces(split, mean=mean, markup=markup, rule=rule, depth=depth)
     distances[name], _ = shape_distances(split, mean, markup)
+
     numbers[name] = {
       "faces": len(split.ids),
       "official": (metadata.get("official_counts") or {}).get(name),
       **measure(split, depth, distances[name], markup, band),
       "flags": {flag: int(mask.sum()) for flag, mask in flags[name].items()},
     }
-  overlaps, shared_ids = _overlaps(splits)
 
+  overlaps, shared_ids = _overlaps(splits)
   train, tests = _configured_splits(config)
   percents = {
     name: {"band": row["percent_in_band"], "outside": row["percent_outside_crop"]}
@@ -107,7 +113,8 @@ def measure(
     Counts, percentages and five-number summaries, ready for JSON.
   """
   known = np.isfinite(split.landmarks).all(-1)
-  annotated = max(int(known.sum()), 1)
+  annotated = max(int(known.sum()), 1)  # percentages are of these
+
   norms = metrics.norms(split.landmarks, markup)
   face_sizes = norms["box"][np.isfinite(norms["box"])]
   iou = stats.box_iou(split.boxes, tight_boxes(split.landmarks))
@@ -143,6 +150,7 @@ def _overlaps(
   for a, split in splits.items():
     counts[a] = {}
     names[a] = {}
+
     for b, other in splits.items():
       image, face = stats.shared(split, other)
       counts[a][b] = {"pictures": int(image.sum()), "faces": int(face.sum())}

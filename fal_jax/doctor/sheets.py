@@ -67,6 +67,7 @@ def draw(
     "where annotated as hidden; dashed is the dataset's box. Oddest: furthest from the mean face, "
     f"in percent as above.{parts_note}</p>"
   ]
+
   for name in shown:
     order = np.argsort(-np.nan_to_num(distances[name], nan=np.inf), kind="stable")
     visible_flags = [flags[name][flag] for flag in _CAPTIONS if flag != "odd"]
@@ -76,6 +77,7 @@ def draw(
     for title, rows in groups.items():
       if not len(rows):
         continue
+
       more = f", {FACES} of {len(rows):,}" if len(rows) > FACES and rows is wrong else ""
       tiles = "".join(
         _tile(
@@ -109,20 +111,17 @@ def _tile(
   Returns:
     A <figure> element.
   """
-  points = split.landmarks[row]
   crop = crop_from_image(_square(split, row), _TILE)
+  landmarks = affine.apply(crop, split.landmarks[row])
+  box = affine.apply(crop, split.boxes[row].reshape(2, 2)).reshape(4)
   try:
     pixels = cut(read_image(source[row]["image"], name=split.ids[row]), crop, _TILE.size)
   except InputError as error:
     drawing = f'<div class="none">{escape(str(error))}</div>'
   else:
+    visible = split.visible[row]
     drawing = shape_plots.draw_face(
-      _jpeg(pixels),
-      affine.apply(crop, points),
-      markup,
-      visible=split.visible[row],
-      box=affine.apply(crop, split.boxes[row].reshape(2, 2)).reshape(4),
-      size=_TILE.size,
+      _jpeg(pixels), landmarks, markup, visible=visible, box=box, size=_TILE.size
     )
 
   percent = "" if np.isnan(distance) else f"{100 * distance:.1f} %"

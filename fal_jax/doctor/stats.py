@@ -99,6 +99,7 @@ def heat_counts(positions: np.ndarray, size: int) -> np.ndarray:
     (size + 2 MARGIN, size + 2 MARGIN) int, rows first.
   """
   side = size + 2 * MARGIN
+
   cells = np.floor(positions[np.isfinite(positions).all(-1)] + 0.5) + MARGIN
   x, y = cells[((cells >= 0) & (cells < side)).all(-1)].astype(int).T
   return np.bincount(y * side + x, minlength=side * side).reshape(side, side)
@@ -108,6 +109,7 @@ def repeated_faces(split: Split) -> np.ndarray:
   """(N,) bool: the same face of the same image occurs earlier in the split, under any name."""
   repeated = np.zeros(len(split.ids), bool)
   boxes = tight_boxes(split.landmarks)
+
   for rows in _rows_by_digest(split.digests).values():
     for count, row in enumerate(rows[1:], 1):
       repeated[row] = _same_face(boxes[row], boxes[rows[:count]])

@@ -38,12 +38,14 @@ def sides(mean: np.ndarray, markup: Markup) -> Literal["right", "exchanged"] | N
       for k, name in enumerate(markup.names)
       if any(word in name for word in words) and np.isfinite(mean[k]).all()
     ]
+
     return mean[rows].mean(0) if rows else np.full(2, np.nan)
 
   across = centre("left_") - centre("right_")
   down = centre("mouth", "lip", "chin") - centre("eye", "brow", "pupil")
+
   turn = across[0] * down[1] - across[1] * down[0]
-  if not abs(turn) > _MIN_TURN:
+  if not abs(turn) > _MIN_TURN:  # or NaN
     return None
   return "right" if turn > 0 else "exchanged"
 
