@@ -1,19 +1,17 @@
-"""Mean shape of many faces, and how far each face is from it: similarity Procrustes analysis with
-missing landmarks.
+"""Similarity Procrustes analysis with missing landmarks: the mean shape, and distances from it.
 
-Shapes are complex numbers x + iy in here, because turning and scaling is then one product; (..., 2)
-arrays come in and go out.
+Shapes are complex numbers x + iy in here, because rotation and scaling are then one product;
+(..., 2) arrays come in and go out.
 """
 
 import numpy as np
 
-_ROUNDS = (
-  8  # on genuine faces of every mark-up the mean moves by less than 1e-4 of its size after five
-)
+# On genuine faces of every mark-up, the mean moves by less than 1e-4 of its size after five.
+_ROUNDS = 8
 
 
 def mean_shape(landmarks: np.ndarray, *, mirror_invariant: bool = False) -> np.ndarray:
-  """The shape that all faces turn around, as upright as they are on average.
+  """The mean of all faces after alignment, as upright as they are on average.
 
   Args:
     landmarks: (N, K, 2) float, px; NaN where not annotated. At least one face needs two landmarks.
@@ -25,15 +23,17 @@ def mean_shape(landmarks: np.ndarray, *, mirror_invariant: bool = False) -> np.n
     landmark that is annotated nowhere.
   """
   shapes = _normalised(_complex(landmarks))
-  known = np.isfinite(shapes)
-  if mirror_invariant:  # the median of two kinds of profile would be neither
-    mean = shapes[known.sum(1).argmax()]
+  if mirror_invariant:
+    # The median of two kinds of profile would be neither: the most complete face instead.
+    mean = shapes[np.isfinite(shapes).sum(1).argmax()]
   else:
     mean = _nan_median(shapes)
+
   for _ in range(_ROUNDS):
     aligned, turn, mirrored = _align(shapes, mean, mirror_invariant=mirror_invariant)
     mean = _normalised(_nan_mean(aligned)[None])[0]
-    # Else the mean would lie as the first face or the median does, and may wander from there.
+
+    # Otherwise the mean would be turned as the first face or the median is, and might drift.
     upright = turn[~mirrored & np.isfinite(turn)]
     mean = mean * np.exp(-1j * np.angle((upright / np.abs(upright)).sum()))
   return np.stack([mean.real, mean.imag], -1)
@@ -42,10 +42,10 @@ def mean_shape(landmarks: np.ndarray, *, mirror_invariant: bool = False) -> np.n
 def distances(
   landmarks: np.ndarray, mean: np.ndarray, *, mirror_invariant: bool = False
 ) -> np.ndarray:
-  """How unlike the mean shape each face is, wherever it lies, however large and turned.
+  """How unlike the mean shape each face is, whatever its position, size and rotation.
 
   Args:
-    landmarks: (N, K, 2) float; NaN where not annotated.
+    landmarks: (N, K, 2) float, px; NaN where not annotated.
     mean: (K, 2), from `mean_shape`.
     mirror_invariant: as there.
 
@@ -53,18 +53,16 @@ def distances(
     (N,) float64, root mean square distance to the mean after the best similarity, in units of the
     mean; NaN for a face of fewer than two landmarks or without extent.
   """
+  shapes = _normalised(_complex(landmarks))
   target = _complex(mean)
-  aligned, _, _ = _align(
-    _normalised(_complex(landmarks)), target, mirror_invariant=mirror_invariant
-  )
+  aligned, _, _ = _align(shapes, target, mirror_invariant=mirror_invariant)
   return np.sqrt(_nan_mean((np.abs(aligned - target) ** 2).T))
 
 
 def mirror_disagreement(
   mean: np.ndarray, flip: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """How far a shape is from its own mirror image under a flip permutation, and which permutation
-  would suit it better.
+  """How far a shape is from its mirror image under a flip permutation, and what would suit it.
 
   Args:
     mean: (K, 2), NaN for an unknown landmark.
@@ -80,40 +78,49 @@ def mirror_disagreement(
   known = np.isfinite(shape)
   if not known.any():
     return mean.copy(), np.full(len(flip), np.nan), flip.copy(), np.full(len(flip), np.inf)
+
   # Fitted to the permutation alone, a wrong pair would drag all others along. So the nearest
   # partners are fitted, beginning from the permutation and from the upright mirror image, and the
-  # better of the two symmetries is what the permutation is held to.
+  # permutation is compared with the better of the two symmetries.
   symmetries = [_symmetry(shape, mirrored, start) for start in (flip, _nearest(shape, mirrored)[0])]
   moved, nearest, gap = min(symmetries, key=lambda symmetry: symmetry[2][known].sum())
   image = moved[flip]
-  return (
-    np.stack([image.real, image.imag], -1),
-    np.abs(image - shape),
-    np.where(known, nearest, flip),
-    gap,
-  )
+  distance = np.abs(image - shape)
+  return np.stack([image.real, image.imag], -1), distance, np.where(known, nearest, flip), gap
 
 
 def _symmetry(
   shape: np.ndarray, mirrored: np.ndarray, partners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Moves the (K,) mirror image onto the shape, by partners that are chosen anew until they stay;
-  also these, and how near.
+  """Moves the mirror image onto the shape, by partners that are chosen anew until they stay.
+
+  Args:
+    shape: (K,) complex, NaN where unknown.
+    mirrored: (K,) complex, its mirror image somewhere.
+    partners: (K,) int, for each landmark of the shape the one of the mirror image to begin with.
+
+  Returns:
+    (K,) complex, the moved mirror image; (K,) int, the partners; and (K,) how near these are.
   """
-  moved, (nearest, gap) = mirrored, (partners, np.empty(0))
+  moved = mirrored
+  nearest = partners
+  gap = np.empty(0)
   for _ in range(_ROUNDS):
     aligned, turn, _ = _align(mirrored[nearest][None], shape)
     known = np.isfinite(aligned[0])
     moved = turn[0] * mirrored + (aligned[0] - turn[0] * mirrored[nearest])[known].mean()
-    previous, (nearest, gap) = nearest, _nearest(shape, moved)
+
+    previous = nearest
+    nearest, gap = _nearest(shape, moved)
     if (nearest == previous).all():
       break
   return moved, nearest, gap
 
 
 def _nearest(shape: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """For each point of the shape, which of the others is nearest, and how near; 0 and infinity where
-  it is not known.
+  """For each point of a shape (K,), which of the others (K,) is nearest, and how near.
+
+  Both are complex; the answer is 0 and infinity where the point is unknown.
   """
   distance = np.abs(others - shape[:, None])
   distance = np.where(np.isfinite(distance), distance, np.inf)
@@ -121,26 +128,28 @@ def _nearest(shape: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _complex(points: np.ndarray) -> np.ndarray:
+  """(..., K, 2) to (..., K) complex, NaN where a coordinate is not finite."""
   points = np.asarray(points, np.float64)
   known = np.isfinite(points).all(-1)
   return np.where(known, points[..., 0] + 1j * points[..., 1], np.nan)
 
 
 def _nan_mean(values: np.ndarray) -> np.ndarray:
-  """Mean over the first axis of what is known; NaN where nothing is."""
+  """(N, K) to (K,): mean over the first axis of what is known; NaN where nothing is."""
   known = np.isfinite(values)
   count = known.sum(0)
   return np.where(count > 0, np.where(known, values, 0).sum(0) / np.maximum(count, 1), np.nan)
 
 
 def _nan_median(shapes: np.ndarray) -> np.ndarray:
+  """(N, K) complex to (K,): median of each coordinate over the first axis, as `_nan_mean`."""
   known = np.isfinite(shapes).any(0)
   filled = np.where(known, shapes, 0)  # numpy warns of columns without a number
   return np.where(known, np.nanmedian(filled.real, 0) + 1j * np.nanmedian(filled.imag, 0), np.nan)
 
 
 def _normalised(shapes: np.ndarray) -> np.ndarray:
-  """(N, K) centred at 0, of root mean square 1; NaN where there is no extent."""
+  """(N, K) complex, centred at 0, of root mean square 1; NaN where there is no extent."""
   centred = shapes - _nan_mean(shapes.T)[:, None]
   size = np.sqrt(_nan_mean((np.abs(centred) ** 2).T))
   return centred * (1 / np.where(size > 0, size, np.nan))[:, None]
@@ -151,9 +160,14 @@ def _align(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """The best similarity of each shape to the mean, over the landmarks that both know.
 
+  Args:
+    shapes: (N, K) complex, NaN where unknown.
+    mean: (K,) complex, NaN where unknown.
+    mirror_invariant: also tries the mirror image of each shape.
+
   Returns:
-    (N, K) the moved shapes; (N,) the turn and scale that was applied; (N,) bool, whether the shape
-    was mirrored before.
+    (N, K) complex, the moved shapes; (N,) complex, the rotation and scale that were applied; (N,)
+    bool, whether the shape was mirrored before.
   """
   known = np.isfinite(shapes) & np.isfinite(mean)
   targets = np.where(known, mean, np.nan)
@@ -164,9 +178,11 @@ def _align(
     centred = shapes - _nan_mean(shapes.T)[:, None]
     product = np.where(known, centred.conj() * (targets - target_centre), 0).sum(1)
     energy = np.where(known, np.abs(centred) ** 2, 0).sum(1)
+
     turn = product * (1 / np.where(energy > 0, energy, np.nan))
     aligned = turn[:, None] * centred + target_centre
-    return aligned, turn, np.where(known, np.abs(aligned - targets) ** 2, 0).sum(1)
+    error = np.where(known, np.abs(aligned - targets) ** 2, 0).sum(1)
+    return aligned, turn, error
 
   aligned, turn, error = fit(shapes)
   mirrored = np.zeros(len(shapes), bool)

@@ -1,5 +1,4 @@
-"""Shapes and counts as vector drawings: SVG text that stands inside an HTML page, sharp at every
-size, in light and dark.
+"""Shapes and counts as SVG text for an HTML page: sharp at every size, in light and in dark.
 
 Colours are classes, which the page's style sheet fills: `right`, `left` (the person's own),
 `middle`, `line`, `pair`, `mirror`, `bar`, `quiet`. Nothing but NumPy and OpenCV is needed.
@@ -15,51 +14,67 @@ import numpy as np
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
 
+_FAR = 1e4  # px; what lies further outside is not drawn
 
-def mean_shape(
+
+def draw_mean_shape(
   mean: np.ndarray, mirror: np.ndarray | None, markup: Markup, *, width: int = 820
 ) -> str:
-  """Draws a shape with its numbers, lines between the partners of the flip permutation, and rings
-  for its mirror image.
+  """Draws a shape with its numbers, lines between mirror partners, and rings for its mirror image.
 
   Args:
     mean: (K, 2), any unit; NaN for an unknown landmark, which is left out.
-    mirror: (K, 2) its mirror image under the permutation, same frame; None draws no rings and no
-      pairs.
+    mirror: (K, 2) its mirror image under the flip permutation, same frame; None draws no rings and
+      no lines between partners.
     markup: edges, sides and pairs.
-    width: of the drawing.
+    width: of the drawing, px.
 
   Returns:
     An <svg> element.
+
+  Raises:
+    InputError: if no landmark is known.
   """
   known = np.isfinite(mean).all(-1)
   if not known.any():
     raise InputError("the mean shape has no landmark that is known: there is nothing to draw")
+
+  # Both shapes to px of the drawing.
   low, high = mean[known].min(0), mean[known].max(0)
   scale = (width - 100) / max(high[0] - low[0], 0.8 * (high[1] - low[1]), 1e-9)
   middle = np.array([width / 2 - scale * (low[0] + high[0]) / 2, 45 - scale * low[1]])
   at = scale * mean + middle
   height = round(scale * (high[1] - low[1]) + 90)
-  parts = [
-    f'<svg class="shape" viewBox="0 0 {width} {height}" role="img"><title>Mean shape with landmark numbers</title>'
-  ]
+
+  rows = np.flatnonzero(known).tolist()
+  pairs, rings = [], []
   if mirror is not None:
-    for k, partner in enumerate(markup.flip):
-      if k < partner and known[k] and known[partner]:
-        parts.append(_line(at[k], at[partner], "pair"))
-  parts += [_line(at[a], at[b], "line") for a, b in markup.edges if known[a] and known[b]]
-  if mirror is not None:
-    parts += [
+    pairs = [
+      _line(at[k], at[partner], "pair")
+      for k, partner in enumerate(markup.flip)
+      if k < partner and known[k] and known[partner]
+    ]
+    rings = [
       _circle(point, 6.5, "mirror") for point in scale * mirror + middle if np.isfinite(point).all()
     ]
-  parts += [_circle(at[k], 3.6, side(markup, k)) for k in np.flatnonzero(known).tolist()]
-  rows = np.flatnonzero(known).tolist()
-  for k, place in zip(rows, _label_places(at[known], distance=15.0), strict=True):
-    parts.append(f'<text x="{place[0]:.1f}" y="{place[1] + 4:.1f}">{k}</text>')
-  return "".join([*parts, "</svg>"])
+  lines = [_line(at[a], at[b], "line") for a, b in markup.edges if known[a] and known[b]]
+  dots = [_circle(at[k], 3.6, _side(markup, k)) for k in rows]
+  numbers = [
+    f'<text x="{x:.1f}" y="{y + 4:.1f}">{k}</text>'
+    for k, (x, y) in zip(rows, _number_positions(at[known], distance=15.0), strict=True)
+  ]
+
+  # Later elements cover earlier ones.
+  parts = [
+    f'<svg class="shape" viewBox="0 0 {width} {height}" role="img">',
+    "<title>Mean shape with landmark numbers</title>",
+    *(*pairs, *lines, *rings, *dots, *numbers),
+    "</svg>",
+  ]
+  return "".join(parts)
 
 
-def face(
+def draw_face(
   jpeg: bytes,
   points: np.ndarray,
   markup: Markup,
@@ -68,127 +83,143 @@ def face(
   box: np.ndarray,
   size: int,
 ) -> str:
-  """Draws a picture of a face with its landmarks, hollow where hidden, and a dashed box.
+  """Draws an image of a face with its landmarks, hollow where hidden, and a dashed box.
 
   Args:
-    jpeg: the picture, size x size px.
-    points: (K, 2) px of the picture, pixel-centre; NaN where not annotated.
+    jpeg: the image, size x size px.
+    points: (K, 2) px of the image, pixel-centre; NaN where not annotated.
     markup: edges and sides.
     visible: (K,) bool.
-    box: (4,) px of the picture; NaN draws none.
-    size: side of the picture, px.
+    box: (4,) x0, y0, x1, y1, px of the image; NaN draws none.
+    size: side of the image, px.
 
   Returns:
-    An <svg> element that holds the picture as a data URI.
+    An <svg> element that holds the image as a data URI.
   """
-  known = (np.abs(points) < 1e4).all(
-    -1
-  )  # NaN is not; nor needs to be drawn what is that far outside
+  known = (np.abs(points) < _FAR).all(-1)  # NaN is not
   at = np.where(known[:, None], points, 0) + 0.5  # SVG's origin is the corner of the first pixel
-  picture = f'<image width="{size}" height="{size}" href="{_uri(jpeg, "jpeg")}"/>'
-  parts = [f'<svg class="face" viewBox="0 0 {size} {size}" role="img">{picture}']
-  if (np.abs(box) < 1e4).all():
+
+  parts = [
+    f'<svg class="face" viewBox="0 0 {size} {size}" role="img">',
+    f'<image width="{size}" height="{size}" href="{_uri(jpeg, "jpeg")}"/>',
+  ]
+  if (np.abs(box) < _FAR).all():
     parts.append(_rect(box[:2] + 0.5, np.maximum(box[2:] - box[:2], 0), "box"))
   parts += [_line(at[a], at[b], "edge") for a, b in markup.edges if known[a] and known[b]]
+
   radius = 1.5 if markup.num > 80 else 1.8
   for k in np.flatnonzero(known).tolist():
-    parts.append(_circle(at[k], radius, side(markup, k) + ("" if visible[k] else " hidden")))
+    parts.append(_circle(at[k], radius, _side(markup, k) + ("" if visible[k] else " hidden")))
   return "".join([*parts, "</svg>"])
 
 
-def histogram(
+def draw_histogram(
   counts: Sequence[int], edges: Sequence[float], *, label: str, width: int = 760, height: int = 110
 ) -> str:
   """Draws counts over bins on a logarithmic axis of px, with ticks at powers of two.
 
   Args:
     counts: of M bins.
-    edges: M + 1 limits, rising geometrically.
+    edges: M + 1 limits, px, rising geometrically.
     label: what a screen reader says.
-    width: of the drawing.
-    height: of the drawing.
+    width: of the drawing, px.
+    height: of the drawing, px.
 
   Returns:
     An <svg> element.
   """
-  first, last, most = np.log2(edges[0]), np.log2(edges[-1]), max(*counts, 1)
+  first, last = np.log2(edges[0]), np.log2(edges[-1])
+  most = max(*counts, 1)
   floor = height - 22
 
-  def place(value: float) -> float:
+  def to_x(value: float) -> float:
     return float(width * (np.log2(value) - first) / (last - first))
 
   parts = [
-    f'<svg class="histogram" viewBox="0 0 {width} {height}" role="img"><title>{html.escape(label)}</title>'
+    f'<svg class="histogram" viewBox="0 0 {width} {height}" role="img">',
+    f"<title>{html.escape(label)}</title>",
   ]
-  for bin_, (count, left, right) in enumerate(zip(counts, edges[:-1], edges[1:], strict=True)):
-    if count:
-      tall = max(1.5, (floor - 16) * count / most)
-      tip = f"{left:.0f} to {right:.0f} px: {count:,} faces"
-      low, wide = np.array([place(left) + 1, floor - tall]), place(right) - place(left) - 2
-      parts.append(_rect(low, np.array([wide, tall]), "bar", tip=tip))
-      if bin_ == np.argmax(counts):
-        parts.append(
-          f'<text x="{(place(left) + place(right)) / 2:.1f}" y="{floor - tall - 5:.1f}">{count:,}</text>'
-        )
+  for number, (count, low, high) in enumerate(zip(counts, edges[:-1], edges[1:], strict=True)):
+    if not count:
+      continue
+    bar_height = max(1.5, (floor - 16) * count / most)
+    corner = np.array([to_x(low) + 1, floor - bar_height])
+    bar_width = to_x(high) - to_x(low) - 2
+    tip = f"{low:.0f} to {high:.0f} px: {count:,} faces"
+    parts.append(_rect(corner, np.array([bar_width, bar_height]), "bar", tip=tip))
+    if number == np.argmax(counts):
+      x, y = (to_x(low) + to_x(high)) / 2, floor - bar_height - 5
+      parts.append(f'<text x="{x:.1f}" y="{y:.1f}">{count:,}</text>')
+
   parts.append(_line(np.array([0, floor]), np.array([width, floor]), "axis"))
   for power in range(int(np.ceil(first)), int(np.floor(last)) + 1):
-    anchor = "start" if place(2**power) < 8 else "end" if place(2**power) > width - 8 else "middle"
-    parts.append(
-      f'<text x="{place(2**power):.1f}" y="{height - 5}" style="text-anchor:{anchor}">{2**power}</text>'
-    )
+    x, y = to_x(2**power), height - 5
+    anchor = "start" if x < 8 else "end" if x > width - 8 else "middle"
+    parts.append(f'<text x="{x:.1f}" y="{y}" style="text-anchor:{anchor}">{2**power}</text>')
   return "".join([*parts, "</svg>"])
 
 
-def heat(counts: np.ndarray, *, margin: int, band: int, width: int = 360) -> str:
-  """Draws how often landmarks fall on each heatmap cell, with the heatmap's border and the band
-  inside it.
+def draw_heat(counts: np.ndarray, *, margin: int, band: int, width: int = 360) -> str:
+  """Draws how often landmarks fall on each heatmap cell, with the heatmap's border and its band.
 
   Args:
     counts: (H, W) int, the cells and `margin` more all round.
     margin: cells outside the heatmap, on each side.
-    band: width of the band, cells.
-    width: of the drawing.
+    band: width of the band inside the border, cells.
+    width: of the drawing, px.
 
   Returns:
     An <svg> element.
   """
   side = counts.shape[0]
+  inner = side - 2 * margin
   strength = np.log1p(counts) / max(np.log1p(counts.max()), 1e-9)
   pixels = np.zeros((*counts.shape, 4), np.uint8)
   pixels[..., :3] = (216, 120, 32)  # BGR of a blue that is seen on white and on black
   pixels[..., 3] = np.round(255 * strength)
   png = cv2.imencode(".png", pixels)[1].tobytes()
-  inner = side - 2 * margin
-  title = f"<title>Landmarks on the {inner} x {inner} cells of the heatmap</title>"
-  picture = f'<image class="cells" width="{side}" height="{side}" href="{_uri(png, "png")}"/>'
+
+  parts = [
+    f'<svg class="heat" style="max-width:{width}px" viewBox="0 0 {side} {side}" role="img">',
+    f"<title>Landmarks on the {inner} x {inner} cells of the heatmap</title>",
+    f'<image class="cells" width="{side}" height="{side}" href="{_uri(png, "png")}"/>',
+  ]
   for name, at in (("axis", margin), ("pair", margin + band)):
-    picture += _rect(np.full(2, at), np.full(2, side - 2 * at), name)
-  head = f'<svg class="heat" style="max-width:{width}px" viewBox="0 0 {side} {side}" role="img">'
-  return f"{head}{title}{picture}</svg>"
+    parts.append(_rect(np.full(2, at), np.full(2, side - 2 * at), name))
+  return "".join([*parts, "</svg>"])
 
 
-def side(markup: Markup, k: int) -> str:
+def _side(markup: Markup, k: int) -> str:
   """Class of a landmark's colour: "right", "left" or "middle", by its name."""
-  return next(
-    (side for side in ("right", "left") if markup.names[k].startswith(f"{side}_")), "middle"
-  )
+  for side in ("right", "left"):
+    if markup.names[k].startswith(f"{side}_"):
+      return side
+  return "middle"
 
 
-def _label_places(points: np.ndarray, *, distance: float) -> np.ndarray:
-  """(K, 2) places for numbers beside (K, 2) points: one after the other, in the direction where
-  most room is left.
+def _number_positions(points: np.ndarray, *, distance: float) -> np.ndarray:
+  """Where to write the numbers of points.
+
+  They are placed one after the other, each in the direction where most room is left.
+
+  Args:
+    points: (K, 2) px of the drawing.
+    distance: of each number from its point, px.
+
+  Returns:
+    (K, 2) centres of the numbers, px.
   """
   angles = np.arange(16) * np.pi / 8
   ring = distance * np.stack([np.cos(angles), np.sin(angles)], -1)
-  places: list[np.ndarray] = []
+  positions: list[np.ndarray] = []
   for k, point in enumerate(points):
-    taken = np.concatenate([np.delete(points, k, 0), np.reshape(places, (-1, 2)), [[1e6, 1e6]]])
+    others = np.delete(points, k, 0)
+    taken = np.concatenate([others, np.reshape(positions, (-1, 2)), [[1e6, 1e6]]])
     candidates = point + ring
-    gap = np.linalg.norm(
-      (candidates[:, None] - taken) / [1.3, 1.0], axis=-1
-    )  # numbers are wider than high
-    places.append(candidates[gap.min(1).argmax()])
-  return np.array(places)
+    offsets = (candidates[:, None] - taken) / [1.3, 1.0]  # numbers are wider than high
+    gap = np.linalg.norm(offsets, axis=-1)
+    positions.append(candidates[gap.min(1).argmax()])
+  return np.array(positions)
 
 
 def _line(a: np.ndarray, b: np.ndarray, name: str) -> str:

@@ -1,64 +1,26 @@
-"""What a split of a dataset holds, as arrays, and the measurements that `doctor` reports: NumPy on
-the host, image px.
-"""
+"""The measurements that the doctor reports: NumPy on the host, image px unless stated otherwise."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from fal_jax import affine
 from fal_jax.crop import CropRule, crop_from_image
+from fal_jax.doctor.splits import Split
 from fal_jax.errors import InputError
+from fal_jax.landmarks import tight_boxes
 
 MARGIN = 4  # heatmap px around the heatmap in which landmarks outside are still counted
-_SAME_FACE_IOU = 0.5  # two persons' faces in one picture never share half of their boxes
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-  """The faces of one split without their pixels.
-
-  Attributes:
-    ids: N names, see `data.example_id`.
-    files: N file names of the images.
-    pictures: N digests of the images' bytes: equal ones are the same picture, whatever it is
-      called.
-    sizes: (N, 2) int, width and height; 0 where the image's header cannot be read.
-    modes: N names of pixel formats ("RGB", "L"); "" where the header cannot be read.
-    orientations: (N,) int, EXIF orientations; 1 is upright.
-    landmarks: (N, K, 2) float64, NaN where not annotated.
-    visible: (N, K) bool.
-    boxes: (N, 4) float64, the dataset's own, NaN where it gives none.
-  """
-
-  ids: list[str]
-  files: list[str]
-  pictures: list[bytes]
-  sizes: np.ndarray
-  modes: list[str]
-  orientations: np.ndarray
-  landmarks: np.ndarray
-  visible: np.ndarray
-  boxes: np.ndarray
-
-
-def landmark_boxes(landmarks: np.ndarray) -> np.ndarray:
-  """(N, K, 2) landmarks to (N, 4) boxes tight around the annotated ones, NaN where there is none."""
-  known = np.isfinite(landmarks).all(-1, keepdims=True)
-  low, high = (
-    landmarks.min(1, where=known, initial=np.inf),
-    landmarks.max(1, where=known, initial=-np.inf),
-  )
-  return np.where(known.any(1), np.concatenate([low, high], -1), np.nan)
+_SAME_FACE_IOU = 0.5  # two persons' faces in one image never share half of their boxes
+_MIN_SPREAD = 0.02  # of the mean shape: a hand's accuracy
 
 
 def beyond_image(landmarks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
   """How far each landmark lies beyond its image's border.
 
   Args:
-    landmarks: (N, K, 2), NaN where not annotated.
-    sizes: (N, 2) width and height; 0 where unknown.
+    landmarks: (N, K, 2) image px, NaN where not annotated.
+    sizes: (N, 2) width and height, px; 0 where unknown.
 
   Returns:
     (N, K) float64, px; 0 or less inside, NaN where the landmark or the size is not known.
@@ -68,16 +30,23 @@ def beyond_image(landmarks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Intersection over union of boxes (..., 4), broadcast; NaN where a box is unknown, inverted or
-  both have no area.
+  """Intersection over union of boxes.
+
+  Args:
+    a: (..., 4) x0, y0, x1, y1.
+    b: (..., 4) same frame; the leading axes broadcast.
+
+  Returns:
+    (...,) 0 to 1; NaN where a box is unknown or inverted, or both have no area.
   """
-  sides_a, sides_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
-  common = np.maximum(
-    np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0
-  ).prod(-1)
+  sides_a = a[..., 2:] - a[..., :2]
+  sides_b = b[..., 2:] - b[..., :2]
+  overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+  common = np.maximum(overlap, 0).prod(-1)
   union = sides_a.prod(-1) + sides_b.prod(-1) - common
-  sound = (sides_a >= 0).all(-1) & (sides_b >= 0).all(-1) & (union > 0)
-  return np.where(sound, common / np.where(union > 0, union, 1), np.nan)
+
+  valid = (sides_a >= 0).all(-1) & (sides_b >= 0).all(-1) & (union > 0)
+  return np.where(valid, common / np.where(union > 0, union, 1), np.nan)
 
 
 def heatmap_positions(
@@ -86,8 +55,8 @@ def heatmap_positions(
   """Positions of landmarks in the heatmaps of their crops.
 
   Args:
-    landmarks: (N, K, 2), NaN where not annotated.
-    boxes: (N, 4), the boxes that crops are made from.
+    landmarks: (N, K, 2) image px, NaN where not annotated.
+    boxes: (N, 4) image px, the boxes that crops are made from.
     rule: how.
     stride: crop px per heatmap px.
 
@@ -101,40 +70,56 @@ def heatmap_positions(
       crops[row] = crop_from_image(box, rule)
     except InputError:
       continue  # such boxes are counted as missing or degenerate, face by face
-  return affine.apply(affine.shrink(stride).astype(np.float64), affine.apply(crops, landmarks))
+
+  heatmap_from_crop = affine.shrink(stride).astype(np.float64)
+  return affine.apply(heatmap_from_crop, affine.apply(crops, landmarks))
 
 
 def border_distance(positions: np.ndarray, size: int) -> np.ndarray:
-  """(..., 2) positions in a square of `size` px to (...,) px from its border, negative outside."""
+  """Distance of positions in a square from its border.
+
+  Args:
+    positions: (..., 2) px of the square, pixel-centre.
+    size: side of the square, px.
+
+  Returns:
+    (...,) px, negative outside.
+  """
   return np.minimum(positions, size - 1 - positions).min(-1) + 0.5
 
 
 def heat_counts(positions: np.ndarray, size: int) -> np.ndarray:
-  """How many landmarks fall on each heatmap cell: (N, K, 2) positions to (size + 2 MARGIN, size + 2
-  MARGIN) int, rows first.
+  """How many landmarks fall on each heatmap cell.
+
+  Args:
+    positions: (N, K, 2) heatmap px, pixel-centre; NaN where unknown.
+    size: side of the heatmap, px.
+
+  Returns:
+    (size + 2 MARGIN, size + 2 MARGIN) int, rows first.
   """
-  cells = np.floor(positions[np.isfinite(positions).all(-1)] + 0.5) + MARGIN
   side = size + 2 * MARGIN
+
+  cells = np.floor(positions[np.isfinite(positions).all(-1)] + 0.5) + MARGIN
   x, y = cells[((cells >= 0) & (cells < side)).all(-1)].astype(int).T
   return np.bincount(y * side + x, minlength=side * side).reshape(side, side)
 
 
 def repeated_faces(split: Split) -> np.ndarray:
-  """(N,) bool: the same picture with the same face occurs earlier in the split, under whatever
-  name.
-  """
+  """(N,) bool: the same face of the same image occurs earlier in the split, under any name."""
   repeated = np.zeros(len(split.ids), bool)
-  boxes = landmark_boxes(split.landmarks)
-  for rows in _by_picture(split.pictures).values():
-    for place, row in enumerate(rows[1:], 1):
-      repeated[row] = _same_face(boxes[row], boxes[rows[:place]])
+  boxes = tight_boxes(split.landmarks)
+
+  for rows in _rows_by_digest(split.digests).values():
+    for count, row in enumerate(rows[1:], 1):
+      repeated[row] = _same_face(boxes[row], boxes[rows[:count]])
   return repeated
 
 
-def renamed_pictures(split: Split) -> np.ndarray:
-  """(N,) bool: the same bytes lie under another file name as well, in this split."""
+def renamed_images(split: Split) -> np.ndarray:
+  """(N,) bool: the split holds the same bytes under another file name as well."""
   renamed = np.zeros(len(split.ids), bool)
-  for rows in _by_picture(split.pictures).values():
+  for rows in _rows_by_digest(split.digests).values():
     renamed[rows] = len({split.files[row] for row in rows}) > 1
   return renamed
 
@@ -142,41 +127,61 @@ def renamed_pictures(split: Split) -> np.ndarray:
 def shared(a: Split, b: Split) -> tuple[np.ndarray, np.ndarray]:
   """Which faces of one split another has as well.
 
+  Args:
+    a: N faces.
+    b: the other split.
+
   Returns:
-    (N,) bool for the N faces of `a`: their picture is in `b`, byte by byte; and (N,) bool: so is
-    the very face.
+    (N,) bool for the faces of `a`: their image is in `b`, byte by byte; and (N,) bool: so is the
+    very face.
   """
-  there = _by_picture(b.pictures)
-  picture = np.array([digest in there for digest in a.pictures], bool)
+  rows_of_b = _rows_by_digest(b.digests)
+  image = np.array([digest in rows_of_b for digest in a.digests], bool)
+
   face = np.zeros(len(a.ids), bool)
-  boxes_a, boxes_b = landmark_boxes(a.landmarks), landmark_boxes(b.landmarks)
-  for row in np.flatnonzero(picture):
-    face[row] = _same_face(boxes_a[row], boxes_b[there[a.pictures[row]]])
-  return picture, face
+  boxes_a = tight_boxes(a.landmarks)
+  boxes_b = tight_boxes(b.landmarks)
+  for row in np.flatnonzero(image):
+    face[row] = _same_face(boxes_a[row], boxes_b[rows_of_b[a.digests[row]]])
+  return image, face
 
 
 def outliers(values: np.ndarray, *, deviations: float = 6.0) -> np.ndarray:
-  """(N,) bool: values far above the others: by so many robust standard deviations above the median.
-  NaN never is.
+  """Which values are far above the others.
+
+  Args:
+    values: (N,) distances to the mean shape, in units of it; NaN is never an outlier.
+    deviations: robust standard deviations above the median that are still usual.
+
+  Returns:
+    (N,) bool.
   """
   known = values[np.isfinite(values)]
   if not known.size:
     return np.zeros(len(values), bool)
+
   median = np.median(known)
-  spread = 1.4826 * np.median(np.abs(known - median))
-  return np.nan_to_num(values, nan=-np.inf) > median + deviations * max(
-    spread, 0.02
-  )  # of the mean shape: a hand's accuracy
+  spread = max(1.4826 * np.median(np.abs(known - median)), _MIN_SPREAD)
+  return np.nan_to_num(values, nan=-np.inf) > median + deviations * spread
 
 
-def _by_picture(pictures: Sequence[bytes]) -> dict[bytes, list[int]]:
+def five_numbers(values: np.ndarray) -> list[float] | None:
+  """Minimum, 5 %, median, 95 % and maximum of the finite values; None if there are none."""
+  known = np.asarray(values, np.float64)[np.isfinite(values)]
+  if not known.size:
+    return None
+  return [round(float(value), 3) for value in np.percentile(known, [0, 5, 50, 95, 100])]
+
+
+def _rows_by_digest(digests: Sequence[bytes]) -> dict[bytes, list[int]]:
   rows: dict[bytes, list[int]] = {}
-  for row, digest in enumerate(pictures):
+  for row, digest in enumerate(digests):
     rows.setdefault(digest, []).append(row)
   return rows
 
 
 def _same_face(box: np.ndarray, others: np.ndarray) -> bool:
-  return bool(
-    (np.nan_to_num(box_iou(box, others)) > _SAME_FACE_IOU).any() or (box == others).all(-1).any()
-  )
+  """Whether a box (4,) belongs to the same face as one of the others (M, 4) in the same image."""
+  overlaps = np.nan_to_num(box_iou(box, others)) > _SAME_FACE_IOU
+  equal = (box == others).all(-1)
+  return bool(overlaps.any() or equal.any())

@@ -1,0 +1,106 @@
+"""How far the mean shape agrees with the sides and the mirror pairs of its mark-up."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from fal_jax import metrics
+from fal_jax.doctor import procrustes
+from fal_jax.landmarks import Markup
+
+# A turn from across to down, of the shape's size squared: below, a face turned to the side tells
+# nothing.
+_MIN_TURN = 0.05
+_MIN_GAP = 0.02  # of the shape's size: further than any annotator's hand
+
+
+def has_no_pairs(markup: Markup) -> bool:
+  """Whether a mirror leaves every landmark its number, as in profiles."""
+  return bool((markup.flip == np.arange(markup.num)).all())
+
+
+def sides(mean: np.ndarray, markup: Markup) -> Literal["right", "exchanged"] | None:
+  """Whether landmarks named right_ lie where a person's right is.
+
+  It does not depend on how the shape is turned: only a mirror exchanges the sides.
+
+  Args:
+    mean: (K, 2) mean shape.
+    markup: the mark-up; its names tell sides, and what is up and down.
+
+  Returns:
+    None where the names do not tell.
+  """
+
+  def centre(*words: str) -> np.ndarray:
+    rows = [
+      k
+      for k, name in enumerate(markup.names)
+      if any(word in name for word in words) and np.isfinite(mean[k]).all()
+    ]
+
+    return mean[rows].mean(0) if rows else np.full(2, np.nan)
+
+  across = centre("left_") - centre("right_")
+  down = centre("mouth", "lip", "chin") - centre("eye", "brow", "pupil")
+
+  turn = across[0] * down[1] - across[1] * down[0]
+  if not abs(turn) > _MIN_TURN:  # or NaN
+    return None
+  return "right" if turn > 0 else "exchanged"
+
+
+def describe_shape(mean: np.ndarray, markup: Markup) -> dict[str, Any]:
+  """The mean shape and how far it agrees with the mark-up, ready for JSON.
+
+  Args:
+    mean: (K, 2), see `procrustes.mean_shape`.
+    markup: the mark-up.
+
+  Returns:
+    `mean` (K, 2), `mirror` (K, 2) its mirror image under the flip permutation; `sides`: "right",
+    "exchanged" or None where the mark-up does not tell; `asymmetry_percent` and `worst_percent` of
+    `unit`; `better_partners`: [k, the landmark that is more likely its mirror image].
+  """
+  size, unit = _size(mean, markup)
+  shape: dict[str, Any] = {
+    "mean": _to_lists(mean),
+    "unit": unit,
+    "sides": None,
+    "asymmetry_percent": None,
+    "worst_percent": None,
+    "better_partners": [],
+    "mirror": None,
+  }
+  if has_no_pairs(markup):
+    return shape
+
+  mirror, distance, nearest, gap = procrustes.mirror_disagreement(mean, markup.flip)
+  if np.isfinite(distance).any():
+    # Twice as near, and the partner not merely inaccurate: neighbours on a dense jaw are not better
+    # partners.
+    better = (gap < distance / 2) & (distance > _MIN_GAP * size) & (nearest != markup.flip)
+    shape |= {
+      "mirror": _to_lists(mirror),
+      "asymmetry_percent": 100 * float(np.nanmean(distance)) / size,
+      "worst_percent": 100 * float(np.nanmax(distance)) / size,
+      "better_partners": [[int(k), int(nearest[k])] for k in np.flatnonzero(better)],
+    }
+  return shape | {"sides": sides(mean, markup)}
+
+
+def _size(mean: np.ndarray, markup: Markup) -> tuple[float, str]:
+  """The size of a shape (K, 2), in its own unit, and what was measured."""
+  if eyes := markup.outer_eyes:
+    distance = float(np.linalg.norm(mean[eyes[1]] - mean[eyes[0]]))
+    if np.isfinite(distance):
+      return distance, "the distance of the outer eye corners"
+  return float(metrics.norms(mean[None], markup)["box"][0]), "the box's size"
+
+
+def _to_lists(points: np.ndarray) -> list[list[float] | None]:
+  """Points (K, 2) rounded, for JSON; None where unknown."""
+  return [
+    [round(float(x), 5), round(float(y), 5)] if np.isfinite([x, y]).all() else None
+    for x, y in points
+  ]
