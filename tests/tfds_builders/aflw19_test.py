@@ -232,7 +232,7 @@ def test_files_that_are_no_such_mat_are_one_sentence(root):
     (b"", "is empty"),
     (b"<html>", "is a web page"),
     (content[:-100], "cut short"),
-    (b"x" * 999, "no MATLAB"),
+    (b"x" * 999, "not a readable MATLAB file"),
   ):
     (root / MAT).write_bytes(bad)
     with pytest.raises(InputError, match=cause):
@@ -257,7 +257,7 @@ _BAD_FACES = {
     changed("data", (4, 19), np.nan),
     r"landmark 0 is \[.*, nan\], expected numbers",
   ),
-  "landmarks on one spot": (changed("data", 4, 20.0), "that is no face"),
+  "landmarks on one spot": (changed("data", 4, 20.0), "that is not a face"),
   "landmarks of a larger image": (
     changed("data", 4, aflw19_files.variables()["data"][4] + 300),
     "px outside the 60 x 50 image",

@@ -107,7 +107,7 @@ PTS = {
   "underscore": (with_line("1_000 2"), "line 13: '1_000 2' is not a landmark"),
   "nan": (with_line("nan 2"), "line 13: 'nan 2' is not a landmark"),
   "inf": (with_line("inf 2"), "'inf 2' is not a landmark"),
-  "overflow": (with_line("1e400 2"), "'1e400 2' is too large"),
+  "overflow": (with_line("1e400 2"), "'1e400' is too large"),
   "comma_between": (with_line("1.5,2.5"), "'1.5,2.5' is not a landmark"),
   "decimal_commas": (with_line("1,5 2,5"), "'1,5 2,5' is not a landmark"),
   "three_numbers": (with_line("1 2 3"), "'1 2 3' is not a landmark"),
@@ -115,15 +115,15 @@ PTS = {
   "hexadecimal": (with_line("0x10 2"), "'0x10 2' is not a landmark"),
   "arabic_digits": (with_line("١ ٢"), "is not a landmark"),
   "second_brace": (with_line("{"), "is not a landmark"),
-  "utf_16": (pts(*LINES).decode().encode("utf-16"), "not a text file|is not UTF-8"),
-  "binary": (b"\x00\xff\xfe" * 50, "is not UTF-8"),
-  "image": (JPEG, "is not UTF-8"),
+  "utf_16": (pts(*LINES).decode().encode("utf-16"), "is not text in UTF-8"),
+  "binary": (b"\x00\xff\xfe" * 50, "is not text in UTF-8"),
+  "image": (JPEG, "is not text in UTF-8"),
   "far_outside": (
     pts(*(f"{x + 900} {y}" for x, y in w300_files.face_landmarks(0))),
     "px outside the 60 x 50 image",
   ),
-  "a_single_spot": (pts(*["20 20"] * 68), "that is no face"),
-  "all_zero": (pts(*["0 0"] * 68), "that is no face"),
+  "a_single_spot": (pts(*["20 20"] * 68), "that is not a face"),
+  "all_zero": (pts(*["0 0"] * 68), "that is not a face"),
 }
 
 

@@ -210,7 +210,7 @@ KEYPOINTS = files.coco(SEEDS)["annotations"][1]["keypoints"]
 COCO = {
   "not an object": (
     lambda _: [1],
-    "annotations.json is no COCO file, it has no list annotations and no list images",
+    "annotations.json is not a COCO file, it has no list annotations and no list images",
   ),
   "no annotations": (lambda content: {"images": content["images"]}, "it has no list annotations."),
   "of another image": (
@@ -284,7 +284,7 @@ def test_a_bad_coco_file_is_refused_with_one_line_for_each_problem(root, refused
 
 
 @pytest.mark.parametrize(
-  ("content", "named"), [("{", "is no JSON ("), ("[" * 100_000, "is no JSON ("), ("", "is empty")]
+  ("content", "named"), [("{", "is not valid JSON ("), ("[" * 100_000, "is not valid JSON ("), ("", "is empty")]
 )
 def test_a_broken_coco_file_is_refused(root, refused, content, named):
   (root / "annotations.json").write_text(content)

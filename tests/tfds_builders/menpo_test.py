@@ -331,7 +331,7 @@ _BAD_LISTS = {
     "image/semifrontal/aflw__face_68000.jpg",
     "more than once",
   ),
-  "not text": (lambda d: (d / _LIST).write_bytes(b"\xff\xfe\x00"), _LIST, "cannot be read"),
+  "not text": (lambda d: (d / _LIST).write_bytes(b"\xff\xfe\x00"), _LIST, "is not text in UTF-8"),
 }
 
 

@@ -248,7 +248,7 @@ _BAD_FILES = {
   "points on a line": (
     lambda d: rewrite_points(d, lambda p: p * [1, 0] + 5),
     "image_0002.jpg",
-    "px, that is no face",
+    "px, that is not a face",
   ),
   "points of a larger image": (
     lambda d: rewrite_points(d, lambda p: p * 0.5 + 200),

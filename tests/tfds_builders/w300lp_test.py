@@ -19,8 +19,8 @@ from fal_jax import data
 from fal_jax.errors import InputError
 from fal_jax.landmarks import MARKUPS
 from tfds_builders import prepare
-from tfds_builders.w300lp import w300lp_dataset_builder
-from tfds_builders.w300lp.w300lp_dataset_builder import Builder, photograph
+from tfds_builders.w300lp import views, w300lp_dataset_builder
+from tfds_builders.w300lp.w300lp_dataset_builder import Builder
 
 # Views by folder. Eleven photographs in AFW, so that two are held out; the first shows two faces.
 STEMS = {
@@ -173,7 +173,7 @@ def test_the_folder_above_or_the_archives_own_folder_gives_the_same_names(root):
   ],
 )
 def test_a_views_name_tells_its_photograph(stem, expected):
-  assert photograph(stem) == expected
+  assert views.photograph(stem) == expected
 
 
 @pytest.mark.parametrize("config", ["no_flips", "with_flips"])
@@ -283,7 +283,7 @@ _BAD_FILES = {
   "divided by 450": (
     lambda r, mat: scipy.io.savemat(mat, {"pts_2d": view_landmarks("AFW_1001_1_0") / 450}),
     "AFW/AFW_1001_1_0.jpg",
-    "no face",
+    "not a face",
   ),
   "image cut short": (
     lambda r, mat: (r / "AFW/AFW_1001_1_0.jpg").write_bytes(
@@ -332,4 +332,4 @@ def test_genuine_views_and_points_lie_on_each_other(tmp_path, monkeypatch):
     samples / "IBUG_image_008_1_0.mat", tmp_path / "landmarks" / "AFW" / "AFW_134212_1_0_pts.mat"
   )
   with pytest.raises(InputError, match="has no variable 'pts_2d'; it has pt2d"):
-    w300lp_dataset_builder.read_landmarks(own)
+    views.read_landmarks(own)

@@ -274,12 +274,12 @@ _BAD_FILES = {
   "empty video": (
     lambda d: (d / "vid.avi").write_bytes(b""),
     "vid.avi",
-    "is no video that can be decoded",
+    "is not a video that can be decoded",
   ),
   "login page": (
     lambda d: (d / "vid.avi").write_text("<html>"),
     "vid.avi",
-    "is no video that can be decoded",
+    "is not a video that can be decoded",
   ),
   "fewer frames than annotations": (
     lambda d: write_video(d / "vid.avi", 20),

@@ -182,7 +182,7 @@ _BAD_LINES = {
     lambda line: line.replace("37--Soccer", "/etc"),
     "leads out of the dataset's folder",
   ),
-  "endless name": (lambda line: line.replace("37--Soccer", "x" * 300), "is no name of a file"),
+  "endless name": (lambda line: line.replace("37--Soccer", "x" * 300), "is not a valid file name"),
 }
 
 
@@ -204,10 +204,10 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, root):
   [
     (b"", "is empty"),
     (b"<!DOCTYPE html><html>", "is a web page"),
-    (b"\xff\xfe1 2 3", "is not a list of faces .byte 0 is not UTF-8"),
+    (b"\xff\xfe1 2 3", r"is not text in UTF-8 \(byte 0 is not; saved as UTF-16\?\): fetch it again"),
     (
       b"1 2 3 a.jpg\n",
-      "is no list of WFLW, no line of it is as expected; line 1: 3 numbers before the image's name",
+      "is not a WFLW list, no line of it is as expected; line 1: 3 numbers before the image's name",
     ),
   ],
 )
