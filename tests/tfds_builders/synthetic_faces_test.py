@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from fal_jax.errors import InputError
 from tfds_builders.synthetic_faces import head, landmark_curves, raster, render
 from tfds_builders.synthetic_faces.camera import NECK, Camera, rotation
+from tfds_builders.synthetic_faces.landmark_points import landmark_points
 from tfds_builders.synthetic_faces.synthetic_faces_dataset_builder import (
   Builder,
   SyntheticFacesConfig,
@@ -159,7 +160,7 @@ def test_landmarks_are_the_pinhole_projection_of_the_points_of_the_model(
 
 def test_a_symmetric_face_seen_from_the_front_has_symmetric_landmarks():
   vertices = head.head_model().vertices(_SMOOTH)
-  points = render.landmark_points(vertices, landmark_curves.FaceCurves(parting=0.5), _frontal())
+  points = landmark_points(vertices, landmark_curves.FaceCurves(parting=0.5), _frontal())
   for pairs, found in zip((_PAIRS_68, _PAIRS_98), points, strict=True):
     mirrored = (found * [-1, 1, 1])[_swap(pairs, len(found))]
     # Cells are cut along one diagonal, which is the other diagonal in the mirror.
@@ -169,9 +170,9 @@ def test_a_symmetric_face_seen_from_the_front_has_symmetric_landmarks():
 def test_jaw_points_of_a_turned_head_lie_on_the_contour_on_the_far_side_and_on_the_bone_on_the_near_side():
   vertices = head.head_model().vertices({})
   curves = landmark_curves.FaceCurves()
-  frontal = render.landmark_points(vertices, curves, _frontal())[0]
+  frontal = landmark_points(vertices, curves, _frontal())[0]
   camera = dataclasses.replace(_frontal(), head=rotation(np.radians(40), 0, 0))
-  turned = render.landmark_points(vertices, curves, camera)[0]
+  turned = landmark_points(vertices, curves, camera)[0]
   face_part = (
     vertices[: int(np.searchsorted(head.head_model().sections, 14))]
     .reshape(-1, 3)
@@ -183,7 +184,7 @@ def test_jaw_points_of_a_turned_head_lie_on_the_contour_on_the_far_side_and_on_t
     beside = everything[np.abs(everything[:, 1] - found[k, 1]) < 0.012]
     assert abs(beside[:, 0].max() - found[k, 0]) < 0.02, k
   assert (turned[11:16, 2] > frontal[11:16, 2] + 0.02).all()  # slid towards the front
-  near = render.landmark_points(
+  near = landmark_points(
     vertices, curves, dataclasses.replace(_frontal(), head=rotation(np.radians(25), 0, 0))
   )[0]
   np.testing.assert_allclose(turned[1:4], near[1:4], atol=1e-9)
@@ -320,7 +321,7 @@ def test_the_mean_face_has_the_proportions_of_annotated_photographs(file, which,
   )
   both = np.concatenate([real[chosen], mirrored[chosen]])
   mean = np.median(both.real, 0) + 1j * np.median(both.imag, 0)
-  points = render.landmark_points(
+  points = landmark_points(
     head.head_model().vertices({}), landmark_curves.FaceCurves(), _frontal()
   )[which]
   camera = _frontal()

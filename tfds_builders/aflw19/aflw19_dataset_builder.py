@@ -1,4 +1,4 @@
-"""AFLW-19: 19 landmarks, visibility and a box of 24,386 faces of AFLW, as CCL's authors have them.
+"""AFLW-19: 19 landmarks, visibility and a box of 24,386 AFLW faces, re-annotated for CCL.
 
 File, splits and conventions are described in README.md beside this file.
 """

@@ -63,8 +63,8 @@ class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
     return self.OFFICIAL_COUNTS
 
   def _info(self) -> tfds.core.DatasetInfo:
-    # Where the README of the dataset's folder is installed, TFDS takes it for the description.
-    return self.dataset_info_from_configs(
+    return tfds.core.DatasetInfo(
+      builder=self,
       description=sys.modules[type(self).__module__].__doc__,
       features=face_features(self.num_landmarks, **self.EXTRA_FEATURES),
       homepage=self.HOMEPAGE,
