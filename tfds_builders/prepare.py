@@ -100,6 +100,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   parser.add_argument(
     "--dry_run", action="store_true", help="check all files and report, write nothing"
   )
+
   return parser.parse_args(argv)
 
 
@@ -155,6 +156,7 @@ def _checked_manual_dir(name: str, cls: type[ManualFaceBuilder], args: argparse.
       f"{name} is built from files that you download: give their folder with --manual_dir.\n"
       f"{instructions}"
     )
+
   manual_dir = _manual_dir(name, args)
   if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
     raise InputError(
@@ -231,6 +233,7 @@ def _check_complete(builder: FaceDatasetBuilder, args: argparse.Namespace) -> No
     raise InputError(
       f"{builder.data_path} is not a complete dataset: build it again with --overwrite."
     )
+
   if (builder.info.metadata or {}).get("partial") and not args.allow_partial:
     raise InputError(
       f"{builder.data_path} holds only a part of {builder.name}: "
@@ -251,6 +254,7 @@ def _print_table(builder: FaceDatasetBuilder, counts: Mapping[str, int]) -> None
     print(f"release: {metadata['release']}")
   for line in metadata.get("missing", ()):
     print(f"missing: {line}")
+
   for note, files in metadata.get("notes", {}).items():
     print(f"note: {note}: {len(files)} files, the first is {files[0]}")
   if metadata.get("skipped"):

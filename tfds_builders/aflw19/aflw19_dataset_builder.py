@@ -69,6 +69,7 @@ class Builder(ManualFaceBuilder):
       expected = sum(self.OFFICIAL_COUNTS.values())
       layout.missing.append(f"{_ANNOTATIONS}: not found, expected {expected:,} faces")
       return layout
+
     annotations = read_release(path)
     faces = _faces(downloads, annotations, layout)
 
@@ -138,9 +139,11 @@ def _check(downloads: Downloads, face: Face, image: Path) -> list[Finding]:
     downloads.inside(image, named=f"the image {face.file_name}")
   except InputError as error:
     findings.append(Finding.from_error(face.label, error))
+
   if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
     message = f"its box x0, y0, x1, y1 is {box.tolist()}, that has no area"
     findings.append(Finding(face.label, message))
+
   if image.suffix.lower() != PurePosixPath(face.file_name).suffix.lower():
     message = "its image was found under the other of the endings .jpg and .png"
     findings.append(Finding(face.label, message, "note"))

@@ -100,11 +100,13 @@ def _names(cells: np.ndarray, path: Path) -> list[str]:
       f"{path}: nameList holds {cells.size} values of {cells.dtype}, "
       f"expected a cell array of {NUM_FACES} names."
     )
+
   names = []
   for row, cell in enumerate(cells.ravel(), start=1):
     name = _text(cell)
     if not name:
       raise InputError(f"{path}: nameList, row {row}, holds no file name.")
+
     if not _stays_below(name):
       raise InputError(
         f"{path}: nameList, row {row}: {name[:60]!r} leads out of the folder of images "

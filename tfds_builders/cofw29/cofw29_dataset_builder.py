@@ -57,6 +57,7 @@ class Builder(ManualFaceBuilder):
     """The faces of one file, see `_read_faces`; none where it is missing or cannot be read."""
     name = f"COFW_{split}_color.mat"
     official = self.OFFICIAL_COUNTS[split]
+
     faces: list[Face | None] = []
     reason = ""
     if path := cofw.find(downloads, name):
@@ -64,6 +65,7 @@ class Builder(ManualFaceBuilder):
         faces = _read_faces(path, suffix, layout.findings)
       except InputError as error:
         reason = f": {error}"
+
     if len(faces) != official:
       layout.missing.append(f"{name}: expected {official:,} faces, found {len(faces):,}{reason}")
     return faces
@@ -90,6 +92,7 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
       matrix(file[points_name]), (None, 3 * _NUM_LANDMARKS), what=f"{path}: {points_name}"
     )
     boxes = numbers(matrix(file[boxes_name]), (len(points), 4), what=f"{path}: {boxes_name}")
+
   images = cofw.read_images(path, images_name, findings)
   if len(images) != len(points):
     raise InputError(

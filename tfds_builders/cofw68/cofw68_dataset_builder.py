@@ -87,6 +87,7 @@ class Builder(ManualFaceBuilder):
           for index in present
         ],
       )
+
     if len(present) != count:
       layout.missing.append(
         f"COFW68_Data/{_ANNOTATIONS}: expected {count} files 1_points.mat and so on, "
@@ -106,6 +107,7 @@ def _read_images(
       images = cofw.read_images(path, "IsT", layout.findings)
   except InputError as error:
     reason = f": {error}"
+
   if len(images) == count:
     return images
 
@@ -123,6 +125,7 @@ def _read_boxes(downloads: Downloads, count: int, layout: Layout) -> np.ndarray:
       return numbers(read_mat(path, ["bboxes"])["bboxes"], (count, 4), what=f"{path}: bboxes")
     except InputError as error:
       reason = f": {error}"
+
   layout.missing.append(f"COFW68_Data/{_BOXES}: expected {count} boxes{reason}")
   return np.full((count, 4), np.nan)
 
@@ -154,6 +157,7 @@ def _read_face(
   except InputError as error:
     findings.append(Finding.from_error(downloads.name(file), error, path=file))
     return None
+
   if image is None:
     return None
 

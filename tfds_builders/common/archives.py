@@ -102,6 +102,7 @@ def _extract_tar(archive: tarfile.TarFile, into: Path, *, name: str, limit: int)
     if member.isdir():
       target.mkdir(parents=True, exist_ok=True)
       continue
+
     total += member.size
     _check_size(total, into, name=name, limit=limit, more=member.size)
     with cast(IO[bytes], archive.extractfile(member)) as source:
@@ -160,6 +161,7 @@ def _check_size(total: int, into: Path, *, name: str, limit: int, more: int | No
       f"{name} would unpack to more than {limit / 1e9:.1f} GB, "
       "far more than its size allows; it is not unpacked."
     )
+
   needed = total if more is None else more
   free = shutil.disk_usage(into).free
   if needed > free:
@@ -176,6 +178,7 @@ def _likely_cause(start: bytes, error: Exception) -> str:
     return "it is a web page (a login or error page?), download it again"
   if "password" in str(error) or "encrypted" in str(error):
     return "it is protected by a password, unpack it yourself"
+
   if start.startswith((b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")) or b"ustar" in start:
     reason = " ".join(str(error).split()) or type(error).__name__
     return f"it is cut short or damaged ({reason}), fetch it again"
@@ -226,6 +229,7 @@ class _Joined(io.RawIOBase):
       if start >= size:
         start -= size
         continue
+
       file.seek(start)
       data = file.read(min(len(buffer), size - start))
       buffer[: len(data)] = data

@@ -89,6 +89,7 @@ def read_images(path: Path, variable: str, findings: list[Finding]) -> list[Cofw
         findings.append(Finding(name, message))
         images.append(None)
         continue
+
       if len(pixels.shape) == 2:
         findings.append(Finding(name, "stored grey; all three channels hold the same", "note"))
       images.append(CofwImage(path, variable, index))

@@ -49,6 +49,7 @@ class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[cal
     info = self.source.info
     rule = {"box": self.rule.box, "face": self.rule.face, "stored_size": self.rule.stored_size}
     metadata = dict(info.metadata or {}) | {"crops_of": info.full_name, "crops": rule}
+
     return tfds.core.DatasetInfo(
       builder=self,
       description=f"{info.full_name}, faces cut out: {rule}.",

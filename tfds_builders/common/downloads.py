@@ -42,6 +42,7 @@ class Downloads:
         candidate /= part
         if (candidate / part).is_dir():
           candidate /= part
+
       if candidate.exists():
         return candidate
     return None
@@ -114,6 +115,7 @@ def _unpack(parts: Sequence[Path], target: Path, *, folder: str, stamp: str) -> 
   unfinished = target.with_suffix(".unfinished")
   for leftover in (target, unfinished):
     shutil.rmtree(leftover, ignore_errors=True)
+
   try:
     (unfinished / folder).mkdir(parents=True)
     extract(parts, unfinished / folder)

@@ -176,6 +176,7 @@ class ManualFaceBuilder(FaceDatasetBuilder):
       raise InputError(
         f"{self.name}: nothing of it lies below {manual_dir}.\n{missing}\n{how_to_get}"
       )
+
     if layout.missing and not self.allow_partial:
       raise InputError(
         f"{self.name} is not complete below {manual_dir}; "

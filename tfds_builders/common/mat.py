@@ -51,6 +51,7 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
       variable.
   """
   check_download(path)
+
   try:
     variables = scipy.io.loadmat(path, variable_names=list(names))
   except NotImplementedError as error:

@@ -70,9 +70,11 @@ def _read_pair(
   if not annotations:
     findings.append(Finding(file_name, "no .pts file beside this image"))
     return None
+
   if not images:
     findings.append(Finding(file_name, "no image beside this .pts file"))
     return None
+
   if len(images) > 1 or len(annotations) > 1:
     names = ", ".join(file.name for file in [*images, *annotations])
     message = f"expected one image and one .pts file of this name, found {names}"

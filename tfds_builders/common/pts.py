@@ -84,6 +84,7 @@ def _point(line: str, where: str) -> tuple[float, float]:
     raise InputError(
       f"{where}: {line[:40]!r} is not a landmark, expected two decimal numbers `x y`."
     )
+
   try:
     return decimal(words[0]), decimal(words[1])
   except InputError as error:

@@ -136,6 +136,7 @@ def face_example(
   annotated = np.isfinite(landmarks).all(-1)
   if visible is None:
     visible = annotated
+
   if box_dataset is None:
     box_dataset = np.full(4, np.nan)
 

@@ -223,6 +223,7 @@ def _first_landmarks_that_differ(
     nearest = int(np.argmin(distances))
     if distances[nearest] <= KNOWN_WITHIN:
       continue
+
     face = faces[indices[nearest]]
     x, y = known[name]
     got = ", ".join(f"{value:.3f}" for value in face.landmarks[0])

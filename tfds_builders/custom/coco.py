@@ -54,9 +54,11 @@ def read_coco(
     if image is None:
       findings.append(Finding(where, "no image has its image_id"))
       continue
+
     if face.get("iscrowd") == 1:
       findings.append(Finding(where, "iscrowd is 1: not a single face, left out", "note"))
       continue
+
     try:
       landmarks, visible = _landmarks(face.get("keypoints"), markup.num, origin)
       box = _box(face.get("bbox"))
@@ -107,6 +109,7 @@ def _check_order(path: Path, categories: Sequence[Any], names: Iterable[str]) ->
     found = category.get("keypoints") if isinstance(category, dict) else None
     if not isinstance(found, list) or found == expected:
       continue
+
     if sorted(map(str, found)) == sorted(expected):
       raise InputError(
         f"{path} has its key-points in another order than the mark-up file has the landmarks: "
@@ -125,6 +128,7 @@ def _images_by_id(path: Path, rows: Sequence[Any]) -> dict[int | str, dict[str, 
       raise InputError(
         f"{path}: images[{row}] is {str(image)[:80]}, expected an id and a file_name."
       )
+
     if image["id"] in images:
       raise InputError(f"{path}: the id {image['id']!r} belongs to two images.")
     images[image["id"]] = image
@@ -146,6 +150,7 @@ def _landmarks(keypoints: Any, num_landmarks: int, origin: float) -> tuple[np.nd
       f"its keypoints are {got}, expected x, y, v of {num_landmarks} landmarks, "
       f"{3 * num_landmarks} numbers"
     )
+
   table = values.reshape(num_landmarks, 3)
   visibility = table[:, 2]
   if wrong := sorted(set(visibility[~np.isin(visibility, (0, 1, 2))].tolist())):
@@ -157,6 +162,7 @@ def _box(bbox: Any) -> np.ndarray | None:
   """x, y, width, height from the corner to (4,) float64 x0, y0, x1, y1, image px."""
   if bbox is None or bbox == []:
     return None
+
   values = _floats(bbox)
   if values is None or len(values) != 4 or not (values[2:] > 0).all():
     raise InputError(

@@ -131,6 +131,7 @@ def _read(
     raise InputError(
       f"{root} holds the landmarks more than once, in {' and '.join(sources)}: keep one."
     )
+
   if not sources:
     in_root = [path for path in files if path.parent == root]
     others = [path.name for path in in_root if path.suffix.lower() in (".csv", ".json")]
@@ -141,6 +142,7 @@ def _read(
 
   num = content.markup.num
   origin = content.origin
+
   if sources == [TABLE]:
     return read_table(root / TABLE, num_landmarks=num, origin=origin, findings=findings)
   if sources == [COCO]:
@@ -163,11 +165,13 @@ def _by_image(
     except InputError as error:
       findings.append(Finding(face.where, str(error)))
       continue
+
     if face.landmarks is not None:
       original = first.setdefault((name, face.landmarks.tobytes()), face.where)
       if original != face.where:
         findings.append(Finding(face.where, f"same image and landmarks as {original}"))
         continue
+
     faces_of_image.setdefault(name, []).append(face)
   return faces_of_image
 
@@ -177,6 +181,7 @@ def _valid_faces(
 ) -> list[Face]:
   """The faces of one image whose landmarks could be read."""
   size = _size(image) if any(face.size for face in annotations) else None
+
   faces = []
   for index, face in enumerate(annotations):
     if face.size and size and face.size != size:

@@ -39,6 +39,7 @@ def splits_of_images(
   has_column = any(face.split is not None for faces in images.values() for face in faces)
   if lists and has_column:
     raise InputError(f"{root} has both a column `split` and {lists[0].name}: keep one of them.")
+
   if has_column:
     return _from_column(images, findings)
   if lists:
@@ -60,6 +61,7 @@ def _from_column(
   """The splits that the faces say."""
   splits: dict[str, str] = {}
   bad = set()
+
   for name, faces in images.items():
     for face in faces:
       split = face.split or ""
@@ -72,6 +74,7 @@ def _from_column(
         )
       else:
         continue
+
       findings.append(Finding(face.where, message))
       bad.add(name)
   return {name: split for name, split in splits.items() if name not in bad}

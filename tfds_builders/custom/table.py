@@ -86,6 +86,7 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
     raise InputError(
       f"{path}, line {reader.line_num}: {error}; write one face a line, quotation marks in pairs."
     ) from error
+
   rows = [(line, row) for line, row in rows if any(row)]
   if not rows:
     raise InputError(f"{path} is empty: its cells hold nothing.")
@@ -97,6 +98,7 @@ def _check_header(path: Path, columns: Sequence[str], coordinates: Sequence[str]
   required = ["image", *coordinates]
   if missing := [name for name in required if name not in columns]:
     problems.append(f"lacks {join_names(missing, limit=8)}")
+
   if 0 < sum(name in columns for name in BOX) < 4:
     problems.append(f"must have all of {', '.join(BOX)} or none")
   if unknown := [repr(name) for name in columns if name not in (*required, *BOX, "split")]:

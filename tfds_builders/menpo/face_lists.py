@@ -48,6 +48,7 @@ def read_list(
     except InputError as error:
       findings.append(Finding(name, f"line {number}: {str(error).rstrip('.')}"))
       continue
+
     if first.setdefault(face.file_name, face) is not face:
       findings.append(Finding(face.file_name, f"is in {name} more than once"))
   return list(first.values())

@@ -137,9 +137,11 @@ class Builder(ManualFaceBuilder):
     faces = _read_pts_folders(downloads, f"{split}set", layout.findings)
     faces = [face for face in faces if len(face.landmarks) == self.num_landmarks]
     path = _find_list(downloads, split, self.num_landmarks)
+
     if path is None:
       layout.add(split, faces)
       return False
+
     if faces:
       message = (
         f"the folder {split}set holds this split as well; "
@@ -148,6 +150,7 @@ class Builder(ManualFaceBuilder):
       layout.findings.append(Finding(downloads.name(path), message))
       layout.add(split, faces)
       return False
+
     faces = read_list(path, downloads, num_landmarks=self.num_landmarks, findings=layout.findings)
     layout.add(split, faces)
     return True
@@ -167,11 +170,13 @@ def _read_pts_folders(downloads: Downloads, name: str, findings: list[Finding]) 
   root = downloads.find(name)
   if root is None:
     return []
+
   below = sorted(path for path in root.rglob("*") if path.is_dir())
   faces: list[Face] = []
   for folder in (root, *(path for path in below if "__MACOSX" not in path.parts)):
     if not _holds_pts(folder):
       continue  # the challenge distributed its test images without annotations
+
     pairs, _ = read_pairs(folder, downloads.name(folder), num_landmarks=(68, 39), findings=findings)
     faces += [face for face in pairs if face]
   return faces

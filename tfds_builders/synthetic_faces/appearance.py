@@ -122,8 +122,10 @@ def _hair_style(key: np.random.Generator, *, female: bool, age: float, curl: flo
     return HairStyle(
       volume=key.uniform(0.02, 0.06), hairline=-key.uniform(0.8, 2.0), curl=curl, ragged=0.08
     )
+
   if draw < 0.5:  # cropped
     return HairStyle(volume=key.uniform(0.015, 0.05), hairline=hairline, curl=curl, ragged=0.06)
+
   if draw < 0.92:
     return HairStyle(
       volume=key.uniform(0.06, 0.12),
@@ -150,6 +152,7 @@ def _long_style(
     return HairStyle(
       volume=key.uniform(0.08, 0.16), hairline=hairline, curl=curl, ragged=key.uniform(0.03, 0.10)
     )
+
   fringe = key.uniform(0.5, 1.1) if draw > 0.75 else hairline
   if curl > 0.75 and draw < 0.4:  # a ball of curls
     return HairStyle(volume=key.uniform(0.22, 0.40), hairline=hairline, curl=curl, ragged=0.06)

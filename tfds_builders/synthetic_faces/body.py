@@ -165,6 +165,7 @@ def patch_normals(patch: np.ndarray) -> np.ndarray:
   along[:, 1:-1] = patch[:, 2:] - patch[:, :-2]
   along[:, 0] = patch[:, 1] - patch[:, 0]
   along[:, -1] = patch[:, -1] - patch[:, -2]
+
   down = np.empty_like(patch)
   down[1:-1] = patch[2:] - patch[:-2]
   down[0] = patch[1] - patch[0]
@@ -180,5 +181,6 @@ def patch_normals(patch: np.ndarray) -> np.ndarray:
     -1,
   )
   normal *= -1
+
   length = np.sqrt((normal * normal).sum(-1, keepdims=True))
   return normal / np.maximum(length, 1e-9)

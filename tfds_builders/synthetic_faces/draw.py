@@ -43,6 +43,7 @@ def draw_head(
   """
   fine_height, fine_width = round(height * SUPERSAMPLING), round(width * SUPERSAMPLING)
   placed = _place(key, person, head, camera)
+
   # Both sizes count from the border of the image, not from the middle of its first pixel.
   xy = (camera.project(placed) + 0.5) * SUPERSAMPLING - 0.5
   cells, two_sided = _needed_cells(person)
@@ -59,6 +60,7 @@ def draw_head(
   skip = np.zeros(parts.rows, bool)
   if person.hair.bald:
     skip[parts.hair] = True
+
   shadows = shadow(placed, light.direction, skip)
   texture = paint(key, person.look, person.curves, person.shape)
   colours = shade(raster, texture, body.normals(placed), shadows, light, gloss=person.gloss)

@@ -132,6 +132,7 @@ def _stroke(
     placed = camera.place(line)
     depth = camera.depth(placed)
     ends = np.round(_raster_px(camera, line, fine) * 16).astype(int).tolist()
+
     stroke = np.full(raster.depth.shape, np.inf, np.float32)
     for n in range(len(ends) - 1):
       cv2.line(stroke, ends[n], ends[n + 1], float(depth[n]), thickness, cv2.LINE_8, 4)

@@ -112,6 +112,7 @@ class FaceCurves:
     """Upper and lower edge, (N, 2) each, right half, at (N,) 0 (outer tip) .. 4 (inner end)."""
     upper, lower = hermite(_BROW_UPPER, at), hermite(_BROW_LOWER, at)
     middle = (upper + lower) / 2
+
     half = (lower - upper) / 2 * self.brow_height
     lift = np.sin(np.pi * np.clip(at / 4, 0, 1)) * self.brow_arch + (1 - at / 4) * self.brow_tilt
     middle[..., 1] -= lift
@@ -120,6 +121,7 @@ class FaceCurves:
   def mouth_outer(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Border of the red of both lips, (N, 2) each, at (N,) 0 (left corner) .. 6 (right corner)."""
     upper, lower = hermite(_MOUTH_UPPER, at), hermite(_MOUTH_LOWER, at)
+
     line = _mouth_line(upper[..., 0])
     upper[..., 1] = line + (upper[..., 1] - line) * self.lip_height[0]
     line = _mouth_line(lower[..., 0])
@@ -178,6 +180,7 @@ class FaceCurves:
     above, below = self.mouth_outer(np.arange(7.0))
     inner_x = np.array([-0.110, 0.0, 0.110])
     inner_above, inner_below = self.mouth_inner(inner_x)
+
     corner = np.array([0.262, float(_mouth_line(np.array(0.262)))])
     return np.concatenate(
       [

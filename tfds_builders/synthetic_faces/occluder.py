@@ -27,6 +27,7 @@ def occluder(
   mask = np.zeros((height, width), np.uint8)
   kind = key.integers(0, 5)
   angle = key.uniform(0, 2 * np.pi)
+
   away = np.array([np.cos(angle), np.sin(angle)])
   start = centre + extent * key.uniform(0.20, 0.55) * away
 

@@ -54,6 +54,7 @@ def sample_person(key: np.random.Generator, light: Light) -> Person:
 
   blink = key.random() < 0.05
   upper = 0.06 * key.random() if blink else float(np.clip(key.normal(1.0, 0.12), 0.6, 1.28))
+
   squint = max(0.0, 0.12 * (shape["smile_left"] + shape["smile_right"]) / 2)
   lids = np.array([upper, upper]) * key.normal(1, 0.03, 2) - (0 if blink else squint)
   lids = np.clip(lids, 0.0, 1.45)
@@ -78,6 +79,7 @@ def sample_person(key: np.random.Generator, light: Light) -> Person:
     brow_arch=float(np.clip(key.normal(0.008 if female else 0.0, 0.010), -0.015, 0.03)),
     brow_tilt=float(np.clip(key.normal(0, 0.014), -0.03, 0.03)),
   )
+
   look, hair = sample_look(key, female=female, age=age, light=light)
   draw = key.random()
   return Person(

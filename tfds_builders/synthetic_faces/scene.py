@@ -13,6 +13,7 @@ def sample_light(key: np.random.Generator) -> Light:
   direction = np.array(
     [np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
   )
+
   warmth = key.normal(0, 0.09)
   lamp = key.uniform(0.55, 1.05) * np.array([1 + warmth, 1.0, 1 - warmth])
   fill = key.uniform(0.16, 0.55)
@@ -38,6 +39,7 @@ def sample_camera(key: np.random.Generator) -> Camera:
   degrees = np.clip(key.normal(0, (21, 10, 10)), (-45, -25, -25), (45, 25, 25))
   if key.random() < 0.25:
     degrees[0] = key.uniform(-45, 45)
+
   yaw, pitch, roll = np.radians(degrees)
   return Camera(
     head=rotation(yaw, pitch, roll),

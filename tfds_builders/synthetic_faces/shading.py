@@ -54,6 +54,7 @@ def shadow(placed: np.ndarray, direction: np.ndarray, skip: np.ndarray) -> np.nd
   up = np.cross(side, direction)
   seen = turn(placed, np.stack([side, up, direction]))
   size, cell = 112, 0.036  # px, model units per px
+
   column = np.clip(((seen[..., 0] + 2.0) / cell).astype(np.int32), 0, size - 1)
   row = np.clip(((seen[..., 1] + 2.0) / cell).astype(np.int32), 0, size - 1)
   nearest = np.full(size * size, -9.0, np.float32)

@@ -50,6 +50,7 @@ def hermite(values: np.ndarray, at: np.ndarray) -> np.ndarray:
   """
   values = np.asarray(values, np.float64)
   slopes = np.gradient(values, axis=0)
+
   i = np.clip(np.floor(at).astype(int), 0, len(values) - 2)
   t = (np.asarray(at) - i)[..., None]
   return (
@@ -107,6 +108,7 @@ def row_sections() -> np.ndarray:
   """
   fine = np.linspace(0, len(SECTIONS) - 1, 6000)
   front = tube(np.zeros_like(fine), fine)
+
   step = np.linalg.norm(np.diff(front, axis=0), axis=1)
   spacing = np.interp(
     fine[1:], [0, 4, 5, 8, 9, 13.5, 15, 18], [0.07, 0.05, 0.022, 0.018, 0.02, 0.02, 0.04, 0.12]

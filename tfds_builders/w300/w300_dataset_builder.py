@@ -97,10 +97,12 @@ class Builder(ManualFaceBuilder):
     layout = Layout.empty(self.OFFICIAL_COUNTS)
     for folder in _FOLDERS:
       faces, count = _read_folder(folder, downloads, layout)
+
       if count != folder.count:
         layout.missing.append(
           f"{folder.path}: expected {folder.count} annotated images, found {count}"
         )
+
       for split in folder.splits:
         if split == "train":
           layout.add_train(faces)
@@ -116,6 +118,7 @@ def _read_folder(
   path = downloads.find(folder.path)
   if path is None:
     return [], 0
+
   return read_pairs(
     path,
     folder.path,

@@ -61,6 +61,7 @@ def check_mirrored(views: Iterable[Face], mirrored: Iterable[Face]) -> list[Find
     landmarks = by_name.get(Path(face.file_name).name)
     if landmarks is None:
       continue
+
     shift = float(np.median(face.landmarks[:, 0] - mirror(landmarks)[:, 0]))
     if abs(shift) > 0.1:
       message = (

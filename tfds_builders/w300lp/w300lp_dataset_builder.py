@@ -101,6 +101,7 @@ class Builder(ManualFaceBuilder):
       faces = [face for of_folder in by_ending.values() for face in of_folder]
       photographs = sorted({face.extra["photograph"] for face in faces})
       held_out = set(hold_out(photographs)[0])
+
       layout.add("train", faces)
       layout.add("val", (face for face in faces if face.extra["photograph"] in held_out))
       layout.add("fit", (face for face in faces if face.extra["photograph"] not in held_out))
@@ -126,6 +127,7 @@ def _read_folder(
   images = _files(downloads, folder, ".jpg")
   landmarks = _files(downloads, landmark_folder, "_pts.mat")
   mirrors = bool(ending) and not landmarks  # the mirrored views have no landmarks of their own
+
   if mirrors:
     landmark_folder = f"landmarks/{name}"
     landmarks = _files(downloads, landmark_folder, "_pts.mat") if images else {}
@@ -141,6 +143,7 @@ def _read_folder(
       continue
     if mirrors:
       points = views.mirror(points)
+
     extra = {"subset": name.lower(), "photograph": views.photograph(stem)}
     faces.append(Face(images[stem], f"{folder}/{images[stem].name}", points, extra))
 

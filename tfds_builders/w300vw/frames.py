@@ -56,6 +56,7 @@ def extract(video: Path, wanted: Collection[int], into: Path) -> int:
       decoded, frame = capture.retrieve()
       if not decoded:
         raise InputError(f"{video}: frame {count} cannot be decoded, fetch the file again.")
+
       jpeg = cv2.imencode(".jpg", frame, _JPEG)[1].tobytes()
       (into / f"{count:06d}.jpg").write_bytes(jpeg)
 

@@ -45,6 +45,7 @@ def read_video(downloads: Downloads, video: str, *, stride: int, frames_dir: Pat
   folder = downloads.find_in(("300VW_Dataset_2015_12_14/", ""), video)
   if folder is None:
     return Video(None)
+
   annotations = _by_number(folder / "annot", (".pts",))
   if not annotations:
     return Video(0, findings=[Finding(f"{video}/annot", "no annotation files 000001.pts, ...")])
@@ -65,11 +66,13 @@ def read_video(downloads: Downloads, video: str, *, stride: int, frames_dir: Pat
     if number not in images:
       findings.append(Finding(label, f"no frame {video}/imgs/{number:06d}.jpg or .png"))
       continue
+
     try:
       landmarks = read_pts(file, num_landmarks=68, origin=1)
     except InputError as error:
       findings.append(Finding.from_error(label, error, path=file))
       continue
+
     extra = {"video": video, "frame": number}
     faces.append(Face(images[number], f"{video}/{number:06d}", landmarks, extra))
   return Video(len(annotations), faces, findings)
@@ -122,6 +125,7 @@ def _frames(
       "cut short, or other frames are missing"
     )
     return {}, [Finding(label, message)]
+
   images = {number: frames_dir / f"{number:06d}.jpg" for number in wanted}
   if decoded != count:
     return images, [Finding(label, "not every frame is annotated", "note")]

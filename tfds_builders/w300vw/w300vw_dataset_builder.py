@@ -133,6 +133,7 @@ class Builder(ManualFaceBuilder):
     for name, split in _SPLITS.items():
       absent = [video for video in split.videos if videos[video].annotated is None]
       annotated = sum(videos[video].annotated or 0 for video in split.videos)
+
       if absent:
         layout.missing.append(
           f"{name}: expected {len(split.videos)} videos, not there are {' '.join(absent)}"
@@ -141,6 +142,7 @@ class Builder(ManualFaceBuilder):
         layout.missing.append(
           f"{name}: expected {split.frames:,} annotated frames, found {annotated:,}"
         )
+
       for video in split.videos:
         layout.add(name, videos[video].faces)
         layout.findings += videos[video].findings

@@ -114,6 +114,7 @@ def _split(line: str, count: int) -> tuple[list[float], str]:
   name = words[count]
   if DECIMAL.fullmatch(name.split()[0]):
     raise InputError(f"more than {count} numbers before the image's name")
+
   path = PurePosixPath(name)
   if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
     raise InputError(f"the image's name {name[:60]!r} leads out of the dataset's folder")

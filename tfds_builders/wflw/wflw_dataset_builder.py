@@ -94,6 +94,7 @@ class Builder(ManualFaceBuilder):
         f"{name}: not found, expected {official:,} faces (WFLW_annotations.tar.gz)"
       )
       return []
+
     lines = _parse(path, parse_line, layout.findings)
     if len(lines) != official:
       layout.missing.append(f"{name}: expected {official:,} faces, found {len(lines):,}")
@@ -133,6 +134,7 @@ def _parse(path: Path, parse: Callable[[str], Line], findings: list[Finding]) ->
     raise InputError(
       f"{path} is not a WFLW list, no line of it is as expected; line 1: {bad[0].message}."
     )
+
   findings += bad
   return lines
 
@@ -162,6 +164,7 @@ def _face(
   except InputError as error:
     findings.append(Finding.from_error(face.label, error))
     return None
+
   findings += _oddities(face)
   return face
 
@@ -198,6 +201,7 @@ def _compare_with_subset_lists(
 
     listed = Counter(line.key for line in _parse(path, parse_subset_line, findings) if line)
     marked = Counter(line.key for line in lines if attribute in line.attributes)
+
     unlisted = f"has the attribute {attribute} and is not in {path.name}"
     unmarked = f"is in {path.name} without the attribute {attribute} in the list of all faces"
     for difference, message in ((marked - listed, unlisted), (listed - marked, unmarked)):
