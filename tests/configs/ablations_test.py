@@ -103,12 +103,14 @@ def test_an_unknown_base_is_refused_with_the_known_ones(load, base):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_lists_rows_with_the_papers_numbers(load, name):
   table = load(f"ablations.{name}", "wflw")
+
   assert isinstance(table, ConfigDict)
   assert table.base == "wflw"
   assert table.against in ("previous", "first")
   assert {row: paper for row, _, paper in table.rows} == TABLES[name]
   assert len({label for _, label, _ in table.rows}) == len(table.rows)
   assert table.metric == ("nme_box" if name in ("table1", "table3") else "nme_ic")
+
   measured_on = {"table1": "300W test", "table2": "WFLW", "table3": "300W test", "eq6": ""}
   assert table.paper == measured_on[name]
 

@@ -69,6 +69,7 @@ def test_a_run_can_start_from_it(load, name):
   build.validate(config, device_count=8)
   build.train_recipe(config, steps_per_epoch=100)
   last_drop = max(config.optimizer.drop_epochs, default=0)
+
   assert config.train.epochs > last_drop, "the last drop comes after the end"
 
 
@@ -98,6 +99,7 @@ def test_its_docstring_holds_the_command_that_runs_it(name):
 
   pattern = r"python -m fal_jax\.main --config=configs/(\w+)\.py(?::\S+)? (?:.* )?--workdir="
   command = re.search(pattern, on_one_line)
+
   assert command
   assert (folder / f"{command[1]}.py").is_file()
   assert command[1] == name or name == "default"

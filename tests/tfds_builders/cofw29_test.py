@@ -1,7 +1,6 @@
 """The COFW-29 builder: exact records out of MATLAB 7.3 files, every problem named at once."""
 
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -9,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cofw_files
+import genuine_files
 import h5py
 import numpy as np
+import prepared
 import pytest
 import scipy.io
 import tensorflow_datasets as tfds
@@ -41,10 +42,6 @@ def build(root, **options) -> Builder:
   return Builder(data_dir=root.parent / "data", **options)
 
 
-def names(splits):
-  return {split: [face.file_name for face in faces] for split, faces in splits.items()}
-
-
 def test_official_counts_are_the_papers():
   assert OFFICIAL["train"] == 1345 == OFFICIAL["fit"] + OFFICIAL["val"] and OFFICIAL["test"] == 507
   assert OFFICIAL["val"] == len(range(0, 1345, 10))
@@ -53,15 +50,13 @@ def test_official_counts_are_the_papers():
 def test_records_hold_the_same_pixels_and_zero_based_landmarks(root, capfd):
   code = prepare.main(["cofw29", f"--data_dir={root.parent / 'data'}", f"--manual_dir={root}"])
   printed = capfd.readouterr()
+
   assert (code, printed.err) == (0, "")
-  assert ["train", "12", "12"] in [line.split() for line in printed.out.splitlines()]
-  assert (
-    "note: stored grey; all three channels hold the same: 1 files, the first is COFW_train_color.mat/0004"
-    in printed.out
-  )
-  assert "--config=configs/cofw29.py" in printed.out and printed.out.rstrip().endswith(
-    "--workdir=runs/cofw29"
-  )
+  assert ["train", "12", "12"] in prepared.table(printed.out)
+  note = "note: stored grey; all three channels hold the same: 1 files, the first is "
+  assert f"{note}COFW_train_color.mat/0004" in printed.out
+  assert "--config=configs/cofw29.py" in printed.out
+  assert printed.out.rstrip().endswith("--workdir=runs/cofw29")
 
   builder = tfds.builder_from_directory(root.parent / "data" / "cofw29" / "1.0.0")
   records = {
@@ -71,6 +66,7 @@ def test_records_hold_the_same_pixels_and_zero_based_landmarks(root, capfd):
     }
     for split in builder.info.splits
   }
+
   assert {split: len(rows) for split, rows in records.items()} == {
     "train": 12,
     "fit": 10,
@@ -78,6 +74,7 @@ def test_records_hold_the_same_pixels_and_zero_based_landmarks(root, capfd):
     "test": 3,
   }
   assert builder.info.metadata["markup"] == 29 and builder.info.metadata["partial"] is False
+
   for split, indices in (("train", TRAIN), ("test", TEST)):
     for place, index in enumerate(indices):
       row = records[split][f"COFW_{split}_color.mat/{place + 1:04d}"]
@@ -101,23 +98,25 @@ def test_images_are_the_same_from_many_threads(root):
 
 
 def test_fit_and_val_are_a_fixed_cut_through_train(root):
-  splits = names(build(root).plan(root))
+  splits = prepared.names(build(root).plan(root))
+
   assert splits["val"] == ["COFW_train_color.mat/0001", "COFW_train_color.mat/0011"]
   assert sorted(splits["fit"] + splits["val"]) == splits["train"]
-  cofw_files.respoil(
+
+  cofw_files.change_variable(
     root / "COFW_train_color.mat",
     "phisTr",
     lambda rows: np.where(np.arange(12)[:, None] == 1, np.nan, rows),
   )
-  without = names(build(root, skip_bad=True).plan(root))
-  assert without["val"] == splits["val"] and without["fit"] == [
-    x for x in splits["fit"] if not x.endswith("0002")
-  ]
+  without = prepared.names(build(root, skip_bad=True).plan(root))
+
+  assert without["val"] == splits["val"]
+  assert without["fit"] == [x for x in splits["fit"] if not x.endswith("0002")]
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_files_are_found_where_unpacking_puts_them(root, packed):
-  expected = names(build(root).plan(root))
+  expected = prepared.names(build(root).plan(root))
   files = sorted(root.glob("*.mat"))
   if packed:
     with zipfile.ZipFile(root / "COFW_color.zip", "w") as archive:
@@ -128,7 +127,8 @@ def test_files_are_found_where_unpacking_puts_them(root, packed):
     (root / "COFW_color").mkdir()
     for file in files:
       file.rename(root / "COFW_color" / file.name)
-  assert names(build(root).plan(root)) == expected
+
+  assert prepared.names(build(root).plan(root)) == expected
 
 
 def test_a_missing_file_is_named_with_where_to_get_it(root):
@@ -153,7 +153,7 @@ def cut(file: Path, part: float) -> None:
 
 def change(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
   """Something that changes one variable of a file."""
-  return lambda file: cofw_files.respoil(file, name, change)
+  return lambda file: cofw_files.change_variable(file, name, change)
 
 
 _BAD_FILES = {
@@ -181,16 +181,16 @@ _BAD_FILES = {
 def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
   spoil, cause = _BAD_FILES[kind]
   spoil(root / "COFW_test_color.mat")
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+
   first, line = str(caught.value).splitlines()[:2]
   assert first.startswith("cofw29 is not complete")
-  assert (
-    line.startswith(
-      f"  COFW_test_color.mat: expected 3 faces, found 0: {root / 'COFW_test_color.mat'}"
-    )
-    and cause in line
+  assert line.startswith(
+    f"  COFW_test_color.mat: expected 3 faces, found 0: {root / 'COFW_test_color.mat'}"
   )
+  assert cause in line
 
 
 def replace_cell(file: Path, index: int, value: np.ndarray | None) -> None:
@@ -241,23 +241,24 @@ _BAD_FACES = {
 def test_each_kind_of_bad_face_is_one_line_naming_it(kind, root):
   spoil, cause = _BAD_FACES[kind]
   spoil(root / "COFW_test_color.mat")
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+
   first, line = str(caught.value).splitlines()
-  assert (
-    first.startswith("cofw29: 1 problems")
-    and line.startswith("  COFW_test_color.mat/0002: ")
-    and cause in line
-  )
+  assert first.startswith("cofw29: 1 problems")
+  assert line.startswith("  COFW_test_color.mat/0002: ")
+  assert cause in line
   assert len(build(root, skip_bad=True).plan(root)["test"]) == 2
 
 
 def test_a_box_without_extent_is_noted_and_left_out(root):
-  cofw_files.respoil(
+  cofw_files.change_variable(
     root / "COFW_test_color.mat", "bboxesT", lambda boxes: np.where(_SECOND, 0, boxes)
   )
   builder = build(root)
   face = builder.plan(root)["test"][1]
+
   assert np.isnan(face.extra["box_dataset"]).all()
   assert builder.info.metadata["notes"]["its box has no extent; the record has none"] == [
     "COFW_test_color.mat/0002"
@@ -272,18 +273,17 @@ def test_files_that_count_from_zero_are_told_by_their_first_landmark(root, monke
   first = cofw_files.face_landmarks(TEST[0], 29)[0]
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {"COFW_test_color.mat/0001": tuple(first)})
   build(root).plan(root)
-  cofw_files.respoil(
+  cofw_files.change_variable(
     root / "COFW_test_color.mat", "phisT", lambda rows: rows - (np.arange(87) < 58)
   )
+
   with pytest.raises(InputError, match="another version of them"):
     build(root).plan(root)
 
 
 def test_all_genuine_test_annotations_are_read_to_the_last_digit(tmp_path):
   """The 507 genuine faces, counted from 1 again and put into a file as MATLAB writes it."""
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine annotations to read")
-  shared = Path(os.environ["FAL_JAX_TEST_DATA"])
+  shared = genuine_files.path()
   faces = np.load(shared / "annotations" / "cofw29_test.npz")
   order = np.argsort([int(Path(name).stem) for name in faces["names"]])
   landmarks, visible = faces["landmarks"][order], faces["visible"][order]
@@ -294,8 +294,10 @@ def test_all_genuine_test_annotations_are_read_to_the_last_digit(tmp_path):
     path, {"phisT": rows, "bboxesT": boxes}, {"IsT": [np.zeros((9, 9, 3), np.uint8)] * 507}
   )
   read = Builder(data_dir=tmp_path).layout(Downloads([tmp_path])).splits["test"]
+
   np.testing.assert_allclose([face.landmarks for face in read], landmarks, rtol=0, atol=1e-12)
   np.testing.assert_array_equal([face.extra["visible"] for face in read], visible)
+
   for face in read:
     known = Builder.FIRST_LANDMARKS.get(face.file_name, face.landmarks[0])
     np.testing.assert_allclose(face.landmarks[0], known, rtol=0, atol=1e-3)

@@ -1,4 +1,4 @@
-"""MATLAB files: variables as they are, and one sentence for every file that is none."""
+"""MATLAB files: variables as they are, and one sentence for every other file."""
 
 import h5py
 import numpy as np
@@ -68,7 +68,10 @@ BAD = {
     "cut short",
   ),
   "version 7.3": (version_73, "MATLAB 7.3 file, expected version 5"),
-  "a zip": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(300)), "not a readable MATLAB file"),
+  "a zip": (
+    lambda path: path.write_bytes(b"PK\x03\x04" + bytes(300)),
+    "not a readable MATLAB file",
+  ),
   "an image": (
     lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(300)),
     "not a readable MATLAB file|cut short",
@@ -86,7 +89,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_file_that_is_none_gets_one_sentence(genuine, kind):
+def test_any_other_file_is_one_sentence(genuine, kind):
   spoil, expected = BAD[kind]
   spoil(genuine)
   with pytest.raises(InputError, match=expected) as raised:

@@ -1,6 +1,4 @@
-"""Annotation files: what iBUG's tools wrote is read; what is not two finite numbers a line is
-refused by name and line.
-"""
+"""`.pts` files: what iBUG's tools wrote is read, anything else is refused by name and line."""
 
 import numpy as np
 import pytest
@@ -95,6 +93,7 @@ def test_any_of_several_mark_ups_is_read_and_the_header_decides(tmp_path):
   path.write_text("version: 1\nn_points: 39\n{\n" + "1 2\n" * 68 + "}")
   with pytest.raises(InputError, match="holds 68 landmarks, expected 39"):
     read_pts(path, num_landmarks=(68, 39), origin=1)
+
   path.write_text("1 2\n" * 67)
   with pytest.raises(InputError, match="holds 67 landmarks, expected 68 or 39"):
     read_pts(path, num_landmarks=(68, 39), origin=1)

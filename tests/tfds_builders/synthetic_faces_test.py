@@ -1,10 +1,10 @@
 """The rendered faces: exact landmarks, honest visibility, results that depend on the seed alone."""
 
 import dataclasses
-import os
 import pathlib
 
 import cv2
+import genuine_files
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -98,7 +98,7 @@ def _frontal(distance: float = 12.0) -> Camera:
   return Camera(head=np.eye(3), body=np.eye(3), distance=distance)
 
 
-def test_same_seed_split_and_index_give_the_same_bytes_and_any_other_gives_another_face():
+def test_a_face_depends_on_seed_split_and_index_and_on_nothing_else():
   first, again = (render.render_encoded(3, "train", 68, 5) for _ in range(2))
   assert first["image"] == again["image"]
   np.testing.assert_array_equal(first["landmarks"], again["landmarks"])
@@ -108,7 +108,7 @@ def test_same_seed_split_and_index_give_the_same_bytes_and_any_other_gives_anoth
     assert np.abs(other["landmarks"] - first["landmarks"]).max() > 1
 
 
-def test_landmarks_lie_in_the_picture_and_parts_of_the_face_keep_their_order(
+def test_landmarks_lie_in_the_image_and_parts_of_the_face_keep_their_order(
   faces: list[render.RenderedFace],
 ):
   for face in faces:
@@ -167,7 +167,7 @@ def test_a_symmetric_face_seen_from_the_front_has_symmetric_landmarks():
     np.testing.assert_allclose(found, mirrored, atol=6e-3)
 
 
-def test_jaw_points_of_a_turned_head_lie_on_the_contour_on_the_far_side_and_on_the_bone_on_the_near_side():
+def test_jaw_points_slide_to_the_far_contour_and_stay_on_the_near_bone():
   vertices = head.head_model().vertices({})
   curves = landmark_curves.FaceCurves()
   frontal = landmark_points(vertices, curves, _frontal())[0]
@@ -184,9 +184,11 @@ def test_jaw_points_of_a_turned_head_lie_on_the_contour_on_the_far_side_and_on_t
     beside = everything[np.abs(everything[:, 1] - found[k, 1]) < 0.012]
     assert abs(beside[:, 0].max() - found[k, 0]) < 0.02, k
   assert (turned[11:16, 2] > frontal[11:16, 2] + 0.02).all()  # slid towards the front
+
   near = landmark_points(
     vertices, curves, dataclasses.replace(_frontal(), head=rotation(np.radians(25), 0, 0))
   )[0]
+
   np.testing.assert_allclose(turned[1:4], near[1:4], atol=1e-9)
 
 
@@ -215,6 +217,7 @@ def test_the_rasteriser_keeps_the_nearest_surface_and_its_position_on_the_grid()
   )
   column = np.where(front, ((px - 6) * 2 - 2.5) / 10, (px - 2.5) / 10)
   row = np.where(front, 3 + ((py - 6) * 2 - 3.25) / 12, (py - 3.25) / 12)
+
   np.testing.assert_allclose(seen.grid, np.stack([column, row], -1), atol=1e-4)
   np.testing.assert_allclose(seen.depth[py, px], np.where(front, 4 + 0.1 * column, 9), atol=1e-4)
   assert len(seen.pixel) == 40 * 24  # the centres inside [2.5, 42.5] x [3.25, 27.25]
@@ -224,6 +227,7 @@ def test_points_behind_the_head_or_under_an_object_are_not_visible(
   faces: list[render.RenderedFace],
 ):
   under = 0
+
   for face in faces:
     for landmarks, visible in (
       (face.landmarks_68, face.visible_68),
@@ -236,14 +240,19 @@ def test_points_behind_the_head_or_under_an_object_are_not_visible(
       )
       assert not visible[covered & whole].any()
       under += int((covered & whole).sum())
+
     assert 0.2 < face.visible_68.mean() <= 1
+
   assert under > 10
+
   bare = [
     f
     for f in faces
     if f.occluded.max() == 0 and f.person.hair.length == 0 and abs(f.camera.head[0, 2]) < 0.3
   ]
+
   assert bare and all(f.visible_68[17:].mean() > 0.9 for f in bare)
+
   front = raster.Raster(
     np.zeros(1, np.int32),
     np.zeros((1, 2), np.float32),
@@ -251,6 +260,7 @@ def test_points_behind_the_head_or_under_an_object_are_not_visible(
     np.full((9, 9), 5.0, np.float32),
   )
   seen = render.seen_through(front, np.array([[4.0, 4.0], [4.0, 4.0]]), np.array([5.01, 5.2]))
+
   np.testing.assert_array_equal(seen, [True, False])
 
 
@@ -259,24 +269,29 @@ def test_shut_eyes_hide_the_pupils_and_wide_eyes_show_them():
   assert not landmark_curves.FaceCurves(upper_lid=(0.0, 1.0)).eye_is_open(0)
 
 
-def test_the_builder_writes_records_that_read_back_the_same_for_one_and_for_two_processes(
+def test_one_and_two_processes_write_the_same_records(
   tmp_path: pathlib.Path,
 ):
   records = []
+
   for processes in (1, 2):
     config = SyntheticFacesConfig(
       name="tiny", num_landmarks=98, num_train=4, num_test=2, num_processes=processes
     )
     builder = Builder(data_dir=tmp_path / str(processes), config=config)
     builder.download_and_prepare()
+
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
       "train": 4,
       "test": 2,
     }
+
     source = builder.as_data_source("train", decoders={"image": tfds.decode.SkipDecoding()})
     records.append([source[i] for i in range(len(source))])
+
   for index, (one, two) in enumerate(zip(*records, strict=True)):
     expected = render.render_encoded(0, "train", 98, index)
+
     assert one["image"] == two["image"] == expected["image"]
     np.testing.assert_array_equal(
       one["box_landmarks"], [*one["landmarks"].min(0), *one["landmarks"].max(0)]
@@ -285,8 +300,10 @@ def test_the_builder_writes_records_that_read_back_the_same_for_one_and_for_two_
       np.testing.assert_array_equal(one[name], two[name])
       np.testing.assert_array_equal(one[name], np.asarray(expected[name], one[name].dtype))
     assert one["file_name"] in (f"train/{index:06d}.jpg", f"train/{index:06d}.jpg".encode())
+
     decoded = cv2.imdecode(np.frombuffer(one["image"], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     face = render.render_face(0, "train", index)
+
     assert decoded.shape == face.image.shape
     assert np.abs(decoded.astype(int) - face.image).mean() < 4
     assert 0 < np.abs(one["box_dataset"] - one["box_landmarks"]).max() < 60
@@ -305,10 +322,7 @@ def test_an_unknown_markup_is_refused_with_a_sentence(tmp_path: pathlib.Path):
   ],
 )
 def test_the_mean_face_has_the_proportions_of_annotated_photographs(file, which, eyes, lips, limit):
-  root = os.environ.get("FAL_JAX_TEST_DATA")
-  if not root:
-    pytest.skip("FAL_JAX_TEST_DATA is unset: no real annotations to compare with")
-  with np.load(pathlib.Path(root) / "annotations" / file, allow_pickle=False) as data:
+  with np.load(genuine_files.path("annotations", file), allow_pickle=False) as data:
     real = data["landmarks"] @ [1, 1j]
   real = (real - real[:, eyes].mean(1, keepdims=True)) / (real[:, eyes[1]] - real[:, eyes[0]])[
     :, None
@@ -329,4 +343,5 @@ def test_the_mean_face_has_the_proportions_of_annotated_photographs(file, which,
   ours, mean = ours - ours.mean(), mean - mean.mean()
   turn = np.vdot(ours, mean) / np.vdot(ours, ours).real  # the best similarity (Procrustes)
   distance = np.abs(turn * ours - mean).mean() / np.abs(mean[eyes[1]] - mean[eyes[0]])
+
   assert distance < limit, distance
