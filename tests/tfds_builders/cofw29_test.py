@@ -195,9 +195,9 @@ def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
 
 def replace_cell(file: Path, index: int, value: np.ndarray | None) -> None:
   with h5py.File(file, "r+") as opened:
-    reference = (
-      h5py.Reference() if value is None else opened.create_dataset("#refs#/other", data=value).ref
-    )
+    reference = h5py.Reference()
+    if value is not None:
+      reference = opened.create_dataset("#refs#/other", data=value).ref
     opened["IsT"][0, index] = reference
 
 

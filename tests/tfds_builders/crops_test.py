@@ -34,9 +34,8 @@ def open_split(data_dir, name, split="train"):
 
 def test_every_face_of_every_split_is_there(data_dir):
   for split in ("train", "test", "nowhere"):
-    originals, crops = (
-      open_split(data_dir, name, split) for name in ("tiny_faces", "tiny_faces_crops416")
-    )
+    originals = open_split(data_dir, "tiny_faces", split)
+    crops = open_split(data_dir, "tiny_faces_crops416", split)
     assert list(map(data.example_id, crops)) == list(map(data.example_id, originals))
 
 

@@ -70,11 +70,9 @@ def trained(tmp_path_factory):
 def test_a_config_says_what_the_mark_up_file_does(trained):
   _, config, summary = trained
 
-  assert (config.data.name, config.data.markup, config.eval.norm) == (
-    "custom/my_faces",
-    files.NUM,
-    "ic",
-  )
+  assert config.data.name == "custom/my_faces"
+  assert config.data.markup == files.NUM
+  assert config.eval.norm == "ic"
   assert summary["num_images"] == 2
   assert {"nme_ic", "nme_box", "nme_diag"} <= summary.keys()
   assert "nme_ip" not in summary

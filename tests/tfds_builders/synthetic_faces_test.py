@@ -18,67 +18,25 @@ from tfds_builders.synthetic_faces.synthetic_faces_dataset_builder import (
   SyntheticFacesConfig,
 )
 
+# fmt: off
 _PAIRS_68 = [
-  *((i, 16 - i) for i in range(8)),
-  *((17 + i, 26 - i) for i in range(5)),
-  (31, 35),
-  (32, 34),
-  (36, 45),
-  (37, 44),
-  (38, 43),
-  (39, 42),
-  (40, 47),
-  (41, 46),
-  (48, 54),
-  (49, 53),
-  (50, 52),
-  (55, 59),
-  (56, 58),
-  (60, 64),
-  (61, 63),
-  (65, 67),
+  *((i, 16 - i) for i in range(8)), *((17 + i, 26 - i) for i in range(5)), (31, 35), (32, 34),
+  (36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46),
+  (48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67),
 ]
 _PAIRS_98 = [
   *((i, 32 - i) for i in range(16)),
-  (33, 46),
-  (34, 45),
-  (35, 44),
-  (36, 43),
-  (37, 42),
-  (38, 50),
-  (39, 49),
-  (40, 48),
-  (41, 47),
-  (55, 59),
-  (56, 58),
-  (60, 72),
-  (61, 71),
-  (62, 70),
-  (63, 69),
-  (64, 68),
-  (65, 75),
-  (66, 74),
-  (67, 73),
-  (76, 82),
-  (77, 81),
-  (78, 80),
-  (83, 87),
-  (84, 86),
-  (88, 92),
-  (89, 91),
-  (93, 95),
+  (33, 46), (34, 45), (35, 44), (36, 43), (37, 42), (38, 50), (39, 49), (40, 48), (41, 47),
+  (55, 59), (56, 58), (60, 72), (61, 71), (62, 70), (63, 69), (64, 68), (65, 75), (66, 74),
+  (67, 73), (76, 82), (77, 81), (78, 80), (83, 87), (84, 86), (88, 92), (89, 91), (93, 95),
   (96, 97),
 ]
 # Points both mark-ups share: jaw, nose, corners of the eyes, mouth.
 _SHARED = [
-  *((i, 2 * i) for i in range(17)),
-  *((27 + i, 51 + i) for i in range(9)),
-  (36, 60),
-  (39, 64),
-  (42, 68),
-  (45, 72),
-  *((48 + i, 76 + i) for i in range(20)),
+  *((i, 2 * i) for i in range(17)), *((27 + i, 51 + i) for i in range(9)),
+  (36, 60), (39, 64), (42, 68), (45, 72), *((48 + i, 76 + i) for i in range(20)),
 ]
+# fmt: on
 _SMOOTH = {"smile_left": 1.0, "smile_right": 1.0, "jaw_open": 0.1, "width": 1.0, "nose_width": -1.0}
 
 
@@ -173,11 +131,8 @@ def test_jaw_points_slide_to_the_far_contour_and_stay_on_the_near_bone():
   frontal = landmark_points(vertices, curves, _frontal())[0]
   camera = dataclasses.replace(_frontal(), head=rotation(np.radians(40), 0, 0))
   turned = landmark_points(vertices, curves, camera)[0]
-  face_part = (
-    vertices[: int(np.searchsorted(head.head_model().sections, 14))]
-    .reshape(-1, 3)
-    .astype(np.float64)
-  )
+  last_row = int(np.searchsorted(head.head_model().sections, 14))
+  face_part = vertices[:last_row].reshape(-1, 3).astype(np.float64)
   everything = camera.project(camera.place(face_part))
   found = camera.project(camera.place(turned))
   for k in range(12, 16):  # far side, from the cheek to the temple
@@ -209,12 +164,8 @@ def test_the_rasteriser_keeps_the_nearest_surface_and_its_position_on_the_grid()
     opacity=np.full((6, 5), 255, np.uint8),
   )
   py, px = np.divmod(seen.pixel, 60)
-  front = (
-    (px >= near[0, 0, 0])
-    & (px <= near[-1, -1, 0])
-    & (py >= near[0, 0, 1])
-    & (py <= near[-1, -1, 1])
-  )
+  at = np.stack([px, py], -1)
+  front = ((at >= near[0, 0]) & (at <= near[-1, -1])).all(-1)
   column = np.where(front, ((px - 6) * 2 - 2.5) / 10, (px - 2.5) / 10)
   row = np.where(front, 3 + ((py - 6) * 2 - 3.25) / 12, (py - 3.25) / 12)
 
@@ -233,11 +184,9 @@ def test_points_behind_the_head_or_under_an_object_are_not_visible(
       (face.landmarks_68, face.visible_68),
       (face.landmarks_98, face.visible_98),
     ):
-      covered = face.occluded[tuple(np.rint(landmarks[:, ::-1]).astype(int).T)] > 0.99
-      whole = (
-        cv2.erode(face.occluded, np.ones((3, 3)))[tuple(np.rint(landmarks[:, ::-1]).astype(int).T)]
-        > 0.99
-      )
+      rows_columns = tuple(np.rint(landmarks[:, ::-1]).astype(int).T)
+      covered = face.occluded[rows_columns] > 0.99
+      whole = cv2.erode(face.occluded, np.ones((3, 3)))[rows_columns] > 0.99
       assert not visible[covered & whole].any()
       under += int((covered & whole).sum())
 

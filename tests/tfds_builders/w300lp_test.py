@@ -1,7 +1,7 @@
 """The 300W-LP builder: pixels of the view, whole photographs held out, mirrored views."""
 
+import importlib
 import json
-import runpy
 import shutil
 import zipfile
 from pathlib import Path
@@ -57,9 +57,8 @@ def write_dataset(root: Path) -> None:
     for ending in ("", "_Flip"):
       (root / (folder + ending)).mkdir()
     for stem in stems:
-      pixels = (
-        np.random.default_rng(list(stem.encode())).integers(0, 256, (9, 9, 3)).astype(np.uint8)
-      )
+      rng = np.random.default_rng(list(stem.encode()))
+      pixels = rng.integers(0, 256, (9, 9, 3)).astype(np.uint8)
       pixels = cv2.resize(pixels, (450, 450), interpolation=cv2.INTER_NEAREST)
       for ending, image in (("", pixels), ("_Flip", pixels[:, ::-1])):
         assert cv2.imwrite(str(root / (folder + ending) / f"{stem}.jpg"), image)
@@ -126,9 +125,8 @@ def test_prepare_writes_pixels_of_the_view_and_the_images_own_bytes(root, tmp_pa
     assert np.isnan(row["box_dataset"]).all()
   assert found["AFW/AFW_1001_2_0.jpg"]["photograph"] == b"AFW_1001"
 
-  name = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "w300_private.py"))[
-    "get_config"
-  ]().data.name
+  config = importlib.import_module("configs.w300_private").get_config()
+  name = config.data.name
 
   assert (
     len(data.open_split(name, "train", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 30

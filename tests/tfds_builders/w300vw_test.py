@@ -1,6 +1,6 @@
 """The 300VW builder: the very frame of each annotation, and the protocol's frames only."""
 
-import runpy
+import importlib
 import shutil
 import zipfile
 from pathlib import Path
@@ -153,9 +153,8 @@ def test_prepare_writes_the_very_frame_of_each_annotation(root, tmp_path, capfd)
   folder = tmp_path / "data" / "w300vw" / "every1"
   assert [path.name for path in folder.iterdir()] == ["1.0.0"], "no extracted frame stays behind"
 
-  name = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "w300vw.py"))[
-    "get_config"
-  ]().eval.name
+  config = importlib.import_module("configs.w300vw").get_config()
+  name = config.eval.name
 
   assert (
     len(data.open_split(name, "test_a", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 12

@@ -297,9 +297,8 @@ def test_known_flaws_of_annotations_are_kept_and_noted(root):
   points = wflw_files.landmarks("train", 4)
   points[92] = points[88]  # the inner corners of the mouth
   line = wflw_files.face_line("train", 4)
-  flawed = (
-    " ".join(f"{value:.6f}" for value in points.ravel()) + " " + line.split(maxsplit=196)[196]
-  )
+  coordinates = " ".join(f"{value:.6f}" for value in points.ravel())
+  flawed = f"{coordinates} {line.split(maxsplit=196)[196]}"
   change(root / wflw_files.FACES.format("train"), line, flawed)
   change(root / wflw_files.FACES.format("train"), " 8 2 57 41 ", " 158 2 207 41 ")  # line 6
   builder = build(root)
