@@ -1,4 +1,4 @@
-"""The baseline with a learnt displacement added to the highest cell (Sec. 4.1).
+"""The baseline with a learned displacement added to the highest cell (Sec. 4.1).
 
   python -m fal_jax.main --config=configs/ablations/correction_static.py:demo \\
     --workdir=runs/correction_static

@@ -71,10 +71,10 @@ def write_dataset(root: Path) -> None:
       "".join(face_line(split, index) for index in range(len(names))), encoding="utf-8"
     )
 
-  for place, attribute in enumerate(ATTRIBUTES):
+  for column, attribute in enumerate(ATTRIBUTES):
     path = root / SUBSET.format(attribute)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [subset_line(index) for index, flags in enumerate(FLAGS) if flags[place] == "1"]
+    lines = [subset_line(index) for index, flags in enumerate(FLAGS) if flags[column] == "1"]
     path.write_text("".join(lines), encoding="utf-8")
 
 

@@ -115,10 +115,10 @@ def test_splits_follow_ra_and_frontal_faces_are_all_visible_and_then_all_inside(
   ]  # a chin on the edge is not inside
 
 
-@pytest.mark.parametrize("place", ["data/flickr", "flickr", "images", "."])
-def test_images_are_found_where_others_move_them(place, root):
+@pytest.mark.parametrize("folder_name", ["data/flickr", "flickr", "images", "."])
+def test_images_are_found_where_others_move_them(folder_name, root):
   expected = prepared.labels(build(root).plan(root))
-  target = root / place
+  target = root / folder_name
   target.mkdir(parents=True, exist_ok=True)
   for folder in (root / FLICKR).iterdir():
     folder.rename(target / folder.name)

@@ -76,8 +76,8 @@ def test_records_hold_the_same_pixels_and_zero_based_landmarks(root, capfd):
   assert builder.info.metadata["markup"] == 29 and builder.info.metadata["partial"] is False
 
   for split, indices in (("train", TRAIN), ("test", TEST)):
-    for place, index in enumerate(indices):
-      row = records[split][f"COFW_{split}_color.mat/{place + 1:04d}"]
+    for position, index in enumerate(indices):
+      row = records[split][f"COFW_{split}_color.mat/{position + 1:04d}"]
       pixels = read_image(row["image"])
       expected = cofw_files.photo(index)
       np.testing.assert_array_equal(

@@ -1,14 +1,13 @@
 """Fixtures of the tests of users' own datasets."""
 
-import custom_files
 import pytest
-
-from tfds_builders import prepare
 
 
 @pytest.fixture
 def custom_root(tmp_path):
   """A folder with images and a mark-up file, no landmarks."""
+  import custom_files  # JAX with it, which most tests here do without
+
   return custom_files.write_images(tmp_path / "faces", range(4))
 
 
@@ -18,6 +17,8 @@ def refused(custom_root, capfd):
 
   Its code is checked to be 2, what it says not to be a traceback, and nothing to be written.
   """
+
+  from tfds_builders import prepare
 
   def refused(*options):
     data_dir = custom_root.parent / "data"

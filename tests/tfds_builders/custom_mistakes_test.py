@@ -13,8 +13,8 @@ SEEDS = range(4)
 def table(**cells):
   """The good table with some cells replaced; `_5_2` is the third cell of the sixth line."""
   rows = files.rows(SEEDS)
-  for place, value in cells.items():
-    row, column = map(int, place.strip("_").split("_"))
+  for cell, value in cells.items():
+    row, column = map(int, cell.strip("_").split("_"))
     rows[row][column] = value
   return rows
 
@@ -284,7 +284,7 @@ def test_bad_lines_are_left_out_when_asked_and_listed(custom_root, capfd):
 
   info = tfds.builder_from_directory(data_dir / "custom" / "my_faces" / "1.0.0").info
   assert info.metadata["skipped"].keys() == {"landmarks.csv, line 3", "landmarks.csv, line 4"}
-  assert {split: found.num_examples for split, found in info.splits.items()} == {
+  assert {split: summary.num_examples for split, summary in info.splits.items()} == {
     "train": 1,
     "test": 1,
   }

@@ -52,19 +52,19 @@ def trained(tmp_path_factory):
   One landmark of one face is not annotated.
   """
   tiny_dataset.folder(tmp_path_factory.getbasetemp())  # sets up the cache of compiled functions
-  place = tmp_path_factory.mktemp("custom")
-  root = files.write_images(place / "faces", range(20))
+  folder = tmp_path_factory.mktemp("custom")
+  root = files.write_images(folder / "faces", range(20))
   table = files.rows(range(20))
   table[4][3:5] = "", ""
   files.write_table(root, table)
 
-  assert prepare.main(["custom", f"--manual_dir={root}", f"--data_dir={place / 'data'}"]) == 0
+  assert prepare.main(["custom", f"--manual_dir={root}", f"--data_dir={folder / 'data'}"]) == 0
 
-  config = tiny(load("custom", str(root / "markup.yaml")), **{"data.dir": str(place / "data")})
-  (root / "markup.yaml").rename(place / "markup.yaml")
-  (root / files.name(0)).rename(place / "photo.png")
+  config = tiny(load("custom", str(root / "markup.yaml")), **{"data.dir": str(folder / "data")})
+  (root / "markup.yaml").rename(folder / "markup.yaml")
+  (root / files.name(0)).rename(folder / "photo.png")
   shutil.rmtree(root)
-  return place, config, tiny_dataset.run(config, place / "run")["test"]
+  return folder, config, tiny_dataset.run(config, folder / "run")["test"]
 
 
 def test_a_config_says_what_the_mark_up_file_does(trained):
@@ -80,8 +80,8 @@ def test_a_config_says_what_the_mark_up_file_does(trained):
 
 def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path, monkeypatch):
   monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
-  place, _, summary = trained
-  workdir = shutil.copytree(place / "run", tmp_path / "run")
+  folder, _, summary = trained
+  workdir = shutil.copytree(folder / "run", tmp_path / "run")
 
   # Evaluated by the config that the run has saved: the same numbers.
   saved = load("saved", str(workdir))
@@ -109,7 +109,7 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
   assert markup.names == tuple(files.NAMES) and markup.edges == ((3, 4),)
   np.testing.assert_array_equal(markup.flip, [1, 0, 2, 4, 3])
 
-  written = predict.run(workdir, [str(place / "photo.png")], None)
+  written = predict.run(workdir, [str(folder / "photo.png")], None)
   assert (written / "0000_photo.jpg").is_file()
   assert (
     len((written / "predictions.csv").read_text().splitlines()[1].split(",")) == 1 + 2 * files.NUM
@@ -117,7 +117,7 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
 
 
 def test_a_run_is_not_resumed_under_another_mark_up(trained, tmp_path):
-  place, config, _ = trained
+  folder, config, _ = trained
   (tmp_path / "markup.yaml").write_text(files.MARKUP.replace(", [3, 4]]", "]"))
   other = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
   saved, now = (json.loads(each.to_json_best_effort()) for each in (config, other))
@@ -126,10 +126,10 @@ def test_a_run_is_not_resumed_under_another_mark_up(trained, tmp_path):
     InputError,
     match=r"holds a run with another config; use another --workdir.*\n  data\.own_markup: ",
   ):
-    train.check_resumable(saved, now, place / "run")
+    train.check_resumable(saved, now, folder / "run")
 
-  same = tiny(load("custom", str(place / "markup.yaml")), **{"data.dir": config.data.dir})
-  train.check_resumable(saved, json.loads(same.to_json_best_effort()), place / "run")
+  same = tiny(load("custom", str(folder / "markup.yaml")), **{"data.dir": config.data.dir})
+  train.check_resumable(saved, json.loads(same.to_json_best_effort()), folder / "run")
 
 
 def test_the_doctor_finds_pairs_that_do_not_fit_the_faces(trained, tmp_path):

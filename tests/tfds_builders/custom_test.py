@@ -59,11 +59,11 @@ def names(records):
 
 
 def check_landmarks(records, seeds=range(12)):
-  found = by_name(records)
-  assert found.keys() == {(files.name(seed), 0) for seed in seeds}
+  by_key = by_name(records)
+  assert by_key.keys() == {(files.name(seed), 0) for seed in seeds}
   for seed in seeds:
     np.testing.assert_allclose(
-      found[files.name(seed), 0]["landmarks"], files.landmarks(seed), rtol=0, atol=4e-6
+      by_key[files.name(seed), 0]["landmarks"], files.landmarks(seed), rtol=0, atol=4e-6
     )
 
 
@@ -138,10 +138,10 @@ def test_coco_visibility_says_annotated_hidden_or_visible(root, build):
     first = f"annotations.json, annotations[{row}]"
     assert f"note: {note}: 1 files, the first is {first}" in out
 
-  found = by_name(records)
-  assert found.keys() == {(files.name(seed), 0) for seed in range(12) if seed not in (2, 3)}
+  by_key = by_name(records)
+  assert by_key.keys() == {(files.name(seed), 0) for seed in range(12) if seed not in (2, 3)}
 
-  row = found[files.name(1), 0]
+  row = by_key[files.name(1), 0]
   np.testing.assert_array_equal(row["visible"], [False, False, True, True, True])
   np.testing.assert_array_equal(
     np.isnan(row["landmarks"]).all(-1), [False, True, False, False, False]

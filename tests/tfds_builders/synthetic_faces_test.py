@@ -119,10 +119,10 @@ def test_landmarks_are_the_pinhole_projection_of_the_points_of_the_model(
 def test_a_symmetric_face_seen_from_the_front_has_symmetric_landmarks():
   vertices = head.head_model().vertices(_SMOOTH)
   points = landmark_points(vertices, landmark_curves.FaceCurves(parting=0.5), _frontal())
-  for pairs, found in zip((_PAIRS_68, _PAIRS_98), points, strict=True):
-    mirrored = (found * [-1, 1, 1])[_swap(pairs, len(found))]
+  for pairs, landmarks in zip((_PAIRS_68, _PAIRS_98), points, strict=True):
+    mirrored = (landmarks * [-1, 1, 1])[_swap(pairs, len(landmarks))]
     # Cells are cut along one diagonal, which is the other diagonal in the mirror.
-    np.testing.assert_allclose(found, mirrored, atol=6e-3)
+    np.testing.assert_allclose(landmarks, mirrored, atol=6e-3)
 
 
 def test_jaw_points_slide_to_the_far_contour_and_stay_on_the_near_bone():
@@ -134,10 +134,10 @@ def test_jaw_points_slide_to_the_far_contour_and_stay_on_the_near_bone():
   last_row = int(np.searchsorted(head.head_model().sections, 14))
   face_part = vertices[:last_row].reshape(-1, 3).astype(np.float64)
   everything = camera.project(camera.place(face_part))
-  found = camera.project(camera.place(turned))
+  pixels = camera.project(camera.place(turned))
   for k in range(12, 16):  # far side, from the cheek to the temple
-    beside = everything[np.abs(everything[:, 1] - found[k, 1]) < 0.012]
-    assert abs(beside[:, 0].max() - found[k, 0]) < 0.02, k
+    beside = everything[np.abs(everything[:, 1] - pixels[k, 1]) < 0.012]
+    assert abs(beside[:, 0].max() - pixels[k, 0]) < 0.02, k
   assert (turned[11:16, 2] > frontal[11:16, 2] + 0.02).all()  # slid towards the front
 
   near = landmark_points(

@@ -109,21 +109,21 @@ def test_prepare_writes_pixels_of_the_view_and_the_images_own_bytes(root, tmp_pa
   assert "python -m fal_jax.main --config=configs/w300_private.py" in out
   assert ["train", "30", "30"] in prepared.table(out)
 
-  info, found = records(tmp_path)
+  info, by_name = records(tmp_path)
   assert info.metadata["markup"] == 68
   assert not info.metadata["partial"]
   assert info.metadata["notes"] == {}
-  assert found.keys() == {
+  assert by_name.keys() == {
     f"{folder}/{stem}.jpg" for folder, stems in STEMS.items() for stem in stems
   }
-  for name, row in found.items():
+  for name, row in by_name.items():
     np.testing.assert_allclose(
       row["landmarks"], view_landmarks(Path(name).stem), rtol=0, atol=3e-5
     )  # float32 below 450 px
     assert row["image"] == (root / name).read_bytes()
     assert row["subset"].decode() == name.split("/")[0].lower()
     assert np.isnan(row["box_dataset"]).all()
-  assert found["AFW/AFW_1001_2_0.jpg"]["photograph"] == b"AFW_1001"
+  assert by_name["AFW/AFW_1001_2_0.jpg"]["photograph"] == b"AFW_1001"
 
   config = importlib.import_module("configs.w300_private").get_config()
   name = config.data.name
@@ -339,9 +339,9 @@ def test_genuine_views_and_points_lie_on_each_other(tmp_path, monkeypatch):
 
   # The points in a view's own .mat are those of the photograph before it was turned: never to be
   # taken for the view's.
-  own = shutil.copy(
+  copy = shutil.copy(
     samples / "IBUG_image_008_1_0.mat", tmp_path / "landmarks" / "AFW" / "AFW_134212_1_0_pts.mat"
   )
 
   with pytest.raises(InputError, match="has no variable 'pts_2d'; it has pt2d"):
-    views.read_landmarks(own)
+    views.read_landmarks(copy)

@@ -28,7 +28,7 @@ _FOLDERS = ("", "COFW_color/", "COFW/")
 class CofwImage:
   """A photograph inside a COFW file.
 
-  It is read anew each time, one at a time, because all of them would fill the memory.
+  It is read again each time, one at a time, because all of them would fill the memory.
 
   Attributes:
     path: the .mat file.

@@ -106,14 +106,14 @@ def _check_order(path: Path, categories: Sequence[Any], names: Iterable[str]) ->
   """Refuses a file that names the landmarks of the mark-up in another order."""
   expected = list(names)
   for category in categories:
-    found = category.get("keypoints") if isinstance(category, dict) else None
-    if not isinstance(found, list) or found == expected:
+    order = category.get("keypoints") if isinstance(category, dict) else None
+    if not isinstance(order, list) or order == expected:
       continue
 
-    if sorted(map(str, found)) == sorted(expected):
+    if sorted(map(str, order)) == sorted(expected):
       raise InputError(
         f"{path} has its key-points in another order than the mark-up file has the landmarks: "
-        f"{found}."
+        f"{order}."
       )
 
 

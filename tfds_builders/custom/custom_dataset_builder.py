@@ -215,7 +215,7 @@ def _check_landmarks_occur(
 ) -> None:
   """Adds a finding for each landmark that no face of `train` has.
 
-  It cannot be learnt, and has no mean.
+  It cannot be learned, and has no mean.
   """
   if not faces:
     return
