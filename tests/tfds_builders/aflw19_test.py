@@ -156,7 +156,7 @@ def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
   assert "http://mmlab.ie.cuhk.edu.hk/" in str(caught.value)
 
   builder = build(root, allow_partial=True)
-  assert {name: len(faces) for name, faces in builder.plan(root).items()} == {
+  assert prepared.counts(builder.plan(root)) == {
     "train": 3,
     "test_full": 1,
     "test_frontal": 1,
@@ -312,7 +312,7 @@ def test_points_outside_and_faces_annotated_twice_are_notes(root):
   builder = build(root)
   splits = builder.plan(root)
 
-  assert {name: len(faces) for name, faces in splits.items()}["test_full"] == 5
+  assert prepared.counts(splits)["test_full"] == 5
   assert splits["train"][1].landmarks[3, 0] == -2.5, "not clamped"
   assert builder.info.metadata["notes"] == {
     "landmarks outside the image": ["0/image00002.jpg#0"],

@@ -14,7 +14,6 @@ import numpy as np
 import prepared
 import pytest
 import scipy.io
-import tensorflow_datasets as tfds
 
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
@@ -58,26 +57,14 @@ def test_records_hold_the_same_pixels_and_zero_based_landmarks(root, capfd):
   assert "--config=configs/cofw29.py" in printed.out
   assert printed.out.rstrip().endswith("--workdir=runs/cofw29")
 
-  builder = tfds.builder_from_directory(root.parent / "data" / "cofw29" / "1.0.0")
-  records = {
-    split: {
-      row["file_name"].decode(): row
-      for row in builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-    }
-    for split in builder.info.splits
-  }
-
-  assert {split: len(rows) for split, rows in records.items()} == {
-    "train": 12,
-    "fit": 10,
-    "val": 2,
-    "test": 3,
-  }
-  assert builder.info.metadata["markup"] == 29 and builder.info.metadata["partial"] is False
+  info, records = prepared.read(root.parent / "data", "cofw29")
+  assert prepared.counts(records) == {"train": 12, "fit": 10, "val": 2, "test": 3}
+  assert info.metadata["markup"] == 29 and info.metadata["partial"] is False
 
   for split, indices in (("train", TRAIN), ("test", TEST)):
+    rows = {row["file_name"].decode(): row for row in records[split]}
     for position, index in enumerate(indices):
-      row = records[split][f"COFW_{split}_color.mat/{position + 1:04d}"]
+      row = rows[f"COFW_{split}_color.mat/{position + 1:04d}"]
       pixels = read_image(row["image"])
       expected = cofw_files.photo(index)
       np.testing.assert_array_equal(
@@ -138,7 +125,7 @@ def test_a_missing_file_is_named_with_where_to_get_it(root):
   assert str(caught.value).splitlines()[1] == "  COFW_train_color.mat: expected 12 faces, found 0"
   assert "https://data.caltech.edu/records/bc0bf-nc666" in str(caught.value)
   builder = build(root, allow_partial=True)
-  assert {split: len(faces) for split, faces in builder.plan(root).items()} == {"test": 3}
+  assert prepared.counts(builder.plan(root)) == {"test": 3}
 
 
 def test_without_h5py_the_sentence_says_how_to_install_it(root, monkeypatch):

@@ -4,8 +4,8 @@ import shutil
 
 import custom_files as files
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
 
 from fal_jax import custom_markup
 from tfds_builders import prepare
@@ -32,13 +32,8 @@ def build(root, capfd):
 
     assert code == 0, printed.err
 
-    builder = tfds.builder_from_directory(data_dir / "custom" / "my_faces" / "1.0.0")
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    records = {
-      split: list(builder.as_data_source(split=split, decoders=decoders))
-      for split in builder.info.splits
-    }
-    return printed.out, builder.info, records
+    info, records = prepared.read(data_dir, "custom/my_faces")
+    return printed.out, info, records
 
   return build
 

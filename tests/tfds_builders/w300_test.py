@@ -28,16 +28,6 @@ def build(root, **options) -> Builder:
   return Builder(data_dir=root.parent / "data", **options)
 
 
-def read_back(data_dir):
-  """Every record of every split, read without the builder's code."""
-  builder = tfds.builder_from_directory(data_dir / "w300" / "1.0.0")
-  decoders = {"image": tfds.decode.SkipDecoding()}
-  return builder.info, {
-    split: list(builder.as_data_source(split=split, decoders=decoders))
-    for split in builder.info.splits
-  }
-
-
 def test_official_counts_add_up():
   count = {folder.path: folder.count for folder in w300_dataset_builder._FOLDERS}
 
@@ -59,9 +49,9 @@ def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
   builder.download_and_prepare(
     download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
   )
-  info, records = read_back(tmp_path / "data")
+  info, records = prepared.read(tmp_path / "data", "w300")
 
-  assert {split: len(rows) for split, rows in records.items()} == {
+  assert prepared.counts(records) == {
     "train": 18,
     "fit": 14,
     "val": 4,
@@ -190,9 +180,9 @@ def test_a_partial_build_leaves_absent_splits_out_and_says_so(root, tmp_path):
   builder.download_and_prepare(
     download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
   )
-  info, records = read_back(tmp_path / "data")
+  info, records = prepared.read(tmp_path / "data", "w300")
 
-  assert {split: len(rows) for split, rows in records.items()} == {"train": 18, "fit": 14, "val": 4}
+  assert prepared.counts(records) == {"train": 18, "fit": 14, "val": 4}
   assert info.metadata["markup"] == 68 and info.metadata["partial"] is True
   assert "ibug: expected 2 annotated images, found 0" in info.metadata["missing"]
 
@@ -340,9 +330,9 @@ def test_the_real_training_images_are_read_to_the_last_digit(tmp_path):
   builder.download_and_prepare(
     download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
   )
-  info, records = read_back(tmp_path)
+  info, records = prepared.read(tmp_path, "w300")
 
-  assert {split: len(rows) for split, rows in records.items()} == {
+  assert prepared.counts(records) == {
     "train": 2012,
     "fit": 1810,
     "val": 202,
