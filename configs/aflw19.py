@@ -1,14 +1,16 @@
 """AFLW-19: 20,000 training and 4,386 test faces with 19 landmarks, NME by the box.
 
-  python -m tfds_builders.prepare aflw19 --manual_dir=<folder with aflw/data/flickr/ and \\
-    AFLWinfo_release.mat>
+  python -m tfds_builders.prepare aflw19 --manual_dir=FOLDER
   python -m fal_jax.main --config=configs/aflw19.py --workdir=runs/aflw19
 
-Expected (the paper's, as leader-boards give them): NME_diag 1.31, NME_box 2.14, AUC_box_7 70.0 on
-full; NME_diag 1.12 on frontal. Ours: not run, it takes an accelerator and the official images. Two
-things are ambiguous there: 2.14 / 1.31 is not the square root of 2, so the two norms cannot stem
-from one box that is about square; and frontal has 1,165 or 1,314 faces, by source. Both of our
-frontal splits are evaluated; evaluation takes both norms from the box around the landmarks.
+FOLDER holds aflw/data/flickr/ and AFLWinfo_release.mat.
+
+Expected (the paper's, as leader-boards give them): NME_diag 1.31, NME_box 2.14, AUC_box_7
+70.0 on full; NME_diag 1.12 on frontal. Ours: not run, it takes an accelerator and the
+official images. Two things are ambiguous there: 2.14 / 1.31 is not the square root of 2,
+so the two norms cannot stem from one box that is about square; and frontal has 1,165 or
+1,314 faces, by source. Both of our frontal splits are evaluated; evaluation takes both
+norms from the box around the landmarks.
 """
 
 from ml_collections import ConfigDict

@@ -1,15 +1,15 @@
-"""COFW-68: how well a network trained on 300W-LP finds the 68 landmarks of 507 occluded faces; NME
-by the face box. Testing only.
+"""COFW-68, for testing only: 68 landmarks of 507 occluded faces, NME by the face box.
 
-  python -m tfds_builders.prepare cofw68 --manual_dir=<folder with COFW_color.zip and \\
-    cofw68-benchmark/>
+  python -m tfds_builders.prepare cofw68 --manual_dir=FOLDER
   python -m fal_jax.main --config=configs/cofw68.py --workdir=runs/w300lp --mode=eval
 
-The run is that of configs/w300_private.py: train it first. What changed the network there
-(--config.model...) is said here again. The numbers are in runs/w300lp/eval/cofw68/test.json.
+FOLDER holds COFW_color.zip and cofw68-benchmark/. The run is that of
+configs/w300_private.py, a network trained on 300W-LP: train it first. Repeat here what
+changed the network there (--config.model...). The results are in
+runs/w300lp/eval/cofw68/test.json.
 
-Expected (the paper's entry on Papers with Code): NME_box 2.47, AUC_box_7 64.9. Ours: not run, it
-takes an accelerator and the data. Crops follow the landmarks as in training;
+Expected (the paper's entry on Papers with Code): NME_box 2.47, AUC_box_7 64.9. Ours: not
+run, it takes an accelerator and the data. Crops follow the landmarks as in training;
 --config.data.box=dataset takes the benchmark's detector boxes.
 """
 

@@ -1,12 +1,12 @@
-"""The paper's network on a dataset of your own; what follows the colon is the file that describes
-its landmarks.
+"""The paper's network on a dataset of your own.
 
   python -m tfds_builders.prepare custom --manual_dir=my_faces --data_dir=data
   python -m fal_jax.main --config=configs/custom.py:my_faces/markup.yaml --config.data.dir=data \\
     --workdir=runs/my_faces
 
-The whole description goes into the config, hence into the run: predicting needs the file no more,
-nor does evaluating or resuming by configs/saved.py. Hardware: a GPU or TPU; configs/custom_small.py
+What follows the colon is the file that describes its landmarks. The whole description goes
+into the config, hence into the run: predicting does not need the file any more, nor does
+evaluating or resuming by configs/saved.py. Hardware: a GPU or TPU; configs/custom_small.py
 is for two CPU cores. See tfds_builders/custom/README.md.
 """
 
@@ -25,8 +25,10 @@ def describe(config: ConfigDict, file: str) -> ConfigDict:
   """Puts what a mark-up file says into a new config, which it returns locked."""
   if not file:
     raise InputError(
-      "No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml"
+      "No mark-up file is named: it goes after a colon, "
+      "e.g. --config=configs/custom.py:my_faces/markup.yaml"
     )
+
   content = custom_markup.read_file(file)
   config.unlock()
   config.data.name = f"custom/{content.name}"

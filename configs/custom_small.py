@@ -1,8 +1,10 @@
 """A dataset of your own at laptop size, for two CPU cores: input 64, one stack, 64 features.
 
-python -m tfds_builders.prepare custom --manual_dir=my_faces --data_dir=data
-python -m fal_jax.main --config=configs/custom_small.py:my_faces/markup.yaml \\
+  python -m tfds_builders.prepare custom --manual_dir=my_faces --data_dir=data
+  python -m fal_jax.main --config=configs/custom_small.py:my_faces/markup.yaml \\
     --config.data.dir=data --workdir=runs/my_faces
+
+configs/custom.py says what follows the colon.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,9 @@
-"""Every key once, with its unit and where the paper states it. Dataset configs import this and
-override what differs.
+"""Every key once, with its unit and where the paper states it.
 
   python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw --config.train.batch_size=32
 
-"Paper" is Bulat, Sanchez and Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text
-leaves it open.
+Dataset configs import this and override what differs. "Paper" is Bulat, Sanchez and
+Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text leaves it open.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -13,32 +12,27 @@ from ml_collections import ConfigDict, config_dict
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.seed = 0  # of weights, order of images and views
-  config.head = (
-    "heatmaps"  # or "correction_static", "correction_dynamic", "global_softargmax": Table 1
-  )
+  # "heatmaps", or of Table 1 "correction_static", "correction_dynamic", "global_softargmax".
+  config.head = "heatmaps"
 
   config.data = ConfigDict()
   config.data.name = config_dict.placeholder(str)  # TFDS name, e.g. "wflw"
-  config.data.dir = config_dict.placeholder(
-    str
-  )  # where it is prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets
+  # Where it is prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+  config.data.dir = config_dict.placeholder(str)
   config.data.markup = 68  # number of landmarks: 68, 98, 29, 19 or 39
-  config.data.own_markup = config_dict.placeholder(
-    str
-  )  # a mark-up of your own as JSON, by configs/custom.py; None: one of these
+  # A mark-up of your own as JSON, by configs/custom.py; None: one of these.
+  config.data.own_markup = config_dict.placeholder(str)
   config.data.train_split = "train"
-  config.data.box = (
-    "landmarks"  # "dataset" or "landmarks"; which of them the paper used is not stated
-  )
+  # "dataset" or "landmarks"; which of them the paper used is not stated.
+  config.data.box = "landmarks"
   # "host" keeps decoded training crops in memory, "device" in every accelerator's:
   # crop.stored_size^2 * 3 bytes per image.
   config.data.cache = "none"
 
   config.crop = ConfigDict()
   config.crop.size = 256  # px, side of the network's input; Sec. 5
-  config.crop.stored_size = (
-    416  # px, with the margin that rotated and shrunk views need; no empty corners at 1.625 size
-  )
+  # px, with the margin that rotated and shrunk views need; no empty corners at 1.625 size.
+  config.crop.stored_size = 416
   config.crop.face = 220.0  # px, the box's larger side in the crop; Sec. 5
 
   config.codec = ConfigDict()
@@ -46,9 +40,8 @@ def get_config() -> ConfigDict:
   config.codec.window = 5  # heatmap px, d; Sec. 3.3
   config.codec.temperature = 10.0  # tau; Sec. 3.3
   config.codec.encode = "continuous"  # "continuous" (Eq. 3) or "rounded" (Eq. 2)
-  config.codec.decode = (
-    "local_softargmax"  # or "argmax", "quarter_offset", "global_softargmax", "dark", "calibrated"
-  )
+  # Or "argmax", "quarter_offset", "global_softargmax", "dark", "calibrated".
+  config.codec.decode = "local_softargmax"
   config.codec.amplitude = "peak_one"  # or "normalised", the factor printed in Eq. 1
 
   config.model = ConfigDict()
@@ -57,17 +50,14 @@ def get_config() -> ConfigDict:
   config.model.features = 256  # Sec. 5
   config.model.depth = 4  # halvings in each hourglass; as in FAN
   config.model.momentum = 0.9  # of BatchNorm's running statistics; PyTorch's default
-  config.model.pool = (
-    "avg"  # "avg" as in the published PyTorch models, "max" as in the Lua training code
-  )
-  # of convolutions: "float32", "bfloat16" or "auto", which is the latter on GPU and TPU only
+  # "avg" as in the published PyTorch models, "max" as in the Lua training code.
+  config.model.pool = "avg"
+  # Of convolutions: "float32", "bfloat16" or "auto", which is the latter on GPU and TPU only.
   config.model.dtype = "auto"
-  config.model.sync_batch_norm = (
-    True  # statistics of the whole batch; False: of each device's share, and no waiting for others
-  )
-  config.model.remat = (
-    False  # True computes hourglasses again on the way back: a third of the memory, 27 % more work
-  )
+  # Statistics of the whole batch; False: of each device's share, and no waiting for others.
+  config.model.sync_batch_norm = True
+  # True recomputes hourglasses in the backward pass: a third of the memory, 27 % more work.
+  config.model.remat = False
 
   config.augment = ConfigDict()
   config.augment.rotation = 30.0  # degrees to either side; Sec. 5
@@ -79,12 +69,10 @@ def get_config() -> ConfigDict:
   config.siamese = ConfigDict()
   config.siamese.num_views = 2  # Sec. 3.4; 1 trains without
   config.siamese.reduce = "mean"  # "mean" over the views that saw a cell, or "sum" as Eq. 6 prints
-  config.siamese.target_scale = (
-    1.0  # of the heatmaps the views are held against; "sum" of two views asks for 2; not stated
-  )
-  config.siamese.view_loss = (
-    0.0  # weight of each view's own loss, in its own frame, beside that of Eq. 6; not stated
-  )
+  # Height of the target that views are compared with; "sum" of two views asks for 2; not stated.
+  config.siamese.target_scale = 1.0
+  # Weight of each view's own loss, in its own frame, beside that of Eq. 6; not stated.
+  config.siamese.view_loss = 0.0
 
   config.optimizer = ConfigDict()
   config.optimizer.learning_rate = 1e-4  # Adam; Sec. 5
@@ -92,20 +80,17 @@ def get_config() -> ConfigDict:
   config.optimizer.drop_factor = 0.1  # not stated
 
   config.train = ConfigDict()
-  config.train.batch_size = (
-    16  # images of all devices together, each in num_views views; not stated
-  )
+  # Images of all devices together, each in num_views views; not stated.
+  config.train.batch_size = 16
   config.train.epochs = 50.0  # Sec. 5; 0 evaluates the untrained network
 
   config.eval = ConfigDict()
-  config.eval.name = config_dict.placeholder(
-    str
-  )  # TFDS name of the dataset evaluated on; by default data.name
+  # TFDS name of the dataset evaluated on; by default data.name.
+  config.eval.name = config_dict.placeholder(str)
   config.eval.splits = ("test",)  # evaluated at the end of training and by --mode=eval
   config.eval.every_epochs = 5.0  # evaluates the first of these splits while training
-  config.eval.batch_size = (
-    32  # images of all devices together; a last short batch is padded and the padding not counted
-  )
+  # Images of all devices together; a last short batch is padded, the padding not counted.
+  config.eval.batch_size = 32
   config.eval.norm = "ic"  # normaliser of the plots and the log: "ic", "ip", "box" or "diag"
 
   config.checkpoint = ConfigDict()

@@ -1,7 +1,9 @@
-"""The config of a run as it was saved in its folder, to resume or evaluate it without the files
-that it was made from.
+"""The config of a run as it was saved in its folder.
 
-python -m fal_jax.main --config=configs/saved.py:runs/my_faces --workdir=runs/my_faces --mode=eval
+  python -m fal_jax.main --config=configs/saved.py:runs/my_faces --workdir=runs/my_faces \\
+    --mode=eval
+
+It resumes or evaluates the run without the files that its config was made from.
 """
 
 import json
@@ -19,6 +21,7 @@ def get_config(workdir: str = "") -> ConfigDict:
     raise InputError(
       "No run is named: its folder goes after a colon, e.g. --config=configs/saved.py:runs/my_faces"
     )
+
   try:
     saved = json.loads(path.read_text(encoding="utf-8"))
   except (OSError, ValueError) as error:
@@ -26,6 +29,7 @@ def get_config(workdir: str = "") -> ConfigDict:
     raise InputError(
       f"{path} cannot be read ({reason}): after the colon goes the folder of a run"
     ) from error
+
   config = default.get_config()  # keys that a run of an earlier release lacks
   config.update(saved)
   return config

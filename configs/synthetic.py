@@ -1,10 +1,10 @@
-"""The paper's network and schedule on the synthetic faces: the default data for trying things at
-full size, free of any licence.
+"""The paper's network and schedule on the synthetic faces.
 
   python -m tfds_builders.prepare synthetic_faces
   python -m fal_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
 
-Hardware: a GPU or TPU; 50 epochs on CPU would take days. Not run by us yet. For a CPU see
+The default data for trying things at full size, free of any third party's terms. Hardware:
+a GPU or TPU; 50 epochs on CPU would take days. Not run by us yet. For a CPU see
 configs/demo.py.
 """
 

@@ -1,12 +1,14 @@
-"""300W, the paper's common / challenge / full protocol: 3,148 training images, NME by the outer eye
-corners.
+"""300W, the paper's common / challenge / full protocol.
 
-  python -m tfds_builders.prepare w300 --manual_dir=<folder with afw/ helen/ ibug/ lfpw/>
+  python -m tfds_builders.prepare w300 --manual_dir=FOLDER
   python -m fal_jax.main --config=configs/w300.py --workdir=runs/w300
 
-Expected (Table 4b of the paper): NME_ic 2.61 common, 4.13 challenge, 2.94 full. Ours: not run, it
-takes an accelerator and the official test images. The same method at laptop size is
-configs/w300_small.py.
+FOLDER holds afw/, helen/, ibug/ and lfpw/. 3,148 training images, NME by the outer eye
+corners.
+
+Expected (Table 4b of the paper): NME_ic 2.61 common, 4.13 challenge, 2.94 full. Ours: not
+run, it takes an accelerator and the official test images. The same method at laptop size
+is configs/w300_small.py.
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,9 @@
 """The whole method on real 300W faces, scaled for two CPU cores: input 64, one stack, 64 features.
 
-python -m tfds_builders.prepare w300 --manual_dir=<folder with afw/ helen/ lfpw/> --allow_partial
-python -m fal_jax.main --config=configs/w300_small.py --workdir=runs/w300_small
+  python -m tfds_builders.prepare w300 --manual_dir=FOLDER --allow_partial
+  python -m fal_jax.main --config=configs/w300_small.py --workdir=runs/w300_small
+
+FOLDER holds afw/, helen/ and lfpw/, or some of them.
 """
 
 from ml_collections import ConfigDict

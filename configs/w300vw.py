@@ -1,16 +1,16 @@
-"""300VW, categories A, B and C, by the network that configs/w300_private.py trained: AUC by the
-box, every frame.
+"""300VW, for testing only: categories A, B and C, every frame, AUC by the box.
 
-  python -m tfds_builders.prepare w300vw/every1 --manual_dir=<folder with \\
-    300VW_Dataset_2015_12_14.zip or its content>
+  python -m tfds_builders.prepare w300vw/every1 --manual_dir=FOLDER
   python -m fal_jax.main --config=configs/w300vw.py --workdir=runs/w300lp --mode=eval
 
-The results are in runs/w300lp/eval/w300vw/every1. A tenth of the frames (prepare w300vw,
---config.eval.name=w300vw/every10) gives a first look, not the protocol.
+FOLDER holds 300VW_Dataset_2015_12_14.zip or its content. The network is the one that
+configs/w300_private.py trained. The results are in runs/w300lp/eval/w300vw/every1. A tenth
+of the frames (prepare w300vw, --config.eval.name=w300vw/every10) gives a first look, not
+the protocol.
 
-Expected: the paper reports AUC_box_7 for each category, its figures are not available to us. For
-comparison, 2D-FAN on category C: AUC_box_7 64.1. FAN's authors trained another network for 300VW,
-on its training videos too. Ours: not run.
+Expected: the paper reports AUC_box_7 per category, its figures are not available to us.
+For comparison, 2D-FAN on category C: AUC_box_7 64.1. FAN's authors trained another network
+for 300VW, on its training videos too. Ours: not run.
 """
 
 from ml_collections import ConfigDict

@@ -86,7 +86,7 @@ def own_imports(path: pathlib.Path) -> set[str]:
 
 def place(module: str) -> str:
   """The file on the ground floor, or the room or wing that a module is in."""
-  return module.split(".")[0]
+  return module.split(".", maxsplit=1)[0]
 
 
 def test_every_module_has_a_floor():

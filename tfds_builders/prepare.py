@@ -6,18 +6,13 @@ a mistake of the user's, 130 interrupted.
 """
 
 import argparse
-import contextlib
-import errno
-import fcntl
 import importlib
-import io
-import os
 import shutil
 import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -29,12 +24,36 @@ from fal_jax.errors import InputError
 from tfds_builders.common.crops import FaceCrops
 from tfds_builders.common.manual import ManualFaceBuilder
 from tfds_builders.common.schema import FaceDatasetBuilder
+from tfds_builders.common.write import clear_leftovers, locked, write
 
 _HERE = Path(__file__).parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line and returns the exit code."""
+  args = _parse(argv)
+  logging.set_verbosity(logging.ERROR)
+  if not sys.stderr.isatty():
+    tfds.disable_progress_bar()
+
+  try:
+    # So that a misspelt last name is found before the first dataset is built.
+    for name in args.names:
+      make_builder(name, args)
+    for name in args.names:
+      _run(name, args)
+  except InputError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    message = "Interrupted. Nothing unfinished was kept; the same command starts again."
+    print(message, file=sys.stderr)
+    return 130
+  return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+  """Reads the command line."""
   parser = argparse.ArgumentParser(
     prog="python -m tfds_builders.prepare",
     description="Builds datasets for training and evaluation.",
@@ -69,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     "--crops",
     type=int,
     metavar="SIZE",
-    help="also cut out the faces, squares of SIZE px with 220 px of face, for faster training; 416 leaves no empty corner",
+    help="also cut out the faces, squares of SIZE px with 220 px of face, for faster training; "
+    "416 leaves no empty corner",
   )
   parser.add_argument(
     "--crops_box",
@@ -80,27 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument(
     "--dry_run", action="store_true", help="check all files and report, write nothing"
   )
-  args = parser.parse_args(argv)
 
-  logging.set_verbosity(logging.ERROR)
-  if not sys.stderr.isatty():
-    tfds.disable_progress_bar()
-  try:
-    for name in args.names:
-      make_builder(
-        name, args
-      )  # so that a misspelt last name is found before the first dataset is built
-    for name in args.names:
-      _run(name, args)
-  except InputError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-  except KeyboardInterrupt:
-    print(
-      "Interrupted. Nothing unfinished was kept; the same command starts again.", file=sys.stderr
-    )
-    return 130
-  return 0
+  return parser.parse_args(argv)
 
 
 def dataset_names() -> list[str]:
@@ -119,45 +120,56 @@ def make_builder(name: str, args: argparse.Namespace) -> FaceDatasetBuilder:
     name: NAME or NAME/CONFIG.
     args: the command line's options.
 
+  Returns:
+    The builder.
+
   Raises:
     InputError: there is no such dataset or configuration, or it needs files and no folder with them
       is given.
   """
-  name, _, config = name.partition("/")
+  name, _, config_name = name.partition("/")
   if name not in dataset_names():
     raise InputError(f"There is no dataset {name!r}; there are {', '.join(dataset_names())}.")
   cls = importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder").Builder
 
-  described, options = None, {}
+  config_of_folder = None
+  options = {}
   if issubclass(cls, ManualFaceBuilder):
-    instructions = textwrap.dedent(cls.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
-    if args.manual_dir is None:
-      raise InputError(
-        f"{name} is built from files that you download: give their folder with --manual_dir.\n{instructions}"
-      )
-    manual_dir = _manual_dir(name, args)
-    if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
-      raise InputError(
-        f"--manual_dir={args.manual_dir} is not a folder, or an empty one.\n{instructions}"
-      )
+    config_of_folder = cls.config_from_folder(_checked_manual_dir(name, cls, args))
     options = {"allow_partial": args.allow_partial, "skip_bad": args.skip_bad}
-    described = cls.described_in(manual_dir)
-  configs = [known.name for known in ([described] if described else cls.BUILDER_CONFIGS)]
-  if config and config not in configs:
+
+  known = [config_of_folder] if config_of_folder else cls.BUILDER_CONFIGS
+  names = [config.name for config in known]
+  if config_name and config_name not in names:
     raise InputError(
-      f"{name} has no configuration {config!r}; it has {', '.join(configs) or 'none'}."
+      f"{name} has no configuration {config_name!r}; it has {', '.join(names) or 'none'}."
     )
   data_dir = args.data_dir.expanduser() if args.data_dir else None
-  return cls(data_dir=data_dir, config=described or config or None, **options)
+  return cls(data_dir=data_dir, config=config_of_folder or config_name or None, **options)
+
+
+def _checked_manual_dir(name: str, cls: type[ManualFaceBuilder], args: argparse.Namespace) -> Path:
+  """The folder with the files of one dataset, in which there is something."""
+  instructions = textwrap.dedent(cls.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
+  if args.manual_dir is None:
+    raise InputError(
+      f"{name} is built from files that you download: give their folder with --manual_dir.\n"
+      f"{instructions}"
+    )
+
+  manual_dir = _manual_dir(name, args)
+  if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
+    raise InputError(
+      f"--manual_dir={args.manual_dir} is not a folder, or an empty one.\n{instructions}"
+    )
+  return manual_dir
 
 
 def _manual_dir(name: str, args: argparse.Namespace) -> Path:
-  """Where the files of one dataset are: `--manual_dir`, or in it the folder of the dataset's name
-  if there is one.
-  """
+  """Where the files of one dataset are: `--manual_dir`, or the folder of its name in there."""
   folder = args.manual_dir.expanduser()
-  own = folder / name.split("/", maxsplit=1)[0]
-  return own if own.is_dir() else folder
+  of_dataset = folder / name.split("/", maxsplit=1)[0]
+  return of_dataset if of_dataset.is_dir() else folder
 
 
 def _run(name: str, args: argparse.Namespace) -> None:
@@ -167,6 +179,7 @@ def _run(name: str, args: argparse.Namespace) -> None:
     return
   manual_dir = _manual_dir(name, args) if args.manual_dir else None
   builder = _make(lambda: make_builder(name, args), manual_dir, args)
+
   if args.crops:
     rule = CropRule(stored_size=args.crops, box=args.crops_box)
     _make(lambda: FaceCrops(source=builder, rule=rule, data_dir=builder.data_dir_root), None, args)
@@ -189,114 +202,59 @@ def _make(
 ) -> FaceDatasetBuilder:
   """Builds a dataset unless it is there, and prints what it holds."""
   builder = new_builder()
-  full_name, path = builder.info.full_name, Path(builder.data_path)
-  with _locked(path.parent):
-    _clear_leftovers(path)
+  full_name = builder.info.full_name
+  path = Path(builder.data_path)
+
+  with locked(path.parent):
+    clear_leftovers(path)
     builder = new_builder()  # as the folder is now
     if path.exists() and not args.overwrite:
-      _refuse_unless_usable(builder, args)
+      _check_complete(builder, args)
       print(f"{full_name} is built already; --overwrite builds it again.")
     else:
       start = time.monotonic()
-      _build(builder, manual_dir)
+      write(builder, manual_dir)
       if isinstance(builder, ManualFaceBuilder):
         shutil.rmtree(builder.unpack_dir, ignore_errors=True)
       print(f"{full_name} built in {time.monotonic() - start:.1f} s.")
+
   _print_table(builder, {split: info.num_examples for split, info in builder.info.splits.items()})
   print(
-    f"In {path}.\nNext: python -m fal_jax.main {builder.train_flags()} --config.data.dir={builder.data_dir_root} "
-    f"--workdir={builder.workdir()}"
+    f"In {path}.\n"
+    f"Next: python -m fal_jax.main {builder.train_flags()} "
+    f"--config.data.dir={builder.data_dir_root} --workdir={builder.workdir()}"
   )
   return builder
 
 
-def _refuse_unless_usable(builder: FaceDatasetBuilder, args: argparse.Namespace) -> None:
-  """Nobody should train on a part of a dataset, or on rubble, without having said so."""
+def _check_complete(builder: FaceDatasetBuilder, args: argparse.Namespace) -> None:
+  """Nobody should train on part of a dataset, or an incomplete build, without opting in."""
   if not (Path(builder.data_path) / "dataset_info.json").is_file() or not builder.info.splits:
     raise InputError(
       f"{builder.data_path} is not a complete dataset: build it again with --overwrite."
     )
+
   if (builder.info.metadata or {}).get("partial") and not args.allow_partial:
     raise InputError(
-      f"{builder.data_path} holds only a part of {builder.name}: accept it with --allow_partial, or build all with --overwrite."
+      f"{builder.data_path} holds only a part of {builder.name}: "
+      "accept it with --allow_partial, or build all with --overwrite."
     )
-
-
-def _build(builder: FaceDatasetBuilder, manual_dir: Path | None) -> None:
-  """Writes the dataset: TFDS writes into `incomplete.*` beside it and renames when all is done."""
-  path = Path(builder.data_path)
-  if path.exists():  # the former dataset stays until the new one is there
-    path.rename(_former(path))
-  try:
-    with (
-      tempfile.TemporaryDirectory() as downloads,
-      contextlib.redirect_stdout(io.StringIO()),
-    ):  # TFDS prints unknown sizes
-      builder.download_and_prepare(
-        download_dir=downloads,
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
-      )
-  except OSError as error:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
-      raise InputError(f"{path} cannot be written: {error.strerror}.") from error
-    raise
-  except RuntimeError as error:
-    if "write() failed" in str(error):  # how array_record says that the disk is full
-      raise InputError(f"{path} cannot be written: {error}.") from error
-    raise
-  finally:
-    _clear_leftovers(path)
-
-
-def _former(path: Path) -> Path:
-  return path.with_name(f"incomplete.former_{path.name}")
-
-
-def _clear_leftovers(path: Path) -> None:
-  """Puts the former dataset back if a build over it came to nothing, and removes what such builds
-  left.
-  """
-  if _former(path).exists() and not path.exists():
-    _former(path).rename(path)
-  for leftover in path.parent.glob(f"incomplete.*_{path.name}"):
-    shutil.rmtree(leftover)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-  """Keeps a second build out of the same folder; the lock ends with the process, however it ends."""
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-  except OSError as error:
-    raise InputError(
-      f"{folder} cannot be used: {error.strerror}; give another --data_dir."
-    ) from error
-  try:
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    yield
-  except BlockingIOError as error:
-    raise InputError(f"Another process is building in {folder}: wait until it is done.") from error
-  finally:
-    os.close(handle)
-    with contextlib.suppress(OSError):
-      folder.rmdir()  # only if nothing came of it
 
 
 def _print_table(builder: FaceDatasetBuilder, counts: Mapping[str, int]) -> None:
-  """Prints the splits beside the official numbers, and what the build left out or found odd."""
+  """Prints the splits beside the official counts, and what the build left out or found odd."""
   print(f"\n{'split':<16}{'images':>10}{'official':>10}")
   officials = builder.official_counts()
   for split in dict.fromkeys([*officials, *counts]):
-    official = officials.get(split)
-    print(
-      f"{split:<16}{counts.get(split, 0):>10,}{'-' if official is None else f'{official:,}':>10}"
-    )
+    official = f"{officials[split]:,}" if split in officials else "-"
+    print(f"{split:<16}{counts.get(split, 0):>10,}{official:>10}")
+
   metadata = builder.info.metadata or {}
   if "release" in metadata:
     print(f"release: {metadata['release']}")
   for line in metadata.get("missing", ()):
     print(f"missing: {line}")
+
   for note, files in metadata.get("notes", {}).items():
     print(f"note: {note}: {len(files)} files, the first is {files[0]}")
   if metadata.get("skipped"):

@@ -1,8 +1,7 @@
-"""Rows of the paper's Tables 1 to 3, each on top of any dataset's config, and the tables that list
-them.
+"""Rows of the paper's Tables 1 to 3, and the tables that list them.
 
-A row is a config like any other; what follows the colon names the dataset's config in configs/,
-demo if it is left out:
+A row is a config like any other, on top of any dataset's config; what follows the colon
+names the latter in configs/, demo if it is left out:
 
   python -m fal_jax.main --config=configs/ablations/encoding.py:w300_small --workdir=runs/encoding
 """
@@ -16,13 +15,20 @@ from fal_jax.errors import InputError
 
 
 def base_config(name: str) -> ConfigDict:
-  """The config that a row changes, unlocked; `custom:my_faces/markup.yaml` hands on what follows
-  the colon.
+  """The config that a row changes, unlocked.
+
+  Args:
+    name: of a file in configs/; `custom:my_faces/markup.yaml` passes on what follows the colon.
+
+  Returns:
+    The config.
+
+  Raises:
+    InputError: there is no such file.
   """
   name, *argument = name.split(":", maxsplit=1)
-  names = sorted(
-    path.stem for path in Path(__file__).parents[1].glob("*.py") if path.stem != "__init__"
-  )
+  names = sorted({path.stem for path in Path(__file__).parents[1].glob("*.py")} - {"__init__"})
+
   if name not in names:
     raise InputError(
       f"No dataset's config is called {name!r}: after the colon goes one of {', '.join(names)}"

@@ -1,9 +1,9 @@
-"""Heatmap regression as in FAN [5]: Gaussians on the nearest cell, argmax and a quarter pixel, one
-view.
+"""Heatmap regression as in FAN [5], one view.
 
   python -m fal_jax.main --config=configs/ablations/baseline.py:demo --workdir=runs/baseline
 
-Paper: NME_ic 4.20 on WFLW (Table 2), NME_box 2.32 on 300W test (Table 1).
+Gaussians on the nearest cell, read by argmax and a quarter pixel. Paper: NME_ic 4.20 on
+WFLW (Table 2), NME_box 2.32 on 300W test (Table 1).
 """
 
 from ml_collections import ConfigDict

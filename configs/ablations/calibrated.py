@@ -1,7 +1,9 @@
-"""Ours, not in the paper: the training of siamese.py read by the decoder that fits the Gaussian
-which was taught.
+"""The training of siamese.py read by fitting the Gaussian that it was taught.
 
-python -m fal_jax.main --config=configs/ablations/calibrated.py:demo --workdir=runs/calibrated
+  python -m fal_jax.main --config=configs/ablations/calibrated.py:demo \\
+    --workdir=runs/calibrated
+
+Ours, not in the paper.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,9 @@
-"""As correction_static.py, but taught what the predicted highest cell lacks to the truth, as it is
-during training.
+"""As correction_static.py, but taught the offset from the predicted highest cell to the truth.
 
   python -m fal_jax.main --config=configs/ablations/correction_dynamic.py:demo \\
     --workdir=runs/correction_dynamic
 
-Paper: NME_box 2.30 on 300W test.
+The cell is the one predicted at that moment of training. Paper: NME_box 2.30 on 300W test.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,9 @@
-"""The baseline with a learnt displacement added to the highest cell; it is taught what rounding
-took away (Sec. 4.1).
+"""The baseline with a learned displacement added to the highest cell (Sec. 4.1).
 
   python -m fal_jax.main --config=configs/ablations/correction_static.py:demo \\
     --workdir=runs/correction_static
 
-Paper: NME_box 2.27 on 300W test.
+It is taught what rounding took away. Paper: NME_box 2.27 on 300W test.
 """
 
 from ml_collections import ConfigDict

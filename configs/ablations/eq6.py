@@ -1,7 +1,8 @@
-"""Not in the paper: what its Eq. 6 may mean. The views' heatmaps averaged, added, or added and held
-against twice the target.
+"""Not in the paper: what its Eq. 6 may mean.
 
-python -m fal_jax.ablation --table=configs/ablations/eq6.py:demo --seeds=3 --workdir=runs/ablation
+  python -m fal_jax.ablation --table=configs/ablations/eq6.py:demo --seeds=3 --workdir=runs/ablation
+
+The views' heatmaps are averaged, added, or added and compared with twice the target.
 """
 
 from ml_collections import ConfigDict

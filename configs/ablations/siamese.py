@@ -2,9 +2,9 @@
 
   python -m fal_jax.main --config=configs/ablations/siamese.py:demo --workdir=runs/siamese
 
-Paper: NME_ic 3.72 on WFLW (Table 2), NME_box 2.04 on 300W test (Table 3). A batch holds as many
-images as without, each in two views, so a step costs twice as much and an epoch shows each image
-twice.
+Paper: NME_ic 3.72 on WFLW (Table 2), NME_box 2.04 on 300W test (Table 3). A batch holds as
+many images as without, each in two views, so a step costs twice as much and an epoch shows
+each image twice.
 """
 
 from ml_collections import ConfigDict

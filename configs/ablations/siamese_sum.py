@@ -1,7 +1,9 @@
-"""Eq. 6 as printed: the heatmaps of two views are added and held against a peak of 1, so each view
-learns 1/2.
+"""Eq. 6 as printed: the heatmaps of two views are added.
 
-python -m fal_jax.main --config=configs/ablations/siamese_sum.py:demo --workdir=runs/siamese_sum
+  python -m fal_jax.main --config=configs/ablations/siamese_sum.py:demo \\
+    --workdir=runs/siamese_sum
+
+The sum is compared with a peak of 1, so each view learns 1/2.
 """
 
 from ml_collections import ConfigDict

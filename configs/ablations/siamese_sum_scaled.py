@@ -1,7 +1,9 @@
-"""Eq. 6 with a target of twice the height, so that each view learns a peak of 1.
+"""Eq. 6 with a target of twice the height.
 
-python -m fal_jax.main --config=configs/ablations/siamese_sum_scaled.py:demo \\
+  python -m fal_jax.main --config=configs/ablations/siamese_sum_scaled.py:demo \\
     --workdir=runs/siamese_sum_scaled
+
+So each view learns a peak of 1.
 """
 
 from ml_collections import ConfigDict

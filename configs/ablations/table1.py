@@ -3,9 +3,9 @@
   python -m fal_jax.ablation --table=configs/ablations/table1.py:demo --seeds=3 \\
     --workdir=runs/ablation
 
-The paper's last row, 2.04, is also its figure for the whole method on that test set, and 2.32 the
-one published with FAN, so its table may compare more than losses. Here all rows have one view and
-differ in nothing else.
+The paper's last row, 2.04, is also its figure for the whole method on that test set, and
+2.32 the one published with FAN, so its table may compare more than losses. Here all rows
+have one view and differ in nothing else.
 """
 
 from ml_collections import ConfigDict

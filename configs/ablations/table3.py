@@ -3,10 +3,11 @@
   python -m fal_jax.ablation --table=configs/ablations/table3.py:demo --seeds=3 \\
     --workdir=runs/ablation
 
-Trained with two views: the paper's 2.04 at 5 x 5 is its figure for the whole method on that test
-set. "None" cannot be the whole map, which has a row of its own in Table 1 (3.19). Sec. 3.3 offers
-the local soft-argmax in place of argmax and a quarter pixel, so that is what is left without it;
-the highest cell alone is the other reading, and stands below.
+Trained with two views: the paper's 2.04 at 5 x 5 is its figure for the whole method on
+that test set. "None" cannot be the whole map, which has a row of its own in Table 1
+(3.19). Sec. 3.3 offers the local soft-argmax in place of argmax and a quarter pixel, so
+that is what is left without it; the highest cell alone is the other reading, and stands
+below.
 """
 
 from ml_collections import ConfigDict

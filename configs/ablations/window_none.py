@@ -1,9 +1,9 @@
-"""The training of siamese.py read without a window: argmax and the quarter pixel that Sec. 3.3
-replaces.
+"""The training of siamese.py read without a window: argmax and a quarter pixel.
 
   python -m fal_jax.main --config=configs/ablations/window_none.py:demo --workdir=runs/window_none
 
-Paper: NME_box 2.21 on 300W test; which decoder it has instead is not stated (see table3.py).
+That is the decoder which Sec. 3.3 replaces. Paper: NME_box 2.21 on 300W test; which
+decoder it has without a window is not stated (see table3.py).
 """
 
 from ml_collections import ConfigDict

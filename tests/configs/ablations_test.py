@@ -1,6 +1,4 @@
-"""configs/ablations/: each row changes what its name says on any base and nothing else, and tables
-hold the paper's numbers.
-"""
+"""configs/ablations/: each row changes what its name says, and tables hold the paper's numbers."""
 
 import ast
 import importlib
@@ -16,9 +14,8 @@ from fal_jax.errors import InputError
 
 FOLDER = tiny_dataset.ROOT / "configs" / "ablations"
 CONFIGS = sorted({path.stem for path in FOLDER.parent.glob("*.py")} - {"__init__"})
-BASES = [
-  name for name in CONFIGS if name not in ("default", "custom", "custom_small", "saved")
-]  # alone, these lack a dataset
+WITHOUT_DATASET = {"default", "custom", "custom_small", "saved"}
+BASES = [name for name in CONFIGS if name not in WITHOUT_DATASET]
 BEFORE_SIAMESE = {"siamese.num_views": 1}
 BASELINE = {**BEFORE_SIAMESE, "codec.encode": "rounded", "codec.decode": "quarter_offset"}
 # What a row changes of its base, which is the method itself.
@@ -106,27 +103,26 @@ def test_an_unknown_base_is_refused_with_the_known_ones(load, base):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_lists_rows_with_the_papers_numbers(load, name):
   table = load(f"ablations.{name}", "wflw")
-  assert (
-    isinstance(table, ConfigDict)
-    and table.base == "wflw"
-    and table.against in ("previous", "first")
-  )
+
+  assert isinstance(table, ConfigDict)
+  assert table.base == "wflw"
+  assert table.against in ("previous", "first")
   assert {row: paper for row, _, paper in table.rows} == TABLES[name]
   assert len({label for _, label, _ in table.rows}) == len(table.rows)
   assert table.metric == ("nme_box" if name in ("table1", "table3") else "nme_ic")
-  assert (
-    table.paper == {"table1": "300W test", "table2": "WFLW", "table3": "300W test", "eq6": ""}[name]
-  )
+
+  measured_on = {"table1": "300W test", "table2": "WFLW", "table3": "300W test", "eq6": ""}
+  assert table.paper == measured_on[name]
 
 
 @pytest.mark.parametrize("name", [*ROWS, *TABLES])
 def test_its_docstring_holds_the_command_that_runs_it(name):
   text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text()))
-  command = "main --config" if name in ROWS else "ablate --table"
+  command = "main --config" if name in ROWS else "ablation --table"
   assert f"python -m fal_jax.{command}=configs/ablations/{name}.py:demo " in (text or "")
 
 
-def test_a_dataset_of_one_s_own_can_be_the_base(load, tmp_path):
+def test_a_custom_dataset_can_be_the_base(load, tmp_path):
   (tmp_path / "markup.yaml").write_text(custom_files.MARKUP)
   config = load("ablations.encoding", f"custom:{tmp_path / 'markup.yaml'}")
   base = load("custom", str(tmp_path / "markup.yaml"))

@@ -12,21 +12,19 @@ from ml_collections import ConfigDict
 from fal_jax import build
 from fal_jax.errors import InputError
 
-FILES = sorted(
-  path for path in (tiny_dataset.ROOT / "configs").glob("*.py") if path.name != "__init__.py"
-)
+NAMES = sorted({path.stem for path in (tiny_dataset.ROOT / "configs").glob("*.py")} - {"__init__"})
 
 
 @pytest.fixture
 def load(monkeypatch, tmp_path):
-  """As `python -m fal_jax.main` finds them, from the repository's folder, with a file or a run for
-  those that are about one.
+  """As `python -m fal_jax.main` finds them, from the repository's folder.
+
+  Those that are about a file or a run get one.
   """
   monkeypatch.syspath_prepend(str(tiny_dataset.ROOT))
   (tmp_path / "markup.yaml").write_text(custom_files.MARKUP)
-  (tmp_path / "config.json").write_text(
-    tiny_dataset.config(tmp_path, train__epochs=50.0).to_json_best_effort()
-  )
+  saved = tiny_dataset.config(tmp_path, train__epochs=50.0)
+  (tmp_path / "config.json").write_text(saved.to_json_best_effort())
   about = {
     "custom": [str(tmp_path / "markup.yaml")],
     "custom_small": [str(tmp_path / "markup.yaml")],
@@ -43,7 +41,7 @@ def flat(config: ConfigDict) -> dict:
   }
 
 
-@pytest.fixture(params=[path.stem for path in FILES])
+@pytest.fixture(params=NAMES)
 def name(request):
   return request.param
 
@@ -70,9 +68,9 @@ def test_a_run_can_start_from_it(load, name):
   build.setup(config, device_count=1)
   build.setup(config, device_count=8)
   build.setup(config).recipe(steps_per_epoch=100)
-  assert config.train.epochs > max(config.optimizer.drop_epochs, default=0), (
-    "the last drop comes after the end"
-  )
+  last_drop = max(config.optimizer.drop_epochs, default=0)
+
+  assert config.train.epochs > last_drop, "the last drop comes after the end"
 
 
 @pytest.mark.parametrize(
@@ -95,9 +93,13 @@ def test_a_method_that_does_not_fit_together_is_refused_with_what_to_set(load, c
 
 
 def test_its_docstring_holds_the_command_that_runs_it(name):
-  text = ast.get_docstring(ast.parse((tiny_dataset.ROOT / "configs" / f"{name}.py").read_text()))
-  command = re.search(
-    r"python -m fal_jax\.main --config=configs/(\w+)\.py(?::\S+)? (?:.* )?--workdir=", text or ""
-  )
-  assert command and (tiny_dataset.ROOT / "configs" / f"{command[1]}.py").is_file()
+  folder = tiny_dataset.ROOT / "configs"
+  text = ast.get_docstring(ast.parse((folder / f"{name}.py").read_text())) or ""
+  on_one_line = re.sub(r"\\\n\s*", "", text)
+
+  pattern = r"python -m fal_jax\.main --config=configs/(\w+)\.py(?::\S+)? (?:.* )?--workdir="
+  command = re.search(pattern, on_one_line)
+
+  assert command
+  assert (folder / f"{command[1]}.py").is_file()
   assert command[1] == name or name == "default"

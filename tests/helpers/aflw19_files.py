@@ -42,8 +42,9 @@ def box(row: int) -> list[float]:
 
 
 def variables() -> dict[str, np.ndarray]:
-  """What the release holds: bbox as x_min, x_max, y_min, y_max; data as 19 x, then 19 y; a column
-  of cells; `ra` as a row.
+  """What the release holds.
+
+  bbox as x_min, x_max, y_min, y_max; data as 19 x, then 19 y; a column of cells; `ra` as a row.
   """
   rows = range(len(NAMES))
   mask = np.ones((len(NAMES), 19))
@@ -75,6 +76,7 @@ def write_dataset(root: Path) -> None:
       np.random.default_rng(seed).integers(0, 256, (5, 6, 3)).astype(np.uint8), (60, 50)
     )
     path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())
+
   write_mat(root)
 
 

@@ -1,6 +1,6 @@
 """Small COFW files in the genuine format, MATLAB 7.3, made by the tests themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -8,6 +8,9 @@ import numpy as np
 
 SIZE = (70, 60)  # rows and columns of a photograph
 GREY = 3  # the face whose photograph is grey
+_HEADER = (
+  b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jun 20 19:13:39 2016 HDF5 schema 1.00 ."
+)
 
 
 def photo(index: int) -> np.ndarray:
@@ -36,8 +39,9 @@ def face_box(index: int) -> np.ndarray:
 def write_mat73(
   path: Path, matrices: dict[str, np.ndarray], cells: dict[str, Sequence[np.ndarray]]
 ) -> None:
-  """Writes variables as MATLAB 7.3 does: axes the other way round, cells as references, a header of
-  MATLAB's before HDF5's.
+  """Writes variables as MATLAB 7.3 does.
+
+  The axes are the other way round, cells are references, and a header of MATLAB's precedes HDF5's.
 
   Args:
     path: the file.
@@ -48,22 +52,20 @@ def write_mat73(
     for name, value in matrices.items():
       file.create_dataset(name, data=value.T).attrs["MATLAB_class"] = np.bytes_("double")
     contents = file.create_group("#refs#")
+
     for name, values in cells.items():
       references = np.empty((len(values), 1), h5py.ref_dtype)
+
       for index, value in enumerate(values):
         cell = contents.create_dataset(
           f"{name}_{index}", data=value.T, chunks=True, compression="gzip"
         )
         cell.attrs["MATLAB_class"] = np.bytes_("uint8")
         references[index, 0] = cell.ref
+
       file.create_dataset(name, data=references.T).attrs["MATLAB_class"] = np.bytes_("cell")
   with path.open("r+b") as file:
-    file.write(
-      b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jun 20 19:13:39 2016 HDF5 schema 1.00 .".ljust(
-        124
-      )
-    )
-    file.write(b"\x00\x02IM")
+    file.write(_HEADER.ljust(124) + b"\x00\x02IM")
 
 
 def cofw_row(landmarks: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -89,10 +91,9 @@ def write_cofw(path: Path, suffix: str, indices: Sequence[int]) -> None:
   )
 
 
-def respoil(path: Path, name: str, change) -> None:
+def change_variable(path: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
   """Changes one variable of a file in place."""
   with h5py.File(path, "r+") as file:
-    value = file[name][()].T
-    value = change(value)
+    value = change(file[name][()].T)
     del file[name]
     file[name] = value.T

@@ -1,6 +1,4 @@
-"""A user's dataset of five landmarks on drawn discs, in each of the three formats that `custom`
-reads.
-"""
+"""A user's dataset: five landmarks on drawn discs, in each of the formats that `custom` reads."""
 
 import csv
 import json
@@ -22,6 +20,7 @@ outer_eyes: [0, 1]
 """
 HEADER = ["image", *(f"{axis}{k}" for k in range(NUM) for axis in "xy")]
 SIZE = 50, 60  # rows and columns of every image
+_COLOURS = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)]
 
 
 def landmarks(seed: int) -> np.ndarray:
@@ -31,12 +30,10 @@ def landmarks(seed: int) -> np.ndarray:
 
 
 def draw(points: np.ndarray) -> np.ndarray:
-  """(H, W, 3) uint8: a soft disc for each landmark, each of another colour."""
+  """(H, W, 3) uint8: a soft disc for each landmark, each of a different colour."""
   rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
   image = np.zeros((*SIZE, 3))
-  for (x, y), colour in zip(
-    points, [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)], strict=True
-  ):
+  for (x, y), colour in zip(points, _COLOURS, strict=True):
     image += np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)[..., None] * colour
   return np.round(image.clip(0, 1) * 255).astype(np.uint8)
 
@@ -65,12 +62,13 @@ def write_table(root: Path, table: Sequence[Sequence[object]]) -> None:
 
 
 def coco(seeds: Iterable[int]) -> dict[str, list]:
-  """The content of `annotations.json`; images are named without their folder, as COCO's tools do."""
+  """The content of `annotations.json`; images lack their folder, as COCO's tools have them."""
   content: dict[str, list] = {
     "images": [],
     "annotations": [],
     "categories": [{"id": 1, "name": "face", "keypoints": NAMES}],
   }
+
   for seed in seeds:
     keypoints = np.column_stack([landmarks(seed), np.full(NUM, 2)]).ravel().tolist()
     content["images"].append(
@@ -78,6 +76,7 @@ def coco(seeds: Iterable[int]) -> dict[str, list]:
     )
     face = {"id": seed, "image_id": 100 + seed, "category_id": 1, "bbox": [10, 8, 40, 36]}
     content["annotations"].append({**face, "keypoints": keypoints, "num_keypoints": NUM})
+
   return content
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tfds_builders.w300 import w300_dataset_builder
 
-# Images a folder: enough for a hold-out of more than one image in the first.
+# Images per folder: enough for a hold-out of more than one image in the first.
 COUNTS = {
   "afw": 12,
   "helen/trainset": 3,
@@ -41,8 +41,9 @@ def write_image(path: Path, seed: int) -> None:
 
 
 def write_dataset(root: Path) -> None:
-  """Writes `COUNTS` pairs: jpg with header-less points in AFW and HELEN, png with header elsewhere."""
+  """Writes `COUNTS` pairs: jpg and no header in AFW and HELEN, png with header elsewhere."""
   seed = 0
+
   for folder, count in COUNTS.items():
     (root / folder).mkdir(parents=True)
     for index in range(count):

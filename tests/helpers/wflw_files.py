@@ -29,8 +29,9 @@ FLAGS = ["100000", "000000", "010011", "111111", "000001"]
 
 
 def landmarks(split: str, index: int) -> np.ndarray:
-  """(98, 2) float64 inside a 60 x 50 image but for the first, which has a negative x; six decimals
-  as in genuine lists.
+  """(98, 2) float64 inside a 60 x 50 image, with six decimals as in genuine lists.
+
+  The first one has a negative x.
   """
   points = np.random.default_rng([len(split), index]).uniform([4, 4], [55, 45], (98, 2))
   points[0, 0] = -1.25
@@ -62,21 +63,23 @@ def write_dataset(root: Path) -> None:
       np.random.default_rng(seed).integers(0, 256, (5, 6, 3)).astype(np.uint8), (60, 50)
     )
     path.write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+
   for split, names in NAMES.items():
     path = root / FACES.format(split)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
       "".join(face_line(split, index) for index in range(len(names))), encoding="utf-8"
     )
-  for place, attribute in enumerate(ATTRIBUTES):
+
+  for column, attribute in enumerate(ATTRIBUTES):
     path = root / SUBSET.format(attribute)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [subset_line(index) for index, flags in enumerate(FLAGS) if flags[place] == "1"]
+    lines = [subset_line(index) for index, flags in enumerate(FLAGS) if flags[column] == "1"]
     path.write_text("".join(lines), encoding="utf-8")
 
 
 def pack(root: Path, into: Path) -> None:
-  """Writes both archives, as the authors hand them out."""
+  """Writes both archives, as the authors distribute them."""
   into.mkdir()
   for folder in ("WFLW_images", "WFLW_annotations"):
     with tarfile.open(into / f"{folder}.tar.gz", "w:gz") as archive:

@@ -1,15 +1,14 @@
-"""The AFLW-19 builder: orders of the .mat file undone, the split and both frontal recipes, problems
-in one sentence.
-"""
+"""The AFLW-19 builder: orders of the .mat file undone, the split and both frontal recipes."""
 
-import os
 import re
 import shutil
 from pathlib import Path
 
 import aflw19_files
+import genuine_files
 import h5py
 import numpy as np
+import prepared
 import pytest
 import scipy.io
 import tensorflow_datasets as tfds
@@ -35,10 +34,6 @@ def build(root, **options) -> Builder:
   return Builder(data_dir=root.parent / "data", **options)
 
 
-def labels(splits):
-  return {split: [face.label for face in faces] for split, faces in splits.items()}
-
-
 def changed(name: str, where, value) -> dict[str, np.ndarray]:
   values = aflw19_files.variables()[name]
   values[where] = value
@@ -52,30 +47,35 @@ def test_official_counts_are_those_of_the_file():
 
 def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, capfd):
   aflw19_files.pack(root, tmp_path / "packed")
-  assert (
-    prepare.main(
-      ["aflw19", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"]
-    )
-    == 0
+  code = prepare.main(
+    ["aflw19", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"]
   )
-  lines = [line.split() for line in capfd.readouterr().out.splitlines()]
+
+  assert code == 0
+
+  lines = prepared.table(capfd.readouterr().out)
   assert ["train", "3", "3"] in lines and ["test_full", "5", "5"] in lines
   assert ["test_frontal", "3", "-"] in lines and ["test_frontal_inside", "2", "-"] in lines
 
   builder = tfds.builder_from_directory(tmp_path / "data" / "aflw19" / "1.0.0")
   metadata = dict(builder.info.metadata)
+
   assert metadata.pop("official_counts") == {"train": 3, "test_full": 5}
   assert metadata == {"markup": 19, "partial": False, "missing": [], "skipped": {}, "notes": {}}
+
   raw = {"image": tfds.decode.SkipDecoding()}
   seen = []
+
   for split, ra in (("train", aflw19_files.RA[:3]), ("test_full", aflw19_files.RA[3:])):
     rows = {
       (row["file_name"].decode(), int(row["face_index"])): row
       for row in builder.as_data_source(split=split, decoders=raw)
     }
+
     for row in np.array(ra) - 1:
       name = aflw19_files.NAMES[row]
       record = rows.pop((name, aflw19_files.NAMES[:row].count(name)))
+
       assert record["image"] == (root / FLICKR / name).read_bytes()
       np.testing.assert_array_equal(
         record["landmarks"], aflw19_files.landmarks(row).astype(np.float32)
@@ -85,13 +85,17 @@ def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, c
         record["box_landmarks"], [*record["landmarks"].min(0), *record["landmarks"].max(0)]
       )
       assert np.flatnonzero(~record["visible"]).tolist() == aflw19_files.INVISIBLE.get(row, [])
+
       seen.append(row)
+
     assert not rows
+
   assert sorted(seen) == list(range(8))
 
 
 def test_splits_follow_ra_and_frontal_faces_are_all_visible_and_then_all_inside(root):
-  splits = labels(build(root).plan(root))
+  splits = prepared.labels(build(root).plan(root))
+
   assert splits["train"] == ["0/image00042.jpg#0", "0/image00002.jpg#0", "0/image00070.jpg#0"]
   assert splits["test_full"] == [
     "2/image00013.jpg#1",
@@ -111,14 +115,14 @@ def test_splits_follow_ra_and_frontal_faces_are_all_visible_and_then_all_inside(
   ]  # a chin on the edge is not inside
 
 
-@pytest.mark.parametrize("place", ["data/flickr", "flickr", "images", "."])
-def test_images_are_found_where_others_move_them(place, root):
-  expected = labels(build(root).plan(root))
-  target = root / place
+@pytest.mark.parametrize("folder_name", ["data/flickr", "flickr", "images", "."])
+def test_images_are_found_where_others_move_them(folder_name, root):
+  expected = prepared.labels(build(root).plan(root))
+  target = root / folder_name
   target.mkdir(parents=True, exist_ok=True)
   for folder in (root / FLICKR).iterdir():
     folder.rename(target / folder.name)
-  assert labels(build(root).plan(root)) == expected
+  assert prepared.labels(build(root).plan(root)) == expected
 
 
 def test_wrong_endings_are_tolerated_and_noted(root):
@@ -127,28 +131,32 @@ def test_wrong_endings_are_tolerated_and_noted(root):
     ("3/image00035.png", "3/image00035.jpg"),
   ):
     (root / FLICKR / old).rename(root / FLICKR / new)
+
   builder = build(root)
   assert len(builder.plan(root)["train"]) == 3
+
   notes = builder.info.metadata["notes"][
     "its image was found under the other of the endings .jpg and .png"
   ]
+
   assert notes == ["0/image00002.jpg#0", "3/image00035.png#0"], "named as the annotations name them"
 
 
 def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
   shutil.rmtree(root / FLICKR / "2")
   (root / FLICKR / "3" / "image00050.jpg").unlink()
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
   assert str(caught.value).splitlines()[1:3] == [
     "  aflw/data/flickr/2: images of 3 of 3 faces not found, the first is 2/image00013.jpg",
     "  aflw/data/flickr/3: images of 1 of 2 faces not found, the first is 3/image00050.jpg",
   ]
-  assert "https://www.tugraz.at/" in str(caught.value) and "http://mmlab.ie.cuhk.edu.hk/" in str(
-    caught.value
-  )
+  assert "https://www.tugraz.at/" in str(caught.value)
+  assert "http://mmlab.ie.cuhk.edu.hk/" in str(caught.value)
+
   builder = build(root, allow_partial=True)
-  assert {name: len(faces) for name, faces in builder.plan(root).items()} == {
+  assert prepared.counts(builder.plan(root)) == {
     "train": 3,
     "test_full": 1,
     "test_frontal": 1,
@@ -203,12 +211,12 @@ _BAD_VARIABLES = {
 def test_each_kind_of_bad_variable_is_one_sentence_and_exit_2(kind, root, capfd):
   change, cause = _BAD_VARIABLES[kind]
   aflw19_files.write_mat(root, **change)
-  assert (
-    prepare.main(
-      ["aflw19", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]
-    )
-    == 2
+  code = prepare.main(
+    ["aflw19", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]
   )
+
+  assert code == 2
+
   error = capfd.readouterr().err
   assert error.startswith(f"error: {root / MAT}") and len(error.splitlines()) == 1
   assert re.search(cause, error)
@@ -222,26 +230,30 @@ def test_x_and_y_by_turns_are_refused(root):
   aflw19_files.write_mat(
     root, data=data.reshape(8, 2, 19).transpose(0, 2, 1).reshape(8, 38), bbox=bbox
   )
+
   with pytest.raises(InputError, match="expected data as 19 x then 19 y"):
     build(root).plan(root)
 
 
-def test_files_that_are_no_such_mat_are_one_sentence(root):
+def test_files_that_are_not_such_a_mat_are_one_sentence(root):
   content = (root / MAT).read_bytes()
+
   for bad, cause in (
     (b"", "is empty"),
     (b"<html>", "is a web page"),
     (content[:-100], "cut short"),
-    (b"x" * 999, "no MATLAB"),
+    (b"x" * 999, "not a readable MATLAB file"),
   ):
     (root / MAT).write_bytes(bad)
     with pytest.raises(InputError, match=cause):
       build(root).plan(root)
+
   (root / MAT).unlink()
   with h5py.File(root / MAT, "w", userblock_size=512) as file:
     file["bbox"] = np.zeros((4, 8))
   header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
   (root / MAT).write_bytes(header + (root / MAT).read_bytes()[128:])
+
   with pytest.raises(InputError, match=r"is a MATLAB 7\.3 file, expected version 5"):
     build(root).plan(root)
 
@@ -257,7 +269,7 @@ _BAD_FACES = {
     changed("data", (4, 19), np.nan),
     r"landmark 0 is \[.*, nan\], expected numbers",
   ),
-  "landmarks on one spot": (changed("data", 4, 20.0), "that is no face"),
+  "landmarks on one spot": (changed("data", 4, 20.0), "that is not a face"),
   "landmarks of a larger image": (
     changed("data", 4, aflw19_files.variables()["data"][4] + 300),
     "px outside the 60 x 50 image",
@@ -272,9 +284,8 @@ def test_each_kind_of_bad_face_is_one_line_naming_it(kind, root):
   with pytest.raises(InputError, match=rf"aflw19: 1 problems .*\n  0/image00042\.jpg#0: .*{cause}"):
     build(root).plan(root)
   builder = build(root, skip_bad=True)
-  assert len(builder.plan(root)["train"]) == 2 and list(builder.info.metadata["skipped"]) == [
-    "0/image00042.jpg#0"
-  ]
+  assert len(builder.plan(root)["train"]) == 2
+  assert list(builder.info.metadata["skipped"]) == ["0/image00042.jpg#0"]
 
 
 def test_a_bad_image_and_a_link_that_leads_out_are_named(root):
@@ -282,8 +293,10 @@ def test_a_bad_image_and_a_link_that_leads_out_are_named(root):
   image = root / FLICKR / "0" / "image00070.jpg"
   image.rename(root.parent / "elsewhere.jpg")
   image.symlink_to(root.parent / "elsewhere.jpg")
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+
   first, second = str(caught.value).splitlines()[1:]
   assert first.startswith("  0/image00042.jpg#0: not an image: looks like HTML")
   assert second.startswith(
@@ -298,7 +311,8 @@ def test_points_outside_and_faces_annotated_twice_are_notes(root):
   aflw19_files.write_mat(root, data=data)
   builder = build(root)
   splits = builder.plan(root)
-  assert {name: len(faces) for name, faces in splits.items()}["test_full"] == 5
+
+  assert prepared.counts(splits)["test_full"] == 5
   assert splits["train"][1].landmarks[3, 0] == -2.5, "not clamped"
   assert builder.info.metadata["notes"] == {
     "landmarks outside the image": ["0/image00002.jpg#0"],
@@ -307,17 +321,17 @@ def test_points_outside_and_faces_annotated_twice_are_notes(root):
 
 
 def test_genuine_faces_are_read_to_the_last_digit(tmp_path, monkeypatch):
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine faces of AFLW to read")
-  samples = Path(os.environ["FAL_JAX_TEST_DATA"]) / "samples" / "aflw"
+  samples = genuine_files.path("samples", "aflw")
   files = sorted(samples.glob("*.pts"))
+
   assert len(files) == 4
-  points = np.array(
-    [[line.split() for line in file.read_text().splitlines()] for file in files], np.float64
-  )
+
+  points = np.array([prepared.table(file.read_text()) for file in files], np.float64)
   boxes = np.array([file.with_suffix(".rct").read_text().split() for file in files], np.float64)
+
   # Squares with an exclusive end, one of which ends at the image's border.
   np.testing.assert_array_equal(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+
   with Image.open(samples / "image00120_00010.jpg") as image:
     assert boxes[3, 2] == image.width
 
@@ -331,12 +345,15 @@ def test_genuine_faces_are_read_to_the_last_digit(tmp_path, monkeypatch):
     {"bbox": bbox, "data": data, "mask_new": points[:, :, 2], "nameList": names, "ra": ra},
   )
   read = release.read_release(tmp_path / MAT)
+
   np.testing.assert_array_equal(read.boxes, boxes)
   assert read.landmarks[0, 0].tolist() == [153.527863, 139.100616]
+
   for file, landmarks, visible in zip(files, read.landmarks, read.visible, strict=True):
     lines = [
       f"{x:.6f} {y:.6f} {seen:d}"
       for (x, y), seen in zip(landmarks.tolist(), visible.tolist(), strict=True)
     ]
     assert lines == file.read_text().splitlines()
+
   assert read.order.tolist() == [3, 1, 0, 2]

@@ -1,7 +1,6 @@
 """The COFW-29 builder: exact records out of MATLAB 7.3 files, every problem named at once."""
 
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -9,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cofw_files
+import genuine_files
 import h5py
 import numpy as np
+import prepared
 import pytest
 import scipy.io
-import tensorflow_datasets as tfds
 
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
@@ -41,10 +41,6 @@ def build(root, **options) -> Builder:
   return Builder(data_dir=root.parent / "data", **options)
 
 
-def names(splits):
-  return {split: [face.file_name for face in faces] for split, faces in splits.items()}
-
-
 def test_official_counts_are_the_papers():
   assert OFFICIAL["train"] == 1345 == OFFICIAL["fit"] + OFFICIAL["val"] and OFFICIAL["test"] == 507
   assert OFFICIAL["val"] == len(range(0, 1345, 10))
@@ -53,34 +49,22 @@ def test_official_counts_are_the_papers():
 def test_records_hold_the_same_pixels_and_zero_based_landmarks(root, capfd):
   code = prepare.main(["cofw29", f"--data_dir={root.parent / 'data'}", f"--manual_dir={root}"])
   printed = capfd.readouterr()
-  assert (code, printed.err) == (0, "")
-  assert ["train", "12", "12"] in [line.split() for line in printed.out.splitlines()]
-  assert (
-    "note: stored grey; all three channels hold the same: 1 files, the first is COFW_train_color.mat/0004"
-    in printed.out
-  )
-  assert "--config=configs/cofw29.py" in printed.out and printed.out.rstrip().endswith(
-    "--workdir=runs/cofw29"
-  )
 
-  builder = tfds.builder_from_directory(root.parent / "data" / "cofw29" / "1.0.0")
-  records = {
-    split: {
-      row["file_name"].decode(): row
-      for row in builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-    }
-    for split in builder.info.splits
-  }
-  assert {split: len(rows) for split, rows in records.items()} == {
-    "train": 12,
-    "fit": 10,
-    "val": 2,
-    "test": 3,
-  }
-  assert builder.info.metadata["markup"] == 29 and builder.info.metadata["partial"] is False
+  assert (code, printed.err) == (0, "")
+  assert ["train", "12", "12"] in prepared.table(printed.out)
+  note = "note: stored grey; all three channels hold the same: 1 files, the first is "
+  assert f"{note}COFW_train_color.mat/0004" in printed.out
+  assert "--config=configs/cofw29.py" in printed.out
+  assert printed.out.rstrip().endswith("--workdir=runs/cofw29")
+
+  info, records = prepared.read(root.parent / "data", "cofw29")
+  assert prepared.counts(records) == {"train": 12, "fit": 10, "val": 2, "test": 3}
+  assert info.metadata["markup"] == 29 and info.metadata["partial"] is False
+
   for split, indices in (("train", TRAIN), ("test", TEST)):
-    for place, index in enumerate(indices):
-      row = records[split][f"COFW_{split}_color.mat/{place + 1:04d}"]
+    rows = {row["file_name"].decode(): row for row in records[split]}
+    for position, index in enumerate(indices):
+      row = rows[f"COFW_{split}_color.mat/{position + 1:04d}"]
       pixels = read_image(row["image"])
       expected = cofw_files.photo(index)
       np.testing.assert_array_equal(
@@ -101,23 +85,25 @@ def test_images_are_the_same_from_many_threads(root):
 
 
 def test_fit_and_val_are_a_fixed_cut_through_train(root):
-  splits = names(build(root).plan(root))
+  splits = prepared.names(build(root).plan(root))
+
   assert splits["val"] == ["COFW_train_color.mat/0001", "COFW_train_color.mat/0011"]
   assert sorted(splits["fit"] + splits["val"]) == splits["train"]
-  cofw_files.respoil(
+
+  cofw_files.change_variable(
     root / "COFW_train_color.mat",
     "phisTr",
     lambda rows: np.where(np.arange(12)[:, None] == 1, np.nan, rows),
   )
-  without = names(build(root, skip_bad=True).plan(root))
-  assert without["val"] == splits["val"] and without["fit"] == [
-    x for x in splits["fit"] if not x.endswith("0002")
-  ]
+  without = prepared.names(build(root, skip_bad=True).plan(root))
+
+  assert without["val"] == splits["val"]
+  assert without["fit"] == [x for x in splits["fit"] if not x.endswith("0002")]
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_files_are_found_where_unpacking_puts_them(root, packed):
-  expected = names(build(root).plan(root))
+  expected = prepared.names(build(root).plan(root))
   files = sorted(root.glob("*.mat"))
   if packed:
     with zipfile.ZipFile(root / "COFW_color.zip", "w") as archive:
@@ -128,7 +114,8 @@ def test_files_are_found_where_unpacking_puts_them(root, packed):
     (root / "COFW_color").mkdir()
     for file in files:
       file.rename(root / "COFW_color" / file.name)
-  assert names(build(root).plan(root)) == expected
+
+  assert prepared.names(build(root).plan(root)) == expected
 
 
 def test_a_missing_file_is_named_with_where_to_get_it(root):
@@ -138,7 +125,7 @@ def test_a_missing_file_is_named_with_where_to_get_it(root):
   assert str(caught.value).splitlines()[1] == "  COFW_train_color.mat: expected 12 faces, found 0"
   assert "https://data.caltech.edu/records/bc0bf-nc666" in str(caught.value)
   builder = build(root, allow_partial=True)
-  assert {split: len(faces) for split, faces in builder.plan(root).items()} == {"test": 3}
+  assert prepared.counts(builder.plan(root)) == {"test": 3}
 
 
 def test_without_h5py_the_sentence_says_how_to_install_it(root, monkeypatch):
@@ -153,7 +140,7 @@ def cut(file: Path, part: float) -> None:
 
 def change(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
   """Something that changes one variable of a file."""
-  return lambda file: cofw_files.respoil(file, name, change)
+  return lambda file: cofw_files.change_variable(file, name, change)
 
 
 _BAD_FILES = {
@@ -181,23 +168,23 @@ _BAD_FILES = {
 def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
   spoil, cause = _BAD_FILES[kind]
   spoil(root / "COFW_test_color.mat")
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+
   first, line = str(caught.value).splitlines()[:2]
   assert first.startswith("cofw29 is not complete")
-  assert (
-    line.startswith(
-      f"  COFW_test_color.mat: expected 3 faces, found 0: {root / 'COFW_test_color.mat'}"
-    )
-    and cause in line
+  assert line.startswith(
+    f"  COFW_test_color.mat: expected 3 faces, found 0: {root / 'COFW_test_color.mat'}"
   )
+  assert cause in line
 
 
 def replace_cell(file: Path, index: int, value: np.ndarray | None) -> None:
   with h5py.File(file, "r+") as opened:
-    reference = (
-      h5py.Reference() if value is None else opened.create_dataset("#refs#/other", data=value).ref
-    )
+    reference = h5py.Reference()
+    if value is not None:
+      reference = opened.create_dataset("#refs#/other", data=value).ref
     opened["IsT"][0, index] = reference
 
 
@@ -241,23 +228,24 @@ _BAD_FACES = {
 def test_each_kind_of_bad_face_is_one_line_naming_it(kind, root):
   spoil, cause = _BAD_FACES[kind]
   spoil(root / "COFW_test_color.mat")
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+
   first, line = str(caught.value).splitlines()
-  assert (
-    first.startswith("cofw29: 1 problems")
-    and line.startswith("  COFW_test_color.mat/0002: ")
-    and cause in line
-  )
+  assert first.startswith("cofw29: 1 problems")
+  assert line.startswith("  COFW_test_color.mat/0002: ")
+  assert cause in line
   assert len(build(root, skip_bad=True).plan(root)["test"]) == 2
 
 
 def test_a_box_without_extent_is_noted_and_left_out(root):
-  cofw_files.respoil(
+  cofw_files.change_variable(
     root / "COFW_test_color.mat", "bboxesT", lambda boxes: np.where(_SECOND, 0, boxes)
   )
   builder = build(root)
   face = builder.plan(root)["test"][1]
+
   assert np.isnan(face.extra["box_dataset"]).all()
   assert builder.info.metadata["notes"]["its box has no extent; the record has none"] == [
     "COFW_test_color.mat/0002"
@@ -272,18 +260,17 @@ def test_files_that_count_from_zero_are_told_by_their_first_landmark(root, monke
   first = cofw_files.face_landmarks(TEST[0], 29)[0]
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {"COFW_test_color.mat/0001": tuple(first)})
   build(root).plan(root)
-  cofw_files.respoil(
+  cofw_files.change_variable(
     root / "COFW_test_color.mat", "phisT", lambda rows: rows - (np.arange(87) < 58)
   )
+
   with pytest.raises(InputError, match="another version of them"):
     build(root).plan(root)
 
 
 def test_all_genuine_test_annotations_are_read_to_the_last_digit(tmp_path):
   """The 507 genuine faces, counted from 1 again and put into a file as MATLAB writes it."""
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine annotations to read")
-  shared = Path(os.environ["FAL_JAX_TEST_DATA"])
+  shared = genuine_files.path()
   faces = np.load(shared / "annotations" / "cofw29_test.npz")
   order = np.argsort([int(Path(name).stem) for name in faces["names"]])
   landmarks, visible = faces["landmarks"][order], faces["visible"][order]
@@ -294,8 +281,10 @@ def test_all_genuine_test_annotations_are_read_to_the_last_digit(tmp_path):
     path, {"phisT": rows, "bboxesT": boxes}, {"IsT": [np.zeros((9, 9, 3), np.uint8)] * 507}
   )
   read = Builder(data_dir=tmp_path).layout(Downloads([tmp_path])).splits["test"]
+
   np.testing.assert_allclose([face.landmarks for face in read], landmarks, rtol=0, atol=1e-12)
   np.testing.assert_array_equal([face.extra["visible"] for face in read], visible)
+
   for face in read:
     known = Builder.FIRST_LANDMARKS.get(face.file_name, face.landmarks[0])
     np.testing.assert_allclose(face.landmarks[0], known, rtol=0, atol=1e-3)

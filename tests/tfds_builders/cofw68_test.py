@@ -1,13 +1,11 @@
-"""The COFW-68 builder: photographs of one file, landmarks of 507 others and boxes of a third, in
-one order.
-"""
+"""The COFW-68 builder: photographs, landmarks and boxes of many files, in one order."""
 
-import os
 import shutil
 import zipfile
 from pathlib import Path
 
 import cofw_files
+import genuine_files
 import numpy as np
 import pytest
 import scipy.io
@@ -51,22 +49,27 @@ def build(root, **options) -> Builder:
 def test_records_put_each_face_s_files_together(root, capfd):
   code = prepare.main(["cofw68", f"--data_dir={root.parent / 'data'}", f"--manual_dir={root}"])
   printed = capfd.readouterr()
+
   assert (code, printed.err) == (0, "")
+
   command = printed.out.splitlines()[-1]
-  assert "--config=configs/cofw68.py --mode=eval" in command and command.endswith(
-    "--workdir=runs/w300lp"
-  )
+  assert "--config=configs/cofw68.py --mode=eval" in command
+  assert command.endswith("--workdir=runs/w300lp")
 
   builder = tfds.builder_from_directory(root.parent / "data" / "cofw68" / "1.0.0")
   assert builder.info.metadata["markup"] == 68 and list(builder.info.splits) == ["test"]
+
   rows = {
     row["file_name"].decode(): row
     for row in builder.as_data_source(split="test", decoders={"image": tfds.decode.SkipDecoding()})
   }
+
   assert len(rows) == len(FACES)
+
   for index in FACES:
     row = rows[f"COFW_test_color.mat/{index + 1:04d}"]
     expected = cofw_files.photo(index)
+
     np.testing.assert_array_equal(
       read_image(row["image"]), expected if expected.ndim == 3 else np.stack([expected] * 3, -1)
     )
@@ -95,6 +98,7 @@ def test_files_are_found_however_they_were_fetched(root, layout):
       archive.write(root / "COFW_test_color.mat", "COFW_test_color.mat")
     shutil.rmtree(root / "cofw68-benchmark")
     (root / "COFW_test_color.mat").unlink()
+
   assert [face.file_name for face in build(root).plan(root)["test"]] == expected
 
 
@@ -132,8 +136,10 @@ _MISSING = {
 def test_what_is_missing_is_one_line_with_where_to_get_it(what, root):
   remove, expected = _MISSING[what]
   remove(root)
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+
   lines = str(caught.value).splitlines()
   assert expected in lines[1] and not lines[2].startswith("  ")
   assert "https://github.com/golnazghiasi/cofw68-benchmark" in str(caught.value)
@@ -170,11 +176,14 @@ _BAD_FILES = {
 def test_each_kind_of_bad_annotation_is_one_line_naming_it(kind, root):
   spoil, cause = _BAD_FILES[kind]
   spoil(root / DATA / "test_annotations" / "2_points.mat")
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+
   first, line = str(caught.value).splitlines()
   assert first.startswith("cofw68: 1 problems")
   assert line.startswith(f"  {DATA}/test_annotations/2_points.mat: ") and cause in line
+
   faces = build(root, skip_bad=True).plan(root)["test"]
   assert [face.file_name[-4:] for face in faces] == [
     f"{index + 1:04d}" for index in FACES if index != 1
@@ -191,45 +200,47 @@ def test_bad_landmarks_are_one_line_naming_the_face(root):
 
 def test_the_genuine_annotations_are_read_to_the_last_digit(tmp_path):
   """Five genuine faces and all boxes; their photographs are not at hand, 507 others stand in."""
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine annotations to read")
-  samples = Path(os.environ["FAL_JAX_TEST_DATA"]) / "samples" / "cofw68"
+  samples = genuine_files.path("samples", "cofw68")
   path = tmp_path / "COFW_test_color.mat"
   cofw_files.write_mat73(path, {}, {"IsT": [np.zeros((9, 9, 3), np.uint8)] * 507})
   layout = Builder(data_dir=tmp_path).layout(Downloads([tmp_path, samples]))
+
   assert layout.missing == [
     "COFW68_Data/test_annotations: expected 507 files 1_points.mat and so on, found 5"
   ]
+
   faces = {int(face.file_name[-4:]): face for face in layout.splits["test"]}
   assert not layout.findings and list(faces) == [1, 2, 3, 100, 507]
+
   for number, face in faces.items():
     genuine = scipy.io.loadmat(samples / "test_annotations" / f"{number}_points.mat")
+
     np.testing.assert_array_equal(face.landmarks, genuine["Points"] - 1)
     np.testing.assert_array_equal(face.extra["visible"], genuine["Occ"][0] == 0)
+
     known = Builder.FIRST_LANDMARKS.get(face.file_name, face.landmarks[0])
     np.testing.assert_allclose(face.landmarks[0], known, rtol=0, atol=1e-3)
-    x0, y0, x1, y1 = face.extra[
-      "box_dataset"
-    ]  # of a detector like 300W's: it holds most of the inner landmarks
+
+    # The box of a detector like 300W's holds most of the inner landmarks.
+    x0, y0, x1, y1 = face.extra["box_dataset"]
     inner = face.landmarks[17:]
+
     assert (((inner > [x0, y0]) & (inner < [x1, y1])).all(-1)).mean() > 0.9
+
   np.testing.assert_array_equal(faces[1].extra["box_dataset"], [63, 8, 183, 124])
 
 
 def test_the_two_mark_ups_of_a_genuine_face_agree():
-  """Outer eye corners of both, each read by its own builder's rule: a wrong order of faces or axes
-  would be tens of pixels.
+  """Outer eye corners of both, each read by its own builder's rule.
+
+  A wrong order of faces or axes would be tens of pixels.
   """
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine annotations to read")
-  shared = Path(os.environ["FAL_JAX_TEST_DATA"])
+  shared = genuine_files.path()
   of_29 = np.load(shared / "annotations" / "cofw29_test.npz")
+
   for number in (1, 2, 3, 100, 507):
-    points = (
-      scipy.io.loadmat(shared / "samples" / "cofw68" / "test_annotations" / f"{number}_points.mat")[
-        "Points"
-      ]
-      - 1
-    )
+    file = shared / "samples" / "cofw68" / "test_annotations" / f"{number}_points.mat"
+    points = scipy.io.loadmat(file)["Points"] - 1
     face = of_29["landmarks"][list(of_29["names"]).index(f"images/{number}.jpg")]
+
     np.testing.assert_allclose(points[[36, 45]], face[[8, 9]], atol=6)

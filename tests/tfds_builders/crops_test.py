@@ -1,6 +1,4 @@
-"""Prepared crops: the same faces, landmarks that stay on their pixels, and what training sees of
-both is alike.
-"""
+"""Prepared crops: the same faces, and landmarks that stay on their pixels."""
 
 import numpy as np
 import pytest
@@ -36,9 +34,8 @@ def open_split(data_dir, name, split="train"):
 
 def test_every_face_of_every_split_is_there(data_dir):
   for split in ("train", "test", "nowhere"):
-    originals, crops = (
-      open_split(data_dir, name, split) for name in ("tiny_faces", "tiny_faces_crops416")
-    )
+    originals = open_split(data_dir, "tiny_faces", split)
+    crops = open_split(data_dir, "tiny_faces_crops416", split)
     assert list(map(data.example_id, crops)) == list(map(data.example_id, originals))
 
 
@@ -62,18 +59,19 @@ def test_training_sees_the_same_landmarks_and_nearly_the_same_pixels(data_dir):
     assert difference.mean() < 1 and difference.max() < 20, "JPEG's rounding is all that may differ"
 
 
-def test_the_command_line_builds_them_beside_the_dataset_and_says_how_to_train(
-  tmp_path, monkeypatch, capsys
-):
+def test_the_command_line_builds_crops_and_says_how_to_train_on_them(tmp_path, monkeypatch, capsys):
   w300_files.expect_counts(monkeypatch)
   w300_files.write_dataset(tmp_path / "300w")
   options = [f"--manual_dir={tmp_path / '300w'}", f"--data_dir={tmp_path / 'data'}", "--crops=320"]
+
   assert prepare.main(["w300", *options]) == 0
+
   out = capsys.readouterr().out
   assert (
     "--config=configs/w300.py --config.data.name=w300_crops320 --config.eval.name=w300"
     in out.splitlines()[-1]
   )
+
   built = tfds.builder("w300_crops320", data_dir=tmp_path / "data")
   assert {name: split.num_examples for name, split in built.info.splits.items()}["test_full"] == 6
   assert dict(built.info.metadata) | {"markup": 68, "crops_of": "w300/1.0.0"} == dict(
@@ -83,6 +81,7 @@ def test_the_command_line_builds_them_beside_the_dataset_and_says_how_to_train(
   assert built.as_data_source("train")[0]["subset"] == b"afw"
 
   assert prepare.main(["w300", *options]) == 0
+
   out = capsys.readouterr().out
   assert "w300/1.0.0 is built already" in out and "w300_crops320/1.0.0 is built already" in out
 
@@ -103,6 +102,7 @@ def test_crops_that_cannot_be_cut_are_refused(tmp_path, monkeypatch, capsys, opt
       option,
     ]
   )
+
   assert code == 2 and expected in capsys.readouterr().err
   assert [path.name for path in (tmp_path / "data").iterdir()] == ["w300"] or not (
     tmp_path / "data"

@@ -1,6 +1,4 @@
-"""From a folder of one's own images to points on them: prepared, trained, evaluated, predicted; the
-mark-up file then may go.
-"""
+"""From a folder of one's own images to points on them: prepare, train, evaluate, predict."""
 
 import csv
 import importlib
@@ -49,48 +47,50 @@ def tiny(config, **changes):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-  """A folder with a dataset, one landmark of one face not annotated, its mark-up file and a run on
-  it; and what the run found.
+  """A folder with a prepared dataset, its mark-up file and a run on it; the config; the metrics.
+
+  One landmark of one face is not annotated.
   """
   tiny_dataset.folder(tmp_path_factory.getbasetemp())  # sets up the cache of compiled functions
-  place = tmp_path_factory.mktemp("custom")
-  root = files.write_images(place / "faces", range(20))
+  folder = tmp_path_factory.mktemp("custom")
+  root = files.write_images(folder / "faces", range(20))
   table = files.rows(range(20))
   table[4][3:5] = "", ""
   files.write_table(root, table)
-  assert prepare.main(["custom", f"--manual_dir={root}", f"--data_dir={place / 'data'}"]) == 0
-  config = tiny(load("custom", str(root / "markup.yaml")), **{"data.dir": str(place / "data")})
-  (root / "markup.yaml").rename(place / "markup.yaml")
-  (root / files.name(0)).rename(place / "photo.png")
+
+  assert prepare.main(["custom", f"--manual_dir={root}", f"--data_dir={folder / 'data'}"]) == 0
+
+  config = tiny(load("custom", str(root / "markup.yaml")), **{"data.dir": str(folder / "data")})
+  (root / "markup.yaml").rename(folder / "markup.yaml")
+  (root / files.name(0)).rename(folder / "photo.png")
   shutil.rmtree(root)
-  return place, config, tiny_dataset.run(config, place / "run")["test"]
+  return folder, config, tiny_dataset.run(config, folder / "run")["test"]
 
 
 def test_a_config_says_what_the_mark_up_file_does(trained):
   _, config, summary = trained
-  assert (config.data.name, config.data.markup, config.eval.norm) == (
-    "custom/my_faces",
-    files.NUM,
-    "ic",
-  )
-  assert (
-    summary["num_images"] == 2
-    and {"nme_ic", "nme_box", "nme_diag"} <= summary.keys()
-    and "nme_ip" not in summary
-  )
+
+  assert config.data.name == "custom/my_faces"
+  assert config.data.markup == files.NUM
+  assert config.eval.norm == "ic"
+  assert summary["num_images"] == 2
+  assert {"nme_ic", "nme_box", "nme_diag"} <= summary.keys()
+  assert "nme_ip" not in summary
 
 
 def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path, monkeypatch):
   monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
-  place, _, summary = trained
-  workdir = shutil.copytree(place / "run", tmp_path / "run")
+  folder, _, summary = trained
+  workdir = shutil.copytree(folder / "run", tmp_path / "run")
 
   # Evaluated by the config that the run has saved: the same numbers.
   saved = load("saved", str(workdir))
+
   assert json.loads(saved.to_json_best_effort()) == json.loads(
     (workdir / "config.json").read_text()
   )
   assert evaluate.run(saved, workdir)["test"] == summary
+
   with (workdir / "eval" / "test_predictions.csv").open() as file:
     assert next(csv.reader(file)) == ["id", *files.HEADER[1:]]
 
@@ -99,6 +99,7 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
   longer = tiny_dataset.run(tiny(load("saved", str(workdir)), **{"train.epochs": 3.0}), workdir)[
     "test"
   ]
+
   assert tiny_dataset.last_digest(workdir) != before and longer != summary
 
   # On a photograph, by the checkpoint alone.
@@ -106,25 +107,28 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
   markup = aligner.setup.markup
   assert markup.names == tuple(files.NAMES) and markup.edges == ((3, 4),)
   np.testing.assert_array_equal(markup.flip, [1, 0, 2, 4, 3])
-  written = predict.run(workdir, [str(place / "photo.png")], None)
+
+  written = predict.run(workdir, [str(folder / "photo.png")], None)
   assert (written / "0000_photo.jpg").is_file()
   assert (
     len((written / "predictions.csv").read_text().splitlines()[1].split(",")) == 1 + 2 * files.NUM
   )
 
 
-def test_a_run_does_not_go_on_under_another_mark_up(trained, tmp_path):
-  place, config, _ = trained
+def test_a_run_is_not_resumed_under_another_mark_up(trained, tmp_path):
+  folder, config, _ = trained
   (tmp_path / "markup.yaml").write_text(files.MARKUP.replace(", [3, 4]]", "]"))
   other = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
   saved, now = (json.loads(each.to_json_best_effort()) for each in (config, other))
+
   with pytest.raises(
     InputError,
     match=r"holds a run with another config; use another --workdir.*\n  data\.own_markup: ",
   ):
-    train.check_resumable(saved, now, place / "run")
-  same = tiny(load("custom", str(place / "markup.yaml")), **{"data.dir": config.data.dir})
-  train.check_resumable(saved, json.loads(same.to_json_best_effort()), place / "run")
+    train.check_resumable(saved, now, folder / "run")
+
+  same = tiny(load("custom", str(folder / "markup.yaml")), **{"data.dir": config.data.dir})
+  train.check_resumable(saved, json.loads(same.to_json_best_effort()), folder / "run")
 
 
 def test_the_doctor_finds_pairs_that_do_not_fit_the_faces(trained, tmp_path):
@@ -134,6 +138,7 @@ def test_the_doctor_finds_pairs_that_do_not_fit_the_faces(trained, tmp_path):
   )
   wrong = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
   complaint = "The flip permutation does not fit the mean shape at 4 landmarks"
+
   assert complaint in doctor.run(wrong, tmp_path / "wrong", command="")
   assert complaint not in doctor.run(config, tmp_path / "right", command="")
 
@@ -144,9 +149,8 @@ def read_flags(monkeypatch):
   monkeypatch.chdir(tiny_dataset.ROOT)
 
   def read_flags(*arguments):
-    monkeypatch.setattr(
-      "sys.argv", ["main", *arguments]
-    )  # there ml_collections looks for the keys that are set
+    # There ml_collections looks for the keys that are set.
+    monkeypatch.setattr("sys.argv", ["main", *arguments])
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "", flag_values=values)
     flag_parser.read(values, ["main", *arguments])
@@ -163,6 +167,7 @@ def test_keys_are_set_on_the_command_line_as_for_every_config(tmp_path, read_fla
     "--config.data.dir=d",
     "--config.eval.norm=box",
   )
+
   assert (config.data.dir, config.eval.norm, config.data.name) == ("d", "box", "custom/my_faces")
   assert build.markup(config).names == tuple(files.NAMES)
 
@@ -182,7 +187,8 @@ def test_keys_of_a_saved_config_are_set_too(tmp_path, read_flags):
   [
     (
       "custom.py",
-      "No mark-up file is named: it goes after a colon, e.g. --config=configs/custom.py:my_faces/markup.yaml",
+      "No mark-up file is named: it goes after a colon, "
+      "e.g. --config=configs/custom.py:my_faces/markup.yaml",
     ),
     ("custom_small.py", "No mark-up file is named"),
     (
@@ -197,14 +203,12 @@ def test_keys_of_a_saved_config_are_set_too(tmp_path, read_flags):
 def test_mistakes_after_the_colon_are_one_sentence(read_flags, argument, named):
   with pytest.raises(InputError) as caught:
     read_flags(f"--config=configs/{argument}")
-  assert (
-    named in str(caught.value)
-    and len(str(caught.value).splitlines()) == 1
-    and len(str(caught.value)) < 400
-  )
+  assert named in str(caught.value)
+  assert len(str(caught.value).splitlines()) == 1
+  assert len(str(caught.value)) < 400
 
 
-def test_one_s_own_mark_up_may_be_one_of_the_library_s(tmp_path):
+def test_a_mark_up_file_may_choose_a_built_in_mark_up(tmp_path):
   (tmp_path / "markup.yaml").write_text("name: mine\norigin: 0\nmarkup: 39\n")
   config = load("custom", str(tmp_path / "markup.yaml"))
   assert (config.data.markup, config.data.own_markup, config.eval.norm) == (39, None, "box")

@@ -1,13 +1,11 @@
-"""A user's own dataset: three formats give the same records, splits are fixed and said aloud,
-several faces share an image.
-"""
+"""A user's own dataset: three formats give the same records, and splits are fixed."""
 
 import shutil
 
 import custom_files as files
 import numpy as np
+import prepared
 import pytest
-import tensorflow_datasets as tfds
 
 from fal_jax import custom_markup
 from tfds_builders import prepare
@@ -20,8 +18,9 @@ def root(tmp_path):
 
 @pytest.fixture
 def build(root, capfd):
-  """Runs the command line, and returns what it printed and the records of each split, read without
-  the builder's code.
+  """Runs the command line.
+
+  Returns what it printed, and info and records of each split, read without the builder's code.
   """
 
   def build(*options):
@@ -30,14 +29,11 @@ def build(root, capfd):
       ["custom", f"--manual_dir={root}", f"--data_dir={data_dir}", "--overwrite", *options]
     )
     printed = capfd.readouterr()
+
     assert code == 0, printed.err
-    builder = tfds.builder_from_directory(data_dir / "custom" / "my_faces" / "1.0.0")
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    records = {
-      split: list(builder.as_data_source(split=split, decoders=decoders))
-      for split in builder.info.splits
-    }
-    return printed.out, builder.info, records
+
+    info, records = prepared.read(data_dir, "custom/my_faces")
+    return printed.out, info, records
 
   return build
 
@@ -58,11 +54,11 @@ def names(records):
 
 
 def check_landmarks(records, seeds=range(12)):
-  found = by_name(records)
-  assert found.keys() == {(files.name(seed), 0) for seed in seeds}
+  by_key = by_name(records)
+  assert by_key.keys() == {(files.name(seed), 0) for seed in seeds}
   for seed in seeds:
     np.testing.assert_allclose(
-      found[files.name(seed), 0]["landmarks"], files.landmarks(seed), rtol=0, atol=4e-6
+      by_key[files.name(seed), 0]["landmarks"], files.landmarks(seed), rtol=0, atol=4e-6
     )
 
 
@@ -76,12 +72,11 @@ def test_a_table_becomes_zero_based_records_with_the_image_s_bytes(root, build, 
   files.write_table(root, files.rows(range(12), origin=origin))
   out, info, records = build()
   check_landmarks(records)
+
   for (name, _), row in by_name(records).items():
-    assert (
-      row["image"] == (root / name).read_bytes()
-      and row["visible"].all()
-      and np.isnan(row["box_dataset"]).all()
-    )
+    assert row["image"] == (root / name).read_bytes()
+    assert row["visible"].all()
+    assert np.isnan(row["box_dataset"]).all()
     np.testing.assert_array_equal(
       row["box_landmarks"], [*row["landmarks"].min(0), *row["landmarks"].max(0)]
     )
@@ -108,8 +103,9 @@ def test_a_coco_file_gives_the_same_and_boxes_from_the_corner(root, build):
 
 
 def test_coco_s_first_pixel_is_where_its_key_point_and_its_box_meet(root, build):
-  """A box around the one pixel (x, y) = (20, 10) is [20, 10, 1, 1] in COCO and ends half a pixel
-  around its centre here.
+  """A box around the one pixel (20, 10) is [20, 10, 1, 1] in COCO.
+
+  Here it ends half a pixel around that pixel's centre.
   """
   content = files.coco(range(12))
   for face in content["annotations"]:
@@ -129,17 +125,18 @@ def test_coco_visibility_says_annotated_hidden_or_visible(root, build):
   content["annotations"][3]["iscrowd"] = 1
   files.write_coco(root, content)
   out, _, records = build()
-  assert (
-    "note: no landmark is annotated, left out: 1 files, the first is annotations.json, annotations[2]"
-    in out
-  )
-  assert (
-    "note: iscrowd is 1: not a single face, left out: 1 files, the first is annotations.json, annotations[3]"
-    in out
-  )
-  found = by_name(records)
-  assert found.keys() == {(files.name(seed), 0) for seed in range(12) if seed not in (2, 3)}
-  row = found[files.name(1), 0]
+
+  for note, row in (
+    ("no landmark is annotated, left out", 2),
+    ("iscrowd is 1: not a single face, left out", 3),
+  ):
+    first = f"annotations.json, annotations[{row}]"
+    assert f"note: {note}: 1 files, the first is {first}" in out
+
+  by_key = by_name(records)
+  assert by_key.keys() == {(files.name(seed), 0) for seed in range(12) if seed not in (2, 3)}
+
+  row = by_key[files.name(1), 0]
   np.testing.assert_array_equal(row["visible"], [False, False, True, True, True])
   np.testing.assert_array_equal(
     np.isnan(row["landmarks"]).all(-1), [False, True, False, False, False]
@@ -152,6 +149,7 @@ def test_empty_cells_are_landmarks_that_are_not_annotated(root, build):
   table[5][3:5] = "", " "
   files.write_table(root, table)
   row = by_name(build()[2])[files.name(4), 0]
+
   np.testing.assert_array_equal(
     np.isnan(row["landmarks"]).all(-1), [False, True, False, False, False]
   )
@@ -168,6 +166,7 @@ def test_columns_stand_in_any_order_and_boxes_share_the_origin(root, build):
   files.write_table(root, table)
   _, _, records = build()
   check_landmarks(records)
+
   np.testing.assert_array_equal(by_name(records)[files.name(0), 0]["box_dataset"], [10, 8, 50, 45])
   assert np.isnan(by_name(records)[files.name(2), 0]["box_dataset"]).all()
 
@@ -184,6 +183,7 @@ def test_several_faces_of_an_image_are_numbered_in_the_order_of_the_lines(root, 
   second = [files.name(3), *(files.landmarks(3) + 2).ravel().tolist()]
   files.write_table(root, [*table, second])
   _, _, records = build()
+
   assert names(records)["train"].count(files.name(3)) == 2
   np.testing.assert_allclose(
     by_name(records)[files.name(3), 1]["landmarks"], files.landmarks(3) + 2, atol=4e-6
@@ -222,6 +222,7 @@ def test_a_column_says_the_splits(root, build):
     root, [[*row, split] for row, split in zip(files.rows(range(12)), splits, strict=True)]
   )
   out, _, records = build()
+
   assert names(records) == {
     split: [files.name(seed) for seed in range(k, 12, 3)] for k, split in enumerate(splits[1:4])
   }
@@ -238,6 +239,7 @@ def test_lists_say_the_splits_of_every_format(root, build, write):
     "\r\n\r\n".join(f"face {seed:02d}.png" for seed in range(9, 12)).encode()
   )
   _, _, records = build()
+
   assert names(records) == {
     "train": [files.name(k) for k in range(9)],
     "test": [files.name(k) for k in range(9, 12)],
@@ -260,6 +262,7 @@ def test_a_mark_up_of_the_library_needs_only_its_number(tmp_path, build, root):
     root, [header, *([files.name(seed), *points[seed].tolist()] for seed in range(12))]
   )
   _, info, records = build()
+
   assert info.metadata["markup"] == 19 and len(by_name(records)) == 12
 
 
@@ -268,6 +271,7 @@ def test_two_datasets_live_in_one_folder_and_keep_their_names(root, build, tmp_p
   build()
   other = shutil.copytree(root, tmp_path / "other")
   (other / "markup.yaml").write_text(files.MARKUP.replace("my_faces", "others"))
+
   for name, code in (("custom/others", 0), ("custom/my_faces", 2), ("custom", 0)):
     assert prepare.main([name, f"--manual_dir={other}", f"--data_dir={tmp_path / 'data'}"]) == code
   assert "custom has no configuration 'my_faces'; it has others." in capfd.readouterr().err

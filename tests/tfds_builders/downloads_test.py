@@ -1,6 +1,4 @@
-"""Archives: what is honest is unpacked once and found; what is damaged or hostile is refused;
-nothing leaves its folder.
-"""
+"""Archives are unpacked once, or refused if damaged or hostile; nothing leaves its folder."""
 
 import gzip
 import io
@@ -121,13 +119,12 @@ def test_an_archive_in_parts_is_one_archive(root):
       content[part * 4000 : (part + 1) * 4000]
     )
   assert len(content) > 12_000
+
   files = unpack([Archive("300w.zip.001", "300W")], root / "manual", root / "unpacked")
   assert all(len(files.find(f"300W/{i}.bin").read_bytes()) == 3000 for i in range(5))
 
 
-def test_loose_content_goes_into_the_folder_where_it_belongs_and_a_doubled_folder_does_no_harm(
-  root,
-):
+def test_loose_content_and_doubled_folders_end_up_where_they_belong(root):
   assert (
     unpacked(root, "afw.zip", zip_bytes([("1.jpg", b"1")]), "afw").find("afw/1.jpg") is not None
   )
@@ -146,24 +143,25 @@ def test_the_user_s_own_files_come_first_and_nothing_is_written_there(root):
 def test_it_is_unpacked_once_until_it_changes(root):
   first = unpacked(root, "faces.zip", zip_bytes(MEMBERS)).find("faces/1.jpg")
   first.write_bytes(b"touched")
+
   assert (
     unpack([Archive("faces.zip")], root / "manual", root / "unpacked")
     .find("faces/1.jpg")
     .read_bytes()
     == b"touched"
   )
+
   again = unpacked(root, "faces.zip", zip_bytes([("faces/1.jpg", b"newer one")]))
-  assert (
-    again.find("faces/1.jpg").read_bytes() == b"newer one" and again.find("faces/2.jpg") is None
-  )
+  assert again.find("faces/1.jpg").read_bytes() == b"newer one"
+  assert again.find("faces/2.jpg") is None
 
 
 def test_what_was_cut_off_half_way_is_not_taken_for_complete(root):
-  rubble = root / "unpacked" / "faces.zip.unfinished" / "faces"
-  rubble.mkdir(parents=True)
-  (rubble / "0.jpg").write_bytes(b"half")
+  leftover = root / "unpacked" / "faces.zip.unfinished" / "faces"
+  leftover.mkdir(parents=True)
+  (leftover / "0.jpg").write_bytes(b"half")
   assert unpacked(root, "faces.zip", zip_bytes(MEMBERS)).find("faces/0.jpg") is None
-  assert not rubble.exists()
+  assert not leftover.exists()
 
 
 HOSTILE = {
@@ -236,9 +234,11 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(root, monke
 def test_a_name_in_an_annotation_file_cannot_leave_the_dataset(root):
   files = Downloads([root / "manual"])
   (root / "manual" / "out").symlink_to("/etc")
+
   assert (
     files.inside(root / "manual" / "a" / "b.jpg", named="line 1") == root / "manual" / "a" / "b.jpg"
   )
+
   for path in ("../evil.jpg", "a/../../evil.jpg", "out/passwd", "/etc/passwd"):
     with pytest.raises(
       InputError, match=r"list\.txt, line 3: .* leads out of the dataset's folder"

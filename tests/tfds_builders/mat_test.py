@@ -1,4 +1,4 @@
-"""MATLAB files: variables as they are, and one sentence for every file that is none."""
+"""MATLAB files: variables as they are, and one sentence for every other file."""
 
 import h5py
 import numpy as np
@@ -51,12 +51,12 @@ BAD = {
   "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
   "empty": (lambda path: path.write_bytes(b""), "is empty"),
   "login page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "web page"),
-  "text": (lambda path: path.write_text("1 2 3\n" * 100), "no MATLAB file"),
-  "zeros": (lambda path: path.write_bytes(bytes(1000)), "no MATLAB file|no variable"),
+  "text": (lambda path: path.write_text("1 2 3\n" * 100), "not a readable MATLAB file"),
+  "zeros": (lambda path: path.write_bytes(bytes(1000)), "not a readable MATLAB file|no variable"),
   "header only": (lambda path: path.write_bytes(path.read_bytes()[:128]), "no variable|cut short"),
   "header cut": (
     lambda path: path.write_bytes(path.read_bytes()[:100]),
-    "no MATLAB file|cut short",
+    "not a readable MATLAB file|cut short",
   ),
   "cut": (lambda path: path.write_bytes(path.read_bytes()[:600]), "cut short"),
   "last byte missing": (
@@ -68,10 +68,13 @@ BAD = {
     "cut short",
   ),
   "version 7.3": (version_73, "MATLAB 7.3 file, expected version 5"),
-  "a zip": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(300)), "no MATLAB file"),
+  "a zip": (
+    lambda path: path.write_bytes(b"PK\x03\x04" + bytes(300)),
+    "not a readable MATLAB file",
+  ),
   "an image": (
     lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(300)),
-    "no MATLAB file|cut short",
+    "not a readable MATLAB file|cut short",
   ),
   "another file": (
     lambda path: scipy.io.savemat(path, {"points": [1]}),
@@ -80,13 +83,13 @@ BAD = {
   "nothing in it": (lambda path: scipy.io.savemat(path, {}), "no variable 'bbox'; it has none"),
   "pickled": (
     lambda path: np.save(path.open("wb"), np.array([{}]), allow_pickle=True),
-    "no MATLAB file",
+    "not a readable MATLAB file",
   ),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_file_that_is_none_gets_one_sentence(genuine, kind):
+def test_any_other_file_is_one_sentence(genuine, kind):
   spoil, expected = BAD[kind]
   spoil(genuine)
   with pytest.raises(InputError, match=expected) as raised:

@@ -1,13 +1,12 @@
-"""The Menpo builder: two mark-ups, two releases with files of their own, every problem named at
-once.
-"""
+"""The Menpo builder: two mark-ups, two releases with files of their own, every problem named."""
 
-import os
 import shutil
 import zipfile
 from pathlib import Path
 
+import genuine_files
 import numpy as np
+import prepared
 import pytest
 import tensorflow_datasets as tfds
 import w300_files
@@ -112,8 +111,9 @@ def build(root, num_landmarks=68, **options) -> Builder:
   return Builder(data_dir=root.parent / "data", config=CONFIGS[num_landmarks], **options)
 
 
-def names(splits):
-  return {split: [face.file_name for face in faces] for split, faces in splits.items()}
+def train_names(root: Path) -> list[str]:
+  """Names of the training images, without their folders."""
+  return [Path(face.file_name).name for face in build(root).plan(root)["train"]]
 
 
 def test_official_counts_are_those_of_the_mark_up(monkeypatch, tmp_path):
@@ -121,6 +121,7 @@ def test_official_counts_are_those_of_the_mark_up(monkeypatch, tmp_path):
   counts = {
     name: Builder(data_dir=tmp_path, config=name).official_counts() for name in CONFIGS.values()
   }
+
   assert counts == {
     "frontal68": {"train": 6679, "test": 5335},
     "profile39": {"train": 2300, "test": 1946},
@@ -133,30 +134,33 @@ def test_records_hold_one_mark_up_of_either_release(root, release, num_landmarks
     [f"menpo/{name}", f"--data_dir={root.parent / 'data'}", f"--manual_dir={root}"]
   )
   printed = capfd.readouterr()
+
   assert (code, printed.err) == (0, "")
+
   counts = COUNTS[release][num_landmarks]
   assert f"release: {release}" in printed.out
-  assert ["train", str(counts["train"]), str(counts["train"])] in [
-    words.split() for words in printed.out.splitlines()
-  ]
+  assert ["train", str(counts["train"]), str(counts["train"])] in prepared.table(printed.out)
 
   builder = tfds.builder_from_directory(root.parent / "data" / "menpo" / name / "1.0.0")
-  assert (
-    builder.info.metadata["markup"] == num_landmarks and builder.info.metadata["partial"] is False
-  )
+  assert builder.info.metadata["markup"] == num_landmarks
+  assert builder.info.metadata["partial"] is False
   assert builder.info.metadata["release"] == release
+
   for split, count in counts.items():
     rows = list(builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()}))
     rows = sorted(rows, key=lambda row: row["file_name"])
+
     assert len(rows) == count
+
     for index, row in enumerate(rows):
       file = row["file_name"].decode()
-      assert (
-        Path(file).stem == stem(num_landmarks, index) and row["image"] == (root / file).read_bytes()
-      )
+
+      assert Path(file).stem == stem(num_landmarks, index)
+      assert row["image"] == (root / file).read_bytes()
       np.testing.assert_allclose(
         row["landmarks"], face_landmarks(split, num_landmarks, index), rtol=0, atol=4e-6
       )
+
       box = BOX if release == "MenpoBenchmark" else [np.nan] * 4
       np.testing.assert_array_equal(row["box_dataset"], np.float32(box))
       assert row["visible"].all()
@@ -180,17 +184,16 @@ def test_the_next_command_tests_the_one_and_trains_on_the_other(name, flags, wor
 
 def test_the_training_part_alone_is_enough_if_said(challenge, capfd):
   for file in (challenge / "testset").glob("*.pts"):
-    file.unlink()  # as the challenge handed the test out
+    file.unlink()  # as the challenge distributed the test
   command = ["menpo", f"--data_dir={challenge.parent / 'data'}", f"--manual_dir={challenge}"]
   assert prepare.main(command) == 2
+
   error = capfd.readouterr().err
-  assert (
-    "testset or Menpo2D/Test: expected 2 faces with 68 landmarks, found 0" in error
-    and "beside this image" not in error
-  )
+  assert "testset or Menpo2D/Test: expected 2 faces with 68 landmarks, found 0" in error
+  assert "beside this image" not in error
   assert "https://github.com/jiankangdeng/MenpoBenchmark" in error
   assert prepare.main([*command, "--allow_partial"]) == 0
-  assert ["train", "4", "4"] in [words.split() for words in capfd.readouterr().out.splitlines()]
+  assert ["train", "4", "4"] in prepared.table(capfd.readouterr().out)
 
 
 def test_a_face_too_few_for_either_release_is_missed(challenge):
@@ -206,24 +209,28 @@ def test_a_face_too_few_for_either_release_is_missed(challenge):
 
 
 def test_the_challenge_s_files_may_lie_in_folders_of_their_own_or_in_the_archive(challenge):
-  expected = [Path(name).name for name in names(build(challenge).plan(challenge))["train"]]
+  expected = train_names(challenge)
   inner = challenge / "trainset" / "semifrontal"
   inner.mkdir()
   for file in [path for path in (challenge / "trainset").iterdir() if path.is_file()]:
     file.rename(inner / file.name)
-  assert [Path(name).name for name in names(build(challenge).plan(challenge))["train"]] == expected
+  assert train_names(challenge) == expected
+
   with zipfile.ZipFile(challenge / "menpo_challenge_trainset.zip", "w") as archive:
     for file in inner.iterdir():
       archive.write(file, file.name)
       file.unlink()
   shutil.rmtree(challenge / "trainset")
-  assert [Path(name).name for name in names(build(challenge).plan(challenge))["train"]] == expected
+
+  assert train_names(challenge) == expected
 
 
 def test_two_releases_at_once_are_not_mixed(challenge):
   write_benchmark(challenge)
+
   with pytest.raises(InputError) as caught:
     build(challenge).plan(challenge)
+
   lines = str(caught.value).splitlines()[1:]
   assert [text.split(":")[0].strip() for text in lines] == [
     "Menpo2D/Test/Menpo2D_semifrontal_test.txt",
@@ -331,7 +338,7 @@ _BAD_LISTS = {
     "image/semifrontal/aflw__face_68000.jpg",
     "more than once",
   ),
-  "not text": (lambda d: (d / _LIST).write_bytes(b"\xff\xfe\x00"), _LIST, "cannot be read"),
+  "not text": (lambda d: (d / _LIST).write_bytes(b"\xff\xfe\x00"), _LIST, "is not text in UTF-8"),
 }
 
 
@@ -350,9 +357,7 @@ def test_the_genuine_profiles_are_read_to_the_last_digit(tmp_path):
   """The 2,300 genuine profiles, counted from 1 again and written as `.pts`; the first ones are
   known.
   """
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine annotations to read")
-  genuine = np.load(Path(os.environ["FAL_JAX_TEST_DATA"]) / "annotations" / "menpo_profile.npz")
+  genuine = np.load(genuine_files.path("annotations", "menpo_profile.npz"))
   stems = [Path(name).stem for name in genuine["names"]]
   (tmp_path / "trainset").mkdir()
   for name, landmarks in zip(stems, genuine["landmarks"], strict=True):
@@ -361,15 +366,18 @@ def test_the_genuine_profiles_are_read_to_the_last_digit(tmp_path):
   builder = Builder(data_dir=tmp_path / "data", config="profile39")
   layout = builder.layout(Downloads([tmp_path]))
   faces = {Path(face.file_name).stem: face for face in layout.splits["train"]}
+
   assert not layout.findings and len(faces) == 2300
   np.testing.assert_allclose(
     [faces[name].landmarks for name in stems], genuine["landmarks"], rtol=0, atol=1e-6
   )
+
   known = {
     name: landmark
     for name, landmark in Builder.FIRST_LANDMARKS.items()
     if name.startswith("trainset/")
   }
+
   assert len(known) == 2
   for name, landmark in known.items():
     np.testing.assert_allclose(faces[Path(name).stem].landmarks[0], landmark, rtol=0, atol=1e-3)

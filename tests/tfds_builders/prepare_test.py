@@ -1,6 +1,4 @@
-"""The command line that builds datasets: builds once, says what is there, keeps what was there,
-never shows a traceback.
-"""
+"""The command line that builds datasets: builds once, keeps what was there, no tracebacks."""
 
 import dataclasses
 import errno
@@ -11,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import prepared
 import pytest
 import tensorflow_datasets as tfds
 import w300_files
@@ -24,7 +23,7 @@ RAW = {"image": tfds.decode.SkipDecoding()}
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-  """Runs the command line on a small 300W; returns the exit code, what was printed, and the errors."""
+  """Runs the command line on a small 300W; returns exit code, output and errors."""
   w300_files.expect_counts(monkeypatch)
   w300_files.write_dataset(tmp_path / "300w")
 
@@ -45,19 +44,19 @@ def versions(tmp_path):
 
 
 def num_train(tmp_path) -> int:
-  return (
-    tfds.builder_from_directory(tmp_path / "data" / "w300" / "1.0.0")
-    .info.splits["train"]
-    .num_examples
-  )
+  builder = tfds.builder_from_directory(tmp_path / "data" / "w300" / "1.0.0")
+  return builder.info.splits["train"].num_examples
 
 
 def test_a_build_ends_with_a_table_and_the_next_command(run, tmp_path, versions):
   code, out, err = run()
+
   assert (code, err, versions()) == (0, "", ["1.0.0"])
-  lines = [line.split() for line in out.splitlines()]
+
+  lines = prepared.table(out)
   assert ["split", "images", "official"] in lines
   assert ["train", "18", "3,148"] in lines and ["test_private", "2", "600"] in lines
+
   data_dir = tmp_path / "data"
   assert f"In {data_dir / 'w300' / '1.0.0'}." in out
   assert (
@@ -79,9 +78,11 @@ def test_archives_that_nobody_unpacked_do_as_well(run, tmp_path, versions):
 
   code, out, err = run("--dry_run", manual_dir=packed)
   assert (code, err) == (0, "") and not (tmp_path / "data").exists()
+
   code, out, err = run(manual_dir=packed)
   assert (code, err, versions()) == (0, "", ["1.0.0"]), "nothing unpacked is left"
-  assert ["train", "18", "3,148"] in [line.split() for line in out.splitlines()]
+  assert ["train", "18", "3,148"] in prepared.table(out)
+
   from_archives = list(
     tfds.builder("w300", data_dir=tmp_path / "data").as_data_source("test_full", decoders=RAW)
   )
@@ -89,6 +90,7 @@ def test_archives_that_nobody_unpacked_do_as_well(run, tmp_path, versions):
   from_folders = list(
     tfds.builder("w300", data_dir=tmp_path / "data").as_data_source("test_full", decoders=RAW)
   )
+
   assert [(row["file_name"], row["image"]) for row in from_archives] == [
     (row["file_name"], row["image"]) for row in from_folders
   ]
@@ -98,7 +100,7 @@ def test_one_folder_may_hold_a_folder_for_each_dataset(run, tmp_path):
   (tmp_path / "all").mkdir()
   (tmp_path / "300w").rename(tmp_path / "all" / "w300")
   code, out, _ = run("--dry_run", manual_dir=tmp_path / "all")
-  assert code == 0 and ["train", "18", "3,148"] in [line.split() for line in out.splitlines()]
+  assert code == 0 and ["train", "18", "3,148"] in prepared.table(out)
   assert run(manual_dir=tmp_path / "all")[0] == 0
 
 
@@ -108,7 +110,9 @@ def test_unpacked_files_stay_for_the_next_try_when_some_are_bad(run, tmp_path, v
   shutil.make_archive(str(tmp_path / "packed" / "ibug"), "zip", tmp_path / "packed" / "ibug")
   shutil.rmtree(tmp_path / "packed" / "ibug")
   code, _, err = run(manual_dir=tmp_path / "packed")
+
   assert code == 2 and "ibug/image_0001.png" in err and versions() == ["unpacked"]
+
   code, out, _ = run("--skip_bad", manual_dir=tmp_path / "packed")
   assert code == 0 and "skipped: 1 bad files" in out and versions() == ["1.0.0"]
 
@@ -119,13 +123,15 @@ def test_a_file_of_another_version_is_noticed_by_its_first_landmark(run, tmp_pat
   first = sum(list(w300_files.COUNTS.values())[:seed])
   x, y = w300_files.face_landmarks(first)[0]
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x, y)})
+
   assert run()[0] == 0
+
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x + 1, y + 1)})
   code, _, err = run("--overwrite")
+
+  assert code == 2
   assert (
-    code == 2
-    and f"{name}: the first landmark is ({x:.3f}, {y:.3f}), in the official files ({x + 1:.3f}"
-    in err
+    f"{name}: the first landmark is ({x:.3f}, {y:.3f}), in the official files ({x + 1:.3f}" in err
   )
 
 
@@ -133,13 +139,15 @@ def test_building_again_does_nothing_unless_told_to(run, tmp_path):
   run()
   before = (tmp_path / "data" / "w300" / "1.0.0").stat()
   code, out, _ = run()
+
   assert code == 0 and "is built already; --overwrite builds it again" in out
-  assert ["train", "18", "3,148"] in [line.split() for line in out.splitlines()]
+  assert ["train", "18", "3,148"] in prepared.table(out)
   assert (tmp_path / "data" / "w300" / "1.0.0").stat().st_ino == before.st_ino
 
   (tmp_path / "300w" / "afw" / "image_0003.jpg").unlink()
   (tmp_path / "300w" / "afw" / "image_0003.pts").unlink()
   code, out, _ = run("--overwrite", "--allow_partial")
+
   assert code == 0 and "missing: afw: expected 12 annotated images, found 11" in out
   assert num_train(tmp_path) == 17
 
@@ -157,18 +165,18 @@ def test_a_failing_overwrite_keeps_the_former_dataset(run, tmp_path, versions):
   run()
   (tmp_path / "300w" / "afw" / "image_0003.jpg").write_bytes(b"")
   code, _, err = run("--overwrite")
-  assert (
-    code == 2
-    and "afw/image_0003.jpg: not an image: the file is empty" in err
-    and "Traceback" not in err
-  )
+  assert code == 2
+  assert "afw/image_0003.jpg: not an image: the file is empty" in err
+  assert "Traceback" not in err
   assert versions() == ["1.0.0"] and num_train(tmp_path) == 18
 
 
 def test_bad_files_are_skipped_counted_and_listed_when_asked(run, tmp_path):
   (tmp_path / "300w" / "afw" / "image_0003.jpg").write_bytes(b"")
   code, out, _ = run("--skip_bad")
+
   assert code == 0 and "skipped: 1 bad files, listed in metadata.json" in out
+
   info = tfds.builder_from_directory(tmp_path / "data" / "w300" / "1.0.0").info
   assert info.splits["train"].num_examples == 17
   assert info.metadata["skipped"]["afw/image_0003.jpg"].startswith(
@@ -178,7 +186,7 @@ def test_bad_files_are_skipped_counted_and_listed_when_asked(run, tmp_path):
 
 def test_a_dry_run_checks_everything_and_writes_nothing(run, tmp_path):
   code, out, _ = run("--dry_run")
-  assert code == 0 and ["train", "18", "3,148"] in [line.split() for line in out.splitlines()]
+  assert code == 0 and ["train", "18", "3,148"] in prepared.table(out)
   (tmp_path / "300w" / "afw" / "image_0003.jpg").write_bytes(b"")
   code, _, err = run("--dry_run")
   assert code == 2 and "afw/image_0003.jpg: not an image" in err
@@ -205,7 +213,7 @@ def test_a_killed_overwrite_gives_the_former_dataset_back(run, tmp_path, version
   assert versions() == ["1.0.0"] and num_train(tmp_path) == 18
 
 
-def test_rubble_is_not_taken_for_a_dataset(run, tmp_path):
+def test_an_incomplete_build_is_not_taken_for_a_dataset(run, tmp_path):
   (tmp_path / "data" / "w300" / "1.0.0").mkdir(parents=True)
   code, _, err = run()
   assert code == 2 and "is not a complete dataset: build it again with --overwrite" in err
@@ -221,6 +229,7 @@ def test_interrupting_leaves_nothing_and_exits_130(run, monkeypatch, tmp_path, v
   generate = Builder._generate_examples
   monkeypatch.setattr(Builder, "_generate_examples", interrupted)
   code, _, err = run()
+
   assert code == 130 and err.startswith("Interrupted.") and "Traceback" not in err
   assert versions() == []
 
@@ -239,12 +248,11 @@ def test_a_full_disk_is_one_sentence(error, run, monkeypatch, versions):
 
   monkeypatch.setattr(Builder, "_generate_examples", full)
   code, _, err = run()
-  assert (
-    code == 2
-    and "1.0.0 cannot be written" in err
-    and "No space left on device" in err
-    and "Traceback" not in err
-  )
+
+  assert code == 2
+  assert "1.0.0 cannot be written" in err
+  assert "No space left on device" in err
+  assert "Traceback" not in err
   assert versions() == []
 
 
@@ -255,6 +263,7 @@ def test_a_second_build_of_the_same_dataset_is_refused(run, tmp_path):
   fcntl.flock(handle, fcntl.LOCK_EX)
   code, _, err = run()
   os.close(handle)
+
   assert code == 2 and f"Another process is building in {folder}" in err
   assert run()[0] == 0
 
@@ -285,10 +294,11 @@ def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path, monkeypatch)
   w300_files.expect_counts(monkeypatch)
   w300_files.write_dataset(tmp_path / "300w")
   (tmp_path / "data").write_text("a file, not a folder")
-  assert (
-    prepare.main(["w300", f"--data_dir={tmp_path / 'data'}", f"--manual_dir={tmp_path / '300w'}"])
-    == 2
+  code = prepare.main(
+    ["w300", f"--data_dir={tmp_path / 'data'}", f"--manual_dir={tmp_path / '300w'}"]
   )
+
+  assert code == 2
   assert "give another --data_dir" in capsys.readouterr().err
 
 
@@ -298,28 +308,37 @@ def test_generated_datasets_need_no_files(capfd, monkeypatch, tmp_path):
     for config in SyntheticFaces.BUILDER_CONFIGS
   ]
   monkeypatch.setattr(SyntheticFaces, "BUILDER_CONFIGS", small)
+
   assert prepare.main(["synthetic_faces/98", f"--data_dir={tmp_path}", "--dry_run"]) == 0
   assert "no files to check" in capfd.readouterr().out and not any(tmp_path.iterdir())
   assert prepare.main(["synthetic_faces/98", f"--data_dir={tmp_path}"]) == 0
-  assert ["train", "2", "-"] in [line.split() for line in capfd.readouterr().out.splitlines()]
+  assert ["train", "2", "-"] in prepared.table(capfd.readouterr().out)
+
   info = tfds.builder_from_directory(tmp_path / "synthetic_faces" / "98" / "1.0.0").info
   assert info.features["landmarks"].shape == (98, 2)
   assert prepare.main(["synthetic_faces/99", f"--data_dir={tmp_path}"]) == 2
   assert "has no configuration '99'; it has 68, 98." in capfd.readouterr().err
 
 
+# Both commands in one process: importing TFDS takes seconds.
+_SCRIPT = """
+import runpy, sys
+
+for argument in ("nosuch", "--help"):
+  sys.argv = ["prepare", argument]
+  try:
+    runpy.run_module("tfds_builders.prepare", run_name="__main__")
+  except SystemExit as end:
+    print("exit", end.code, "tensorflow" in sys.modules)
+"""
+
+
 def test_the_module_runs_as_a_command_without_noise_or_tensorflow():
-  script = (
-    "import sys; from tfds_builders import prepare; code = prepare.main(['nosuch']); "
-    "print('tensorflow' in sys.modules); sys.exit(code)"
-  )
-  done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-  assert (done.returncode, done.stdout) == (2, "False\n")
-  assert len(done.stderr.splitlines()) == 1 and "There is no dataset 'nosuch'" in done.stderr
   done = subprocess.run(
-    [sys.executable, "-m", "tfds_builders.prepare", "--help"],
-    capture_output=True,
-    text=True,
-    check=False,
+    [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=False
   )
-  assert done.returncode == 0 and "w300" in done.stdout and done.stderr == ""
+
+  first, *usage, last = done.stdout.splitlines()
+  assert (done.returncode, first, last) == (0, "exit 2 False", "exit 0 False")
+  assert len(done.stderr.splitlines()) == 1 and "There is no dataset 'nosuch'" in done.stderr
+  assert "w300" in "\n".join(usage)

@@ -1,6 +1,4 @@
-"""Annotation files: what iBUG's tools wrote is read; what is not two finite numbers a line is
-refused by name and line.
-"""
+"""`.pts` files: what iBUG's tools wrote is read, anything else is refused by name and line."""
 
 import numpy as np
 import pytest
@@ -59,11 +57,11 @@ def test_one_based_coordinates_point_at_the_right_pixel(tmp_path):
     (_LINES.replace("0 1.5", "0 -inf"), "line 2: '0 -inf' is not a landmark"),
     (_LINES.replace("0 1.5", "1_000 1.5"), "line 2: '1_000 1.5' is not a landmark"),
     (_LINES.replace("0 1.5", "٣ 1.5"), "line 2: '٣ 1.5' is not a landmark"),
-    (_LINES.replace("0 1.5", "1e400 1.5"), "line 2: '1e400 1.5' is too large a number"),
+    (_LINES.replace("0 1.5", "1e400 1.5"), "line 2: '1e400' is too large a number"),
     (_LINES.replace("0 1.5", "0 1.5 2"), "line 2: '0 1.5 2' is not a landmark"),
     (_LINES.replace("0 1.5", "0, 1.5"), "line 2: '0, 1.5' is not a landmark"),
     ("<html>\nlog in\n</html>", "line 1: '<html>' is not a landmark"),
-    (b"\xff\xd8\xff\xe0", "is not a text file of landmarks"),
+    (b"\xff\xd8\xff\xe0", "is not text in UTF-8 (byte 0 is not"),
   ],
 )
 def test_bad_files_are_one_sentence_with_name_and_line(text, cause, tmp_path):
@@ -95,6 +93,7 @@ def test_any_of_several_mark_ups_is_read_and_the_header_decides(tmp_path):
   path.write_text("version: 1\nn_points: 39\n{\n" + "1 2\n" * 68 + "}")
   with pytest.raises(InputError, match="holds 68 landmarks, expected 39"):
     read_pts(path, num_landmarks=(68, 39), origin=1)
+
   path.write_text("1 2\n" * 67)
   with pytest.raises(InputError, match="holds 67 landmarks, expected 68 or 39"):
     read_pts(path, num_landmarks=(68, 39), origin=1)

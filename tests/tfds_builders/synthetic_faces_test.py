@@ -1,10 +1,10 @@
 """The rendered faces: exact landmarks, honest visibility, results that depend on the seed alone."""
 
 import dataclasses
-import os
 import pathlib
 
 import cv2
+import genuine_files
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -12,72 +12,31 @@ import tensorflow_datasets as tfds
 from fal_jax.errors import InputError
 from tfds_builders.synthetic_faces import head, landmark_curves, raster, render
 from tfds_builders.synthetic_faces.camera import NECK, Camera, rotation
+from tfds_builders.synthetic_faces.landmark_points import landmark_points
 from tfds_builders.synthetic_faces.synthetic_faces_dataset_builder import (
   Builder,
   SyntheticFacesConfig,
 )
 
+# fmt: off
 _PAIRS_68 = [
-  *((i, 16 - i) for i in range(8)),
-  *((17 + i, 26 - i) for i in range(5)),
-  (31, 35),
-  (32, 34),
-  (36, 45),
-  (37, 44),
-  (38, 43),
-  (39, 42),
-  (40, 47),
-  (41, 46),
-  (48, 54),
-  (49, 53),
-  (50, 52),
-  (55, 59),
-  (56, 58),
-  (60, 64),
-  (61, 63),
-  (65, 67),
+  *((i, 16 - i) for i in range(8)), *((17 + i, 26 - i) for i in range(5)), (31, 35), (32, 34),
+  (36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46),
+  (48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67),
 ]
 _PAIRS_98 = [
   *((i, 32 - i) for i in range(16)),
-  (33, 46),
-  (34, 45),
-  (35, 44),
-  (36, 43),
-  (37, 42),
-  (38, 50),
-  (39, 49),
-  (40, 48),
-  (41, 47),
-  (55, 59),
-  (56, 58),
-  (60, 72),
-  (61, 71),
-  (62, 70),
-  (63, 69),
-  (64, 68),
-  (65, 75),
-  (66, 74),
-  (67, 73),
-  (76, 82),
-  (77, 81),
-  (78, 80),
-  (83, 87),
-  (84, 86),
-  (88, 92),
-  (89, 91),
-  (93, 95),
+  (33, 46), (34, 45), (35, 44), (36, 43), (37, 42), (38, 50), (39, 49), (40, 48), (41, 47),
+  (55, 59), (56, 58), (60, 72), (61, 71), (62, 70), (63, 69), (64, 68), (65, 75), (66, 74),
+  (67, 73), (76, 82), (77, 81), (78, 80), (83, 87), (84, 86), (88, 92), (89, 91), (93, 95),
   (96, 97),
 ]
 # Points both mark-ups share: jaw, nose, corners of the eyes, mouth.
 _SHARED = [
-  *((i, 2 * i) for i in range(17)),
-  *((27 + i, 51 + i) for i in range(9)),
-  (36, 60),
-  (39, 64),
-  (42, 68),
-  (45, 72),
-  *((48 + i, 76 + i) for i in range(20)),
+  *((i, 2 * i) for i in range(17)), *((27 + i, 51 + i) for i in range(9)),
+  (36, 60), (39, 64), (42, 68), (45, 72), *((48 + i, 76 + i) for i in range(20)),
 ]
+# fmt: on
 _SMOOTH = {"smile_left": 1.0, "smile_right": 1.0, "jaw_open": 0.1, "width": 1.0, "nose_width": -1.0}
 
 
@@ -97,7 +56,7 @@ def _frontal(distance: float = 12.0) -> Camera:
   return Camera(head=np.eye(3), body=np.eye(3), distance=distance)
 
 
-def test_same_seed_split_and_index_give_the_same_bytes_and_any_other_gives_another_face():
+def test_a_face_depends_on_seed_split_and_index_and_on_nothing_else():
   first, again = (render.render_encoded(3, "train", 68, 5) for _ in range(2))
   assert first["image"] == again["image"]
   np.testing.assert_array_equal(first["landmarks"], again["landmarks"])
@@ -107,7 +66,7 @@ def test_same_seed_split_and_index_give_the_same_bytes_and_any_other_gives_anoth
     assert np.abs(other["landmarks"] - first["landmarks"]).max() > 1
 
 
-def test_landmarks_lie_in_the_picture_and_parts_of_the_face_keep_their_order(
+def test_landmarks_lie_in_the_image_and_parts_of_the_face_keep_their_order(
   faces: list[render.RenderedFace],
 ):
   for face in faces:
@@ -159,33 +118,32 @@ def test_landmarks_are_the_pinhole_projection_of_the_points_of_the_model(
 
 def test_a_symmetric_face_seen_from_the_front_has_symmetric_landmarks():
   vertices = head.head_model().vertices(_SMOOTH)
-  points = render.landmark_points(vertices, landmark_curves.FaceCurves(parting=0.5), _frontal())
-  for pairs, found in zip((_PAIRS_68, _PAIRS_98), points, strict=True):
-    mirrored = (found * [-1, 1, 1])[_swap(pairs, len(found))]
+  points = landmark_points(vertices, landmark_curves.FaceCurves(parting=0.5), _frontal())
+  for pairs, landmarks in zip((_PAIRS_68, _PAIRS_98), points, strict=True):
+    mirrored = (landmarks * [-1, 1, 1])[_swap(pairs, len(landmarks))]
     # Cells are cut along one diagonal, which is the other diagonal in the mirror.
-    np.testing.assert_allclose(found, mirrored, atol=6e-3)
+    np.testing.assert_allclose(landmarks, mirrored, atol=6e-3)
 
 
-def test_jaw_points_of_a_turned_head_lie_on_the_contour_on_the_far_side_and_on_the_bone_on_the_near_side():
+def test_jaw_points_slide_to_the_far_contour_and_stay_on_the_near_bone():
   vertices = head.head_model().vertices({})
   curves = landmark_curves.FaceCurves()
-  frontal = render.landmark_points(vertices, curves, _frontal())[0]
+  frontal = landmark_points(vertices, curves, _frontal())[0]
   camera = dataclasses.replace(_frontal(), head=rotation(np.radians(40), 0, 0))
-  turned = render.landmark_points(vertices, curves, camera)[0]
-  face_part = (
-    vertices[: int(np.searchsorted(head.head_model().sections, 14))]
-    .reshape(-1, 3)
-    .astype(np.float64)
-  )
+  turned = landmark_points(vertices, curves, camera)[0]
+  last_row = int(np.searchsorted(head.head_model().sections, 14))
+  face_part = vertices[:last_row].reshape(-1, 3).astype(np.float64)
   everything = camera.project(camera.place(face_part))
-  found = camera.project(camera.place(turned))
+  pixels = camera.project(camera.place(turned))
   for k in range(12, 16):  # far side, from the cheek to the temple
-    beside = everything[np.abs(everything[:, 1] - found[k, 1]) < 0.012]
-    assert abs(beside[:, 0].max() - found[k, 0]) < 0.02, k
+    beside = everything[np.abs(everything[:, 1] - pixels[k, 1]) < 0.012]
+    assert abs(beside[:, 0].max() - pixels[k, 0]) < 0.02, k
   assert (turned[11:16, 2] > frontal[11:16, 2] + 0.02).all()  # slid towards the front
-  near = render.landmark_points(
+
+  near = landmark_points(
     vertices, curves, dataclasses.replace(_frontal(), head=rotation(np.radians(25), 0, 0))
   )[0]
+
   np.testing.assert_allclose(turned[1:4], near[1:4], atol=1e-9)
 
 
@@ -206,14 +164,11 @@ def test_the_rasteriser_keeps_the_nearest_surface_and_its_position_on_the_grid()
     opacity=np.full((6, 5), 255, np.uint8),
   )
   py, px = np.divmod(seen.pixel, 60)
-  front = (
-    (px >= near[0, 0, 0])
-    & (px <= near[-1, -1, 0])
-    & (py >= near[0, 0, 1])
-    & (py <= near[-1, -1, 1])
-  )
+  at = np.stack([px, py], -1)
+  front = ((at >= near[0, 0]) & (at <= near[-1, -1])).all(-1)
   column = np.where(front, ((px - 6) * 2 - 2.5) / 10, (px - 2.5) / 10)
   row = np.where(front, 3 + ((py - 6) * 2 - 3.25) / 12, (py - 3.25) / 12)
+
   np.testing.assert_allclose(seen.grid, np.stack([column, row], -1), atol=1e-4)
   np.testing.assert_allclose(seen.depth[py, px], np.where(front, 4 + 0.1 * column, 9), atol=1e-4)
   assert len(seen.pixel) == 40 * 24  # the centres inside [2.5, 42.5] x [3.25, 27.25]
@@ -223,26 +178,30 @@ def test_points_behind_the_head_or_under_an_object_are_not_visible(
   faces: list[render.RenderedFace],
 ):
   under = 0
+
   for face in faces:
     for landmarks, visible in (
       (face.landmarks_68, face.visible_68),
       (face.landmarks_98, face.visible_98),
     ):
-      covered = face.occluded[tuple(np.rint(landmarks[:, ::-1]).astype(int).T)] > 0.99
-      whole = (
-        cv2.erode(face.occluded, np.ones((3, 3)))[tuple(np.rint(landmarks[:, ::-1]).astype(int).T)]
-        > 0.99
-      )
+      rows_columns = tuple(np.rint(landmarks[:, ::-1]).astype(int).T)
+      covered = face.occluded[rows_columns] > 0.99
+      whole = cv2.erode(face.occluded, np.ones((3, 3)))[rows_columns] > 0.99
       assert not visible[covered & whole].any()
       under += int((covered & whole).sum())
+
     assert 0.2 < face.visible_68.mean() <= 1
+
   assert under > 10
+
   bare = [
     f
     for f in faces
     if f.occluded.max() == 0 and f.person.hair.length == 0 and abs(f.camera.head[0, 2]) < 0.3
   ]
+
   assert bare and all(f.visible_68[17:].mean() > 0.9 for f in bare)
+
   front = raster.Raster(
     np.zeros(1, np.int32),
     np.zeros((1, 2), np.float32),
@@ -250,6 +209,7 @@ def test_points_behind_the_head_or_under_an_object_are_not_visible(
     np.full((9, 9), 5.0, np.float32),
   )
   seen = render.seen_through(front, np.array([[4.0, 4.0], [4.0, 4.0]]), np.array([5.01, 5.2]))
+
   np.testing.assert_array_equal(seen, [True, False])
 
 
@@ -258,24 +218,29 @@ def test_shut_eyes_hide_the_pupils_and_wide_eyes_show_them():
   assert not landmark_curves.FaceCurves(upper_lid=(0.0, 1.0)).eye_is_open(0)
 
 
-def test_the_builder_writes_records_that_read_back_the_same_for_one_and_for_two_processes(
+def test_one_and_two_processes_write_the_same_records(
   tmp_path: pathlib.Path,
 ):
   records = []
+
   for processes in (1, 2):
     config = SyntheticFacesConfig(
       name="tiny", num_landmarks=98, num_train=4, num_test=2, num_processes=processes
     )
     builder = Builder(data_dir=tmp_path / str(processes), config=config)
     builder.download_and_prepare()
+
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
       "train": 4,
       "test": 2,
     }
+
     source = builder.as_data_source("train", decoders={"image": tfds.decode.SkipDecoding()})
     records.append([source[i] for i in range(len(source))])
+
   for index, (one, two) in enumerate(zip(*records, strict=True)):
     expected = render.render_encoded(0, "train", 98, index)
+
     assert one["image"] == two["image"] == expected["image"]
     np.testing.assert_array_equal(
       one["box_landmarks"], [*one["landmarks"].min(0), *one["landmarks"].max(0)]
@@ -284,8 +249,10 @@ def test_the_builder_writes_records_that_read_back_the_same_for_one_and_for_two_
       np.testing.assert_array_equal(one[name], two[name])
       np.testing.assert_array_equal(one[name], np.asarray(expected[name], one[name].dtype))
     assert one["file_name"] in (f"train/{index:06d}.jpg", f"train/{index:06d}.jpg".encode())
+
     decoded = cv2.imdecode(np.frombuffer(one["image"], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     face = render.render_face(0, "train", index)
+
     assert decoded.shape == face.image.shape
     assert np.abs(decoded.astype(int) - face.image).mean() < 4
     assert 0 < np.abs(one["box_dataset"] - one["box_landmarks"]).max() < 60
@@ -304,10 +271,7 @@ def test_an_unknown_markup_is_refused_with_a_sentence(tmp_path: pathlib.Path):
   ],
 )
 def test_the_mean_face_has_the_proportions_of_annotated_photographs(file, which, eyes, lips, limit):
-  root = os.environ.get("FAL_JAX_TEST_DATA")
-  if not root:
-    pytest.skip("FAL_JAX_TEST_DATA is unset: no real annotations to compare with")
-  with np.load(pathlib.Path(root) / "annotations" / file, allow_pickle=False) as data:
+  with np.load(genuine_files.path("annotations", file), allow_pickle=False) as data:
     real = data["landmarks"] @ [1, 1j]
   real = (real - real[:, eyes].mean(1, keepdims=True)) / (real[:, eyes[1]] - real[:, eyes[0]])[
     :, None
@@ -320,7 +284,7 @@ def test_the_mean_face_has_the_proportions_of_annotated_photographs(file, which,
   )
   both = np.concatenate([real[chosen], mirrored[chosen]])
   mean = np.median(both.real, 0) + 1j * np.median(both.imag, 0)
-  points = render.landmark_points(
+  points = landmark_points(
     head.head_model().vertices({}), landmark_curves.FaceCurves(), _frontal()
   )[which]
   camera = _frontal()
@@ -328,4 +292,5 @@ def test_the_mean_face_has_the_proportions_of_annotated_photographs(file, which,
   ours, mean = ours - ours.mean(), mean - mean.mean()
   turn = np.vdot(ours, mean) / np.vdot(ours, ours).real  # the best similarity (Procrustes)
   distance = np.abs(turn * ours - mean).mean() / np.abs(mean[eyes[1]] - mean[eyes[0]])
+
   assert distance < limit, distance

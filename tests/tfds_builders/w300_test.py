@@ -1,10 +1,11 @@
 """The 300W builder: official splits, exact records, every problem named at once."""
 
-import os
 import shutil
 from pathlib import Path
 
+import genuine_files
 import numpy as np
+import prepared
 import pytest
 import tensorflow_datasets as tfds
 import w300_files
@@ -27,28 +28,17 @@ def build(root, **options) -> Builder:
   return Builder(data_dir=root.parent / "data", **options)
 
 
-def names(splits):
-  return {split: [face.file_name for face in faces] for split, faces in splits.items()}
-
-
-def read_back(data_dir):
-  """Every record of every split, read without the builder's code."""
-  builder = tfds.builder_from_directory(data_dir / "w300" / "1.0.0")
-  decoders = {"image": tfds.decode.SkipDecoding()}
-  return builder.info, {
-    split: list(builder.as_data_source(split=split, decoders=decoders))
-    for split in builder.info.splits
-  }
-
-
 def test_official_counts_add_up():
   count = {folder.path: folder.count for folder in w300_dataset_builder._FOLDERS}
+
   assert len(count) == 8
+
   for split, official in Builder.OFFICIAL_COUNTS.items():
     if split not in ("fit", "val"):
       assert official == sum(
         folder.count for folder in w300_dataset_builder._FOLDERS if split in folder.splits
       )
+
   training = [count["afw"], count["helen/trainset"], count["lfpw/trainset"]]
   assert Builder.OFFICIAL_COUNTS["val"] == sum(len(range(0, n, 10)) for n in training)
   assert Builder.OFFICIAL_COUNTS["fit"] == sum(training) - Builder.OFFICIAL_COUNTS["val"]
@@ -59,9 +49,9 @@ def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
   builder.download_and_prepare(
     download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
   )
-  info, records = read_back(tmp_path / "data")
+  info, records = prepared.read(tmp_path / "data", "w300")
 
-  assert {split: len(rows) for split, rows in records.items()} == {
+  assert prepared.counts(records) == {
     "train": 18,
     "fit": 14,
     "val": 4,
@@ -78,6 +68,7 @@ def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
     "notes": {},
     "official_counts": Builder.OFFICIAL_COUNTS,
   }
+
   subsets = {"300W/01_Indoor": "indoor", "300W/02_Outdoor": "outdoor"} | {
     name: name for name in ("afw", "helen", "lfpw", "ibug")
   }
@@ -88,10 +79,12 @@ def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
     for index in range(count)
   ]
   seen = set()
+
   for row in [row for rows in records.values() for row in rows]:
     name = row["file_name"].decode()
     seen.add(name)
     landmarks = w300_files.face_landmarks(stems.index(name[:-4]))
+
     assert row["image"] == (root / name).read_bytes()
     assert row["landmarks"].dtype == np.float32
     np.testing.assert_allclose(
@@ -104,11 +97,13 @@ def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
     assert [subset for prefix, subset in subsets.items() if name.startswith(prefix + "/")] == [
       row["subset"].decode()
     ]
+
   assert seen == {path.relative_to(root).as_posix() for path in files}
 
 
 def test_fit_and_val_are_a_fixed_cut_through_train(root):
-  splits = names(build(root).plan(root))
+  splits = prepared.names(build(root).plan(root))
+
   assert splits["val"] == [
     "afw/image_0001.jpg",
     "afw/image_0011.jpg",
@@ -116,15 +111,18 @@ def test_fit_and_val_are_a_fixed_cut_through_train(root):
     "lfpw/trainset/image_0001.png",
   ]
   assert sorted(splits["fit"] + splits["val"]) == sorted(splits["train"])
+
   # A bad file does not move the others from one part to the other.
   (root / "afw" / "image_0002.pts").write_text("1 2\n")
-  without = names(build(root, skip_bad=True).plan(root))
+  without = prepared.names(build(root, skip_bad=True).plan(root))
+
   assert without["val"] == splits["val"]
   assert without["fit"] == [name for name in splits["fit"] if name != "afw/image_0002.jpg"]
 
 
 def test_tests_are_what_their_papers_call_them(root):
-  splits = names(build(root).plan(root))
+  splits = prepared.names(build(root).plan(root))
+
   assert {name.rsplit("/", 1)[0] for name in splits["test_common"]} == {
     "helen/testset",
     "lfpw/testset",
@@ -138,7 +136,7 @@ def test_tests_are_what_their_papers_call_them(root):
 
 
 def test_what_unpacking_leaves_behind_is_tolerated(root):
-  expected = names(build(root).plan(root))
+  expected = prepared.names(build(root).plan(root))
   (root / "inner").mkdir()
   shutil.move(root / "afw", root / "inner" / "afw")
   shutil.move(root / "inner", root / "afw")  # afw/afw
@@ -149,7 +147,8 @@ def test_what_unpacking_leaves_behind_is_tolerated(root):
   (root / "ibug" / "__MACOSX").mkdir()
   (root / "ibug" / "__MACOSX" / "._image_0002.pts").write_bytes(b"junk")
 
-  splits = names(build(root).plan(root))
+  splits = prepared.names(build(root).plan(root))
+
   assert splits["test_challenge"] == ["ibug/image_0002.png", "ibug/image_092 _01.JPG.PNG"]
   assert splits["train"] == expected["train"], "a doubled folder changes no name"
 
@@ -159,8 +158,10 @@ def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
   shutil.rmtree(root / "lfpw" / "testset")
   (root / "afw" / "image_0003.jpg").unlink()
   (root / "afw" / "image_0003.pts").unlink()
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+
   first, *lines = str(caught.value).splitlines()
   assert first.startswith(f"w300 is not complete below {root}") and "--allow_partial" in first
   assert lines[:4] == [
@@ -179,8 +180,9 @@ def test_a_partial_build_leaves_absent_splits_out_and_says_so(root, tmp_path):
   builder.download_and_prepare(
     download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
   )
-  info, records = read_back(tmp_path / "data")
-  assert {split: len(rows) for split, rows in records.items()} == {"train": 18, "fit": 14, "val": 4}
+  info, records = prepared.read(tmp_path / "data", "w300")
+
+  assert prepared.counts(records) == {"train": 18, "fit": 14, "val": 4}
   assert info.metadata["markup"] == 68 and info.metadata["partial"] is True
   assert "ibug: expected 2 annotated images, found 0" in info.metadata["missing"]
 
@@ -248,7 +250,7 @@ _BAD_FILES = {
   "points on a line": (
     lambda d: rewrite_points(d, lambda p: p * [1, 0] + 5),
     "image_0002.jpg",
-    "px, that is no face",
+    "px, that is not a face",
   ),
   "points of a larger image": (
     lambda d: rewrite_points(d, lambda p: p * 0.5 + 200),
@@ -273,21 +275,22 @@ def test_all_bad_files_are_reported_at_once_sorted_by_name(root):
   (root / "lfpw" / "testset" / "image_0001.png").write_bytes(b"")
   (root / "afw" / "image_0004.pts").write_text("")
   (root / "afw" / "image_0003.jpg").write_bytes(b"")
+
   with pytest.raises(InputError, match="3 problems") as caught:
     build(root).plan(root)
+
   lines = str(caught.value).splitlines()[1:]
   files = [line.split(":")[0].strip() for line in lines]
+
   assert files == ["afw/image_0003.jpg", "afw/image_0004.pts", "lfpw/testset/image_0001.png"]
 
 
 def test_bad_files_are_left_out_and_listed_when_asked(root):
   (root / "afw" / "image_0003.jpg").write_bytes(b"")
   builder = build(root, skip_bad=True)
-  splits = names(builder.plan(root))
-  assert (
-    len(splits["train"]) == 17
-    and "afw/image_0003.jpg" not in splits["train"] + splits["fit"] + splits["val"]
-  )
+  splits = prepared.names(builder.plan(root))
+  assert len(splits["train"]) == 17
+  assert "afw/image_0003.jpg" not in splits["train"] + splits["fit"] + splits["val"]
   assert list(builder.info.metadata["skipped"]) == ["afw/image_0003.jpg"]
   assert builder.info.metadata["partial"] is False
 
@@ -308,7 +311,8 @@ def test_oddities_are_kept_and_counted(root):
   for ending in (".jpg", ".pts"):
     shutil.copy(root / "afw" / f"image_0005{ending}", root / "afw" / f"image_0004{ending}")
   builder = build(root)
-  splits = names(builder.plan(root))
+  splits = prepared.names(builder.plan(root))
+
   assert len(splits["train"]) == 18
   assert builder.info.metadata["notes"] == {
     "stored as L, not RGB; converted when read": ["afw/image_0001.jpg"],
@@ -321,33 +325,33 @@ def test_oddities_are_kept_and_counted(root):
 
 
 def test_the_real_training_images_are_read_to_the_last_digit(tmp_path):
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no real 300W to build")
-  root = Path(os.environ["FAL_JAX_TEST_DATA"]) / "300w"
+  root = genuine_files.path("300w")
   builder = Builder(data_dir=tmp_path, allow_partial=True)
   builder.download_and_prepare(
     download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
   )
-  info, records = read_back(tmp_path)
-  assert {split: len(rows) for split, rows in records.items()} == {
+  info, records = prepared.read(tmp_path, "w300")
+
+  assert prepared.counts(records) == {
     "train": 2012,
     "fit": 1810,
     "val": 202,
   }
   assert info.metadata["partial"] and len(info.metadata["missing"]) == 7
+
   train = {row["file_name"].decode(): row for row in records["train"]}
   for name, row in train.items():
     assert row["image"] == (root / name).read_bytes()
+
   first = train["lfpw/trainset/image_0001.jpg"]["landmarks"][0]
   np.testing.assert_array_equal(first, np.float32([93.167660, 107.807529]))
 
 
 def test_a_genuine_file_without_header_is_read_to_the_last_digit(tmp_path):
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine .pts files to read")
-  samples = Path(os.environ["FAL_JAX_TEST_DATA"]) / "samples" / "w300"
+  samples = genuine_files.path("samples", "w300")
   layout = Builder(data_dir=tmp_path, allow_partial=True).layout(Downloads([samples]))
   landmarks = {face.file_name: face.landmarks for face in layout.splits["train"]}
+
   assert len(landmarks) == 12 and layout.splits["test_private"] == []
   np.testing.assert_allclose(
     landmarks["afw/9545523490_1.jpg"][0], [357.777048, 166.030611], rtol=0, atol=1e-9

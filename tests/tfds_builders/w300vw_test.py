@@ -1,15 +1,14 @@
-"""The 300VW builder: the very frame of each annotation, the protocol's frames and no others, every
-problem by name.
-"""
+"""The 300VW builder: the very frame of each annotation, and the protocol's frames only."""
 
-import os
-import runpy
+import importlib
 import shutil
 import zipfile
 from pathlib import Path
 
 import cv2
+import genuine_files
 import numpy as np
+import prepared
 import pytest
 import tensorflow_datasets as tfds
 
@@ -43,8 +42,9 @@ def grey(number: int) -> int:
 
 
 def write_video(path: Path, count: int) -> None:
-  """An .avi of MPEG-4 with predicted frames, as the dataset's are: a frame is right only if all
-  before it were decoded.
+  """An .avi of MPEG-4 with predicted frames, as the dataset's are.
+
+  A frame is right only if all before it were decoded.
   """
   writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"XVID"), 25, (96, 80))
   assert writer.isOpened()
@@ -95,6 +95,7 @@ def brightness(image: bytes) -> float:
 
 def test_the_lists_are_those_of_the_challenge():
   splits = w300vw_dataset_builder._SPLITS
+
   assert {name: len(split.videos) for name, split in splits.items()} == {
     "train": 50,
     "test_a": 31,
@@ -103,6 +104,7 @@ def test_the_lists_are_those_of_the_challenge():
   }
   assert len({video for split in splits.values() for video in split.videos}) == 114
   assert sum(split.frames for split in splits.values()) == 218597
+
   counts = Builder(data_dir="unused", config="every1").official_counts()
   assert counts == {"train": 95192, "test_a": 62135, "test_b": 32805, "test_c": 26338}
   assert Builder(data_dir="unused").official_counts() == {}, (
@@ -110,7 +112,7 @@ def test_the_lists_are_those_of_the_challenge():
   )
 
 
-def test_the_broken_frames_are_as_many_a_video_as_others_counted():
+def test_each_video_has_as_many_broken_frames_as_others_counted():
   counts = {
     401: 120,
     402: 109,
@@ -129,6 +131,7 @@ def test_the_broken_frames_are_as_many_a_video_as_others_counted():
     553: 31,
     557: 394,
   }
+
   assert {
     int(video): len(broken_frames.broken_frames(video)) for video in broken_frames._RANGES
   } == counts
@@ -138,29 +141,38 @@ def test_the_broken_frames_are_as_many_a_video_as_others_counted():
 
 def test_prepare_writes_the_very_frame_of_each_annotation(root, tmp_path, capfd):
   command = [f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}"]
+
   assert prepare.main(["w300vw/every1", *command]) == 0
+
   out, err = capfd.readouterr()
-  lines = [line.split() for line in out.splitlines()]
+  lines = prepared.table(out)
+
   assert ["train", "23", "23"] in lines and ["test_c", "8", "8"] in lines and err == ""
   assert "--config=configs/w300vw.py --mode=eval" in out and "--workdir=runs/w300lp" in out
 
   folder = tmp_path / "data" / "w300vw" / "every1"
   assert [path.name for path in folder.iterdir()] == ["1.0.0"], "no extracted frame stays behind"
-  name = runpy.run_path(str(Path(__file__).parents[2] / "configs" / "w300vw.py"))[
-    "get_config"
-  ]().eval.name
+
+  config = importlib.import_module("configs.w300vw").get_config()
+  name = config.eval.name
+
   assert (
     len(data.open_split(name, "test_a", data_dir=str(tmp_path / "data"), num_landmarks=68)) == 12
   )
+
   builder = tfds.builder_from_directory(folder / "1.0.0")
   assert builder.info.metadata["markup"] == 68 and not builder.info.metadata["partial"]
+
   for split, (video, count) in zip(
     ("train", "test_a", "test_b", "test_c"), FRAMES.items(), strict=True
   ):
     rows = list(builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()}))
+
     assert {row["video"].decode() for row in rows} == {video}
+
     found = sorted(int(row["frame"]) for row in rows)
     assert found == [n for n in range(1, count + 1) if video != "410" or n not in (2, 3, 4, 11)]
+
     for row in rows:
       number = int(row["frame"])
       assert row["file_name"].decode() == f"{video}/{number:06d}"
@@ -171,15 +183,18 @@ def test_prepare_writes_the_very_frame_of_each_annotation(root, tmp_path, capfd)
 
 
 def test_every_tenth_frame_begins_with_the_first_and_is_the_default(root, tmp_path, capfd):
-  assert (
-    prepare.main(["w300vw", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}"]) == 0
-  )
+  code = prepare.main(["w300vw", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}"])
+
+  assert code == 0
+
   out = capfd.readouterr().out
-  assert ["train", "3", "-"] in [line.split() for line in out.splitlines()]
+  assert ["train", "3", "-"] in prepared.table(out)
   assert "--mode=eval --config.eval.name=w300vw/every10 " in out
+
   _, splits = plan(root, "every10")
   assert numbers(splits["train"]) == [1, 11, 21] and numbers(splits["test_a"]) == [1, 11]
   assert numbers(splits["test_c"]) == [1], "frame 11 is a broken one"
+
   kept = sorted(path.name for path in (tmp_path / "unpacked" / "frames" / "001").glob("*.jpg"))
   assert kept == ["000001.jpg", "000011.jpg", "000021.jpg"], "no other frame takes space"
 
@@ -195,10 +210,10 @@ def test_the_archive_itself_will_do_and_a_dry_run_leaves_nothing(root, tmp_path,
     f"--manual_dir={tmp_path / 'packed'}",
     f"--data_dir={tmp_path / 'data'}",
   ]
+
   assert prepare.main([*command, "--dry_run"]) == 0
-  assert not (tmp_path / "data").exists() and ["test_b", "12", "12"] in [
-    x.split() for x in capfd.readouterr().out.splitlines()
-  ]
+  assert not (tmp_path / "data").exists()
+  assert ["test_b", "12", "12"] in prepared.table(capfd.readouterr().out)
   assert prepare.main(command) == 0
 
 
@@ -206,15 +221,16 @@ def test_the_archive_itself_will_do_and_a_dry_run_leaves_nothing(root, tmp_path,
 def test_frames_extracted_before_are_taken_as_they_are(root, ending):
   (root / "001" / "vid.avi").unlink()
   (root / "001" / "imgs").mkdir()
+
   for number in range(1, 24):
     cv2.imwrite(
       str(root / "001" / "imgs" / f"{number:06d}.{ending}"),
       np.full((80, 96, 3), 255 - grey(number), np.uint8),
     )
+
   _, splits = plan(root)
-  assert (
-    numbers(splits["train"]) == list(range(1, 24)) and splits["train"][4].file_name == "001/000005"
-  )
+  assert numbers(splits["train"]) == list(range(1, 24))
+  assert splits["train"][4].file_name == "001/000005"
   assert brightness(splits["train"][4].image.read_bytes()) == pytest.approx(255 - grey(5), abs=1)
 
 
@@ -223,9 +239,12 @@ def test_a_second_try_does_not_extract_again(root, tmp_path, monkeypatch):
   plan(root)
   before = first.stat().st_mtime_ns
   plan(root)
+
   assert first.stat().st_mtime_ns == before
+
   write_video(root / "001" / "vid.avi", 24)  # another video
   plan(root)
+
   assert first.stat().st_mtime_ns != before
 
 
@@ -234,17 +253,15 @@ def test_a_full_disk_is_one_sentence(root, tmp_path, monkeypatch, capfd):
     raise OSError(28, "No space left on device")
 
   monkeypatch.setattr(frames.Path, "write_bytes", full)
-  assert (
-    prepare.main(
-      ["w300vw", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}", "--dry_run"]
-    )
-    == 2
+  code = prepare.main(
+    ["w300vw", f"--manual_dir={root.parent}", f"--data_dir={tmp_path / 'data'}", "--dry_run"]
   )
+
+  assert code == 2
+
   err = capfd.readouterr().err
-  assert (
-    "cannot be written (No space left on device): make room, or build fewer frames" in err
-    and len(err.splitlines()) == 1
-  )
+  assert "cannot be written (No space left on device): make room, or build fewer frames" in err
+  assert len(err.splitlines()) == 1
 
 
 def test_frames_without_annotation_are_noted(root):
@@ -260,9 +277,8 @@ def test_missing_videos_are_listed_with_where_to_ask(root):
   with pytest.raises(InputError) as caught:
     plan(root)
   assert "\n  test_b: expected 1 videos, not there are 203\n" in str(caught.value)
-  assert "resources/300-VW" in str(caught.value) and "300VW_Dataset_2015_12_14.zip (1.9 GB)" in str(
-    caught.value
-  )
+  assert "resources/300-VW" in str(caught.value)
+  assert "300VW_Dataset_2015_12_14.zip (1.9 GB)" in str(caught.value)
 
 
 _BAD_FILES = {
@@ -274,12 +290,12 @@ _BAD_FILES = {
   "empty video": (
     lambda d: (d / "vid.avi").write_bytes(b""),
     "vid.avi",
-    "is no video that can be decoded",
+    "is not a video that can be decoded",
   ),
   "login page": (
     lambda d: (d / "vid.avi").write_text("<html>"),
     "vid.avi",
-    "is no video that can be decoded",
+    "is not a video that can be decoded",
   ),
   "fewer frames than annotations": (
     lambda d: write_video(d / "vid.avi", 20),
@@ -336,24 +352,25 @@ def write_frames(folder: Path, frame_numbers) -> None:
 def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
   spoil, file, cause = _BAD_FILES[kind]
   spoil(root / "001")
+
   with pytest.raises(InputError) as caught:
     plan(root, allow_partial=True)
+
   first, line = str(caught.value).splitlines()
-  assert (
-    first.startswith("w300vw: 1 problems") and line.startswith(f"  001/{file}: ") and cause in line
-  )
+  assert first.startswith("w300vw: 1 problems")
+  assert line.startswith(f"  001/{file}: ")
+  assert cause in line
+
   _, splits = plan(root, allow_partial=True, skip_bad=True)
-  assert (
-    len(splits.get("train", ())) == (22 if "000005" in file else 0) and len(splits["test_a"]) == 12
-  )
+  assert len(splits.get("train", ())) == (22 if "000005" in file else 0)
+  assert len(splits["test_a"]) == 12
 
 
 def test_genuine_frames_are_read_to_the_last_digit(tmp_path, monkeypatch):
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine 300VW frames")
-  samples = Path(os.environ["FAL_JAX_TEST_DATA"]) / "samples" / "w300vw"
+  samples = genuine_files.path("samples", "w300vw")
   builder = Builder(data_dir=tmp_path / "data", config="every1", allow_partial=True)
   splits = builder.plan(samples)
+
   assert [face.file_name for face in splits["train"]] == ["001/000006", "001/000009"]
   assert [face.file_name for face in splits["test_a"]] == ["401/000732"], "000731 is a broken one"
   np.testing.assert_allclose(splits["train"][0].landmarks[0], [742.224, 196.764], rtol=0, atol=1e-9)

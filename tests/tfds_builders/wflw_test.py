@@ -1,13 +1,12 @@
-"""The WFLW builder: every face of both lists, exact records, subsets held against the authors'
-lists, problems by line.
-"""
+"""The WFLW builder: every face of both lists, exact records, subsets, problems by line."""
 
-import os
 import re
 import shutil
 from pathlib import Path
 
+import genuine_files
 import numpy as np
+import prepared
 import pytest
 import tensorflow_datasets as tfds
 import wflw_files
@@ -31,10 +30,6 @@ def build(root, **options) -> Builder:
   return Builder(data_dir=root.parent / "data", **options)
 
 
-def labels(splits):
-  return {split: [face.label for face in faces] for split, faces in splits.items()}
-
-
 def change(path: Path, old: str, new: str) -> None:
   text = path.read_text(encoding="utf-8")
   assert old in text
@@ -42,34 +37,39 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 def samples() -> Path:
-  if not os.environ.get("FAL_JAX_TEST_DATA"):
-    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine lines of WFLW to read")
-  return Path(os.environ["FAL_JAX_TEST_DATA"]) / "samples" / "wflw"
+  return genuine_files.path("samples", "wflw")
 
 
 def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, capfd):
   wflw_files.pack(root, tmp_path / "packed")
-  assert (
-    prepare.main(["wflw", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"])
-    == 0
+  code = prepare.main(
+    ["wflw", f"--manual_dir={tmp_path / 'packed'}", f"--data_dir={tmp_path / 'data'}"]
   )
+
+  assert code == 0
+
   out = capfd.readouterr().out
-  assert ["train", "12", "12"] in [
-    line.split() for line in out.splitlines()
-  ] and "--config=configs/wflw.py" in out
+  assert ["train", "12", "12"] in prepared.table(out)
+  assert "--config=configs/wflw.py" in out
 
   builder = tfds.builder_from_directory(tmp_path / "data" / "wflw" / "1.0.0")
   assert builder.info.metadata["markup"] == 98 and builder.info.metadata["partial"] is False
+
   raw = {"image": tfds.decode.SkipDecoding()}
+
   for split, names in wflw_files.NAMES.items():
     rows = {
       (row["file_name"].decode(), int(row["face_index"])): row
       for row in builder.as_data_source(split=split, decoders=raw)
     }
+
     assert len(rows) == wflw_files.COUNTS[split]
+
     before = wflw_files.NAMES["train"] if split == "test" else []
+
     for index, name in enumerate(names):
       row = rows[name, (before + names[:index]).count(name)]
+
       assert row["image"] == (root / "WFLW_images" / name).read_bytes()
       # The file's numbers count from 0: nothing is subtracted, nothing clamped.
       np.testing.assert_array_equal(
@@ -77,16 +77,18 @@ def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, c
       )
       assert row["landmarks"][0, 0] == -1.25 and row["visible"].all()
       np.testing.assert_array_equal(row["box_dataset"], wflw_files.box(index))
+
       flags = wflw_files.FLAGS[index] if split == "test" else "000010"
       subsets = [
         name for name, flag in zip(wflw_files.ATTRIBUTES, flags, strict=True) if flag == "1"
       ]
+
       assert row["subsets"].decode().split() == subsets
 
 
 def test_faces_of_one_image_are_counted_over_both_lists(root):
   builder = build(root)
-  splits = labels(builder.plan(root))
+  splits = prepared.labels(builder.plan(root))
   assert splits["train"][-3:] == [f"12--Group/12_Group_12_1.jpg#{index}" for index in range(3)]
   assert splits["test"][0] == "12--Group/12_Group_12_1.jpg#3"
   assert builder.info.metadata["notes"]["has faces in train and in test"] == [
@@ -95,45 +97,48 @@ def test_faces_of_one_image_are_counted_over_both_lists(root):
 
 
 def test_fit_and_val_are_a_fixed_cut_through_train(root):
-  splits = labels(build(root).plan(root))
+  splits = prepared.labels(build(root).plan(root))
   assert splits["val"] == [f"{ALL.format(0)}#0", "12--Group/12_Group_12_1.jpg#1"]  # lines 1 and 11
   assert sorted(splits["fit"] + splits["val"]) == sorted(splits["train"])
   change(root / wflw_files.FACES.format("train"), wflw_files.face_line("train", 1), "not a face\n")
   (root / "WFLW_images" / ALL.format(2)).unlink()
-  without = labels(build(root, skip_bad=True, allow_partial=True).plan(root))
+  without = prepared.labels(build(root, skip_bad=True, allow_partial=True).plan(root))
   assert without["val"] == splits["val"] and len(without["fit"]) == len(splits["fit"]) - 2
 
 
 def test_official_counts_add_up():
   counts = Builder.OFFICIAL_COUNTS
-  assert counts["fit"] + counts["val"] == counts["train"] and counts["val"] == len(
-    range(0, counts["train"], 10)
-  )
+  assert counts["fit"] + counts["val"] == counts["train"]
+  assert counts["val"] == len(range(0, counts["train"], 10))
 
 
 def test_lists_without_their_folder_and_windows_line_ends_are_read(root):
-  expected = labels(build(root).plan(root))
+  expected = prepared.labels(build(root).plan(root))
   path = root / wflw_files.FACES.format("test")
   path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
   for folder in (root / "WFLW_annotations").iterdir():
     shutil.move(folder, root)
-  assert labels(build(root).plan(root)) == expected
+  assert prepared.labels(build(root).plan(root)) == expected
 
 
 def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
   (root / wflw_files.FACES.format("train")).unlink()
   change(root / wflw_files.FACES.format("test"), wflw_files.face_line("test", 1), "")
   shutil.rmtree(root / "WFLW_images" / "53--Raid")
+
   with pytest.raises(InputError) as caught:
     build(root).plan(root)
+  folder = "list_98pt_rect_attr_train_test"
   assert str(caught.value).splitlines()[1:4] == [
-    "  list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt: not found, expected 12 faces (WFLW_annotations.tar.gz)",
-    "  list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt: expected 5 faces, found 4",
-    "  WFLW_images: images of 2 of 4 faces of test not found, the first is 53--Raid/53_Raid_été_53_3.jpg",
+    f"  {folder}/list_98pt_rect_attr_train.txt: "
+    "not found, expected 12 faces (WFLW_annotations.tar.gz)",
+    f"  {folder}/list_98pt_rect_attr_test.txt: expected 5 faces, found 4",
+    "  WFLW_images: images of 2 of 4 faces of test not found, "
+    "the first is 53--Raid/53_Raid_été_53_3.jpg",
   ]
-  assert "https://wywu.github.io/" in str(
-    caught.value
-  ) and "WFLW_images.tar.gz (about 743 MB)" in str(caught.value)
+  assert "https://wywu.github.io/" in str(caught.value)
+  assert "WFLW_images.tar.gz (about 743 MB)" in str(caught.value)
+
   builder = build(root, allow_partial=True)
   assert list(builder.plan(root)) == ["test"] and builder.info.metadata["partial"] is True
 
@@ -182,7 +187,7 @@ _BAD_LINES = {
     lambda line: line.replace("37--Soccer", "/etc"),
     "leads out of the dataset's folder",
   ),
-  "endless name": (lambda line: line.replace("37--Soccer", "x" * 300), "is no name of a file"),
+  "endless name": (lambda line: line.replace("37--Soccer", "x" * 300), "is not a valid file name"),
 }
 
 
@@ -191,6 +196,7 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, root):
   spoil, cause = _BAD_LINES[kind]
   line = wflw_files.face_line("test", 1)
   change(root / wflw_files.FACES.format("test"), line, spoil(line).rstrip("\n") + "\n")
+
   with pytest.raises(
     InputError, match=rf"\n  list_98pt_rect_attr_test\.txt, line 2: .*({cause})"
   ) as caught:
@@ -204,10 +210,13 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, root):
   [
     (b"", "is empty"),
     (b"<!DOCTYPE html><html>", "is a web page"),
-    (b"\xff\xfe1 2 3", "is not a list of faces .byte 0 is not UTF-8"),
+    (
+      b"\xff\xfe1 2 3",
+      r"is not text in UTF-8 \(byte 0 is not; saved as UTF-16\?\): fetch it again",
+    ),
     (
       b"1 2 3 a.jpg\n",
-      "is no list of WFLW, no line of it is as expected; line 1: 3 numbers before the image's name",
+      "is not a WFLW list, no line of it is as expected; line 1: 3 numbers before the image's name",
     ),
   ],
 )
@@ -216,12 +225,12 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, root):
 )
 def test_a_file_that_is_no_list_is_one_sentence_and_exit_2(content, cause, name, root, capfd):
   (root / name).write_bytes(content)
-  assert (
-    prepare.main(
-      ["wflw", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]
-    )
-    == 2
+  code = prepare.main(
+    ["wflw", f"--manual_dir={root}", f"--data_dir={root.parent / 'data'}", "--skip_bad"]
   )
+
+  assert code == 2
+
   error = capfd.readouterr().err
   assert error.startswith(f"error: {root / name} ") and len(error.splitlines()) == 1
   assert re.search(cause, error)
@@ -239,6 +248,7 @@ def test_a_link_that_leads_out_of_the_folder_is_not_read(root):
   image = root / "WFLW_images" / ALL.format(3)
   image.rename(root.parent / "elsewhere.jpg")
   image.symlink_to(root.parent / "elsewhere.jpg")
+
   with pytest.raises(
     InputError,
     match=r"\n  0--Parade/0_Parade_Parade_0_3.jpg#0: .* leads out of the dataset's folder",
@@ -256,13 +266,16 @@ def test_attributes_and_subset_lists_that_disagree_are_notes(root):
   (root / wflw_files.SUBSET.format("expression")).unlink()
   builder = build(root)
   faces = builder.plan(root)["test"]
+
   assert [face.extra["subsets"].split() for face in faces][4] == ["blur"], "the attributes count"
   assert [face.extra["subsets"].split() for face in faces][1] == []
+
   notes = {
     note: files
     for note, files in builder.info.metadata["notes"].items()
     if "list" in note or "not found" in note
   }
+
   assert notes == {
     "has the attribute blur and is not in list_98pt_test_blur.txt": [ALL.format(77)],
     "is in list_98pt_test_makeup.txt without the attribute makeup in the list of all faces": [
@@ -284,13 +297,14 @@ def test_known_flaws_of_annotations_are_kept_and_noted(root):
   points = wflw_files.landmarks("train", 4)
   points[92] = points[88]  # the inner corners of the mouth
   line = wflw_files.face_line("train", 4)
-  flawed = (
-    " ".join(f"{value:.6f}" for value in points.ravel()) + " " + line.split(maxsplit=196)[196]
-  )
+  coordinates = " ".join(f"{value:.6f}" for value in points.ravel())
+  flawed = f"{coordinates} {line.split(maxsplit=196)[196]}"
   change(root / wflw_files.FACES.format("train"), line, flawed)
   change(root / wflw_files.FACES.format("train"), " 8 2 57 41 ", " 158 2 207 41 ")  # line 6
   builder = build(root)
+
   assert len(builder.plan(root)["train"]) == 12
+
   notes = builder.info.metadata["notes"]
   assert notes["a left landmark and its right counterpart coincide"] == [f"{ALL.format(4)}#0"]
   assert notes["all landmarks lie beside the rectangle"] == [f"{ALL.format(5)}#0"]
@@ -303,6 +317,7 @@ def test_one_face_of_an_image_with_the_known_first_landmark_is_enough(root, monk
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x, y)})
   build(root).plan(root)
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x - 1, y - 1)})  # files that count from 1
+
   with pytest.raises(
     InputError,
     match=rf"wflw: 1 problems .*\n  {name}#1: the first landmark is .* another version of them\?",
@@ -312,35 +327,44 @@ def test_one_face_of_an_image_with_the_known_first_landmark_is_enough(root, monk
 
 def test_genuine_lines_of_the_subset_lists_are_read_to_the_last_digit():
   folder = samples()
+
   assert {
     path.stem.removeprefix("list_98pt_test_") for path in folder.glob("list_98pt_test_*.txt")
   } == set(lists.ATTRIBUTES)
+
   lines = {}
+
   for attribute in lists.ATTRIBUTES:
     for _, text in lists.read_lines(folder / f"list_98pt_test_{attribute}.txt"):
       line = lists.parse_subset_line(text)
       assert " ".join(f"{value:.6f}" for value in line.landmarks.ravel()) + f" {line.name}" == text
       lines[line.name] = line.landmarks
+
   assert len(lines) == 13
   for name, known in Builder.FIRST_LANDMARKS.items():
     assert tuple(lines[name][0]) == known
+
   truth = np.load(folder.parents[1] / "annotations" / "wflw_test_subsets.npz")
   for name, landmarks in lines.items():
     assert (truth["landmarks"][truth["names"] == name] == landmarks).all((1, 2)).any(), name
 
 
-def test_genuine_points_rectangle_and_attributes_make_the_line_that_their_readme_describes():
+def test_genuine_points_rectangle_and_attributes_make_a_valid_line():
   folder = samples()
   truth = np.load(folder.parents[1] / "annotations" / "wflw_test_subsets.npz")
   checked = 0
+
   for path in sorted(folder.glob("*_0.txt")):
     points = path.read_text().split()[1:]
     rectangle = path.with_suffix(".rct").read_text().split()
     line = lists.parse_line(" ".join([*points, *rectangle, *"010010", "a--b/c d.jpg"]))
+
     assert (line.name, line.attributes) == ("a--b/c d.jpg", ("expression", "occlusion"))
     assert [f"{value:.6f}" for value in [*line.landmarks.ravel(), *line.box]] == [
       *points,
       *rectangle,
     ]
+
     checked += bool((truth["landmarks"] == line.landmarks).all((1, 2)).any())
+
   assert checked == 4  # the fifth face is in none of the six subsets

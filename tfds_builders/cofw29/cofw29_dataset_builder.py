@@ -7,17 +7,29 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from fal_jax.errors import InputError
 from tfds_builders.common import cofw
 from tfds_builders.common.downloads import Archive, Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
 from tfds_builders.common.mat import matrix, numbers, open_mat73
-from tfds_builders.common.schema import face_features
 from tfds_builders.common.validate import Face, Finding
 
-_CITATION = """\
+_NUM_LANDMARKS = 29
+
+
+class Builder(ManualFaceBuilder):
+  """Builds COFW-29 from Caltech's colour files.
+
+  Every tenth face of the training file is `val`, the others are `fit`.
+  """
+
+  NUM_LANDMARKS = _NUM_LANDMARKS
+  HOMEPAGE = "https://data.caltech.edu/records/bc0bf-nc666"
+  LICENSE = (
+    "CC BY 4.0, as its page on data.caltech.edu says; the photographs belong to their owners."
+  )
+  CITATION = """\
 @inproceedings{burgosartizzu2013_cofw,
   author    = {Xavier P. Burgos-Artizzu and Pietro Perona and Piotr Doll{\\'a}r},
   title     = {Robust Face Landmark Estimation Under Occlusion},
@@ -25,17 +37,6 @@ _CITATION = """\
   year      = {2013},
 }
 """
-_NUM_LANDMARKS = 29
-
-# Every tenth face of the training file is `val`, the others are `fit`.
-_HOLD_OUT = 10
-
-
-class Builder(ManualFaceBuilder):
-  """Builds COFW-29 from Caltech's colour files."""
-
-  VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = cofw.HOW_TO_GET
   ARCHIVES = (Archive("COFW_color.zip", size="503 MB"),)
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"train": 1345, "fit": 1210, "val": 135, "test": 507}
@@ -44,39 +45,30 @@ class Builder(ManualFaceBuilder):
     "COFW_test_color.mat/0460": (111.026, 99.603),
   }
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    return tfds.core.DatasetInfo(
-      builder=self,
-      description=__doc__,
-      features=face_features(_NUM_LANDMARKS),
-      homepage="https://data.caltech.edu/records/bc0bf-nc666",
-      citation=_CITATION,
-      license="CC BY 4.0, as its page on data.caltech.edu says; the photographs belong to their owners.",
-      metadata=tfds.core.MetadataDict(markup=_NUM_LANDMARKS),
-    )
-
   def layout(self, downloads: Downloads) -> Layout:
-    layout = Layout(splits={name: [] for name in self.OFFICIAL_COUNTS}, missing=[], findings=[])
-    for split, suffix in (("train", "Tr"), ("test", "T")):
-      name = f"COFW_{split}_color.mat"
-      faces: list[Face | None] = []
-      reason = ""
-      if path := cofw.find(downloads, name):
-        try:
-          faces = _read_faces(path, suffix, layout.findings)
-        except InputError as error:
-          reason = f": {error}"
-      if len(faces) != self.OFFICIAL_COUNTS[split]:
-        layout.missing.append(
-          f"{name}: expected {self.OFFICIAL_COUNTS[split]:,} faces, found {len(faces):,}{reason}"
-        )
-      layout.splits[split] = [face for face in faces if face]
-      if split == "train":
-        layout.splits["val"] = [face for face in faces[::_HOLD_OUT] if face]
-        layout.splits["fit"] = [
-          face for index, face in enumerate(faces) if index % _HOLD_OUT and face
-        ]
+    layout = Layout.empty(self.OFFICIAL_COUNTS)
+    layout.add_train(self._read_split(downloads, "train", "Tr", layout))
+    layout.add("test", self._read_split(downloads, "test", "T", layout))
     return layout
+
+  def _read_split(
+    self, downloads: Downloads, split: str, suffix: str, layout: Layout
+  ) -> list[Face | None]:
+    """The faces of one file, see `_read_faces`; none where it is missing or cannot be read."""
+    name = f"COFW_{split}_color.mat"
+    official = self.OFFICIAL_COUNTS[split]
+
+    faces: list[Face | None] = []
+    reason = ""
+    if path := cofw.find(downloads, name):
+      try:
+        faces = _read_faces(path, suffix, layout.findings)
+      except InputError as error:
+        reason = f": {error}"
+
+    if len(faces) != official:
+      layout.missing.append(f"{name}: expected {official:,} faces, found {len(faces):,}{reason}")
+    return faces
 
 
 def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face | None]:
@@ -90,6 +82,9 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
   Returns:
     The faces in their order, None where one is bad, so that the hold-out of the others does not
     depend on it.
+
+  Raises:
+    InputError: the file cannot be read.
   """
   images_name, points_name, boxes_name = f"Is{suffix}", f"phis{suffix}", f"bboxes{suffix}"
   with open_mat73(path, [images_name, points_name, boxes_name]) as file:
@@ -97,6 +92,7 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
       matrix(file[points_name]), (None, 3 * _NUM_LANDMARKS), what=f"{path}: {points_name}"
     )
     boxes = numbers(matrix(file[boxes_name]), (len(points), 4), what=f"{path}: {boxes_name}")
+
   images = cofw.read_images(path, images_name, findings)
   if len(images) != len(points):
     raise InputError(
@@ -107,15 +103,19 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
   for index, image in enumerate(images):
     name = cofw.face_name(path, index)
     x, y, occluded = points[index].reshape(3, _NUM_LANDMARKS)
-    if not np.isin(occluded, (0, 1)).all():
-      findings.append(
-        Finding(name, f"occlusion {occluded[~np.isin(occluded, (0, 1))][0]:g}, expected 0 or 1")
-      )
-      image = None
     box = cofw.box_from_xywh(boxes[index])
     if np.isnan(box).any():
       findings.append(Finding(name, "its box has no extent; the record has none", "note"))
+    try:
+      visible = cofw.visible_from_occlusion(occluded)
+    except InputError as error:
+      findings.append(Finding.from_error(name, error))
+      image = None
+    if image is None:
+      faces.append(None)
+      continue
+
     # MATLAB's first pixel has its centre at (1, 1).
-    extra = {"visible": occluded == 0, "box_dataset": box}
-    faces.append(Face(image, name, np.stack([x, y], -1) - 1, extra) if image else None)
+    landmarks = np.stack([x, y], -1) - 1
+    faces.append(Face(image, name, landmarks, {"visible": visible, "box_dataset": box}))
   return faces

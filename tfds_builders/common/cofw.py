@@ -1,9 +1,11 @@
-"""Caltech's COFW files, `COFW_train_color.mat` and `COFW_test_color.mat`: MATLAB 7.3 with the
-photographs inside.
+"""Caltech's COFW files, `COFW_train_color.mat` and `COFW_test_color.mat`.
+
+They are MATLAB 7.3 with the photographs inside.
 """
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +16,8 @@ from tfds_builders.common.mat import cell, cells, matrix, open_mat73
 from tfds_builders.common.validate import Finding
 
 HOW_TO_GET = """
-      Download COFW_color.zip from https://data.caltech.edu/records/bc0bf-nc666 into one folder, or unpack it there: it holds
-      COFW_train_color.mat and COFW_test_color.mat.
+      Download COFW_color.zip from https://data.caltech.edu/records/bc0bf-nc666 into one folder,
+      or unpack it there: it holds COFW_train_color.mat and COFW_test_color.mat.
       """
 
 # Where the .mat files lie below the folder: as packed, or in the folder that unpacking made.
@@ -24,8 +26,9 @@ _FOLDERS = ("", "COFW_color/", "COFW/")
 
 @dataclasses.dataclass(frozen=True)
 class CofwImage:
-  """A photograph inside a COFW file; it is read anew each time, one at a time, because all of them
-  would fill the memory.
+  """A photograph inside a COFW file.
+
+  It is read again each time, one at a time, because all of them would fill the memory.
 
   Attributes:
     path: the .mat file.
@@ -48,6 +51,7 @@ class CofwImage:
         pixels = matrix(cell(file, cells(file, self.cells)[self.index]))
     except InputError as error:
       raise OSError(str(error)) from error
+
     if pixels.ndim == 2:  # some photographs are grey even in the colour files
       pixels = np.repeat(pixels[..., None], 3, -1)
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
@@ -55,7 +59,7 @@ class CofwImage:
 
 def find(downloads: Downloads, name: str) -> Path | None:
   """The .mat file of that name, wherever unpacking has put it."""
-  return next((found for folder in _FOLDERS if (found := downloads.find(folder + name))), None)
+  return downloads.find_in(_FOLDERS, name)
 
 
 def read_images(path: Path, variable: str, findings: list[Finding]) -> list[CofwImage | None]:
@@ -77,28 +81,34 @@ def read_images(path: Path, variable: str, findings: list[Finding]) -> list[Cofw
     for index, reference in enumerate(cells(file, variable)):
       name = face_name(path, index)
       pixels = cell(file, reference)
-      shape: tuple[int, ...] = pixels.shape if pixels is not None else ()
-      if (
-        pixels is None
-        or pixels.dtype != np.uint8
-        or len(shape) not in (2, 3)
-        or (len(shape) == 3 and shape[0] != 3)
-      ):
-        got = (
-          f"{pixels.dtype} {' x '.join(map(str, shape[::-1]))}" if pixels is not None else "nothing"
+      if pixels is None or not _holds_pixels(pixels):
+        message = (
+          f"not an image: {variable}{{{index + 1}}} holds {_content(pixels)}, "
+          "expected uint8 pixels, grey or RGB"
         )
-        findings.append(
-          Finding(
-            name,
-            f"not an image: {variable}{{{index + 1}}} holds {got}, expected uint8 pixels, grey or RGB",
-          )
-        )
+        findings.append(Finding(name, message))
         images.append(None)
         continue
-      if len(shape) == 2:
+
+      if len(pixels.shape) == 2:
         findings.append(Finding(name, "stored grey; all three channels hold the same", "note"))
       images.append(CofwImage(path, variable, index))
   return images
+
+
+def _holds_pixels(dataset: Any) -> bool:
+  """Whether a cell's content is (columns, rows) or (3, columns, rows) uint8, as HDF5 stores it."""
+  shape = dataset.shape
+  is_grey = len(shape) == 2
+  is_rgb = len(shape) == 3 and shape[0] == 3
+  return dataset.dtype == np.uint8 and (is_grey or is_rgb)
+
+
+def _content(dataset: Any) -> str:
+  """Type and shape of a cell's content, as MATLAB shows them."""
+  if dataset is None:
+    return "nothing"
+  return f"{dataset.dtype} {' x '.join(map(str, dataset.shape[::-1]))}"
 
 
 def face_name(path: Path, index: int) -> str:
@@ -107,10 +117,33 @@ def face_name(path: Path, index: int) -> str:
 
 
 def box_from_xywh(box: np.ndarray) -> np.ndarray:
-  """(4,) x, y, width, height from a first pixel (1, 1) -> (4,) x0, y0, x1, y1, pixel-centre,
-  0-based; NaN without extent.
+  """A box as COFW's files have it, to ours.
+
+  Args:
+    box: (4,) x, y, width, height, image px, counted from a first pixel (1, 1).
+
+  Returns:
+    (4,) float64, x0, y0, x1, y1, image px, pixel-centre, 0-based; NaN without extent.
   """
   x, y, width, height = np.asarray(box, np.float64)
   if not (np.isfinite(box).all() and width > 0 and height > 0):
     return np.full(4, np.nan)
   return np.array([x - 1, y - 1, x - 1 + width, y - 1 + height])
+
+
+def visible_from_occlusion(occluded: np.ndarray) -> np.ndarray:
+  """Occlusion flags as COFW's files have them, 1 for a hidden landmark, to ours.
+
+  Args:
+    occluded: (K,) float64.
+
+  Returns:
+    (K,) bool, whether a landmark is visible.
+
+  Raises:
+    InputError: a flag is neither 0 nor 1.
+  """
+  valid = np.isin(occluded, (0, 1))
+  if not valid.all():
+    raise InputError(f"occlusion {occluded[~valid][0]:g}, expected 0 or 1")
+  return occluded == 0

@@ -1,14 +1,13 @@
-"""The builder class of datasets that the user downloads: find everything, check every face, then
-write.
+"""The builder of datasets that the user downloads: find everything, check every face, then write.
 
 Nothing is written before every file has been looked at, so that one run reports all there is to
-mend.
+fix.
 """
 
 import abc
 import dataclasses
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ import tensorflow_datasets as tfds
 
 from fal_jax.errors import InputError
 from tfds_builders.common.downloads import Archive, Downloads, unpack
+from tfds_builders.common.hold_out import hold_out
 from tfds_builders.common.schema import FaceDatasetBuilder, face_example
 from tfds_builders.common.validate import Face, Finding, check_faces, listing
 
@@ -31,24 +31,44 @@ class Layout:
   """
 
   splits: dict[str, list[Face]]
-  missing: list[str]
-  findings: list[Finding]
+  missing: list[str] = dataclasses.field(default_factory=list)
+  findings: list[Finding] = dataclasses.field(default_factory=list)
+
+  @classmethod
+  def empty(cls, splits: Iterable[str]) -> "Layout":
+    """A layout with these splits and nothing in them."""
+    return cls({name: [] for name in splits})
+
+  def add(self, split: str, faces: Iterable[Face | None]) -> None:
+    """Adds faces to a split; None, a bad face, is left out."""
+    self.splits[split] += [face for face in faces if face]
+
+  def add_train(self, faces: Sequence[Face | None]) -> None:
+    """Adds faces to `train`, a tenth of them to `val` and the others to `fit`.
+
+    Args:
+      faces: in their official order, None in the place of a bad one, so that the hold-out of the
+        others does not depend on it.
+    """
+    held_out, kept = hold_out(faces)
+    self.add("train", faces)
+    self.add("val", held_out)
+    self.add("fit", kept)
 
 
 class ManualFaceBuilder(FaceDatasetBuilder):
   """Builds a dataset from files below `manual_dir`.
 
   A dataset's own builder says which archives there are (`ARCHIVES`), what lies where in them
-  (`layout`), how many faces each official split has (`OFFICIAL_COUNTS`), and in `_info` the
-  mark-up: `metadata=tfds.core.MetadataDict(markup=K)`. The build adds to that metadata `partial`
-  (bool), `missing` (a line each), `skipped` (file -> why), `notes` (what -> files) and
-  `official_counts` (split -> faces).
+  (`layout`), how many faces each official split has (`OFFICIAL_COUNTS`) and which mark-up they have
+  (`NUM_LANDMARKS`). The build adds to the metadata `partial` (bool), `missing` (one line per gap),
+  `skipped` (file -> why), `notes` (what -> files) and `official_counts` (split -> faces).
   """
 
-  MISSING_LANDMARKS: ClassVar[bool] = False  # whether NaN is the dataset's sign for "not annotated"
-  ARCHIVES: ClassVar[
-    tuple[Archive, ...]
-  ] = ()  # those that lie in `manual_dir` untouched are unpacked
+  # Whether NaN is the dataset's sign for "not annotated".
+  MISSING_LANDMARKS: ClassVar[bool] = False
+  # Those that lie in `manual_dir` untouched are unpacked.
+  ARCHIVES: ClassVar[tuple[Archive, ...]] = ()
   # First landmarks of some faces by file name, image px, pixel-centre: another version or
   # convention of the files shows there.
   FIRST_LANDMARKS: ClassVar[Mapping[str, tuple[float, float]]] = {}
@@ -67,12 +87,14 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     super().__init__(**kwargs)
 
   @classmethod
-  def described_in(cls, manual_dir: Path) -> tfds.core.BuilderConfig | None:
-    """The configuration that the user's folder describes; None for datasets that somebody else has
-    made.
+  def config_from_folder(cls, manual_dir: Path) -> tfds.core.BuilderConfig | None:
+    """The configuration that the user's folder describes.
 
     Args:
       manual_dir: the folder.
+
+    Returns:
+      The configuration; None for published datasets, which describe nothing there.
 
     Raises:
       InputError: the description is missing or wrong.
@@ -82,15 +104,14 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
   @abc.abstractmethod
   def layout(self, downloads: Downloads) -> Layout:
-    """Looks through the downloaded files; does not raise for what is missing or wrong in them, but
-    lists it.
+    """Looks through the downloaded files.
+
+    It does not raise for what is missing or wrong in them, but lists it.
     """
 
   @property
   def unpack_dir(self) -> Path:
-    """Where archives are unpacked while a dataset is built: beside it, so that a second try finds
-    them.
-    """
+    """Where archives are unpacked: beside the dataset, so that a second try finds them."""
     return Path(self.data_path).parent / "unpacked"
 
   def plan(self, manual_dir: Path, *, unpack_dir: Path | None = None) -> dict[str, list[Face]]:
@@ -110,23 +131,9 @@ class ManualFaceBuilder(FaceDatasetBuilder):
         off: lists all of them.
     """
     layout = self.layout(unpack(self.ARCHIVES, manual_dir, unpack_dir or self.unpack_dir))
-    how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
-    sizes = ", ".join(
-      f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size
-    )
-    how_to_get += f"\nOfficial sizes: {sizes}." if sizes else ""
-    if not any(layout.splits.values()) and not any(
-      finding.severity == "error" for finding in layout.findings
-    ):
-      raise InputError(
-        f"{self.name}: nothing of it lies below {manual_dir}.\n{_lines(layout.missing)}\n{how_to_get}"
-      )
-    if layout.missing and not self.allow_partial:
-      raise InputError(
-        f"{self.name} is not complete below {manual_dir}; fetch what is missing, or build the rest with --allow_partial.\n"
-        f"{_lines(layout.missing)}\n{how_to_get}"
-      )
+    self._check_complete(layout, manual_dir)
 
+    # A face of several splits is checked once.
     faces = list({id(face): face for split in layout.splits.values() for face in split}.values())
     checked = check_faces(
       faces,
@@ -135,20 +142,16 @@ class ManualFaceBuilder(FaceDatasetBuilder):
       first_landmarks=self.FIRST_LANDMARKS,
     )
     findings = layout.findings + [finding for of_face in checked for finding in of_face]
-    errors = [finding for finding in findings if finding.severity == "error"]
+    errors = _errors(findings)
     if errors and not self.skip_bad:
       raise InputError(
-        f"{self.name}: {len(errors)} problems below {manual_dir}; mend these files, or leave them out with --skip_bad.\n"
-        + listing(errors)
+        f"{self.name}: {len(errors)} problems below {manual_dir}; "
+        f"fix these files, or leave them out with --skip_bad.\n{listing(errors)}"
       )
 
-    good = {
-      id(face)
-      for face, found in zip(faces, checked, strict=True)
-      if all(x.severity == "note" for x in found)
-    }
+    bad = {id(face) for face, of_face in zip(faces, checked, strict=True) if _errors(of_face)}
     splits = {
-      name: [face for face in split if id(face) in good] for name, split in layout.splits.items()
+      name: [face for face in split if id(face) not in bad] for name, split in layout.splits.items()
     }
     for name, split in splits.items():
       if layout.splits[name] and not split:
@@ -157,21 +160,45 @@ class ManualFaceBuilder(FaceDatasetBuilder):
         )
     if not any(splits.values()):
       raise InputError(f"{self.name}: every face below {manual_dir} is bad.\n{listing(errors)}")
+
+    self._note(layout.missing, findings)
+    return {name: split for name, split in splits.items() if split}
+
+  def _check_complete(self, layout: Layout, manual_dir: Path) -> None:
+    """Refuses a folder in which there is nothing, or not all."""
+    how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
+    sizes = [f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size]
+    if sizes:
+      how_to_get += f"\nOfficial sizes: {', '.join(sizes)}."
+    missing = "\n".join(f"  {line}" for line in layout.missing)
+
+    if not any(layout.splits.values()) and not _errors(layout.findings):
+      raise InputError(
+        f"{self.name}: nothing of it lies below {manual_dir}.\n{missing}\n{how_to_get}"
+      )
+
+    if layout.missing and not self.allow_partial:
+      raise InputError(
+        f"{self.name} is not complete below {manual_dir}; "
+        "fetch what is missing, or build the rest with --allow_partial.\n"
+        f"{missing}\n{how_to_get}"
+      )
+
+  def _note(self, missing: Sequence[str], findings: Sequence[Finding]) -> None:
+    """Writes into the metadata what is missing, skipped or noteworthy."""
     notes: dict[str, list[str]] = {}
     for finding in sorted(findings):
       if finding.severity == "note":
         notes.setdefault(finding.message, []).append(finding.file)
-    skipped = {finding.file: finding.message for finding in sorted(errors)}
-    # Whoever opens the prepared dataset later, `doctor` for one, has no builder class to ask.
-    official = dict(self.OFFICIAL_COUNTS)
+
     self.info.metadata.update(
-      partial=bool(layout.missing),
-      missing=layout.missing,
-      skipped=skipped,
+      partial=bool(missing),
+      missing=missing,
+      skipped={finding.file: finding.message for finding in sorted(_errors(findings))},
       notes=notes,
-      official_counts=official,
+      # Whoever opens the prepared dataset later, `doctor` for one, has no builder class to ask.
+      official_counts=dict(self.OFFICIAL_COUNTS),
     )
-    return {name: split for name, split in splits.items() if split}
 
   def _split_generators(
     self, dl_manager: tfds.download.DownloadManager
@@ -190,5 +217,5 @@ class ManualFaceBuilder(FaceDatasetBuilder):
       yield f"{face.file_name}#{example['face_index']}", example
 
 
-def _lines(lines: Sequence[str]) -> str:
-  return "\n".join(f"  {line}" for line in lines)
+def _errors(findings: Sequence[Finding]) -> list[Finding]:
+  return [finding for finding in findings if finding.severity == "error"]

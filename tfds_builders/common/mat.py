@@ -5,8 +5,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,9 @@ import scipy.io
 from scipy.io.matlab import MatReadError
 
 from fal_jax.errors import InputError
+from tfds_builders.common.files import check_download
 
-# What SciPy raises on files that are damaged or none: it unpacks whatever the bytes say.
+# What SciPy raises on files that are damaged or not MATLAB's: it unpacks whatever the bytes say.
 _READ_ERRORS = (
   OSError,
   ValueError,
@@ -37,21 +37,21 @@ _HDF5 = threading.Lock()
 
 
 def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
-  """Reads variables of a MATLAB file of version 5 or older as they are: matrices (rows, columns),
-  cells as object arrays.
+  """Reads variables of a MATLAB file of version 5 or older as they are.
 
   Args:
     path: the file.
     names: of the variables that are wanted; others are not read.
 
   Returns:
-    The variables by name.
+    The variables by name: matrices (rows, columns), cells as object arrays.
 
   Raises:
-    InputError: the file cannot be read, is of version 7.3, cut short, none of MATLAB's, or lacks a
+    InputError: the file cannot be read, is of version 7.3, cut short, not MATLAB's, or lacks a
       variable.
   """
-  _start(path)
+  check_download(path)
+
   try:
     variables = scipy.io.loadmat(path, variable_names=list(names))
   except NotImplementedError as error:
@@ -61,23 +61,24 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
   except _READ_ERRORS as error:
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     raise InputError(
-      f"{path} is no MATLAB file that can be read, or is cut short ({reason}): fetch it again."
+      f"{path} is not a readable MATLAB file, or is cut short ({reason}): fetch it again."
     ) from error
+
   if missing := [name for name in names if name not in variables]:
-    there = ", ".join(name for name, *_ in scipy.io.whosmat(path)) or "none"
-    raise InputError(
-      f"{path} has no variable {', '.join(map(repr, missing))}; it has {there}: is it another file of that name?"
-    )
+    raise _lacking(path, missing, (name for name, *_ in scipy.io.whosmat(path)))
   return {name: variables[name] for name in names}
 
 
 def numbers(value: np.ndarray, shape: tuple[int | None, ...], *, what: str) -> np.ndarray:
-  """A matrix of numbers as float64, checked.
+  """A matrix of numbers, checked.
 
   Args:
     value: as `read_mat` gives it.
     shape: expected; None where any size will do.
     what: how messages call it, with its file.
+
+  Returns:
+    The same values as float64, of that shape.
 
   Raises:
     InputError: it is not a matrix of real numbers, or of another shape.
@@ -94,8 +95,9 @@ def numbers(value: np.ndarray, shape: tuple[int | None, ...], *, what: str) -> n
 
 @contextlib.contextmanager
 def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[Any]:
-  """Opens a MATLAB file of version 7.3, in one thread at a time; read it by `matrix`, `cells` and
-  `cell`.
+  """Opens a MATLAB file of version 7.3, in one thread at a time.
+
+  Read it by `matrix`, `cells` and `cell`.
 
   Args:
     path: the file.
@@ -106,15 +108,16 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
 
   Raises:
     InputError: h5py is not installed, or the file cannot be read, is of another version, cut short,
-      none of MATLAB's, or lacks a variable.
+      not MATLAB's, or lacks a variable.
   """
-  start = _start(path)
+  start = check_download(path)
   try:
     import h5py
   except ImportError as error:
     raise InputError(
       f"{path} takes h5py to read: `pip install 'fal_jax[datasets]'` installs it."
     ) from error
+
   with _HDF5, contextlib.ExitStack() as stack:
     try:
       file = stack.enter_context(h5py.File(path, "r"))
@@ -125,14 +128,11 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
         ) from error
       reason = " ".join(str(error).split()).rstrip(".")
       raise InputError(
-        f"{path} is no MATLAB 7.3 file that can be read, or is cut short ({reason}): fetch it again."
+        f"{path} is not a readable MATLAB 7.3 file, or is cut short ({reason}): fetch it again."
       ) from error
+
     if missing := [name for name in names if not isinstance(file.get(name), h5py.Dataset)]:
-      there = ", ".join(name for name in file if not name.startswith("#")) or "none"
-      wanted = ", ".join(map(repr, missing))
-      raise InputError(
-        f"{path} has no variable {wanted}; it has {there}: is it another file of that name?"
-      )
+      raise _lacking(path, missing, (name for name in file if not name.startswith("#")))
     yield file
 
 
@@ -141,6 +141,9 @@ def matrix(dataset: Any) -> np.ndarray:
 
   Args:
     dataset: of an opened file.
+
+  Returns:
+    The array.
 
   Raises:
     InputError: the bytes are damaged.
@@ -154,11 +157,14 @@ def matrix(dataset: Any) -> np.ndarray:
 
 
 def cells(file: Any, name: str) -> np.ndarray:
-  """(N,) references of a cell array with one row or column, for `cell`.
+  """The references of a cell array with one row or column, for `cell`.
 
   Args:
     file: from `open_mat73`.
     name: of the variable.
+
+  Returns:
+    (N,) references.
 
   Raises:
     InputError: it is not such a cell array, or is damaged.
@@ -166,14 +172,12 @@ def cells(file: Any, name: str) -> np.ndarray:
   import h5py
 
   references = matrix(file[name])
-  if (
-    h5py.check_ref_dtype(file[name].dtype) is not h5py.Reference
-    or references.ndim != 2
-    or 1 not in references.shape
-  ):
+  holds_references = h5py.check_ref_dtype(file[name].dtype) is h5py.Reference
+  if not holds_references or references.ndim != 2 or 1 not in references.shape:
     shape = " x ".join(map(str, references.shape))
     raise InputError(
-      f"{file.filename}: {name} is not a cell array of one row or column but {references.dtype}, {shape}."
+      f"{file.filename}: {name} is not a cell array of one row or column "
+      f"but {references.dtype}, {shape}."
     )
   return references.ravel()
 
@@ -187,15 +191,12 @@ def cell(file: Any, reference: Any) -> Any | None:
   return target if hasattr(target, "dtype") else None
 
 
-def _start(path: str | os.PathLike[str]) -> bytes:
-  """The first bytes of a file that is not obviously something else."""
-  try:
-    with Path(path).open("rb") as file:
-      start = file.read(512)
-  except OSError as error:
-    raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-  if not start:
-    raise InputError(f"{path} is empty (an interrupted download?): fetch it again.")
-  if start.lower().lstrip().startswith((b"<!doctype html", b"<html")):
-    raise InputError(f"{path} is a web page (a login or error page?): download it again.")
-  return start
+def _lacking(
+  path: str | os.PathLike[str], missing: Sequence[str], present: Iterable[str]
+) -> InputError:
+  """The error for a file without some of its variables."""
+  wanted = ", ".join(map(repr, missing))
+  there = ", ".join(present) or "none"
+  return InputError(
+    f"{path} has no variable {wanted}; it has {there}: is it another file of that name?"
+  )

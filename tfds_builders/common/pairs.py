@@ -1,13 +1,13 @@
-"""Folders in which each photograph has its landmarks beside it, in a `.pts` file of the same name."""
+"""Folders in which each photograph has its landmarks beside it, in a `.pts` file of its name."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fal_jax.errors import InputError
 from tfds_builders.common.pts import read_pts
 from tfds_builders.common.validate import Face, Finding
 
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read_pairs(
@@ -31,40 +31,60 @@ def read_pairs(
     A face for each pair of image and `.pts`, sorted by name, None where the pair is bad, so that a
     hold-out of the others does not depend on it; and the number of pairs.
   """
-  pairs: dict[str, dict[str, list[Path]]] = {}
+  images: dict[str, list[Path]] = {}
+  annotations: dict[str, list[Path]] = {}
   for file in sorted(folder.iterdir()):
-    ending = file.suffix.lower()
-    if not file.name.startswith(".") and ending in (*_IMAGE_ENDINGS, ".pts"):
-      pairs.setdefault(file.stem, {}).setdefault("pts" if ending == ".pts" else "image", []).append(
-        file
-      )
+    if file.name.startswith("."):
+      continue
+    suffix = file.suffix.lower()
+    if suffix == ".pts":
+      annotations.setdefault(file.stem, []).append(file)
+    elif suffix in _IMAGE_SUFFIXES:
+      images.setdefault(file.stem, []).append(file)
 
-  faces: list[Face | None] = []
-  count = 0
-  for _, pair in sorted(pairs.items()):
-    images, annotations = pair.get("image", []), pair.get("pts", [])
-    file_name = f"{name}/{(images or annotations)[0].name}"
-    face = None
-    if len(images) == 1 and len(annotations) == 1:
-      try:
-        face = Face(
-          images[0],
-          file_name,
-          read_pts(annotations[0], num_landmarks=num_landmarks, origin=1),
-          extra,
-        )
-      except InputError as error:
-        message = str(error).removeprefix(str(annotations[0])).lstrip(",: ").rstrip(".")
-        findings.append(Finding(f"{name}/{annotations[0].name}", message))
-    elif not annotations:
-      findings.append(Finding(file_name, "no .pts file beside this image"))
-    elif not images:
-      findings.append(Finding(file_name, "no image beside this .pts file"))
-    else:
-      names = ", ".join(file.name for file in images + annotations)
-      findings.append(
-        Finding(file_name, f"expected one image and one .pts file of this name, found {names}")
-      )
-    count += bool(images and annotations)
-    faces.append(face)
-  return faces, count
+  faces = [
+    _read_pair(
+      images.get(stem, []),
+      annotations.get(stem, []),
+      folder=name,
+      num_landmarks=num_landmarks,
+      findings=findings,
+      extra=extra,
+    )
+    for stem in sorted(images.keys() | annotations.keys())
+  ]
+  return faces, len(images.keys() & annotations.keys())
+
+
+def _read_pair(
+  images: Sequence[Path],
+  annotations: Sequence[Path],
+  *,
+  folder: str,
+  num_landmarks: int | Collection[int],
+  findings: list[Finding],
+  extra: Mapping[str, str],
+) -> Face | None:
+  """The face of the files of one name; None, and a finding, where they are not a pair."""
+  file_name = f"{folder}/{(images or annotations)[0].name}"
+  if not annotations:
+    findings.append(Finding(file_name, "no .pts file beside this image"))
+    return None
+
+  if not images:
+    findings.append(Finding(file_name, "no image beside this .pts file"))
+    return None
+
+  if len(images) > 1 or len(annotations) > 1:
+    names = ", ".join(file.name for file in [*images, *annotations])
+    message = f"expected one image and one .pts file of this name, found {names}"
+    findings.append(Finding(file_name, message))
+    return None
+
+  try:
+    landmarks = read_pts(annotations[0], num_landmarks=num_landmarks, origin=1)
+  except InputError as error:
+    label = f"{folder}/{annotations[0].name}"
+    findings.append(Finding.from_error(label, error, path=annotations[0]))
+    return None
+  return Face(images[0], file_name, landmarks, extra)

@@ -1,14 +1,13 @@
-"""iBUG `.pts` annotation files: one landmark a line, `x y`."""
+"""iBUG `.pts` annotation files: one landmark per line, `x y`."""
 
 import os
 import re
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 
 from fal_jax.errors import InputError
-from tfds_builders.common.text import DECIMAL
+from tfds_builders.common.text import DECIMAL, decimal, decode
 
 _COMMENT = re.compile(r"(#|//).*")
 _HEADER = re.compile(r"(version|n_points)\s*:\s*(\S*)", re.IGNORECASE)
@@ -39,14 +38,7 @@ def read_pts(
     raise InputError(f"origin must be 0 or 1, not {origin!r}.")
   accepted = (num_landmarks,) if isinstance(num_landmarks, int) else tuple(num_landmarks)
   expected = " or ".join(map(str, accepted))
-  try:
-    text = Path(path).read_bytes().decode("utf-8-sig")
-  except OSError as error:
-    raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-  except UnicodeDecodeError as error:
-    raise InputError(
-      f"{path} is not a text file of landmarks (byte {error.start} is not UTF-8)."
-    ) from error
+  text = decode(path, advice="fetch it again, or save it as plain text")
 
   points: list[tuple[float, float]] = []
   opened = closed = False
@@ -54,26 +46,31 @@ def read_pts(
     line = _COMMENT.sub("", line).strip()
     if not line:
       continue
+    before_points = not opened and not points
     header = _HEADER.fullmatch(line)
-    if header and not opened and not points:
+
+    if header and before_points:
       if header[1].lower() == "n_points":
         if header[2] not in map(str, accepted):
           raise InputError(
-            f"{path}: the header says n_points {header[2]!r}, expected {expected}; is it another mark-up?"
+            f"{path}: the header says n_points {header[2]!r}, expected {expected}; "
+            "is it another mark-up?"
           )
-        accepted, expected = (int(header[2]),), header[2]
-    elif line == "{" and not opened and not points:
+        accepted = (int(header[2]),)
+        expected = header[2]
+    elif line == "{" and before_points:
       opened = True
     elif line == "}" and opened and not closed:
       closed = True
+    elif closed:
+      raise InputError(f"{path}, line {number}: {line[:40]!r} after the closing brace.")
     else:
-      if closed:
-        raise InputError(f"{path}, line {number}: {line[:40]!r} after the closing brace.")
       points.append(_point(line, f"{path}, line {number}"))
 
   if opened and not closed:
     raise InputError(
-      f"{path}: no closing brace after {len(points)} landmarks, the file is cut short, fetch it again."
+      f"{path}: no closing brace after {len(points)} landmarks, the file is cut short, "
+      "fetch it again."
     )
   if len(points) not in accepted:
     raise InputError(f"{path} holds {len(points)} landmarks, expected {expected}.")
@@ -81,12 +78,14 @@ def read_pts(
 
 
 def _point(line: str, where: str) -> tuple[float, float]:
+  """x and y as the file counts them."""
   words = line.split()
   if len(words) != 2 or not all(DECIMAL.fullmatch(word) for word in words):
     raise InputError(
       f"{where}: {line[:40]!r} is not a landmark, expected two decimal numbers `x y`."
     )
-  x, y = float(words[0]), float(words[1])
-  if not np.isfinite([x, y]).all():
-    raise InputError(f"{where}: {line[:40]!r} is too large a number.")
-  return x, y
+
+  try:
+    return decimal(words[0]), decimal(words[1])
+  except InputError as error:
+    raise InputError(f"{where}: {error}.") from error

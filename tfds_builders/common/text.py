@@ -1,40 +1,59 @@
-"""Text files that people and their tools write: strict about what is a number, tolerant of a byte
-order mark.
+"""Text files that people and their tools write.
+
+Strict about what is a number, tolerant of a byte order mark.
 """
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 
 from fal_jax.errors import InputError
+from tfds_builders.common.files import unreadable
 
 # Decimal numbers only: float() also takes `nan`, `inf` and `1_000`, and turns `1e400` into
 # infinity.
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
-def read_text(path: Path) -> str:
-  """The text of a file, UTF-8, without its byte order mark.
+
+def decode(path: str | os.PathLike[str], *, advice: str) -> str:
+  """The text of a file, UTF-8, without its byte order mark; it may be empty.
+
+  Args:
+    path: the file.
+    advice: what to do about a file that is not UTF-8.
+
+  Returns:
+    The text.
 
   Raises:
-    InputError: it cannot be read, is empty or no text.
+    InputError: the file cannot be read or is not text.
   """
   try:
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
   except OSError as error:
-    raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    raise unreadable(path, error) from error
+
   try:
-    text = data.decode("utf-8-sig")
+    return data.decode("utf-8-sig")
   except UnicodeDecodeError as error:
-    cause = (
-      "saved as UTF-16?"
-      if data.startswith((b"\xff\xfe", b"\xfe\xff"))
-      else "an archive, a picture, a NumPy file?"
-    )
+    utf_16 = data.startswith(_UTF_16)
+    cause = "saved as UTF-16?" if utf_16 else "an archive, an image, a NumPy file?"
     raise InputError(
-      f"{path} is not text in UTF-8 (byte {error.start} is not; {cause}): save it as plain text."
+      f"{path} is not text in UTF-8 (byte {error.start} is not; {cause}): {advice}."
     ) from error
+
+
+def read_text(path: Path) -> str:
+  """The text of a file that the user wrote, UTF-8, without its byte order mark.
+
+  Raises:
+    InputError: it cannot be read, is empty or not text.
+  """
+  text = decode(path, advice="save it as plain text")
   if "\0" in text:
     raise InputError(f"{path} is not a text file (it holds zero bytes): save it as plain text.")
   if not text.strip():

@@ -1,8 +1,7 @@
-"""What can be wrong with an annotated face, found before anything is written, all of it at once and
-by file name.
+"""What can be wrong with an annotated face, found before anything is written, all at once, by name.
 
-TFDS itself stores NaN landmarks and images that do not decode without a word; training would
-stumble over them days later.
+TFDS itself silently stores NaN landmarks and images that do not decode; training would stumble over
+them days later.
 """
 
 import dataclasses
@@ -25,8 +24,9 @@ KNOWN_WITHIN = 0.01  # px; half a pixel or a whole one is what conventions diffe
 
 
 class ImageFile(Protocol):
-  """An image file wherever it lies: a `Path`, or something inside another file. It is read twice,
-  by several threads.
+  """An image file wherever it lies: a `Path`, or something inside another file.
+
+  It is read twice, by several threads.
   """
 
   def read_bytes(self) -> bytes:
@@ -52,14 +52,10 @@ class Face:
 
   @property
   def label(self) -> str:
-    """What findings call it: `file_name`, with `#face_index` in datasets that annotate several
-    faces of an image.
-    """
-    return (
-      f"{self.file_name}#{self.extra['face_index']}"
-      if "face_index" in self.extra
-      else self.file_name
-    )
+    """Its name in findings: `file_name`, and `#face_index` where an image may hold several."""
+    if "face_index" not in self.extra:
+      return self.file_name
+    return f"{self.file_name}#{self.extra['face_index']}"
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -69,6 +65,23 @@ class Finding:
   file: str
   message: str
   severity: Literal["error", "note"] = "error"
+
+  @classmethod
+  def from_error(
+    cls, file: str, error: InputError, *, path: str | os.PathLike[str] = ""
+  ) -> "Finding":
+    """A reader's sentence as a finding, without the path with which it begins.
+
+    Args:
+      file: what the dataset calls the file.
+      error: what the reader said.
+      path: what the reader calls the file.
+
+    Returns:
+      An error about `file`.
+    """
+    message = str(error).removeprefix(str(path)).lstrip(",: ").rstrip(".")
+    return cls(file, message)
 
 
 def check_landmarks(
@@ -83,21 +96,18 @@ def check_landmarks(
     missing_allowed: NaN is the dataset's sign for "not annotated".
 
   Returns:
-    Findings: nothing annotated, a coordinate that is not finite, a face without extent, and
-      landmarks outside the image: a note,
-    because annotators follow the face across the border, unless they are further away than the face
-    is large.
+    Findings: nothing annotated, a coordinate that is not finite, a face without extent, landmarks
+    outside the image. The last is a note, because annotators follow the face across the border,
+    unless they are further away than the face is large.
   """
-  present = np.isfinite(landmarks).all(-1)
+  valid = np.isfinite(landmarks).all(-1)
   if missing_allowed:
-    present |= np.isnan(landmarks).all(-1)
-  if not present.all():
-    return [
-      Finding(
-        file,
-        f"landmark {int(np.argmin(present))} is {landmarks[np.argmin(present)].tolist()}, expected numbers",
-      )
-    ]
+    valid |= np.isnan(landmarks).all(-1)
+  if not valid.all():
+    first = int(np.argmin(valid))
+    message = f"landmark {first} is {landmarks[first].tolist()}, expected numbers"
+    return [Finding(file, message)]
+
   known = landmarks[np.isfinite(landmarks).all(-1)]
   if not len(known):
     return [Finding(file, "no landmark is annotated")]
@@ -105,16 +115,16 @@ def check_landmarks(
   low, high = known.min(0), known.max(0)
   width, height = (high - low).tolist()
   if min(width, height) < 1:
-    return [
-      Finding(file, f"all landmarks lie within {width:.3g} x {height:.3g} px, that is no face")
-    ]
+    message = f"all landmarks lie within {width:.3g} x {height:.3g} px, that is not a face"
+    return [Finding(file, message)]
+
   if size is None:
     return []
   outside = np.maximum(-0.5 - known, known - (np.array(size) - 0.5)).max(-1)
   if outside.max() > max(width, height):
     message = (
-      f"landmarks lie up to {outside.max():.0f} px outside the {size[0]} x {size[1]} image, further than the face is large; "
-      "are they of another image, or of another size of it?"
+      f"landmarks lie up to {outside.max():.0f} px outside the {size[0]} x {size[1]} image, "
+      "further than the face is large; are they of another image, or of another size of it?"
     )
     return [Finding(file, message)]
   if outside.max() > 0:
@@ -135,20 +145,15 @@ def check_image(image: bytes, *, file: str) -> tuple[tuple[int, int] | None, lis
   try:
     height, width, _ = read_image(image, name=file).shape
   except InputError as error:
-    return None, [Finding(file, str(error).removeprefix(f"{file}: ").rstrip("."))]
+    return None, [Finding.from_error(file, error, path=file)]
+
+  notes = []
   with Image.open(io.BytesIO(image)) as header:
-    findings = []
     if header.mode != "RGB":
-      findings.append(
-        Finding(file, f"stored as {header.mode}, not RGB; converted when read", "note")
-      )
+      notes.append(f"stored as {header.mode}, not RGB; converted when read")
     if exif_orientation(header) != 1:
-      findings.append(
-        Finding(
-          file, "has an EXIF orientation; ignored, annotations belong to the stored pixels", "note"
-        )
-      )
-  return (width, height), findings
+      notes.append("has an EXIF orientation; ignored, annotations belong to the stored pixels")
+  return (width, height), [Finding(file, note, "note") for note in notes]
 
 
 def check_faces(
@@ -158,8 +163,7 @@ def check_faces(
   missing_allowed: bool = False,
   first_landmarks: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> list[list[Finding]]:
-  """Checks every face, decoding every image once, on all cores: OpenCV decodes outside Python's
-  lock.
+  """Checks every face, decoding every image once, on all cores.
 
   Args:
     faces: what to check.
@@ -177,30 +181,32 @@ def check_faces(
       image = face.image.read_bytes()
     except OSError as error:
       return b"", [Finding(face.label, f"cannot be read: {error.strerror or error}")]
+
     size, findings = check_image(image, file=face.label)
     findings += check_landmarks(
       face.landmarks, size, file=face.label, missing_allowed=missing_allowed
     )
-    return hashlib.blake2b(image + face.landmarks.tobytes(), digest_size=16).digest(), findings
+    digest = hashlib.blake2b(image + face.landmarks.tobytes(), digest_size=16).digest()
+    return digest, findings
 
+  # Threads are enough: OpenCV decodes outside Python's lock.
   pool = ThreadPoolExecutor(os.cpu_count())
   try:
-    checked = list(
-      tqdm(pool.map(check, faces), title, total=len(faces), unit=" images", disable=None)
-    )
+    results = pool.map(check, faces)
+    checked = list(tqdm(results, title, total=len(faces), unit=" images", disable=None))
   finally:
     pool.shutdown(cancel_futures=True)  # so that Ctrl-C does not wait for thousands of images
 
   first: dict[bytes, str] = {}
-  results = []
   for face, (digest, findings) in zip(faces, checked, strict=True):
     original = first.setdefault(digest, face.label)
     if digest and original != face.label:
       findings.append(Finding(face.label, f"same image and landmarks as {original}", "note"))
-    results.append(findings)
+
+  findings_of_faces = [findings for _, findings in checked]
   for index, finding in _first_landmarks_that_differ(faces, first_landmarks):
-    results[index].append(finding)
-  return results
+    findings_of_faces[index].append(finding)
+  return findings_of_faces
 
 
 def _first_landmarks_that_differ(
@@ -211,16 +217,23 @@ def _first_landmarks_that_differ(
   for index, face in enumerate(faces):
     if face.file_name in known:
       of_image.setdefault(face.file_name, []).append(index)
+
   for name, indices in of_image.items():
     distances = [float(np.abs(faces[index].landmarks[0] - known[name]).max()) for index in indices]
     nearest = int(np.argmin(distances))
-    if distances[nearest] > KNOWN_WITHIN:
-      face, (x, y) = faces[indices[nearest]], known[name]
-      got = ", ".join(f"{value:.3f}" for value in face.landmarks[0])
-      message = f"the first landmark is ({got}), in the official files ({x:.3f}, {y:.3f}): another version of them?"
-      yield indices[nearest], Finding(face.label, message)
+    if distances[nearest] <= KNOWN_WITHIN:
+      continue
+
+    face = faces[indices[nearest]]
+    x, y = known[name]
+    got = ", ".join(f"{value:.3f}" for value in face.landmarks[0])
+    message = (
+      f"the first landmark is ({got}), in the official files ({x:.3f}, {y:.3f}): "
+      "another version of them?"
+    )
+    yield indices[nearest], Finding(face.label, message)
 
 
 def listing(findings: Sequence[Finding]) -> str:
-  """One line a finding, sorted by file."""
+  """One line per finding, sorted by file."""
   return "\n".join(f"  {finding.file}: {finding.message}" for finding in sorted(findings))

@@ -7,9 +7,8 @@ import numpy as np
 
 from fal_jax.errors import InputError
 
-IMAGES = (
-  "images"  # folder in which images are looked for that do not lie where an annotation file says
-)
+# The folder in which images are looked for that do not lie where an annotation file says.
+IMAGES = "images"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,6 +42,13 @@ def find_image(root: Path, name: str) -> Path:
   A symbolic link is followed, since the folder is the user's own: `images` may be a link to another
   disk.
 
+  Args:
+    root: the dataset's folder.
+    name: as an annotation file gives it.
+
+  Returns:
+    The image's path.
+
   Raises:
     InputError: there is none, or the name leads out of the folder.
   """
@@ -55,6 +61,7 @@ def find_image(root: Path, name: str) -> Path:
     raise InputError(
       f"the image {name!r} leads out of the dataset's folder, expected its path below it"
     )
+
   for folder in (root, root / IMAGES):
     if (folder / path).is_file():
       return folder / path

@@ -30,22 +30,27 @@ def read_pairs(
     num_landmarks: how many each file must hold.
     origin: 0, 0.5 or 1.
     findings: what is wrong with single files is added here.
+
+  Returns:
+    The faces in the order of the files.
   """
-  beside: dict[Path, list[Path]] = {}
+  images_of_stem: dict[Path, list[Path]] = {}
   for image in images:
-    beside.setdefault(image.with_suffix(""), []).append(image)
+    images_of_stem.setdefault(image.with_suffix(""), []).append(image)
+
   annotations = []
   for file in files:
     where = file.relative_to(root).as_posix()
-    found = beside.get(file.with_suffix(""), [])
-    if len(found) != 1:
-      names = ", ".join(image.name for image in found) or "none"
+    beside = images_of_stem.get(file.with_suffix(""), [])
+    if len(beside) != 1:
+      names = ", ".join(image.name for image in beside) or "none"
       findings.append(Finding(where, f"expected one image of this name beside it, found {names}"))
       continue
+
     landmarks = None
     try:
       landmarks = read_pts(file, num_landmarks=num_landmarks, origin=0) - origin
     except InputError as error:
-      findings.append(Finding(where, str(error).removeprefix(str(file)).lstrip(",: ").rstrip(".")))
-    annotations.append(Annotation(where, found[0].relative_to(root).as_posix(), landmarks))
+      findings.append(Finding.from_error(where, error, path=file))
+    annotations.append(Annotation(where, beside[0].relative_to(root).as_posix(), landmarks))
   return annotations

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fal_jax.errors import InputError
+from tfds_builders.common.hold_out import hold_out
 from tfds_builders.common.text import read_text
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation, find_image
 
 LISTS = ("train.txt", "val.txt", "test.txt")
-_HOLD_OUT = 10
 _SPLIT = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
@@ -36,10 +36,11 @@ def splits_of_images(
     InputError: two ways at once, or too few images to hold any out.
   """
   lists = [root / name for name in LISTS if (root / name).is_file()]
-  column = any(face.split is not None for faces in images.values() for face in faces)
-  if lists and column:
+  has_column = any(face.split is not None for faces in images.values() for face in faces)
+  if lists and has_column:
     raise InputError(f"{root} has both a column `split` and {lists[0].name}: keep one of them.")
-  if column:
+
+  if has_column:
     return _from_column(images, findings)
   if lists:
     return _from_lists(root, lists, images, findings)
@@ -47,26 +48,33 @@ def splits_of_images(
     raise InputError(
       f"{root} has one annotated image, expected two or more: one is held out as `test`."
     )
-  held_out = sorted(images)[::_HOLD_OUT]
+
+  test, train = hold_out(sorted(images))
   message = "no split is given, so every tenth image is held out as `test`, the others are `train`"
-  findings += [Finding(name, message, "note") for name in held_out]
-  return {name: "test" if name in set(held_out) else "train" for name in images}
+  findings += [Finding(name, message, "note") for name in test]
+  return dict.fromkeys(test, "test") | dict.fromkeys(train, "train")
 
 
 def _from_column(
   images: Mapping[str, Sequence[Annotation]], findings: list[Finding]
 ) -> dict[str, str]:
+  """The splits that the faces say."""
   splits: dict[str, str] = {}
   bad = set()
+
   for name, faces in images.items():
     for face in faces:
       split = face.split or ""
       if not _SPLIT.fullmatch(split) or split == "all":  # TFDS's name for everything
         message = f"split is {split!r}, expected a name of small letters such as train or test"
       elif splits.setdefault(name, split) != split:
-        message = f"split is {split!r} but {splits[name]!r} for another face of this image, which would be trained and tested on"
+        message = (
+          f"split is {split!r} but {splits[name]!r} for another face of this image, "
+          "which would be trained and tested on"
+        )
       else:
         continue
+
       findings.append(Finding(face.where, message))
       bad.add(name)
   return {name: split for name, split in splits.items() if name not in bad}
@@ -78,6 +86,7 @@ def _from_lists(
   images: Mapping[str, Sequence[Annotation]],
   findings: list[Finding],
 ) -> dict[str, str]:
+  """The splits that the lists say, one image per line."""
   splits: dict[str, str] = {}
   for file in lists:
     for number, line in enumerate(read_text(file).splitlines(), start=1):
@@ -89,16 +98,14 @@ def _from_lists(
       except InputError as error:
         findings.append(Finding(where, str(error)))
         continue
+
       if name in splits:
         findings.append(Finding(where, f"{name} is listed twice, in {splits[name]}.txt before"))
       elif name not in images:
         findings.append(Finding(where, f"{name} is not annotated"))
       else:
         splits[name] = file.stem
-  names = ", ".join(file.name for file in lists)
-  findings += [
-    Finding(name, f"is annotated but not listed in {names}")
-    for name in images
-    if name not in splits
-  ]
+
+  message = f"is annotated but not listed in {', '.join(file.name for file in lists)}"
+  findings += [Finding(name, message) for name in images if name not in splits]
   return splits

@@ -1,15 +1,16 @@
-"""`landmarks.csv`: one face a line, `image,x0,y0,x1,y1,...`, an empty cell where a landmark is not
-annotated.
+"""`landmarks.csv`: one face per line, `image,x0,y0,x1,y1,...`.
+
+A cell is empty where a landmark is not annotated.
 """
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, join_names
 from tfds_builders.common.text import decimal, read_text
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation
@@ -31,31 +32,14 @@ def read_table(
     origin: 0, 0.5 or 1.
     findings: what is wrong with single lines is added here.
 
+  Returns:
+    The faces in the order of the lines.
+
   Raises:
-    InputError: it is no text, no table of commas, or its header is not what the mark-up asks for.
+    InputError: it is not text, not a table with commas, or its header is not what the mark-up asks
+      for.
   """
-  text = read_text(path)
-  first = text.strip().splitlines()[0]
-  if "," not in first:
-    found = next(
-      (name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in first),
-      "something else",
-    )
-    raise InputError(
-      f"{path} is separated by {found}: export it with commas between cells and decimal points in numbers."
-    )
-  reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-  try:
-    header, *rows = [
-      (reader.line_num, [cell.strip() for cell in row])
-      for row in reader
-      if any(map(str.strip, row))
-    ]
-  except csv.Error as error:
-    raise InputError(
-      f"{path}, line {reader.line_num}: {error}; write one face a line, quotation marks in pairs."
-    ) from error
-  columns = header[1]
+  (_, columns), *rows = _read_rows(path)
   coordinates = [f"{axis}{k}" for k in range(num_landmarks) for axis in "xy"]
   _check_header(path, columns, coordinates)
   if not rows:
@@ -65,19 +49,15 @@ def read_table(
   for line, row in rows:
     where = f"{path.name}, line {line}"
     cells = dict(zip(columns, row, strict=False))
-    problems = (
-      []
-      if len(row) == len(columns)
-      else [f"{len(row)} cells, expected {len(columns)} as in the header"]
-    )
+    problems: list[str] = []
     landmarks = box = None
-    if not problems:
-      values = _numbers({name: cells[name] for name in coordinates}, problems)
-      landmarks = np.array(values, np.float64).reshape(num_landmarks, 2) - origin
-      half = np.flatnonzero(np.isnan(landmarks).sum(-1) == 1)
-      if half.size and not problems:
-        problems.append(f"landmark {half[0]} has one coordinate, expected two or none")
-      box = _box({name: cells[name] for name in BOX}, origin, problems) if BOX[0] in cells else None
+    if len(row) == len(columns):
+      landmarks = _landmarks({name: cells[name] for name in coordinates}, origin, problems)
+      if BOX[0] in cells:
+        box = _box({name: cells[name] for name in BOX}, origin, problems)
+    else:
+      problems.append(f"{len(row)} cells, expected {len(columns)} as in the header")
+
     if problems:
       findings.append(Finding(where, "; ".join(problems)))
       landmarks = box = None
@@ -87,37 +67,66 @@ def read_table(
   return annotations
 
 
-def _check_header(path: Path, columns: list[str], coordinates: list[str]) -> None:
+def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
+  """The lines that hold something, the header first: (number of the line, cells)."""
+  text = read_text(path)
+  first = text.strip().splitlines()[0]
+  if "," not in first:
+    separators = ((";", "semicolons"), ("\t", "tabs"))
+    separator = next((name for sign, name in separators if sign in first), "something else")
+    raise InputError(
+      f"{path} is separated by {separator}: "
+      "export it with commas between cells and decimal points in numbers."
+    )
+
+  reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+  try:
+    rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+  except csv.Error as error:
+    raise InputError(
+      f"{path}, line {reader.line_num}: {error}; write one face a line, quotation marks in pairs."
+    ) from error
+
+  rows = [(line, row) for line, row in rows if any(row)]
+  if not rows:
+    raise InputError(f"{path} is empty: its cells hold nothing.")
+  return rows
+
+
+def _check_header(path: Path, columns: Sequence[str], coordinates: Sequence[str]) -> None:
   problems = []
-  wanted = ["image", *coordinates]
-  if missing := [name for name in wanted if name not in columns]:
-    problems.append(f"lacks {_some(missing)}")
+  required = ["image", *coordinates]
+  if missing := [name for name in required if name not in columns]:
+    problems.append(f"lacks {join_names(missing, limit=8)}")
+
   if 0 < sum(name in columns for name in BOX) < 4:
     problems.append(f"must have all of {', '.join(BOX)} or none")
-  if unknown := [name for name in columns if name not in (*wanted, *BOX, "split")]:
-    problems.append(f"has the unknown columns {_some(list(map(repr, unknown)))}")
+  if unknown := [repr(name) for name in columns if name not in (*required, *BOX, "split")]:
+    problems.append(f"has the unknown columns {join_names(unknown, limit=8)}")
   if twice := sorted({name for name in columns if columns.count(name) > 1}):
-    problems.append(f"has more than one {_some(twice)}")
+    problems.append(f"has more than one {join_names(twice, limit=8)}")
+
   if problems:
     raise InputError(
-      f"{path}: the header {', '.join(problems)}; for a mark-up of {len(coordinates) // 2} landmarks it must be "
-      f"image,x0,y0,...,{coordinates[-2]},{coordinates[-1]}, and may have {','.join(BOX)} and split."
+      f"{path}: the header {', '.join(problems)}; "
+      f"for a mark-up of {len(coordinates) // 2} landmarks it must be "
+      f"image,x0,y0,...,{coordinates[-2]},{coordinates[-1]}, "
+      f"and may have {','.join(BOX)} and split."
     )
 
 
-def _numbers(cells: dict[str, str], problems: list[str]) -> list[float]:
-  """NaN for empty cells, and for wrong ones, which are added to the problems."""
-  numbers = []
-  for name, cell in cells.items():
-    try:
-      numbers.append(decimal(cell) if cell else np.nan)
-    except InputError as error:
-      numbers.append(np.nan)
-      problems.append(f"{name}: {error}")
-  return numbers
+def _landmarks(cells: Mapping[str, str], origin: float, problems: list[str]) -> np.ndarray:
+  """(K, 2) float64, image px, 0-based; NaN for empty cells, and for wrong ones, which are added."""
+  before = len(problems)
+  landmarks = np.array(_numbers(cells, problems), np.float64).reshape(-1, 2) - origin
+  half = np.flatnonzero(np.isnan(landmarks).sum(-1) == 1)
+  if half.size and len(problems) == before:
+    problems.append(f"landmark {half[0]} has one coordinate, expected two or none")
+  return landmarks
 
 
-def _box(cells: dict[str, str], origin: float, problems: list[str]) -> np.ndarray | None:
+def _box(cells: Mapping[str, str], origin: float, problems: list[str]) -> np.ndarray | None:
+  """(4,) float64 x0, y0, x1, y1, image px, 0-based; None where all cells are empty."""
   if not any(cells.values()):
     return None
   before = len(problems)
@@ -129,5 +138,13 @@ def _box(cells: dict[str, str], origin: float, problems: list[str]) -> np.ndarra
   return box
 
 
-def _some(names: Sequence[str]) -> str:
-  return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def _numbers(cells: Mapping[str, str], problems: list[str]) -> list[float]:
+  """NaN for empty cells, and for wrong ones, which are added to the problems."""
+  numbers = []
+  for name, cell in cells.items():
+    try:
+      numbers.append(decimal(cell) if cell else np.nan)
+    except InputError as error:
+      numbers.append(np.nan)
+      problems.append(f"{name}: {error}")
+  return numbers

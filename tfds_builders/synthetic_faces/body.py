@@ -1,28 +1,24 @@
-"""What surrounds the face: ears, hair and shoulders, as further rows below the grid of the head."""
+"""The joint grid: the head, and below it in further rows ears, hair and shoulders."""
 
 import functools
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from tfds_builders.synthetic_faces.head import (
-  COLUMNS,
-  column_angle,
-  head_model,
-  hermite,
-  smoothstep,
-)
+from tfds_builders.synthetic_faces.hair import HAIR_ROWS
+from tfds_builders.synthetic_faces.head import head_model
+from tfds_builders.synthetic_faces.tube import COLUMNS, column_angle, hermite, smoothstep
 
-EAR_ROWS, HAIR_ROWS, TORSO_ROWS = 14, 40, 14
-_SKULL_CENTRE = np.array([0.0, -0.35, -0.80], np.float32)
-_HALF = (
-  COLUMNS // 2
-  # the first half of an ear row is the left ear, the second the right one; the column between is a
-  # seam
-)
+EAR_ROWS = 14
+TORSO_ROWS = 14
+
+# The first half of an ear row is the left ear, the second the right one; the column between is a
+# seam.
+_HALF = COLUMNS // 2
+
+# Half-width, height at the side, height in front, depth.
 _SHOULDERS = np.array(
-  [  # half-width, height at the side, height in front, depth
+  [
     [0.50, 1.50, 1.62, 0.40],
     [0.54, 1.58, 1.70, 0.44],
     [0.75, 1.72, 1.86, 0.52],
@@ -36,33 +32,18 @@ _SHOULDERS = np.array(
 
 
 @dataclass(frozen=True)
-class HairStyle:
-  """How the hair grows; angles are measured from the mid-line of the face.
+class Layout:
+  """Where each part lies on the joint grid.
 
   Attributes:
-    volume: height of the hair above the skull in model units.
-    hairline: lowering of the line over the forehead, in sections of the head (negative: receding).
-    length: height y in the model at which long hair ends; below the ears only if above 0.6.
-    curtain: angle (degrees) from which long hair hangs down.
-    quiff: extra height over the forehead.
-    curl: 0 straight .. 1 curly.
-    ragged: how uneven the lower end is, as a fraction of the hair's length.
-    bald: no hair at all.
+    head: rows of the head.
+    ears: rows of the ears.
+    hair: rows of the hair.
+    torso: rows of neck-line and shoulders.
+    rows: R, of all parts together.
+    cells: (R - 1, COLUMNS - 1) bool, whether a cell belongs to a part.
+    two_sided: (R,) bool, whether a row is also seen from behind.
   """
-
-  volume: float = 0.07
-  hairline: float = 0.0
-  length: float = 0.0
-  curtain: float = 80.0
-  quiff: float = 0.0
-  curl: float = 0.0
-  ragged: float = 0.05
-  bald: bool = False
-
-
-@dataclass(frozen=True)
-class Layout:
-  """Where each part lies on the joint grid; all slices are over rows."""
 
   head: slice
   ears: slice
@@ -76,42 +57,45 @@ class Layout:
 @functools.cache
 def layout() -> Layout:
   """The joint grid: head, ears, hair, shoulders from top to bottom."""
-  rows = head_model().shape[0]
-  ends = np.cumsum([rows, EAR_ROWS, HAIR_ROWS, TORSO_ROWS])
-  parts = [slice(int(a), int(b)) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-  cells = np.ones((int(ends[-1]) - 1, COLUMNS - 1), bool)
+  ends = np.cumsum([head_model().shape[0], EAR_ROWS, HAIR_ROWS, TORSO_ROWS])
+  starts = [0, *ends[:-1]]
+  rows = int(ends[-1])
+  head, ears, hair, torso = (slice(int(a), int(b)) for a, b in zip(starts, ends, strict=True))
+
+  cells = np.ones((rows - 1, COLUMNS - 1), bool)
   cells[ends[:-1] - 1] = False
-  cells[parts[1], _HALF - 1 : _HALF + 1] = False
-  two_sided = np.zeros(int(ends[-1]), bool)
-  two_sided[parts[1]] = two_sided[parts[2]] = True
-  head, ears_, hair_, torso_ = parts
-  return Layout(head, ears_, hair_, torso_, rows=int(ends[-1]), cells=cells, two_sided=two_sided)
+  cells[ears, _HALF - 1 : _HALF + 1] = False
+  two_sided = np.zeros(rows, bool)
+  two_sided[ears] = True
+  two_sided[hair] = True
+  return Layout(head, ears, hair, torso, rows=rows, cells=cells, two_sided=two_sided)
 
 
 def ears(size: float, flare: float, head: np.ndarray) -> np.ndarray:
-  """Vertices (EAR_ROWS, COLUMNS, 3) of both ears.
+  """The vertices of both ears.
 
   Args:
     size: 1 is average.
     flare: angle between ear and skull in radians.
-    head: (R, C, 3) vertices of the head they sit on.
+    head: (R, C, 3) vertices of the head they sit on, model frame.
+
+  Returns:
+    (EAR_ROWS, COLUMNS, 3) float32, model frame.
   """
   model = head_model()
   phi = np.linspace(0, 2 * np.pi, _HALF)[None, :]
   rho = np.linspace(0, 1, EAR_ROWS)[:, None]
+
+  # A disc about the ear's middle: backwards, downwards, and out of its plane.
   low = np.clip(np.sin(phi), 0, 1)  # 1 at the lobe
   back = 0.20 + rho * np.cos(phi) * 0.20 * (1 - 0.38 * low)
   down = rho * np.sin(phi) * 0.33
   up = 1 - smoothstep(0.1, 0.25, down)
-  rim, inner_rim = (
-    np.exp(-(((rho - 0.87) / 0.09) ** 2)),
-    np.exp(-(((rho - 0.52) / 0.12) ** 2)) * (np.cos(phi) > -0.3),
-  )
-  height = (
-    0.035 * up * (rim + inner_rim)
-    - 0.07 * np.exp(-((rho / 0.38) ** 2))
-    - 0.05 * smoothstep(0.9, 1.0, rho)
-  )
+  rim = np.exp(-(((rho - 0.87) / 0.09) ** 2))
+  inner_rim = np.exp(-(((rho - 0.52) / 0.12) ** 2)) * (np.cos(phi) > -0.3)
+  hollow = 0.07 * np.exp(-((rho / 0.38) ** 2))
+  height = 0.035 * up * (rim + inner_rim) - hollow - 0.05 * smoothstep(0.9, 1.0, rho)
+
   out = np.zeros((EAR_ROWS, COLUMNS, 3), np.float32)
   row = int(np.searchsorted(model.sections, 7.2))
   for sign, columns in ((-1, slice(0, _HALF)), (1, slice(_HALF + 1, None))):
@@ -127,75 +111,11 @@ def ears(size: float, flare: float, head: np.ndarray) -> np.ndarray:
   return out
 
 
-def _hangs(style: HairStyle) -> np.ndarray:
-  """(COLUMNS,) 1 where long hair hangs down, 0 where it ends on the head."""
-  angle = np.degrees(np.abs(column_angle(np.arange(COLUMNS))))
-  return smoothstep(style.curtain - 8, style.curtain + 4, angle) * (style.length > 0.6)
-
-
-def hair_end(style: HairStyle) -> np.ndarray:
-  """(COLUMNS,) the section of the head at which hair ends or stops lying on the skull."""
-  angle = np.degrees(np.abs(column_angle(np.arange(COLUMNS))))
-  around = [
-    0,
-    30,
-    50,
-    64,
-    72,
-    80,
-    86,
-    108,
-    122,
-    150,
-    180,
-  ]  # forehead, temple, sideburn, above the ear, nape
-  end = np.interp(angle, around, [3.6, 3.65, 4.1, 5.2, 6.6, 6.9, 5.2, 5.2, 8.2, 10.0, 10.4])
-  end += style.hairline * (
-    smoothstep(62, 35, angle) if style.hairline >= 0 else smoothstep(75, 50, angle)
-  )
-  hangs = _hangs(style)
-  return end * (1 - hangs) + np.minimum(end, 6.3) * hangs
-
-
-def hair(style: HairStyle, head: np.ndarray, relief: np.ndarray) -> np.ndarray:
-  """Vertices (HAIR_ROWS, COLUMNS, 3) of the hair as one sheet from the crown to its ends.
-
-  Args:
-    style: the style.
-    head: (R, C, 3) vertices of the head below.
-    relief: (HAIR_ROWS, COLUMNS) noise of about unit variance that makes locks.
-  """
-  model = head_model()
-  angle = np.degrees(np.abs(column_angle(np.arange(COLUMNS))))
-  hangs = _hangs(style)
-  on_head = hair_end(style)
-  t = np.linspace(0, 1, HAIR_ROWS)[:, None]
-  split = 1 - 0.52 * hangs  # this part of a lock lies on the skull, the rest hangs
-  section = 0.02 + on_head * np.minimum(t / split, 1.0)
-  row = np.interp(section, model.sections, np.arange(model.shape[0]))
-  i = np.clip(row.astype(int), 0, model.shape[0] - 2)
-  f = (row - i).astype(np.float32)[..., None]
-  columns = np.arange(COLUMNS)
-  base = head[i, columns] * (1 - f) + head[i + 1, columns] * f
-  outward = base - _SKULL_CENTRE
-  outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
-  lift = style.volume * (1 - 0.75 * smoothstep(0.55, 1.0, t) * (1 - hangs)) + 0.012
-  lift = lift + style.quiff * np.exp(-((angle / 40) ** 2)) * np.exp(-(((t - 0.8) / 0.25) ** 2))
-  lift = lift * (1 + (0.10 + 0.22 * style.curl) * relief)
-  points = base + outward * lift[..., None].astype(np.float32)
-  fall = np.clip((t - split) / (1 - split + 1e-6), 0, 1) * hangs
-  points[..., 1] += (fall * np.clip(style.length - points[-1:, :, 1], 0, None)).astype(np.float32)
-  sway = (0.05 * relief * fall + 0.05 * np.sin(fall * 5.0) * fall).astype(np.float32)
-  points[..., [0, 2]] += outward[..., [0, 2]] * sway[..., None]
-  return points
-
-
 @functools.cache
 def torso() -> np.ndarray:
-  """Vertices (TORSO_ROWS, COLUMNS, 3) of neck-line and shoulders."""
-  width, side, front, depth = np.moveaxis(
-    hermite(_SHOULDERS, np.linspace(0, len(_SHOULDERS) - 1, TORSO_ROWS)), -1, 0
-  )[..., None]
+  """Vertices (TORSO_ROWS, COLUMNS, 3) float32 of neck-line and shoulders, model frame."""
+  at = np.linspace(0, len(_SHOULDERS) - 1, TORSO_ROWS)
+  width, side, front, depth = np.moveaxis(hermite(_SHOULDERS, at), -1, 0)[..., None]
   angle = column_angle(np.arange(COLUMNS))[None, :]
   c = np.cos(angle)
   y = side + (front - side) * np.clip(c, 0, None) ** 2 - 0.1 * np.clip(-c, 0, None)
@@ -203,19 +123,26 @@ def torso() -> np.ndarray:
 
 
 def assemble(head: np.ndarray, ear: np.ndarray, locks: np.ndarray) -> np.ndarray:
-  """All vertices (R, C, 3) float32 on the joint grid."""
+  """All vertices (R, C, 3) float32 on the joint grid, of those of its parts, (rows, C, 3) each."""
   return np.concatenate([head, ear, locks, torso()]).astype(np.float32)
 
 
 def normals(vertices: np.ndarray) -> np.ndarray:
-  """Unit normals (R, C, 3) float32 of the joint grid, computed per patch, pointing out of the head."""
+  """Unit normals of the joint grid, computed per patch, pointing out of the head.
+
+  Args:
+    vertices: (R, C, 3) float32.
+
+  Returns:
+    (R, C, 3) float32.
+  """
   out = np.empty_like(vertices)
   parts = layout()
   for rows in (parts.head, parts.hair, parts.torso):
-    patch = np.concatenate(
-      [vertices[rows, -2:-1], vertices[rows], vertices[rows, 1:2]], axis=1
-    )  # closed behind
-    out[rows] = patch_normals(patch)[:, 1:-1]
+    part = vertices[rows]
+    closed = np.concatenate([part[:, -2:-1], part, part[:, 1:2]], axis=1)  # behind
+    out[rows] = patch_normals(closed)[:, 1:-1]
+
   for columns in (slice(0, _HALF), slice(_HALF + 1, None)):
     ear = vertices[parts.ears, columns]
     normal = patch_normals(ear)
@@ -226,15 +153,24 @@ def normals(vertices: np.ndarray) -> np.ndarray:
 
 
 def patch_normals(patch: np.ndarray) -> np.ndarray:
-  """Unit normals (R, C, 3) of one patch by central differences; rows run down and columns to the
-  right as seen from outside.
+  """Unit normals of one patch by central differences.
+
+  Args:
+    patch: (R, C, 3); rows run down and columns to the right as seen from outside.
+
+  Returns:
+    (R, C, 3), of the same dtype.
   """
   along = np.empty_like(patch)
   along[:, 1:-1] = patch[:, 2:] - patch[:, :-2]
-  along[:, 0], along[:, -1] = patch[:, 1] - patch[:, 0], patch[:, -1] - patch[:, -2]
+  along[:, 0] = patch[:, 1] - patch[:, 0]
+  along[:, -1] = patch[:, -1] - patch[:, -2]
+
   down = np.empty_like(patch)
   down[1:-1] = patch[2:] - patch[:-2]
-  down[0], down[-1] = patch[1] - patch[0], patch[-1] - patch[-2]
+  down[0] = patch[1] - patch[0]
+  down[-1] = patch[-1] - patch[-2]
+
   # x to the right, y down, z to the viewer is a left-handed frame, so this order points outwards.
   normal = np.stack(
     [
@@ -245,16 +181,6 @@ def patch_normals(patch: np.ndarray) -> np.ndarray:
     -1,
   )
   normal *= -1
+
   length = np.sqrt((normal * normal).sum(-1, keepdims=True))
   return normal / np.maximum(length, 1e-9)
-
-
-def locks_relief(key: np.random.Generator, curl: float) -> np.ndarray:
-  """(HAIR_ROWS, COLUMNS) float32 noise for `hair`: vertical locks, or curls."""
-  rows, columns = (4, 28) if curl < 0.4 else (14, 48)
-  noise = cv2.resize(
-    key.standard_normal((rows, columns), dtype=np.float32),
-    (COLUMNS, HAIR_ROWS),
-    interpolation=cv2.INTER_CUBIC,
-  )
-  return np.clip(noise, -2, 2)

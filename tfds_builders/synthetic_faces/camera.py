@@ -8,17 +8,14 @@ NECK = np.array([0.0, 0.95, -0.75])  # the point of the model frame that head an
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-  """(3, 3) rotation from radians; positive: the face turns to the picture's right, upwards, and
-  clockwise.
+  """(3, 3) rotation from radians.
+
+  Positive angles turn the face to the image's right, upwards, and clockwise.
   """
-  cy, sy, cp, sp, cr, sr = (
-    np.cos(yaw),
-    np.sin(yaw),
-    np.cos(pitch),
-    np.sin(pitch),
-    np.cos(roll),
-    np.sin(roll),
-  )
+  cy, sy = np.cos(yaw), np.sin(yaw)
+  cp, sp = np.cos(pitch), np.sin(pitch)
+  cr, sr = np.cos(roll), np.sin(roll)
+
   about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
   about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
   about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
@@ -26,8 +23,9 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def turn(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-  """Multiplies points (..., 3) by a (3, 3) matrix in their dtype; without BLAS, whose threads may
-  change the last bits.
+  """Multiplies points (..., 3) by a (3, 3) matrix in their dtype.
+
+  Without BLAS, whose threads may change the last bits.
   """
   x, y, z = (points[..., k].copy() for k in range(3))
   m = matrix.astype(points.dtype)
@@ -53,11 +51,14 @@ class Camera:
   offset: tuple[float, float] = (0.0, 0.0)
 
   def place(self, points: np.ndarray, bend: np.ndarray | float = 0.0) -> np.ndarray:
-    """Model points (..., 3) -> camera frame (..., 3), the same axes with the origin at the neck.
+    """Moves points to the camera frame: the same axes with the origin at the neck.
 
     Args:
-      points: model frame.
+      points: (..., 3) model frame.
       bend: (...,) 0 for what moves with the head .. 1 for what moves with the body.
+
+    Returns:
+      (..., 3) camera frame.
     """
     centred = points - NECK.astype(points.dtype)
     turned = turn(centred, self.head)
@@ -75,8 +76,15 @@ class Camera:
     return self.distance - placed[..., 2]
 
   def framed(self, points: np.ndarray, centre: np.ndarray, extent: float) -> "Camera":
-    """The same view, moved so that the box around `points` (N, 2; px of this camera) has this
-    centre and larger side.
+    """The same view, moved so that some points fill a box.
+
+    Args:
+      points: (N, 2) px of this camera.
+      centre: (2,) of the box around them, image px.
+      extent: larger side of that box, px.
+
+    Returns:
+      The moved camera.
     """
     low, high = points.min(0), points.max(0)
     grow = extent / float((high - low).max())

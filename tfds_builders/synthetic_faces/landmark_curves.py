@@ -1,90 +1,58 @@
-"""The feature curves of a face in the chart: drawn by `texture.py` and marked by the landmarks, so
-that both always agree.
+"""The feature curves of a face in the chart.
 
-Everything is written for the right half of the picture (x > 0) and mirrored. The numbers lie
-between the average proportions of 300W and WFLW, whose annotators differ by about 2 % of the
-distance between the eyes.
+Drawn by `features.py` and marked by the landmarks, so that both always agree. Everything is written
+for the right half of the image (x > 0) and mirrored. The numbers lie between the average
+proportions of 300W and WFLW, whose annotators differ by about 2 % of the distance between the eyes.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfds_builders.synthetic_faces.head import JAW_EDGE, HeadModel, angle_column, hermite
+from tfds_builders.synthetic_faces.head import HeadModel
+from tfds_builders.synthetic_faces.tube import JAW_EDGE, angle_column, hermite
 
-EYE_INNER, EYE_OUTER = np.array([0.203, 0.018]), np.array([0.50, 0.0])
+EYE_INNER = np.array([0.203, 0.018])
+EYE_OUTER = np.array([0.50, 0.0])
 MOUTH_CORNER = np.array([0.297, 0.735])
 MOUTH_LINE = 0.752  # height of the line between the lips on the mid-line
 IRIS_RADIUS = 0.064
-_MOUTH_UPPER = np.array(
-  [  # from the left corner to the right one
-    [-0.297, 0.735],
-    [-0.186, 0.697],
-    [-0.072, 0.678],
-    [0, 0.690],
-    [0.072, 0.678],
-    [0.186, 0.697],
-    [0.297, 0.735],
-  ]
-)
-_MOUTH_LOWER = np.array(
-  [
-    [-0.297, 0.735],
-    [-0.200, 0.808],
-    [-0.100, 0.852],
-    [0, 0.864],
-    [0.100, 0.852],
-    [0.200, 0.808],
-    [0.297, 0.735],
-  ]
-)
-# From the tip inwards.
-_BROW_UPPER = np.array(
-  [[0.630, -0.134], [0.528, -0.212], [0.402, -0.238], [0.275, -0.220], [0.150, -0.188]]
-)
-_BROW_LOWER = np.array(
-  [[0.630, -0.134], [0.505, -0.158], [0.392, -0.164], [0.272, -0.146], [0.150, -0.124]]
-)
-_NOSE = np.array(
-  [  # down the ridge, then below it from left to right
-    [0, -0.008],
-    [0, 0.136],
-    [0, 0.277],
-    [0, 0.418],
-    [-0.158, 0.487],
-    [-0.083, 0.507],
-    [0, 0.528],
-    [0.083, 0.507],
-    [0.158, 0.487],
-  ]
-)
-_JAW = np.array(
-  [  # left half of the picture from the ear to the chin, every point of the 98 mark-up
-    [-0.777, -0.022],
-    [-0.772, 0.080],
-    [-0.766, 0.182],
-    [-0.758, 0.283],
-    [-0.744, 0.382],
-    [-0.725, 0.482],
-    [-0.703, 0.583],
-    [-0.673, 0.681],
-    [-0.636, 0.778],
-    [-0.583, 0.867],
-    [-0.517, 0.951],
-    [-0.447, 1.026],
-    [-0.370, 1.093],
-    [-0.288, 1.148],
-    [-0.200, 1.193],
-    [-0.100, 1.221],
-    [0, 1.232],
-  ]
-)
-_LID_68 = (
-  0.70,
-  0.36,
-)  # where along the eye, from the inner corner, the two lid points of the 68 mark-up sit
-_LID_98 = (0.78, 0.52, 0.22)
 JAW_SAMPLES = 48
+
+# Where along the eye, from the inner corner, the lid points of the 68 and 98 mark-up sit.
+_LID_68 = (0.70, 0.36)
+_LID_98 = (0.78, 0.52, 0.22)
+
+# fmt: off
+# Both lips from the left corner to the right one.
+_MOUTH_UPPER = np.array([
+  [-0.297, 0.735], [-0.186, 0.697], [-0.072, 0.678], [0, 0.690],
+  [0.072, 0.678], [0.186, 0.697], [0.297, 0.735],
+])
+_MOUTH_LOWER = np.array([
+  [-0.297, 0.735], [-0.200, 0.808], [-0.100, 0.852], [0, 0.864],
+  [0.100, 0.852], [0.200, 0.808], [0.297, 0.735],
+])
+# From the tip inwards.
+_BROW_UPPER = np.array([
+  [0.630, -0.134], [0.528, -0.212], [0.402, -0.238], [0.275, -0.220], [0.150, -0.188],
+])
+_BROW_LOWER = np.array([
+  [0.630, -0.134], [0.505, -0.158], [0.392, -0.164], [0.272, -0.146], [0.150, -0.124],
+])
+# Down the ridge, then below it from left to right.
+_NOSE = np.array([
+  [0, -0.008], [0, 0.136], [0, 0.277], [0, 0.418],
+  [-0.158, 0.487], [-0.083, 0.507], [0, 0.528], [0.083, 0.507], [0.158, 0.487],
+])
+# Left half of the image from the ear to the chin, every point of the 98 mark-up.
+_JAW = np.array([
+  [-0.777, -0.022], [-0.772, 0.080], [-0.766, 0.182], [-0.758, 0.283], [-0.744, 0.382],
+  [-0.725, 0.482], [-0.703, 0.583], [-0.673, 0.681], [-0.636, 0.778], [-0.583, 0.867],
+  [-0.517, 0.951], [-0.447, 1.026], [-0.370, 1.093], [-0.288, 1.148], [-0.200, 1.193],
+  [-0.100, 1.221], [0, 1.232],
+])
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -92,7 +60,7 @@ class FaceCurves:
   """What varies between faces on the chart.
 
   Attributes:
-    upper_lid: opening above the line between the corners per eye (left, right of the picture); 1 is
+    upper_lid: opening above the line between the corners per eye (left, right of the image); 1 is
       average, 0 shut.
     lower_lid: opening below that line; 1 is average.
     gaze: (2,) offset of both irises in chart units.
@@ -113,8 +81,14 @@ class FaceCurves:
   brow_tilt: float = 0.0
 
   def lids(self, side: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x (for the right half), y of the upper and y of the lower lid at t = 0 (inner corner) .. 1
-    (outer corner).
+    """The edges of the lids, as if the eye were the right one.
+
+    Args:
+      side: 0 is the left eye of the image.
+      t: (...,) position along the eye, 0 at the inner corner .. 1 at the outer one.
+
+    Returns:
+      x, y of the upper and y of the lower lid, (...,) float64 each, chart units.
     """
     t = np.asarray(t, np.float64)
     x = EYE_INNER[0] + (EYE_OUTER[0] - EYE_INNER[0]) * t
@@ -130,24 +104,24 @@ class FaceCurves:
     return bool(lower - upper > 0.03)
 
   def iris(self, side: int) -> np.ndarray:
-    """(2,) centre of the iris in the chart; `side` 0 is the left eye of the picture."""
+    """(2,) centre of the iris in the chart; `side` 0 is the left eye of the image."""
     sign = 1 if side else -1
     return np.array([sign * 0.351 + self.gaze[0], -0.006 + self.gaze[1]])
 
   def brow(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Upper and lower edge ((N, 2) each, right half) at 0 (outer tip) .. 4 (inner end)."""
+    """Upper and lower edge, (N, 2) each, right half, at (N,) 0 (outer tip) .. 4 (inner end)."""
     upper, lower = hermite(_BROW_UPPER, at), hermite(_BROW_LOWER, at)
     middle = (upper + lower) / 2
+
     half = (lower - upper) / 2 * self.brow_height
     lift = np.sin(np.pi * np.clip(at / 4, 0, 1)) * self.brow_arch + (1 - at / 4) * self.brow_tilt
     middle[..., 1] -= lift
     return middle - half, middle + half
 
   def mouth_outer(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Border of the red of the upper and the lower lip ((N, 2) each) at 0 (left corner) .. 6 (right
-    corner).
-    """
+    """Border of the red of both lips, (N, 2) each, at (N,) 0 (left corner) .. 6 (right corner)."""
     upper, lower = hermite(_MOUTH_UPPER, at), hermite(_MOUTH_LOWER, at)
+
     line = _mouth_line(upper[..., 0])
     upper[..., 1] = line + (upper[..., 1] - line) * self.lip_height[0]
     line = _mouth_line(lower[..., 0])
@@ -155,72 +129,75 @@ class FaceCurves:
     return upper, lower
 
   def mouth_inner(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """y of the lower border of the upper lip and of the upper border of the lower lip at chart x."""
+    """Height of the inner borders of the upper and the lower lip at chart x, all (...,)."""
     x = np.asarray(x, np.float64)
     half = self.parting * 0.024 * np.sqrt(np.clip(1 - (x / 0.262) ** 2, 0, None))
     return _mouth_line(x) - half, _mouth_line(x) + half
 
   def points(self) -> tuple[np.ndarray, np.ndarray]:
-    """Chart positions of all landmarks: (68, 2) and (98, 2); those of the jaw (first 17, first 33)
-    are placeholders.
+    """Chart positions of all landmarks: (68, 2) and (98, 2) float64.
+
+    Those of the jaw (first 17, first 33) are placeholders.
     """
-    eyes68: list[np.ndarray] = []
-    eyes98: list[np.ndarray] = []
-    for side, sign in ((0, -1), (1, 1)):
-      order68, order98 = np.array(_LID_68), np.array(_LID_98)
-      if side:  # the right eye is numbered from its inner corner
-        order68, order98 = order68[::-1], order98[::-1]
-      first, last = (EYE_OUTER, EYE_INNER) if side == 0 else (EYE_INNER, EYE_OUTER)
-      for order, out in ((order68, eyes68), (order98, eyes98)):
-        x, upper, _ = self.lids(side, order)
-        xl, _, lower = self.lids(side, order[::-1])
-        ring = [first, *np.stack([x, upper], -1), last, *np.stack([xl, lower], -1)]
-        out.append(np.array(ring) * (sign, 1))
-    at = np.arange(5.0)
-    upper, lower = self.brow(at)
-    brow98 = np.concatenate([upper, lower[:0:-1]])  # tip to inner end above, back below
-    edge, other = self.brow(at)
-    brow68 = edge + 0.2 * (other - edge)
-    right98 = np.concatenate(
-      [upper[::-1], lower[1:]]
-    )  # inner end to tip above, tip to inner end below
     mirror = (-1, 1)
-    mouth_up, mouth_low = self.mouth_outer(np.arange(7.0))
+    upper, lower = self.brow(np.arange(5.0))
+    middle = upper + 0.2 * (lower - upper)
+    # Left brow: tip to inner end above, back below; right brow: inner end to tip, back below.
+    brows_98 = [np.concatenate([upper, lower[:0:-1]]) * mirror]
+    brows_98.append(np.concatenate([upper[::-1], lower[1:]]))
+    mouth = self._mouth_points()
+    pupils = [self.iris(0), self.iris(1)]
+
+    points_68 = [np.zeros((17, 2)), middle * mirror, middle[::-1], _NOSE]
+    points_68 += [self._eye_points(side, _LID_68) for side in (0, 1)]
+    points_98 = [np.zeros((33, 2)), *brows_98, _NOSE]
+    points_98 += [self._eye_points(side, _LID_98) for side in (0, 1)]
+    return np.concatenate([*points_68, mouth]), np.concatenate([*points_98, mouth, pupils])
+
+  def _eye_points(self, side: int, lid: tuple[float, ...]) -> np.ndarray:
+    """Landmarks of one eye: clockwise from its corner on the left of the image.
+
+    Args:
+      side: 0 is the left eye of the image.
+      lid: where along the eye, from the inner corner, the points of each lid sit.
+
+    Returns:
+      (2 + 2 * len(lid), 2) float64 chart positions.
+    """
+    order = np.array(lid)
+    first, last = EYE_OUTER, EYE_INNER
+    if side:  # the right eye is numbered from its inner corner
+      order = order[::-1]
+      first, last = EYE_INNER, EYE_OUTER
+
+    x, upper, _ = self.lids(side, order)
+    x_below, _, lower = self.lids(side, order[::-1])
+    ring = [first, *np.stack([x, upper], -1), last, *np.stack([x_below, lower], -1)]
+    return np.array(ring) * (1 if side else -1, 1)
+
+  def _mouth_points(self) -> np.ndarray:
+    """(20, 2) float64 landmarks of the mouth: around the lips, then between them."""
+    above, below = self.mouth_outer(np.arange(7.0))
     inner_x = np.array([-0.110, 0.0, 0.110])
-    inner_up, inner_low = self.mouth_inner(inner_x)
+    inner_above, inner_below = self.mouth_inner(inner_x)
+
     corner = np.array([0.262, float(_mouth_line(np.array(0.262)))])
-    mouth = np.concatenate(
+    return np.concatenate(
       [
-        mouth_up,
-        mouth_low[5:0:-1],
-        [corner * mirror],
-        np.stack([inner_x, inner_up], -1),
+        above,
+        below[5:0:-1],
+        [corner * (-1, 1)],
+        np.stack([inner_x, inner_above], -1),
         [corner],
-        np.stack([inner_x, inner_low], -1)[::-1],
+        np.stack([inner_x, inner_below], -1)[::-1],
       ]
     )
-    points68 = np.concatenate(
-      [np.zeros((17, 2)), brow68 * mirror, brow68[::-1], _NOSE, *eyes68, mouth]
-    )
-    points98 = np.concatenate(
-      [
-        np.zeros((33, 2)),
-        brow98 * mirror,
-        right98,
-        _NOSE,
-        *eyes98,
-        mouth,
-        [self.iris(0), self.iris(1)],
-      ]
-    )
-    return points68, points98
 
 
 def _mouth_line(x: np.ndarray) -> np.ndarray:
   """Height of the closed lips' line at chart x: a shallow bow that meets the corners."""
-  return (
-    MOUTH_LINE - (MOUTH_LINE - MOUTH_CORNER[1]) * np.clip(np.abs(x) / MOUTH_CORNER[0], 0, 1.2) ** 2
-  )
+  bow = np.clip(np.abs(x) / MOUTH_CORNER[0], 0, 1.2) ** 2
+  return MOUTH_LINE - (MOUTH_LINE - MOUTH_CORNER[1]) * bow
 
 
 def jaw_paths(model: HeadModel) -> np.ndarray:
@@ -236,6 +213,7 @@ def jaw_paths(model: HeadModel) -> np.ndarray:
   centre = np.stack([np.zeros(33), np.minimum(jaw[:, 1], 0.76)], -1)
   inside = model.grid_from_chart(jaw + 0.42 * (centre - jaw))
   border = model.grid_from_chart(jaw)
+
   # The edge: in front of the ear, round the angle of the jaw at 90 degrees from the mid-line, along
   # section JAW_EDGE below.
   half = np.arange(17)
@@ -245,13 +223,13 @@ def jaw_paths(model: HeadModel) -> np.ndarray:
     [0, 2, 4, 6, 7, 8, 9, 10, 12, 16],
     [6.1, 7.05, 8.0, 9.6, 10.8, 12.0, 12.9, JAW_EDGE, JAW_EDGE, 13.6],
   )
+  sections = np.concatenate([section, section[-2::-1]])
   column = np.concatenate([angle_column(-angle), angle_column(angle[-2::-1])])
-  row = np.interp(
-    np.concatenate([section, section[-2::-1]]), model.sections, np.arange(len(model.sections))
-  )
+  row = np.interp(sections, model.sections, np.arange(len(model.sections)))
   edge = np.stack([column, row], -1)
-  t = np.linspace(0, 1, JAW_SAMPLES)[None, :, None]
+
   # A quadratic through the three points, with the frontal border at three quarters of the way.
+  t = np.linspace(0, 1, JAW_SAMPLES)[None, :, None]
   m = 0.75
   a, b, c = inside[:, None], border[:, None], edge[:, None]
   return a * (t - m) * (t - 1) / m + b * t * (t - 1) / (m * (m - 1)) + c * t * (t - m) / (1 - m)
@@ -270,9 +248,10 @@ def slide_jaw(facing: np.ndarray) -> np.ndarray:
   """
   behind = facing[:, 1:] <= 0
   first = np.argmax(behind, axis=1)
-  some = behind.any(axis=1)
+  turns_away = behind.any(axis=1)
   k = np.arange(len(facing))
   before, after = facing[k, first], facing[k, first + 1]
+
   # A path that starts behind the silhouette stays at its start.
   fraction = np.where(before > 0, before / np.where(before > after, before - after, 1.0), 0.0)
-  return np.where(some, first + np.clip(fraction, 0, 1), facing.shape[1] - 1.0)
+  return np.where(turns_away, first + np.clip(fraction, 0, 1), facing.shape[1] - 1.0)

@@ -8,7 +8,10 @@ import numpy as np
 from tfds_builders.synthetic_faces import body
 from tfds_builders.synthetic_faces.camera import turn
 from tfds_builders.synthetic_faces.raster import Raster
-from tfds_builders.synthetic_faces.texture import DETAIL
+from tfds_builders.synthetic_faces.texels import DETAIL
+
+_ROWS, _WIDTH = 24, 512  # of the blocks that are shaded at a time
+_LINEAR = ((np.arange(256) / 255.0) ** 2).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -35,26 +38,31 @@ class Light:
 
 
 def shadow(placed: np.ndarray, direction: np.ndarray, skip: np.ndarray) -> np.ndarray:
-  """How much each vertex lies in the shadow of others, (R, C) float32 in 0..1.
+  """How much each vertex lies in the shadow of others.
 
   Args:
     placed: (R, C, 3) vertices, camera frame.
     direction: (3,) unit vector to the lamp.
     skip: (R,) bool rows that throw no shadow.
+
+  Returns:
+    (R, C) float32 in 0..1.
   """
+  # What the lamp sees, on a coarse raster.
   side = np.cross(direction, [0.0, 1.0, 0.0])
   side /= np.linalg.norm(side)
   up = np.cross(side, direction)
   seen = turn(placed, np.stack([side, up, direction]))
-  size, cell = 112, 0.036
+  size, cell = 112, 0.036  # px, model units per px
+
   column = np.clip(((seen[..., 0] + 2.0) / cell).astype(np.int32), 0, size - 1)
   row = np.clip(((seen[..., 1] + 2.0) / cell).astype(np.int32), 0, size - 1)
   nearest = np.full(size * size, -9.0, np.float32)
   index = row * size + column
   np.maximum.at(nearest, index[~skip].ravel(), seen[~skip][..., 2].ravel())
-  closed = np.asarray(
-    cv2.morphologyEx(nearest.reshape(size, size), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-  )
+  raster = nearest.reshape(size, size)
+  closed = np.asarray(cv2.morphologyEx(raster, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
+
   behind = closed.ravel()[index] - seen[..., 2]
   return cv2.GaussianBlur(np.clip((behind - 0.07) / 0.06, 0, 1), (0, 0), 1.6)
 
@@ -84,13 +92,16 @@ def shade(
   field = np.concatenate([normals, shadows[..., None]], -1)
   count = len(raster.pixel)
   colours = np.empty((count, 3), np.float32)
-  for start in range(0, count, _ROWS * _WIDTH):  # blocks that fit the processor's cache
+
+  # In blocks that fit the processor's cache.
+  for start in range(0, count, _ROWS * _WIDTH):
     part = slice(start, min(start + _ROWS * _WIDTH, count))
-    grid = raster.grid[part]
-    n = len(grid)
-    # cv2.remap takes pictures, not lists: fold the list into rows.
-    grid = np.resize(grid, (-(-n // _WIDTH), _WIDTH, 2))
-    column, row = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
+    n = part.stop - part.start
+    # cv2.remap takes images, not lists: fold the list into rows.
+    grid = np.resize(raster.grid[part], (-(-n // _WIDTH), _WIDTH, 2))
+    column = np.ascontiguousarray(grid[..., 0])
+    row = np.ascontiguousarray(grid[..., 1])
+
     albedo = cv2.remap(texture, column * DETAIL, row * DETAIL, cv2.INTER_LINEAR).reshape(-1, 3)[:n]
     surface = cv2.remap(field, column, row, cv2.INTER_LINEAR).reshape(-1, 4)[:n]
     colours[part] = _lit(
@@ -108,28 +119,42 @@ def _lit(
   *,
   gloss: float,
 ) -> np.ndarray:
-  """(n, 3) float32 sRGB of points with a colour (n, 3) uint8, a normal and a shadow (n, 4), on rows
-  of the joint grid.
+  """The light that points reflect.
+
+  Args:
+    albedo: (n, 3) uint8 sRGB.
+    surface: (n, 4) float32, normal in the camera frame, not of unit length, and shadow.
+    reverse: (n,) bool, seen from behind.
+    row: (n,) float32 on the joint grid: hair and clothes shine less than skin.
+    light: lamps.
+    gloss: strength of the reflection on skin.
+
+  Returns:
+    (n, 3) float32 sRGB.
   """
   # Colours and coordinates are the outer axis here: NumPy is slow on an inner axis of three.
   nx, ny, nz, dark = np.ascontiguousarray(surface.T)
   length = np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-6))
   normal = np.stack([nx, ny, nz]) * (np.where(reverse, np.float32(-1), np.float32(1)) / length)
   bright = 1 - dark * np.float32(1 - 0.65 * light.softness)
+
+  # How far each point faces the lamp, the mirror direction and the rim light.
   half = light.direction + np.array([0, 0, 1.0])
   axes = np.stack([light.direction, half / np.linalg.norm(half), light.rim]).astype(np.float32)
   nx, ny, nz = normal
   facing, shine, rim = (nx * a[0] + ny * a[1] + nz * a[2] for a in axes)
+  behind = np.clip(rim, 0, None) ** 2
+
+  # Gloss: of skin, of hair, none of clothes.
   broad = np.clip(shine, 0, None) ** 8
   parts = body.layout()
-  kind = np.searchsorted(
-    np.array([parts.ears.stop, parts.hair.stop], np.float32), row, side="right"
-  )
+  ends = np.array([parts.ears.stop, parts.hair.stop], np.float32)
+  kind = np.searchsorted(ends, row, side="right")
   gain = np.array([gloss, 0.5 * gloss, 0.0], np.float32)[kind]
   reflected = (np.float32(0.10) * broad + np.float32(0.30) * broad**4) * gain * bright
-  behind = np.clip(rim, 0, None) ** 2
-  colours = np.empty((len(albedo), 3), np.float32)
+
   # Blood scatters red light around the terminator: each colour gets its own wrap.
+  colours = np.empty((len(albedo), 3), np.float32)
   for c, scatter in enumerate((0.30, 0.16, 0.12)):
     wrap = scatter + 0.25 * light.softness
     energy = np.clip(facing * np.float32(1 / (1 + wrap)) + np.float32(wrap / (1 + wrap)), 0, None)
@@ -140,7 +165,3 @@ def _lit(
     energy += reflected * light.lamp[c]
     colours[:, c] = np.sqrt(energy) * np.float32(255)
   return colours
-
-
-_ROWS, _WIDTH = 24, 512
-_LINEAR = ((np.arange(256) / 255.0) ** 2).astype(np.float32)

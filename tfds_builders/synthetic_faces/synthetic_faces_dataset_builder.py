@@ -1,4 +1,4 @@
-"""TFDS builder of `synthetic_faces`: rendered heads whose landmarks are exact, needing no download."""
+"""Rendered heads whose landmarks are exact, needing no download."""
 
 import functools
 import multiprocessing
@@ -11,14 +11,15 @@ import cv2
 import tensorflow_datasets as tfds
 
 from fal_jax.errors import InputError
-from tfds_builders.common.schema import FaceDatasetBuilder, face_example, face_features
+from tfds_builders.common.schema import FaceDatasetBuilder, face_example
 from tfds_builders.synthetic_faces.render import render_encoded
 
 
 @dataclass(eq=False)
 class SyntheticFacesConfig(tfds.core.BuilderConfig):
-  """What is written; the pictures depend on `seed` alone, not on the mark-up or on how many there
-  are.
+  """What is written.
+
+  The images depend on `seed` alone, not on the mark-up or on how many there are.
 
   Attributes:
     num_landmarks: mark-up, 68 or 98.
@@ -37,18 +38,15 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
 
 
 class Builder(FaceDatasetBuilder):
-  """Faces rendered from a parametric 3-D head, annotated with 68 (300W) or 98 (WFLW) exact
-  landmarks.
+  """Faces rendered from a parametric 3-D head, with 68 (300W) or 98 (WFLW) exact landmarks.
 
   Nobody is shown: shape, expression, skin, hair and light are drawn at random. Pose, occlusion,
   blur, noise and compression vary as in photographs. The landmarks are points of the 3-D model,
-  projected by the camera that made the picture; those of the jaw slide to the visible contour.
+  projected by the camera that made the image; those of the jaw slide to the visible contour.
   `box_dataset` imitates a face detector: the tight box around the 68 landmarks with every side
   moved by a normal deviate of 4 % of the box' size.
   """
 
-  VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
   BUILDER_CONFIGS: ClassVar[list[SyntheticFacesConfig]] = [
     SyntheticFacesConfig(
       name="68", description="68 landmarks in the order of 300W.", num_landmarks=68
@@ -57,28 +55,25 @@ class Builder(FaceDatasetBuilder):
       name="98", description="98 landmarks in the order of WFLW.", num_landmarks=98
     ),
   ]
+  LICENSE = "Apache-2.0; no real person is shown."
+  KEEP_ORDER = True
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    config = self.builder_config
-    if config.num_landmarks not in (68, 98):
-      got = config.num_landmarks
+  @property
+  def num_landmarks(self) -> int:
+    num = self.builder_config.num_landmarks
+    if num not in (68, 98):
       raise InputError(
-        f"synthetic_faces has the mark-ups 68 and 98, got num_landmarks={got}; choose one of them."
+        f"synthetic_faces has the mark-ups 68 and 98, got num_landmarks={num}; choose one of them."
       )
-    return self.dataset_info_from_configs(
-      features=face_features(config.num_landmarks),
-      homepage="",
-      citation="",
-      license="Apache-2.0; no real person is shown.",
-      disable_shuffling=True,
-    )
+    return num
 
   def train_flags(self) -> str:
     flags = "--config=configs/demo.py"
-    name, num_landmarks = self.builder_config.name, self.builder_config.num_landmarks
+    name = self.builder_config.name
     if name == "68":  # the config's own
       return flags
-    return f"{flags} --config.data.name={self.name}/{name} --config.data.markup={num_landmarks}"
+    markup = self.num_landmarks
+    return f"{flags} --config.data.name={self.name}/{name} --config.data.markup={markup}"
 
   def _split_generators(
     self, dl_manager: tfds.download.DownloadManager
@@ -97,10 +92,10 @@ class Builder(FaceDatasetBuilder):
       for index in range(count):
         yield index, face_example(**render(index))
       return
+
     # Spawned, not forked: the parent may hold threads of JAX or OpenCV, and a forked child would
     # inherit their locks.
-    with multiprocessing.get_context("spawn").Pool(
-      processes, initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
       for index, record in enumerate(pool.imap(render, range(count), chunksize=8)):
         yield index, face_example(**record)

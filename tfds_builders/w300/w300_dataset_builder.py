@@ -1,34 +1,19 @@
-"""300W: 68 landmarks on photographs from AFW, HELEN, LFPW and iBUG, and the challenge's private
-test set.
+"""300W: 68 landmarks on photographs from AFW, HELEN, LFPW and iBUG, and the private test set.
 
 Layout, splits and conventions are described in README.md beside this file.
 """
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
 from tfds_builders.common.downloads import Archive, Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
 from tfds_builders.common.pairs import read_pairs
-from tfds_builders.common.schema import face_features
-
-_CITATION = """\
-@inproceedings{sagonas2013_300w,
-  author    = {Christos Sagonas and Georgios Tzimiropoulos and Stefanos Zafeiriou and Maja Pantic},
-  title     = {300 Faces in-the-Wild Challenge: The First Facial Landmark Localization Challenge},
-  booktitle = {IEEE International Conference on Computer Vision Workshops},
-  year      = {2013},
-}
-@article{sagonas2016_300w,
-  author  = {Christos Sagonas and Epameinondas Antonakos and Georgios Tzimiropoulos and Stefanos Zafeiriou and Maja Pantic},
-  title   = {300 Faces In-The-Wild Challenge: Database and Results},
-  journal = {Image and Vision Computing},
-  volume  = {47},
-  year    = {2016},
-}
-"""
+from tfds_builders.common.schema import RESEARCH_ONLY
+from tfds_builders.common.validate import Face
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,19 +35,38 @@ _FOLDERS = (
   _Folder("300W/02_Outdoor", "outdoor", 300, ("test_private",)),
 )
 
-# Every tenth image of each training folder is `val`, the others are `fit`.
-_HOLD_OUT = 10
-
 
 class Builder(ManualFaceBuilder):
-  """Builds 300W from the archives of the iBUG group, unpacked."""
+  """Builds 300W from the archives of the iBUG group, packed or unpacked.
 
-  VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
+  Every tenth image of each training folder is `val`, the others are `fit`.
+  """
+
+  NUM_LANDMARKS = 68
+  EXTRA_FEATURES: ClassVar[Mapping[str, Any]] = {"subset": tfds.features.Text()}
+  HOMEPAGE = "https://ibug.doc.ic.ac.uk/resources/300-W/"
+  LICENSE = RESEARCH_ONLY
+  CITATION = """\
+@inproceedings{sagonas2013_300w,
+  author    = {Christos Sagonas and Georgios Tzimiropoulos and Stefanos Zafeiriou and Maja Pantic},
+  title     = {300 Faces in-the-Wild Challenge: The First Facial Landmark Localization Challenge},
+  booktitle = {IEEE International Conference on Computer Vision Workshops},
+  year      = {2013},
+}
+@article{sagonas2016_300w,
+  author  = {Christos Sagonas and Epameinondas Antonakos and Georgios Tzimiropoulos and
+             Stefanos Zafeiriou and Maja Pantic},
+  title   = {300 Faces In-The-Wild Challenge: Database and Results},
+  journal = {Image and Vision Computing},
+  volume  = {47},
+  year    = {2016},
+}
+"""
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
       Ask for the archives afw.zip, helen.zip, lfpw.zip, ibug.zip and 300w.zip.001 to .004 on
-      https://ibug.doc.ic.ac.uk/resources/300-W/ and put them into one folder, or unpack them there; it then holds
-      afw, helen/trainset, helen/testset, lfpw/trainset, lfpw/testset, ibug, 300W/01_Indoor and 300W/02_Outdoor.
+      https://ibug.doc.ic.ac.uk/resources/300-W/ and put them into one folder, or unpack them there;
+      it then holds afw, helen/trainset, helen/testset, lfpw/trainset, lfpw/testset, ibug,
+      300W/01_Indoor and 300W/02_Outdoor.
       """
   ARCHIVES = (
     Archive("afw.zip", "afw"),
@@ -85,41 +89,40 @@ class Builder(ManualFaceBuilder):
     "test_private": 600,
   }
 
-  def _info(self) -> tfds.core.DatasetInfo:
-    return tfds.core.DatasetInfo(
-      builder=self,
-      description=__doc__,
-      features=face_features(68, subset=tfds.features.Text()),
-      homepage="https://ibug.doc.ic.ac.uk/resources/300-W/",
-      citation=_CITATION,
-      license="Research and other non-commercial use only; the photographs belong to their owners.",
-      metadata=tfds.core.MetadataDict(markup=68),
-    )
-
   def train_flags(self) -> str:
     complete = self.info.metadata and not self.info.metadata.get("partial")
     return f"--config=configs/{'w300' if complete else 'w300_small'}.py"
 
   def layout(self, downloads: Downloads) -> Layout:
-    layout = Layout(splits={name: [] for name in self.OFFICIAL_COUNTS}, missing=[], findings=[])
+    layout = Layout.empty(self.OFFICIAL_COUNTS)
     for folder in _FOLDERS:
-      path = downloads.find(folder.path)
-      found, count = (
-        read_pairs(
-          path, folder.path, num_landmarks=68, findings=layout.findings, subset=folder.subset
-        )
-        if path
-        else ([], 0)
-      )
+      faces, count = _read_folder(folder, downloads, layout)
+
       if count != folder.count:
         layout.missing.append(
           f"{folder.path}: expected {folder.count} annotated images, found {count}"
         )
+
       for split in folder.splits:
-        layout.splits[split] += [face for face in found if face]
-      if "train" in folder.splits:
-        layout.splits["val"] += [face for face in found[::_HOLD_OUT] if face]
-        layout.splits["fit"] += [
-          face for index, face in enumerate(found) if index % _HOLD_OUT and face
-        ]
+        if split == "train":
+          layout.add_train(faces)
+        else:
+          layout.add(split, faces)
     return layout
+
+
+def _read_folder(
+  folder: _Folder, downloads: Downloads, layout: Layout
+) -> tuple[list[Face | None], int]:
+  """The faces of a folder and the number of its pairs; none of either where it is missing."""
+  path = downloads.find(folder.path)
+  if path is None:
+    return [], 0
+
+  return read_pairs(
+    path,
+    folder.path,
+    num_landmarks=Builder.NUM_LANDMARKS,
+    findings=layout.findings,
+    subset=folder.subset,
+  )

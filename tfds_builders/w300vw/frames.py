@@ -1,5 +1,6 @@
-"""Frames of a video as image files: decoded one after the other, because seeking lands beside the
-frame in many an .avi.
+"""Frames of a video as image files.
+
+Decoded one after the other, because seeking misses the frame in many .avi files.
 """
 
 from collections.abc import Collection
@@ -20,8 +21,9 @@ _JPEG = (
 
 
 def extract(video: Path, wanted: Collection[int], into: Path) -> int:
-  """Writes some frames of a video as `000001.jpg`, ...; those of a former, finished extraction are
-  taken as they are.
+  """Writes some frames of a video as `000001.jpg`, ...
+
+  Those of a former, finished extraction are taken as they are.
 
   Args:
     video: the file.
@@ -33,7 +35,7 @@ def extract(video: Path, wanted: Collection[int], into: Path) -> int:
     wrong.
 
   Raises:
-    InputError: it is no video that can be decoded.
+    InputError: it is not a video that can be decoded.
     OSError: the frames cannot be written.
   """
   done = into / ".complete"
@@ -49,13 +51,19 @@ def extract(video: Path, wanted: Collection[int], into: Path) -> int:
     count = 0
     while capture.grab():
       count += 1
-      if count in wanted:
-        decoded, frame = capture.retrieve()
-        if not decoded:
-          raise InputError(f"{video}: frame {count} cannot be decoded, fetch the file again.")
-        (into / f"{count:06d}.jpg").write_bytes(cv2.imencode(".jpg", frame, _JPEG)[1].tobytes())
+      if count not in wanted:
+        continue
+      decoded, frame = capture.retrieve()
+      if not decoded:
+        raise InputError(f"{video}: frame {count} cannot be decoded, fetch the file again.")
+
+      jpeg = cv2.imencode(".jpg", frame, _JPEG)[1].tobytes()
+      (into / f"{count:06d}.jpg").write_bytes(jpeg)
+
     if not count:
-      raise InputError(f"{video} is no video that can be decoded, or is cut short: fetch it again.")
+      raise InputError(
+        f"{video} is not a video that can be decoded, or is cut short: fetch it again."
+      )
     done.write_text(f"{stamp} {count}")
   finally:
     capture.release()

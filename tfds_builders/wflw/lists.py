@@ -1,6 +1,4 @@
-"""The annotation lists of WFLW: one face a line, blanks between the numbers, the image's name at
-the end.
-"""
+"""The annotation lists of WFLW: one face per line, blanks between the numbers, then the image."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +8,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from fal_jax.errors import InputError
-from tfds_builders.common.text import DECIMAL
+from tfds_builders.common.files import check_download, empty_download
+from tfds_builders.common.text import DECIMAL, decode
 
 # In the lists' order; the names are those of the six subset lists.
 ATTRIBUTES = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
@@ -47,45 +46,44 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
   """The lines of a list, counted from 1, without empty ones.
 
   Raises:
-    InputError: it cannot be read, is empty, or is no text.
+    InputError: it cannot be read, is empty, or is not text.
   """
-  try:
-    text = path.read_bytes().decode("utf-8-sig")
-  except OSError as error:
-    raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-  except UnicodeDecodeError as error:
-    raise InputError(
-      f"{path} is not a list of faces (byte {error.start} is not UTF-8): fetch it again."
-    ) from error
-  if text.lower().lstrip().startswith(("<!doctype html", "<html")):
-    raise InputError(f"{path} is a web page (a login or error page?): download it again.")
-  stripped = map(
-    str.strip, text.split("\n")
-  )  # splitlines() would also cut at rarer signs, which names may hold
+  check_download(path)
+  text = decode(path, advice="fetch it again")
+
+  # splitlines() would also cut at rarer signs, which names may hold.
+  stripped = map(str.strip, text.split("\n"))
   lines = [(number, line) for number, line in enumerate(stripped, start=1) if line]
   if not lines:
-    raise InputError(f"{path} is empty (an interrupted download?): fetch it again.")
+    raise empty_download(path)
   return lines
 
 
 def parse_line(line: str) -> Line:
-  """Reads a line of list_98pt_rect_attr_{train,test}.txt: 196 coordinates, rectangle, six
-  attributes, name.
+  """Reads a line of list_98pt_rect_attr_{train,test}.txt.
+
+  It holds 196 coordinates, the rectangle, six attributes and the image's name.
 
   Args:
     line: without its end.
+
+  Returns:
+    The face.
 
   Raises:
     InputError: says what is wrong, without the file and the line's number.
   """
   numbers, name = _split(line, _NUM_NUMBERS)
-  box, flags = np.array(numbers[_NUM_COORDINATES:-6]), numbers[-6:]
+  landmarks = np.array(numbers[:_NUM_COORDINATES]).reshape(-1, 2)
+  box = np.array(numbers[_NUM_COORDINATES:-6])
+  flags = numbers[-6:]
+
   if strange := [flag for flag in flags if flag not in (0, 1)]:
     raise InputError(f"an attribute is {strange[0]:g}, expected 0 or 1")
   if not (box[2:] > box[:2]).all():
     raise InputError(f"the rectangle {box.tolist()} has no area, expected x_min y_min x_max y_max")
   attributes = tuple(attribute for attribute, flag in zip(ATTRIBUTES, flags, strict=True) if flag)
-  return Line(name, np.array(numbers[:_NUM_COORDINATES]).reshape(-1, 2), box, attributes)
+  return Line(name, landmarks, box, attributes)
 
 
 def parse_subset_line(line: str) -> Line:
@@ -93,6 +91,9 @@ def parse_subset_line(line: str) -> Line:
 
   Args:
     line: without its end.
+
+  Returns:
+    The face, without box and attributes.
 
   Raises:
     InputError: says what is wrong, without the file and the line's number.
@@ -109,14 +110,16 @@ def _split(line: str, count: int) -> tuple[list[float], str]:
     raise InputError(f"{len(numbers)} numbers before the image's name, expected {count}")
   if not np.isfinite(numbers).all():
     raise InputError("a number is too large")
+
   name = words[count]
   if DECIMAL.fullmatch(name.split()[0]):
     raise InputError(f"more than {count} numbers before the image's name")
+
   path = PurePosixPath(name)
   if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
     raise InputError(f"the image's name {name[:60]!r} leads out of the dataset's folder")
   if not path.parts or max(len(os.fsencode(part)) for part in path.parts) > 255:
-    raise InputError(f"{name[:60]!r} is no name of a file")
+    raise InputError(f"{name[:60]!r} is not a valid file name")
   return numbers, name
 
 

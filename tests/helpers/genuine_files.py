@@ -1,0 +1,14 @@
+"""Genuine annotations and images, not in the repository: tests without them are skipped."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def path(*parts: str) -> Path:
+  """A file or folder below $FAL_JAX_TEST_DATA; skips the test where that is not set."""
+  folder = os.environ.get("FAL_JAX_TEST_DATA")
+  if not folder:
+    pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine data to read")
+  return Path(folder, *parts)
