@@ -73,7 +73,7 @@ class Builder(ManualFaceBuilder):
       features=face_features(markup.num),
       license="The user's own.",
       metadata=tfds.core.MetadataDict(
-        markup=markup.num, own_markup=custom_markup.description_of(markup)
+        markup=markup.num, own_markup=custom_markup.to_dict(markup)
       ),
     )
 
