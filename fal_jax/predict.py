@@ -106,7 +106,7 @@ class FaceAligner:
       maps = crops_from_image[first : first + BATCH_SIZE]
       images = np.zeros((BATCH_SIZE, self.rule.size, self.rule.size, 3), np.uint8)
       images[: len(maps)] = [
-        crop.cut(image, crop_from_image, self.rule.size) for crop_from_image in maps
+        crop.extract(image, crop_from_image, self.rule.size) for crop_from_image in maps
       ]
       landmarks_crop, peaks = self._predict(self._variables, images)
       for row, crop_from_image in enumerate(maps):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fal_jax import affine, data
-from fal_jax.crop import CropRule, crop_from_image, cut
+from fal_jax.crop import CropRule, crop_from_image, extract
 from fal_jax.doctor import shape_plots, stats
 from fal_jax.doctor.stats import Split
 from fal_jax.errors import InputError
@@ -110,7 +110,7 @@ def _tile(
   )  # 8 px at least: there may be no extent
   crop = crop_from_image(np.concatenate([centre - half, centre + half]), _TILE)
   try:
-    pixels = cut(read_image(source[row]["image"], name=split.ids[row]), crop, _TILE.size)
+    pixels = extract(read_image(source[row]["image"], name=split.ids[row]), crop, _TILE.size)
   except InputError as error:
     picture = f'<div class="none">{html.escape(str(error))}</div>'
   else:

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from fal_jax import affine
-from fal_jax.crop import CropRule, crop_from_image, cut
+from fal_jax.crop import CropRule, crop_from_image, extract
 from fal_jax.data import example_id, face_box
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
@@ -93,7 +93,7 @@ class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[cal
     square_from_image = affine.compose(affine.translation(np.array([margin, margin])), crop)
     image = read_image(record["image"], name=example_id(record))
     _, jpeg = cv2.imencode(
-      ".jpg", cut(image, square_from_image, self.rule.stored_size)[..., ::-1], _JPEG
+      ".jpg", extract(image, square_from_image, self.rule.stored_size)[..., ::-1], _JPEG
     )
 
     def place(points: np.ndarray) -> np.ndarray:
