@@ -108,8 +108,8 @@ def combine(
 
   Returns:
     heatmaps: (S, B, H, W, K) float32 in the crop's frame.
-    weight: (B, H, W) float32 in [0, 1], zero where no view looked; the loss must not ask for
-      anything there.
+    weight: (B, H, W) float32 in [0, 1], zero where no view looked; the loss must ignore those
+      cells.
 
   Raises:
     InputError: no such way to combine.

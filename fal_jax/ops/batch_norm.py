@@ -101,7 +101,7 @@ def _backward(
   x = _at_least_float32(narrow)
   axes = tuple(range(x.ndim - 1))
 
-  # The ReLU passes the gradient where its input, computed here once more, is positive.
+  # The ReLU passes the gradient where its input, recomputed here, is positive.
   inverse = jax.lax.rsqrt(variance + EPSILON)
   slope = inverse * scale
   dy = jnp.where(x * slope + (bias - mean * slope) > 0, _at_least_float32(cotangents[0]), 0)

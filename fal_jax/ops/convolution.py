@@ -137,7 +137,7 @@ def _kernel_gradient_on_cpu(
 
   Returns:
     A function of images (B, H, W, C) and cotangent (B, H', W', O) to the kernel's gradient
-    (h, w, C, O); None where JAX's own way is the fastest.
+    (h, w, C, O); None where JAX's own gradient is the fastest.
   """
   if tuple(strides) != (1, 1):
     return None

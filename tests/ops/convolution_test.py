@@ -78,7 +78,7 @@ def test_sums_of_bfloat16_stay_float32_and_gradients_become_bfloat16(case):
 
 
 def test_the_gradient_of_a_1_x_1_kernel_is_a_product_of_rows_and_not_a_convolution():
-  """On CPU: XLA's own way through a convolution takes twice the time there."""
+  """On CPU, where the gradient by a convolution takes twice the time."""
   images = jnp.ones((1, 4, 4, 3))
   kernel = jnp.ones((1, 1, 3, 2))
 
