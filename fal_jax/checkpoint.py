@@ -206,8 +206,7 @@ def _lock(directory: Path) -> int:
   """Keeps a second run out of the folder, where it would silently replace the first's checkpoints.
 
   Returns:
-    A file descriptor; closing it releases the lock, as does the end of the process, however it
-    comes.
+    A file descriptor; closing it releases the lock, as does the end of the process, even a kill.
 
   Raises:
     InputError: another process has the lock.
