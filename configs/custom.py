@@ -33,6 +33,6 @@ def describe(config: ConfigDict, file: str) -> ConfigDict:
   config.unlock()
   config.data.name = f"custom/{content.name}"
   config.data.markup = content.markup.num
-  config.data.own_markup = custom_markup.to_json(content.markup) if content.is_own else None
+  config.data.own_markup = custom_markup.to_json(content.markup) if content.is_custom else None
   config.eval.norm = "ic" if content.markup.outer_eyes else "box"
   return config.lock()

@@ -1,6 +1,7 @@
-"""Random views of a face: the transforms T of Eq. 6, sampled from a key and rendered on the device."""
+"""Random views of a face: the transforms T of Eq. 6, drawn from a key, rendered on the device."""
 
 import dataclasses
+import math
 
 import dm_pix
 import flax.struct
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fal_jax import affine
+from fal_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,33 @@ class ViewRange:
   mirror: float = 0.5
   colour: tuple[float, float] = (0.6, 1.4)
 
+  def __post_init__(self) -> None:
+    """Checks the ranges.
+
+    Raises:
+      InputError: with every problem, one per line. It names the keys of the config, where users set
+        these values.
+    """
+    problems = []
+    for name in ("scale", "colour"):
+      factors = tuple(getattr(self, name))
+      if len(factors) != 2 or not 0 < factors[0] <= factors[1] < math.inf:
+        problems.append(
+          f"config.augment.{name} must be two factors, 0 < smallest <= largest, got {factors}."
+        )
+
+    if not 0 <= self.mirror <= 1:
+      problems.append(f"config.augment.mirror is a probability, got {self.mirror}.")
+
+    for name in ("rotation", "translation"):
+      if not 0 <= getattr(self, name) < math.inf:
+        problems.append(
+          f"config.augment.{name} must be finite and not negative, got {getattr(self, name)}."
+        )
+
+    if problems:
+      raise InputError("\n".join(problems))
+
 
 @flax.struct.dataclass
 class View:
@@ -46,27 +75,34 @@ class View:
 
 
 def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
-  """Draws one view of a (size, size) crop; every factor is uniform over its range."""
+  """Draws one view; every factor is uniform over its range.
+
+  Args:
+    key: () PRNG key.
+    size: side of the crop and of the view, px.
+    ranges: what the view may do.
+
+  Returns:
+    One `View`, without leading axes.
+  """
   keys = jax.random.split(key, 5)
   angle = jnp.deg2rad(ranges.rotation) * jax.random.uniform(keys[0], minval=-1)
   scale = jax.random.uniform(keys[1], minval=ranges.scale[0], maxval=ranges.scale[1])
   shift = size * ranges.translation * jax.random.uniform(keys[2], (2,), minval=-1)
   mirrored = jax.random.bernoulli(keys[3], jnp.float32(ranges.mirror))
   colour = jax.random.uniform(keys[4], (3,), minval=ranges.colour[0], maxval=ranges.colour[1])
+
   centre = jnp.full(2, (size - 1) / 2)
-  view_from_crop = affine.similarity(
-    angle=angle, scale=scale, src_centre=centre, dst_centre=centre + shift
-  )
-  mirror = affine.mirror(size)
-  view_from_crop = jnp.where(mirrored, affine.compose(mirror, view_from_crop), view_from_crop)
+  plain = affine.similarity(angle=angle, scale=scale, src_centre=centre, dst_centre=centre + shift)
+  view_from_crop = jnp.where(mirrored, affine.compose(affine.mirror(size), plain), plain)
+
   return View(view_from_crop, mirrored, colour)
 
 
 def render_view(
   stored: jax.Array, view: View, *, crop_from_stored: affine.Array, size: int
 ) -> jax.Array:
-  """Renders one view straight from the stored pixels: one resampling, however many maps are
-  composed.
+  """Renders one view straight from the stored pixels: resampled once, however many maps compose.
 
   Args:
     stored: (Hs, Ws, 3) uint8, the crop with its margin.
@@ -77,10 +113,10 @@ def render_view(
   Returns:
     (size, size, 3) float32 in [0, 1]; black where the stored pixels end.
   """
-  image = (
-    affine.warp(stored, affine.compose(view.view_from_crop, crop_from_stored), (size, size)) / 255
-  )
+  view_from_stored = affine.compose(view.view_from_crop, crop_from_stored)
+  image = affine.warp(stored, view_from_stored, (size, size)) / 255
   brightness, contrast, saturation = view.colour
+
   # dm_pix offers brightness only as an offset; the paper's (0.6, 1.4) are factors. Nothing in
   # dm_pix clips.
   image = jnp.clip(image * brightness, 0, 1)

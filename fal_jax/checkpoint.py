@@ -1,6 +1,4 @@
-"""Checkpoints: orbax for the arrays, a digest of our own because orbax restores flipped bits
-without complaint.
-"""
+"""Checkpoints: orbax writes the arrays, our own digest finds the flipped bits it would restore."""
 
 import fcntl
 import hashlib
@@ -16,13 +14,14 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from fal_jax.errors import InputError
+from fal_jax.output.folders import make_dir
 
 
 class Checkpoints:
   """The checkpoints of one run, in `<workdir>/checkpoints/<step>/`.
 
-  Each holds `state` (arrays) and `extra` (JSON: config and digest). Writing goes on in the
-  background while training does; `close` waits for it.
+  Each holds `state` (arrays) and `extra` (JSON: config and digest). They are written in the
+  background while training continues; `close` waits for that.
   """
 
   def __init__(self, workdir: str | Path, *, keep: int | None = None, create: bool = True):
@@ -31,30 +30,24 @@ class Checkpoints:
     Args:
       workdir: of the run.
       keep: how many of the newest stay on disk; None keeps all.
-      create: whether a missing folder is made; if not, it is an InputError.
+      create: whether to create a missing folder; if not, it is an InputError.
 
     Raises:
       InputError: there is no run, nothing can be written there, or another process is writing
         there.
     """
     self.directory = Path(workdir).expanduser().resolve() / "checkpoints"
-    if not create and not self.directory.is_dir():
-      raise InputError(
-        f"There is no run in {workdir} (no folder checkpoints/): train first, or give the --workdir of a run."
-      )
     if create:
-      try:
-        self.directory.mkdir(parents=True, exist_ok=True)
-      except OSError as error:
-        raise InputError(
-          f"Nothing can be written to --workdir={workdir}: {error.strerror}; give another one."
-        ) from error
-      if not os.access(self.directory, os.W_OK):
-        raise InputError(
-          f"Nothing can be written to --workdir={workdir}: it is read-only for you; give another one."
-        )
+      make_dir(workdir, "checkpoints")
+    elif not self.directory.is_dir():
+      raise InputError(
+        f"There is no run in {workdir} (no folder checkpoints/): "
+        "train first, or give the --workdir of a run."
+      )
+
     self._lock = _lock(self.directory) if create and jax.process_index() == 0 else None
     self._damaged: set[int] = set()
+
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep, create=create, cleanup_tmp_directories=create
     )
@@ -62,24 +55,29 @@ class Checkpoints:
     self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
   def save(self, step: int, state: Any, extra: Mapping[str, Any]) -> None:
-    """Keeps the state after `step` steps; returns once the arrays are copied. A step that is there
-    already is left alone.
+    """Saves the state after `step` steps; returns once the arrays are copied.
 
-    Unless `restore_latest` has found it damaged: a run that comes to that step again replaces it.
+    A step that is there already is left alone, unless `restore_latest` has found it damaged: a run
+    that comes to that step again replaces it.
+
+    Args:
+      step: number of updates made.
+      state: tree of arrays.
+      extra: JSON values to keep beside them; `read_config` expects "config" among them.
     """
     if step in self._damaged:
       self._manager.delete(step)
       self._damaged.remove(step)
     if step in self._manager.all_steps():
       return
+
     extra = {**extra, "digest": digest(state)}
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), extra=ocp.args.JsonSave(extra))
     if not self._manager.save(step, args=args, force=True):
       raise RuntimeError(f"orbax declined to save step {step} in {self.directory}")
 
   def restore_latest(self, abstract_state: Any) -> tuple[Any, dict[str, Any], int] | None:
-    """The newest checkpoint that is whole; damaged ones are named, passed over and left where they
-    are.
+    """The newest intact checkpoint; damaged ones are reported, skipped and left where they are.
 
     Args:
       abstract_state: the expected tree, of arrays or `jax.ShapeDtypeStruct` with the shardings
@@ -89,33 +87,37 @@ class Checkpoints:
       state, extra and step, or None if nothing was saved yet.
 
     Raises:
-      InputError: checkpoints exist but none is whole, or they are of another network.
+      InputError: checkpoints exist but none is intact, or they were saved by a different network.
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
-    passed_over: dict[int, Exception] = {}
+    skipped: dict[int, Exception] = {}
     for step in steps:
       try:
         extra = self._read_extra(step)
-        _check_shapes(
-          self._manager.item_metadata(step).state, abstract_state, where=self.directory / str(step)
-        )
+        saved = self._manager.item_metadata(step).state
+        _check_shapes(saved, abstract_state, where=self.directory / str(step))
+
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
         state = self._manager.restore(step, args=args).state
         if digest(state) != extra["digest"]:
           raise ValueError("the arrays do not have the digest that was saved with them")
-      # Whatever a damaged file makes orbax raise, the checkpoint before it may be whole.
+      # Whatever a damaged file makes orbax raise, the checkpoint before it may be intact.
       except Exception as error:  # noqa: BLE001
-        passed_over[step] = error
+        skipped[step] = error
         continue
-      self._warn(passed_over)
+
+      self._warn(skipped)
       return state, extra, step
-    for reason in passed_over.values():
-      if isinstance(reason, InputError):  # nothing is damaged: all of them are of another network
+
+    for reason in skipped.values():
+      if isinstance(reason, InputError):  # nothing is damaged: a different network saved them all
         raise reason
-    self._warn(passed_over)
+
+    self._warn(skipped)
     if steps:
       raise InputError(
-        f"All checkpoints in {self.directory} are damaged ({steps}): restore a copy or use another --workdir."
+        f"All checkpoints in {self.directory} are damaged ({steps}): "
+        "restore a copy or use another --workdir."
       )
     return None
 
@@ -125,13 +127,12 @@ class Checkpoints:
       try:
         return self._read_extra(step)["config"]
       except Exception as error:  # noqa: BLE001 - as above
-        logging.warning(
-          "Checkpoint %s is damaged: %s", self.directory / str(step), _first_line(error)
-        )
+        where = self.directory / str(step)
+        logging.warning("Checkpoint %s is damaged: %s", where, _first_line(error))
     return None
 
   def close(self) -> None:
-    """Waits for what is being written, and raises if it could not be."""
+    """Waits for what is being written, and raises if that failed."""
     try:
       self._manager.wait_until_finished()
     finally:
@@ -140,22 +141,23 @@ class Checkpoints:
         os.close(self._lock)
         self._lock = None
 
-  def _warn(self, passed_over: Mapping[int, Exception]) -> None:
-    for step, error in passed_over.items():
-      logging.warning(
-        "Checkpoint %s is damaged and was passed over: %s",
-        self.directory / str(step),
-        _first_line(error),
-      )
-    self._damaged.update(passed_over)
+  def _warn(self, skipped: Mapping[int, Exception]) -> None:
+    """Reports damaged checkpoints, and remembers that `save` may replace them."""
+    for step, error in skipped.items():
+      where = self.directory / str(step)
+      logging.warning("Checkpoint %s is damaged and was skipped: %s", where, _first_line(error))
+    self._damaged.update(skipped)
 
   def _read_extra(self, step: int) -> dict[str, Any]:
-    return self._manager.restore(step, args=ocp.args.Composite(extra=ocp.args.JsonRestore())).extra
+    args = ocp.args.Composite(extra=ocp.args.JsonRestore())
+    return self._manager.restore(step, args=args).extra
 
 
 def digest(state: Any) -> str:
-  """SHA-256 over names, types, shapes and bytes of all leaves: equal for equal bits, wherever they
-  live.
+  """SHA-256 over names, types, shapes and bytes of all leaves of a tree of arrays.
+
+  Returns:
+    Hexadecimal digits, equal for equal bits, on whatever devices they live.
   """
   sha = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
@@ -168,36 +170,46 @@ def digest(state: Any) -> str:
 def config_differences(
   saved: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = ""
 ) -> dict[str, tuple[Any, Any]]:
-  """Dotted keys whose values differ, with the saved and the present value (None where a side lacks
-  the key).
+  """The keys whose values differ between two configs.
+
+  Args:
+    saved: nested mappings of JSON values.
+    now: the same.
+    prefix: of the keys returned.
+
+  Returns:
+    Dotted key -> the saved and the present value, None where a side lacks the key.
   """
   differences: dict[str, tuple[Any, Any]] = {}
   for key in sorted({*saved, *now}):
     before, after = saved.get(key), now.get(key)
     if isinstance(before, Mapping) and isinstance(after, Mapping):
       differences |= config_differences(before, after, prefix=f"{prefix}{key}.")
-    elif json.loads(json.dumps(before)) != json.loads(
-      json.dumps(after)
-    ):  # tuples come back from JSON as lists
+    elif _through_json(before) != _through_json(after):
       differences[prefix + key] = before, after
   return differences
 
 
+def _through_json(value: Any) -> Any:
+  """A value as it comes back from a saved config: JSON turns tuples into lists."""
+  return json.loads(json.dumps(value))
+
+
 def write_atomic(path: Path, text: str) -> None:
-  """Writes a small file that others find as it was or as it is now, never half of it, whatever
-  kills this process.
-  """
+  """Writes a small file atomically: readers see the old or the new one, never a partial one."""
   unfinished = path.with_name(f"{path.name}.unfinished")
   unfinished.write_text(text, encoding="utf-8")
   os.replace(unfinished, path)
 
 
 def _lock(directory: Path) -> int:
-  """Keeps a second run out of the folder, where it would replace the first one's checkpoints
-  unnoticed.
+  """Keeps a second run out of the folder, where it would silently replace the first's checkpoints.
 
   Returns:
-    A handle; the lock ends when it is closed, or with the process, however that ends.
+    A file descriptor; closing it releases the lock, as does the end of the process, even a kill.
+
+  Raises:
+    InputError: another process has the lock.
   """
   handle = os.open(directory, os.O_RDONLY)
   try:
@@ -205,15 +217,26 @@ def _lock(directory: Path) -> int:
   except BlockingIOError as error:
     os.close(handle)
     raise InputError(
-      f"Another process is training in {directory.parent}: wait for its end or use another --workdir."
+      f"Another process is training in {directory.parent}: "
+      "wait for it to finish or use another --workdir."
     ) from error
-  except OSError as error:  # some network file systems know no locks
+  except OSError as error:  # some network file systems have no locks
     logging.warning("%s cannot be locked against a second run: %s", directory, error)
   return handle
 
 
 def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
-  """One sentence instead of orbax's hundred lines when a checkpoint is of another network."""
+  """Reports a checkpoint of a different network in one sentence, not in orbax's hundred lines.
+
+  Args:
+    saved: tree of what was saved; its leaves have a shape.
+    wanted: tree of what the network expects; its leaves have a shape.
+    where: folder of the checkpoint.
+
+  Raises:
+    InputError: names or shapes differ.
+    ValueError: the checkpoint does not list its arrays.
+  """
 
   def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
@@ -222,18 +245,21 @@ def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
   before, after = shapes(saved), shapes(wanted)
   if not before:
     raise ValueError("the list of its arrays is missing")
+
   different = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
   if different:
-    name = min(
-      different, key=lambda name: not name.startswith("params/")
-    )  # says more than the optimiser's flat vectors
+    # A parameter says more than the optimiser's state.
+    name = min(different, key=lambda name: not name.startswith("params/"))
     raise InputError(
-      f"The checkpoint {where} is of another network: {name} has shape {before.get(name)} there and {after.get(name)} here "
-      f"({len(different)} arrays differ in all); use the config it was trained with, or another --workdir."
+      f"The checkpoint {where} was saved by a different network: "
+      f"{name} has shape {before.get(name)} there and {after.get(name)} here "
+      f"({len(different)} arrays differ in all); "
+      "use the config it was trained with, or another --workdir."
     )
 
 
 def _key_name(key: Any) -> str:
+  """The name of one step of a path into a tree, whichever kind of key JAX or orbax uses."""
   for attribute in ("key", "name", "idx"):
     if hasattr(key, attribute):
       return str(getattr(key, attribute))
@@ -241,4 +267,6 @@ def _key_name(key: Any) -> str:
 
 
 def _first_line(error: Exception) -> str:
-  return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+  """An error's type and the start of its message, for a warning."""
+  lines = str(error).strip().splitlines() or [""]
+  return f"{type(error).__name__}: {lines[0][:200]}"

@@ -18,14 +18,14 @@ class CropRule:
 
   Attributes:
     size: side of the crop, the network's input, px.
-    stored_size: side of the stored square, px: the crop with a margin all round, of the same scale,
-      from which random views are rendered. A view of `size` px turned by 30 degrees and shrunk to
-      0.85 reaches 0.81 size from the centre, so 1.625 size leaves no empty corner.
+    stored_size: side of the stored square, px: the crop with a margin on all sides, at the same
+      scale, from which random views are rendered. A view of `size` px turned by 30 degrees and
+      shrunk to 0.85 reaches 0.81 size from the centre, so 1.625 size leaves no empty corner.
     face: length of the box's larger side in the crop, px. Bulat et al. 2021, Sec. 5: the face has
       about 220 of 256 px.
     box: which box: "dataset", the one given by the dataset's authors, or "landmarks", tight around
-      the annotated landmarks. The latter knows the truth: numbers made with it are not comparable
-      to those made with a detector.
+      the annotated landmarks. The latter uses ground truth: metrics computed with it are not
+      comparable to those computed with a detector's boxes.
   """
 
   size: int = 256
@@ -36,10 +36,12 @@ class CropRule:
   def __post_init__(self) -> None:
     if self.box not in get_args(BoxKind):
       raise InputError(f"data.box is {self.box!r}; choose one of {', '.join(get_args(BoxKind))}.")
+
     if self.stored_size < self.size:
       raise InputError(
         f"crop.stored_size ({self.stored_size}) must be at least crop.size ({self.size})."
       )
+
     if not self.face > 0:
       raise InputError(f"crop.face must be positive, got {self.face}.")
 
@@ -64,19 +66,21 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
     InputError: the box holds NaN, is inverted or has no area.
   """
   box = np.asarray(box, np.float64)
-  if (
-    box.shape != (4,) or not (np.abs(box) < 1e12).all()
-  ):  # beyond, not even float64 knows single pixels
+  # Beyond 1e12 not even float64 resolves single pixels.
+  if box.shape != (4,) or not (np.abs(box) < 1e12).all():
     raise InputError(
       f"a box is four finite numbers x0, y0, x1, y1 in image pixels, got {box.tolist()}."
     )
+
   width, height = box[2:] - box[:2]
   if width < 0 or height < 0:
     raise InputError(
-      f"box {box.tolist()} has x1 < x0 or y1 < y0: is it (x, y, width, height)? Give corners x0, y0, x1, y1."
+      f"box {box.tolist()} has x1 < x0 or y1 < y0: is it (x, y, width, height)? "
+      "Give corners x0, y0, x1, y1."
     )
   if width == 0 or height == 0:
     raise InputError(f"box {box.tolist()} has no area.")
+
   centre = np.full(2, (rule.size - 1) / 2)
   scale = rule.face / max(width, height)
   return affine.similarity(
@@ -84,59 +88,67 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
   )
 
 
-# px: a prepared crop is only shifted, and what its box' rounding to float32 adds is not worth a
-# resampling
+# A prepared crop is only shifted; what rounding its box to float32 adds is not worth a resampling.
 _NEGLIGIBLE_PX = 1e-3
 
 
-def cut(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
+def extract(image: np.ndarray, dst_from_image: np.ndarray, size: int) -> np.ndarray:
   """Resamples the square that a map shows, on the host; black outside the image.
 
-  A picture that shrinks to less than half is averaged down by a whole factor first: bilinear
-  samples alone would skip pixels.
+  An image that shrinks to less than half is averaged down by a whole factor first: bilinear samples
+  alone would skip pixels.
 
   Args:
     image: (H, W, 3) uint8.
-    dst_from_image: (2, 3), image px to px of the result.
+    dst_from_image: (2, 3) float, image px to px of the result.
     size: side of the result.
 
   Returns:
     (size, size, 3) uint8.
   """
   height, width = image.shape[:2]
+
+  # How far the map moves any pixel away from where a shift by whole pixels would put it.
   shift = np.round(dst_from_image[:, 2])
-  off = np.abs(dst_from_image - np.column_stack([np.eye(2), shift])).max(0) @ np.array(
-    [width, height, 1]
-  )
-  if off < _NEGLIGIBLE_PX:
+  difference = np.abs(dst_from_image - np.column_stack([np.eye(2), shift]))
+  if difference.max(0) @ np.array([width, height, 1]) < _NEGLIGIBLE_PX:
     return _integer_shift(image, int(shift[0]), int(shift[1]), size)
+
+  # At most the whole image to one pixel: padding it to more would exhaust the memory.
   shrinkage = 1 / np.hypot(dst_from_image[0, 0], dst_from_image[1, 0])
-  factor = int(
-    min(shrinkage, max(height, width))
-  )  # at most the whole image to a pixel: padding to more would fill the memory
+  factor = int(min(shrinkage, max(height, width)))
   if factor > 1:
     bottom, right = -height % factor, -width % factor
     padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
-    image = cv2.resize(
-      padded, (padded.shape[1] // factor, padded.shape[0] // factor), interpolation=cv2.INTER_AREA
-    )
-    dst_from_image = affine.compose(
-      dst_from_image, affine.invert(affine.shrink(factor).astype(np.float64))
-    )
-  return cv2.warpAffine(
-    image, np.asarray(dst_from_image, np.float64), (size, size), flags=cv2.INTER_LINEAR
-  )
+    small = padded.shape[1] // factor, padded.shape[0] // factor
+    image = cv2.resize(padded, small, interpolation=cv2.INTER_AREA)
+
+    image_from_small = affine.invert(affine.shrink(factor).astype(np.float64))
+    dst_from_image = affine.compose(dst_from_image, image_from_small)
+
+  matrix = np.asarray(dst_from_image, np.float64)
+  return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
 
 
 def _integer_shift(image: np.ndarray, x: int, y: int, size: int) -> np.ndarray:
-  """`cut` by a whole number of pixels."""
+  """Moves an image by whole pixels; black outside it.
+
+  Args:
+    image: (H, W, 3) uint8.
+    x: column of the result that the image's first one becomes; may lie outside.
+    y: row of the result that the image's first one becomes; may lie outside.
+    size: side of the result.
+
+  Returns:
+    (size, size, 3) uint8.
+  """
   height, width = image.shape[:2]
+  rows = slice(max(0, y), min(size, height + y))
+  columns = slice(max(0, x), min(size, width + x))
+
   result = np.zeros((size, size, 3), np.uint8)
-  rows, columns = (
-    slice(max(0, shift), min(size, side + shift)) for shift, side in ((y, height), (x, width))
-  )
   if rows.start < rows.stop and columns.start < columns.stop:
-    result[rows, columns] = image[
-      rows.start - y : rows.stop - y, columns.start - x : columns.stop - x
-    ]
+    image_rows = slice(rows.start - y, rows.stop - y)
+    image_columns = slice(columns.start - x, columns.stop - x)
+    result[rows, columns] = image[image_rows, image_columns]
   return result

@@ -1,20 +1,21 @@
-"""Mark-ups of users: described by plain data in a YAML file, and as JSON in a run's config, which
-then needs that file no more.
+"""Mark-ups of users: written as plain data in a YAML file, and as JSON in a run's config.
 
-Both are read by `described`, which names every mistake at once. The keys, of which `mirror` is
-never guessed because a wrong one spoils a training without a sound:
+The config holds all of it, so a run no longer needs the file. Both are read by `parse_markup`,
+which names every mistake at once. The keys, of which `mirror` is never guessed because a wrong one
+silently corrupts training:
 
   landmarks   how many there are, or their names in the order of the files
   mirror      pairs that change places in a mirror; a landmark in no pair keeps its number
   lines       to draw: landmarks to join in turn; may be left out
   outer_eyes  the outer eye corners, right and left; without them there is no nme_ic
   pupils      right and left: a landmark, or a list of those whose mean is the eye's centre; without
-  them there is no nme_ip
+              them there is no nme_ip
 
 A landmark is given by its number, from 0, or by its name.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -29,169 +30,118 @@ from fal_jax.landmarks import Edge, Markup, markup
 
 KEYS = ("landmarks", "mirror", "lines", "outer_eyes", "pupils")
 ORIGINS = (0, 0.5, 1)
-_MOST_LANDMARKS = 1000  # a mistyped number would only be found out when memory is spent
-_LARGEST_FILE = 1_000_000  # bytes
+_MAX_LANDMARKS = 1000  # a mistyped number would otherwise show only when memory is exhausted
+_MAX_FILE_SIZE = 1_000_000  # bytes
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
 class MarkupFile:
-  """What a user's YAML file says.
+  """The content of a user's YAML file.
 
   Attributes:
     name: of the dataset.
     origin: what the files call the coordinate of the first pixel's centre: 0, 1, or 0.5 when they
       count from its corner.
     markup: the mark-up.
-    is_own: False where the file names one of the library's.
+    is_custom: False where the file names one of the library's.
   """
 
   name: str
   origin: float
   markup: Markup
-  is_own: bool
+  is_custom: bool
 
 
 def read_file(path: str | Path) -> MarkupFile:
-  """Reads a YAML file with the keys `name`, `origin` and either those of `described` or `markup:
-  68`.
+  """Reads a YAML file with the keys `name`, `origin`, and those of a mark-up or `markup: 68`.
+
+  Args:
+    path: of the file; `~` is expanded.
+
+  Returns:
+    What the file says, checked.
 
   Raises:
-    InputError: the file cannot be read, is no plain YAML, or says something wrong: lists all of it.
+    InputError: the file cannot be read, is not plain YAML, or has mistakes: lists all of them.
   """
   content = _read_yaml(Path(path).expanduser())
   problems = []
-  name, origin = content.pop("name", None), content.pop("origin", None)
+
+  name = content.pop("name", None)
   if not isinstance(name, str) or not _NAME.fullmatch(name):
     problems.append(
-      f"name is {_shown(name)}, expected one of letters, digits and _ that begins with a letter"
+      f"name is {_repr(name)}, expected letters, digits and _, beginning with a letter"
     )
+
+  origin = content.pop("origin", None)
   if isinstance(origin, bool) or origin not in ORIGINS:
     problems.append(
-      f"origin is {_shown(origin)}, expected the coordinate of the first pixel's centre in your files, 0, 0.5 or 1"
+      f"origin is {_repr(origin)}, expected the coordinate of the first pixel's centre "
+      "in your files, 0, 0.5 or 1"
     )
-  is_own = "markup" not in content
+
+  is_custom = "markup" not in content
   try:
-    found = described(content) if is_own else _of_the_library(content)
+    scheme = parse_markup(content) if is_custom else _builtin(content)
   except InputError as error:
     problems.append(str(error))
+
   if problems:
     raise InputError(f"{path}: {'; '.join(problems)}.")
-  return MarkupFile(str(name), float(origin), found, is_own)
+  return MarkupFile(str(name), float(origin), scheme, is_custom)
 
 
-def described(description: Mapping[str, Any]) -> Markup:
+def parse_markup(description: Mapping[str, Any]) -> Markup:
   """The mark-up that plain data describe.
 
   Args:
     description: the keys of this module's docstring.
 
+  Returns:
+    The mark-up, with pairs of `mirror` instead of names with sides.
+
   Raises:
     InputError: with every mistake, separated by semicolons.
   """
   problems = [
-    f"unknown key {_shown(key)}, known are {', '.join(KEYS)}"
+    f"unknown key {_repr(key)}, known are {', '.join(KEYS)}"
     for key in description
     if key not in KEYS
   ]
-  names = _names(description.get("landmarks"), problems)
+
+  names = _parse_names(description.get("landmarks"), problems)
   if not names:  # nothing else can be checked
     raise InputError("; ".join(problems))
-  numbers: dict[Any, int] = {name: k for k, name in enumerate(names)}
 
-  def several(value: Any, where: str, least: int, most: int | None = None) -> tuple[int, ...]:
-    """Numbers of the landmarks in a list; empty if it is wrong."""
-    if not isinstance(value, list) or len(value) < least or (most and len(value) > most):
-      problems.append(
-        f"{where} is {_shown(value)}, expected a list of {least}{'' if most else ' or more'} landmarks"
-      )
-      return ()
-    found = [
-      item if type(item) is int and 0 <= item < len(names) else numbers.get(_hashable(item))
-      for item in value
-    ]
-    if unknown := [
-      _shown(item) for item, number in zip(value, found, strict=True) if number is None
-    ]:
-      problems.append(
-        f"{where} holds {', '.join(unknown)}, expected numbers from 0 to {len(names) - 1} or names of landmarks"
-      )
-      return ()
-    return tuple(number for number in found if number is not None)
+  parser = _Parser(names, problems)
+  mirror = parser.mirror(description.get("mirror"))
+  edges = parser.edges(description.get("lines"))
+  outer_eyes = parser.outer_eyes(description.get("outer_eyes"))
+  pupils = parser.pupils(description.get("pupils"))
 
-  def lists(key: str) -> list[Any]:
-    value = description.get(key) or []
-    if not isinstance(value, list):
-      problems.append(f"{key} is {_shown(value)}, expected a list of lists")
-    return value if isinstance(value, list) else []
-
-  if not isinstance(description.get("mirror"), list):
-    problems.append(
-      f"mirror is {_shown(description.get('mirror'))}, expected a list of pairs that change places in a mirror, [] if none do"
-    )
-  pair_of: dict[int, int] = {}
-  mirror = []
-  for row, value in enumerate(
-    lists("mirror") if isinstance(description.get("mirror"), list) else []
-  ):
-    if pair := several(value, f"mirror pair {row}", 2, 2):
-      mirror.append((pair[0], pair[1]))
-      if pair[0] == pair[1]:
-        problems.append(
-          f"mirror pair {row} is {_shown(value)}, a landmark with itself: leave it out"
-        )
-      for k in sorted(set(pair)):
-        if pair_of.setdefault(k, row) != row:
-          problems.append(
-            f"landmark {_called(k, names)} is in the mirror pairs {pair_of[k]} and {row}"
-          )
-
-  edges: list[Edge] = []
-  for row, value in enumerate(lists("lines")):
-    line = several(value, f"line {row}", 2)
-    edges += itertools.pairwise(line)
-    if any(a == b for a, b in itertools.pairwise(line)):
-      problems.append(f"line {row} joins a landmark with itself")
-
-  eyes = pupils = None
-  if description.get("outer_eyes") is not None and (
-    found := several(description["outer_eyes"], "outer_eyes", 2, 2)
-  ):
-    eyes = found[0], found[1]
-    if eyes[0] == eyes[1]:
-      problems.append(f"outer_eyes are one landmark, {_called(eyes[0], names)}, twice")
-  if (value := description.get("pupils")) is not None:
-    if not isinstance(value, list) or len(value) != 2:
-      problems.append(f"pupils is {_shown(value)}, expected two, right and left")
-    else:
-      right, left = (
-        several(each if isinstance(each, list) else [each], "pupils", 1) for each in value
-      )
-      pupils = right, left
-      if right and set(right) == set(left):
-        problems.append("both pupils are the same landmarks")
   if problems:
     raise InputError("; ".join(problems))
-  return Markup(names, tuple(dict.fromkeys(edges)), eyes, pupils, tuple(mirror))
+  return Markup(names, edges, outer_eyes, pupils, mirror)
 
 
-def description_of(markup: Markup) -> dict[str, Any]:
-  """Plain data from which `described` makes an equal mark-up; equal for equal mark-ups."""
-  found: dict[str, Any] = {
+def to_dict(markup: Markup) -> dict[str, Any]:
+  """Plain data from which `parse_markup` makes an equal mark-up; equal for equal mark-ups."""
+  description: dict[str, Any] = {
     "landmarks": list(markup.names),
     "mirror": [[k, int(other)] for k, other in enumerate(markup.flip) if k < other],
     "lines": [list(edge) for edge in markup.edges],
   }
   if markup.outer_eyes:
-    found["outer_eyes"] = list(markup.outer_eyes)
+    description["outer_eyes"] = list(markup.outer_eyes)
   if markup.pupils:
-    found["pupils"] = [list(pupil) for pupil in markup.pupils]
-  return found
+    description["pupils"] = [list(pupil) for pupil in markup.pupils]
+  return description
 
 
 def to_json(markup: Markup) -> str:
-  """`description_of` in one line, as it stands in a config."""
-  return json.dumps(description_of(markup))
+  """`to_dict` in one line, as it stands in a config."""
+  return json.dumps(to_dict(markup))
 
 
 def from_json(text: str) -> Markup:
@@ -203,103 +153,224 @@ def from_json(text: str) -> Markup:
   try:
     description = json.loads(text)
   except (ValueError, RecursionError) as error:
-    raise InputError(f"it is no JSON ({error})") from error
+    raise InputError(f"it is not valid JSON ({error})") from error
+
   if not isinstance(description, dict):
-    raise InputError(f"it is {_shown(description)}, expected keys and values")
-  return described(description)
+    raise InputError(f"it is {_repr(description)}, expected keys and values")
+  return parse_markup(description)
 
 
-def _of_the_library(content: Mapping[str, Any]) -> Markup:
-  """The mark-up that `markup: 68` names."""
+def _builtin(content: Mapping[str, Any]) -> Markup:
+  """The mark-up of the library that `markup: 68` names."""
   if others := [key for key in content if key != "markup"]:
     raise InputError(
-      f"markup stands for all of its landmarks, so leave out {', '.join(map(_shown, others))}"
+      f"markup stands for all of its landmarks, so leave out {', '.join(map(_repr, others))}"
     )
+
   num = content["markup"]
   if type(num) is not int:
-    raise InputError(f"markup is {_shown(num)}, expected a number of landmarks such as 68")
+    raise InputError(f"markup is {_repr(num)}, expected a number of landmarks such as 68")
   return markup(num)
 
 
-def _names(value: Any, problems: list[str]) -> tuple[str, ...]:
-  """Names of the landmarks; none if they cannot be told."""
-  if type(value) is int and 1 <= value <= _MOST_LANDMARKS:
+def _parse_names(value: Any, problems: list[str]) -> tuple[str, ...]:
+  """Names of the landmarks; none, and a problem, if the value does not say them."""
+  if type(value) is int and 1 <= value <= _MAX_LANDMARKS:
     return tuple(f"landmark_{k}" for k in range(value))
-  if not isinstance(value, list) or not 1 <= len(value) <= _MOST_LANDMARKS:
+
+  if not isinstance(value, list) or not 1 <= len(value) <= _MAX_LANDMARKS:
     problems.append(
-      f"landmarks is {_shown(value)}, expected their number, from 1 to {_MOST_LANDMARKS}, or a list of their names"
+      f"landmarks is {_repr(value)}, expected their number, from 1 to {_MAX_LANDMARKS}, "
+      "or a list of their names"
     )
     return ()
+
   if wrong := [item for item in value if not isinstance(item, str) or not item.strip()]:
     problems.append(
-      f"landmarks holds {', '.join(map(_shown, wrong))}, expected names: put them in quotation marks"
+      f"landmarks holds {', '.join(map(_repr, wrong))}, expected names: put them in quotation marks"
     )
     return ()
-  if twice := sorted({name for name in value if value.count(name) > 1}):
-    problems.append(f"landmarks holds {', '.join(map(_shown, twice))} more than once")
+
+  if repeated := sorted({name for name in value if value.count(name) > 1}):
+    problems.append(f"landmarks holds {', '.join(map(_repr, repeated))} more than once")
     return ()
+
   return tuple(value)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Parser:
+  """Reads the values of a description, and collects what is wrong with them.
+
+  Attributes:
+    names: of the landmarks.
+    problems: found so far; the methods add theirs.
+  """
+
+  names: tuple[str, ...]
+  problems: list[str]
+
+  @functools.cached_property
+  def _index(self) -> dict[str, int]:
+    return {name: k for k, name in enumerate(self.names)}
+
+  def mirror(self, value: Any) -> tuple[Edge, ...]:
+    """Pairs that change places; a landmark may be in one pair only."""
+    if not isinstance(value, list):
+      self.problems.append(
+        f"mirror is {_repr(value)}, expected a list of pairs that change places in a mirror, "
+        "[] if none do"
+      )
+      return ()
+
+    mirror: list[Edge] = []
+    pair_of: dict[int, int] = {}
+    for row, item in enumerate(value):
+      pair = self._landmarks(item, f"mirror pair {row}", at_least=2, at_most=2)
+      if not pair:
+        continue
+
+      mirror.append((pair[0], pair[1]))
+      if pair[0] == pair[1]:
+        self.problems.append(
+          f"mirror pair {row} is {_repr(item)}, a landmark with itself: leave it out"
+        )
+      for k in sorted(set(pair)):
+        if pair_of.setdefault(k, row) != row:
+          self.problems.append(
+            f"landmark {self._describe(k)} is in the mirror pairs {pair_of[k]} and {row}"
+          )
+    return tuple(mirror)
+
+  def edges(self, value: Any) -> tuple[Edge, ...]:
+    """The edges of all lines, each once."""
+    value = value or []
+    if not isinstance(value, list):
+      self.problems.append(f"lines is {_repr(value)}, expected a list of lists")
+      return ()
+
+    edges: list[Edge] = []
+    for row, item in enumerate(value):
+      line = list(itertools.pairwise(self._landmarks(item, f"line {row}", at_least=2)))
+      edges += line
+      if any(a == b for a, b in line):
+        self.problems.append(f"line {row} joins a landmark with itself")
+    return tuple(dict.fromkeys(edges))
+
+  def outer_eyes(self, value: Any) -> Edge | None:
+    """Outer corners of the right and the left eye, two different landmarks."""
+    if value is None:
+      return None
+    corners = self._landmarks(value, "outer_eyes", at_least=2, at_most=2)
+    if not corners:
+      return None
+
+    right, left = corners
+    if right == left:
+      self.problems.append(f"outer_eyes are one landmark, {self._describe(right)}, twice")
+    return right, left
+
+  def pupils(self, value: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The landmarks around the centres of the right and the left eye."""
+    if value is None:
+      return None
+    if not isinstance(value, list) or len(value) != 2:
+      self.problems.append(f"pupils is {_repr(value)}, expected two, right and left")
+      return None
+
+    right, left = (
+      self._landmarks(item if isinstance(item, list) else [item], "pupils", at_least=1)
+      for item in value
+    )
+    if right and set(right) == set(left):
+      self.problems.append("both pupils are the same landmarks")
+    return right, left
+
+  def _landmarks(
+    self, value: Any, where: str, *, at_least: int, at_most: int | None = None
+  ) -> tuple[int, ...]:
+    """Numbers of the landmarks in a list; none, and a problem, if the list is wrong."""
+    too_many = at_most is not None and isinstance(value, list) and len(value) > at_most
+    if not isinstance(value, list) or len(value) < at_least or too_many:
+      count = f"{at_least}" if at_most else f"{at_least} or more"
+      self.problems.append(f"{where} is {_repr(value)}, expected a list of {count} landmarks")
+      return ()
+
+    numbers = [self._number(item) for item in value]
+    if None in numbers:
+      unknown = [item for item, number in zip(value, numbers, strict=True) if number is None]
+      self.problems.append(
+        f"{where} holds {', '.join(map(_repr, unknown))}, "
+        f"expected numbers from 0 to {len(self.names) - 1} or names of landmarks"
+      )
+      return ()
+    return tuple(number for number in numbers if number is not None)
+
+  def _number(self, item: Any) -> int | None:
+    """The landmark that an item of a list names by its number or name, if any."""
+    if type(item) is int and 0 <= item < len(self.names):
+      return item
+    return self._index.get(item) if isinstance(item, str) else None
+
+  def _describe(self, k: int) -> str:
+    """A landmark for a message: its number, and its name if the user gave it one."""
+    return str(k) if self.names[k] == f"landmark_{k}" else f"{k} ({self.names[k]})"
+
+
 class _PlainYaml(yaml.SafeLoader):
-  """YAML without what a file of a dozen lines has no use for: aliases can grow without bounds, of
-  equal keys the last wins.
+  """YAML without what a file of a dozen lines has no use for.
+
+  Aliases can grow without bounds, and of equal keys the last one would silently win.
   """
 
   def compose_node(self, parent: Any, index: Any) -> Any:
     if self.check_event(yaml.AliasEvent):
-      raise yaml.MarkedYAMLError(
-        None, None, "aliases are not read, write the value again", self.peek_event().start_mark
-      )
+      mark = self.peek_event().start_mark
+      raise yaml.MarkedYAMLError(None, None, "aliases are not read, write the value again", mark)
     return super().compose_node(parent, index)
 
   def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    keys = [key for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
+
     seen = set()
-    for key in (
-      [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-      if isinstance(node, yaml.MappingNode)
-      else []
-    ):
+    for key in keys:
       if key.value in seen:
-        raise yaml.MarkedYAMLError(
-          None, None, f"the key {key.value!r} is there twice", key.start_mark
-        )
+        reason = f"the key {key.value!r} is there twice"
+        raise yaml.MarkedYAMLError(None, None, reason, key.start_mark)
       seen.add(key.value)
+
     return super().construct_mapping(node, deep)
 
 
 def _read_yaml(path: Path) -> dict[Any, Any]:
+  """Keys and values of a small YAML file."""
   try:
     data = path.read_bytes()
   except OSError as error:
     raise InputError(
       f"{path} cannot be read: {error.strerror or error}; name the YAML file of your mark-up."
     ) from error
-  if len(data) > _LARGEST_FILE:
-    raise InputError(f"{path} has {len(data):,} bytes, which is no description of a mark-up.")
+  if len(data) > _MAX_FILE_SIZE:
+    raise InputError(f"{path} has {len(data):,} bytes, too many to describe a mark-up.")
+
   try:
     content = yaml.load(data.decode("utf-8-sig"), _PlainYaml)
   except UnicodeDecodeError as error:
     raise InputError(f"{path} is not a text file (byte {error.start} is not UTF-8).") from error
   except (yaml.YAMLError, RecursionError, ValueError) as error:
     mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
     reason = getattr(error, "problem", None) or " ".join(str(error).split())
-    place = f", line {mark.line + 1}" if mark else ""
-    raise InputError(f"{path}{place}: not plain YAML, {reason[:200]}.") from error
+    raise InputError(f"{path}{line}: not plain YAML, {reason[:200]}.") from error
+
   if not isinstance(content, dict):
-    got = "is empty" if content is None else f"holds {_shown(content)}"
+    got = "is empty" if content is None else f"holds {_repr(content)}"
     raise InputError(f"{path} {got}, expected keys and values such as `landmarks: 5`.")
   return content
 
 
-def _called(k: int, names: tuple[str, ...]) -> str:
-  return str(k) if names[k] == f"landmark_{k}" else f"{k} ({names[k]})"
-
-
-def _hashable(value: Any) -> str | None:
-  return value if isinstance(value, str) else None
-
-
-def _shown(value: Any) -> str:
+def _repr(value: Any) -> str:
+  """A value for a message, of at most 60 characters."""
   text = "missing" if value is None else repr(value)
   return text if len(text) <= 60 else f"{text[:57]}..."

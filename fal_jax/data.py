@@ -1,7 +1,7 @@
 """Prepared datasets to batches: grain over a TFDS data source, decoded and cropped on the host.
 
 The order of the images is a function of the seed and the step, so a run resumes by asking for its
-next step; no iterator state is saved. What is random about a view is decided on the device, see
+next step; no iterator state is saved. Random views are drawn on the device, see
 `steps.sample_views`.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fal_jax import affine
-from fal_jax.crop import CropRule, crop_from_image, cut
+from fal_jax.crop import CropRule, crop_from_image, extract
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
 
@@ -35,30 +35,38 @@ def open_dataset(
       ~/tensorflow_datasets).
     num_landmarks: K of the mark-up that the caller is going to use.
 
+  Returns:
+    The builder of the dataset.
+
   Raises:
     InputError: not prepared there, or another mark-up.
   """
-  place = os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+  data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+  data_dir = os.path.expanduser(data_dir)
   try:
-    builder = tfds.builder(name, data_dir=place)
+    builder = tfds.builder(name, data_dir=data_dir)
     prepared = builder.is_prepared()
   except (tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError):
     prepared = False
   if not prepared:
     raise InputError(
-      f"The dataset {name!r} is not prepared in {place}: run `python -m tfds_builders.prepare {name} --data_dir={place}` "
-      "first, or point --config.data.dir at the folder where it is."
+      f"The dataset {name!r} is not prepared in {data_dir}: "
+      f"run `python -m tfds_builders.prepare {name} --data_dir={data_dir}` first, "
+      "or point --config.data.dir at the folder where it is."
     )
+
   landmarks = dict(builder.info.features.items()).get("landmarks")
   if not isinstance(landmarks, tfds.features.Tensor):
     raise InputError(
-      f"The dataset {name!r} is not one that `python -m tfds_builders.prepare` builds: it has no landmarks."
+      f"The dataset {name!r} is not one that `python -m tfds_builders.prepare` builds: "
+      "it has no landmarks."
     )
-  found = landmarks.shape[0]
-  if found != num_landmarks:
+
+  count = landmarks.shape[0]
+  if count != num_landmarks:
     raise InputError(
-      f"The dataset {name!r} has {found} landmarks but config.data.markup is {num_landmarks}: set --config.data.markup={found} "
-      "or choose another dataset."
+      f"The dataset {name!r} has {count} landmarks but config.data.markup is {num_landmarks}: "
+      f"set --config.data.markup={count} or choose another dataset."
     )
   return builder
 
@@ -79,11 +87,12 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
     InputError: as in `open_dataset`; no such split, an empty one, or damaged files.
   """
   builder = open_dataset(name, data_dir=data_dir, num_landmarks=num_landmarks)
+
   base = split.split("[", maxsplit=1)[0]
   if base not in builder.info.splits:
-    raise InputError(
-      f"The dataset {name!r} has no split {split!r}; it has {', '.join(sorted(builder.info.splits))}."
-    )
+    known = ", ".join(sorted(builder.info.splits))
+    raise InputError(f"The dataset {name!r} has no split {split!r}; it has {known}.")
+
   try:
     source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     source[0]
@@ -91,23 +100,38 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
     raise InputError(
       f"The split {split!r} of {name!r} holds no image: write parts of a split as in 'train[:90%]'."
     ) from error
-  except RuntimeError as error:  # how array_record speaks of files that are missing or damaged
+  except RuntimeError as error:  # array_record raises this for missing or damaged files
     raise InputError(
-      f"The files of {name!r} in {builder.data_path} are damaged ({error}): build the dataset again with --overwrite."
+      f"The files of {name!r} in {builder.data_path} are damaged ({error}): "
+      "build the dataset again with --overwrite."
     ) from error
   return source
 
 
 def example_id(record: Mapping[str, Any]) -> str:
-  """Name of one face in reports and prediction files: its image's path, and which face where there
-  are several.
+  """Name of one face in reports and prediction files.
+
+  Returns:
+    The path of its image, and "#" with its number if it is not the first face there.
   """
-  name = as_text(record["file_name"])
-  return name if int(record["face_index"]) == 0 else f"{name}#{int(record['face_index'])}"
+  name = to_str(record["file_name"])
+  face = int(record["face_index"])
+  return name if face == 0 else f"{name}#{face}"
 
 
 def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
-  """(4,) float64, the box that the rule asks for, image px."""
+  """The box that the rule asks for.
+
+  Args:
+    record: of one face, as in `tfds_builders.common.schema`.
+    rule: says which box.
+
+  Returns:
+    (4,) float64 x0, y0, x1, y1, image px.
+
+  Raises:
+    InputError: the dataset has no such box for this face.
+  """
   box = np.asarray(record[f"box_{rule.box}"], np.float64)
   if not np.isfinite(box).all():
     raise InputError(
@@ -119,16 +143,22 @@ def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
 def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, np.ndarray]:
   """One face for `steps.train_step`.
 
+  Args:
+    source: the split.
+    index: of the face in it.
+    rule: how its box becomes a crop.
+
   Returns:
     `image` (stored_size, stored_size, 3) uint8, the crop with its margin; `landmarks` (K, 2)
     float32, px of the crop without margin, NaN where not annotated; `index` () int32.
   """
   record = source[index]
   crop = crop_from_image(face_box(record, rule), rule)
-  margin = (rule.stored_size - rule.size) / 2
-  stored = affine.compose(affine.translation(np.array([margin, margin])), crop)
+  stored_from_crop = affine.invert(rule.crop_from_stored.astype(np.float64))
+  stored_from_image = affine.compose(stored_from_crop, crop)
+
   return {
-    "image": cut(_pixels(record), stored, rule.stored_size),
+    "image": extract(_pixels(record), stored_from_image, rule.stored_size),
     "landmarks": affine.apply(crop, record["landmarks"].astype(np.float64)).astype(np.float32),
     "index": np.int32(index),
   }
@@ -137,15 +167,21 @@ def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, 
 def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, Any]:
   """One face for evaluation.
 
+  Args:
+    source: the split.
+    index: of the face in it.
+    rule: how its box becomes a crop.
+
   Returns:
-    `image` (size, size, 3) uint8, `crop_from_image` (2, 3), `landmarks` (K, 2) float64 in image px,
-    `box` (4,), `id`.
+    `image` (size, size, 3) uint8; `crop_from_image` (2, 3) float64, image px to crop px;
+    `landmarks` (K, 2) float64 and `box` (4,) float64, image px; `id`.
   """
   record = source[index]
   box = face_box(record, rule)
   crop = crop_from_image(box, rule)
+
   return {
-    "image": cut(_pixels(record), crop, rule.size),
+    "image": extract(_pixels(record), crop, rule.size),
     "crop_from_image": crop,
     "landmarks": record["landmarks"].astype(np.float64),
     "box": box,
@@ -172,40 +208,46 @@ def train_batches(
     batch_size: of all processes together; a multiple of `process_count`.
     seed: of the order.
     cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each;
-      "none" decodes anew each epoch; with "device" the batches hold the `index` alone, for
+      "none" decodes again each epoch; with "device" the batches hold the `index` alone, for
       `parallel.make_device_cache` of `decode_all`.
-    start_step: how many batches to pass over; costs nothing.
-    process_index: which share of each global batch is ours.
+    start_step: how many batches to skip; costs nothing.
+    process_index: which share of each global batch belongs to this process.
     process_count: number of shares.
 
   Returns:
     A grain iterator (close it when done) of `load_train_example` stacked to (batch_size /
     process_count, ...).
   """
-  epochs = 2**32  # endless; grain's own endless repetition overflows in batches of one
-  order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat(epochs)
 
   def load(index: int) -> dict[str, np.ndarray]:
     return load_train_example(source, index, rule)
 
-  def number(index: int) -> dict[str, Any]:
+  def index_only(index: int) -> dict[str, Any]:
     return {"index": np.int32(index)}
 
-  example: Mapping[Cache, Callable] = {
+  loaders: Mapping[Cache, Callable] = {
     "none": load,
     "host": functools.cache(load),
-    "device": number,
+    "device": index_only,
   }
-  mine = order[process_index::process_count].map(lambda index: example[cache](int(index)))
-  batches = mine.batch(batch_size // process_count)[start_step:]
+  loader = loaders[cache]
+
+  epochs = 2**32  # endless; grain's own endless repetition overflows in batches of one
+  order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat(epochs)
+  share = order[process_index::process_count].map(lambda index: loader(int(index)))
+  batches = share.batch(batch_size // process_count)[start_step:]
+
   threads = os.cpu_count() or 1
-  return iter(
-    batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4))
-  )
+  options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)
+  return iter(batches.to_iter_dataset(options))
 
 
 def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
-  """Every face for training at once.
+  """Every face for training at once, decoded on all cores.
+
+  Args:
+    source: the split.
+    rule: how boxes become crops.
 
   Returns:
     `image` (N, stored_size, stored_size, 3) uint8 and `landmarks` (N, K, 2) float32, as in
@@ -223,23 +265,30 @@ def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
       array[index] = example[name]
 
   with ThreadPoolExecutor(os.cpu_count()) as pool:
-    list(pool.map(load, range(len(source))))
+    list(pool.map(load, range(len(source))))  # raises what a thread raised
   return examples
 
 
 def eval_batches(
   source: Source, *, rule: CropRule, batch_size: int
 ) -> Iterator[list[dict[str, Any]]]:
-  """The examples in their order, `batch_size` at a time; the last batch is short."""
+  """The examples of a split in order, in batches of which the last may be short.
+
+  Args:
+    source: the split.
+    rule: how boxes become crops.
+    batch_size: examples per batch.
+
+  Returns:
+    An iterator over batches, each a list of `load_eval_example`.
+  """
   loaded = grain.MapDataset.range(len(source)).map(
     lambda index: load_eval_example(source, int(index), rule)
   )
   threads = os.cpu_count() or 1
-  examples = iter(
-    loaded.to_iter_dataset(
-      grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)
-    )
-  )
+  options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)
+  examples = iter(loaded.to_iter_dataset(options))
+
   try:
     batch = []
     for example in examples:
@@ -247,16 +296,18 @@ def eval_batches(
       if len(batch) == batch_size:
         yield batch
         batch = []
+
     if batch:
       yield batch
   finally:
     examples.close()  # grain leaks its shared memory otherwise
 
 
-def as_text(value: Any) -> str:
-  """Texts of records are bytes or str, by the reader."""
+def to_str(value: Any) -> str:
+  """A record's text as str: depending on the reader it is bytes or str."""
   return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _pixels(record: Mapping[str, Any]) -> np.ndarray:
+  """The record's image, (H, W, 3) uint8."""
   return read_image(record["image"], name=example_id(record))

@@ -33,8 +33,8 @@ class HeatmapCodec:
       the nearest cell (Eq. 2).
     decoding: how a position is read off a heatmap; see the method `decode`.
     amplitude: "peak_one" draws Gaussians of height 1; "normalised" uses the factor 1 / (2 pi
-      sigma^2) that Eq. 1 prints, with which tau = 10 makes the softmax nearly flat: perfect
-      heatmaps then come back wrong by 0.24-0.34 heatmap px.
+      sigma^2) that Eq. 1 prints, with which tau = 10 makes the softmax nearly flat: even perfect
+      heatmaps are then decoded with errors of 0.24-0.34 heatmap px.
   """
 
   size: int = 64
@@ -81,8 +81,8 @@ class HeatmapCodec:
     """Draws one Gaussian per landmark.
 
     Source: Bulat et al. 2021, Eq. 1-3.
-    Deviation: peak 1 by default (see `amplitude`), and (x + 0.5) / stride - 0.5 for x / stride (see
-    `affine.shrink`).
+    Deviation: peak 1 by default (see `amplitude`), and (x + 0.5) / stride - 0.5 instead of
+    x / stride (see `affine.shrink`).
 
     Args:
       landmarks: (..., K, 2) float, crop px. One that is not finite (not annotated) gives an empty
@@ -93,16 +93,17 @@ class HeatmapCodec:
     """
     centre = affine.apply(affine.shrink(self.stride), jnp.asarray(landmarks, jnp.float32))
     if self.encoding == "rounded":
-      centre = jnp.floor(centre + 0.5)  # half always up; jnp.round would go to the even cell
+      centre = jnp.floor(centre + 0.5)  # halves always up; jnp.round would go to the even cell
     known = jnp.isfinite(centre).all(-1)
-    cells = jnp.arange(self.size, dtype=jnp.float32)
-    # (..., cells, K) profiles along x and y: the Gaussian is separable.
+
+    # The Gaussian is separable: (..., cells, K) profiles along x and y.
+    cells = jnp.arange(self.size, dtype=jnp.float32)[:, None]
     x, y = (
-      jnp.exp(-0.5 * ((cells[:, None] - centre[..., None, :, axis]) / self.sigma) ** 2)
-      for axis in (0, 1)
+      jnp.exp(-0.5 * ((cells - centre[..., None, :, axis]) / self.sigma) ** 2) for axis in (0, 1)
     )
     if self.amplitude == "normalised":
       y = y / (2 * jnp.pi * self.sigma**2)
+
     return jnp.where(known[..., None, None, :], y[..., :, None, :] * x[..., None, :, :], 0)
 
   def decode(self, heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -111,8 +112,8 @@ class HeatmapCodec:
     "argmax" takes the highest cell; "quarter_offset" moves it by 0.25 px along each axis towards
     the higher neighbour; "local_softargmax" adds the expectation of a softmax over the window
     around it, and "global_softargmax" is that expectation over the whole map. "dark" puts a
-    parabola through logarithms of 3 x 3 cells. "calibrated", ours, fits the Gaussian that the
-    network was taught to the window: it has no bias to begin with, at the border neither.
+    parabola through the logarithms of 3 x 3 cells. "calibrated", ours, fits the Gaussian that the
+    network was taught to the window: it is unbiased, also at the border.
 
     A window at the border counts only the cells that exist, which pulls the soft-argmax of a peak
     on the outermost cell inwards by about 0.27 heatmap px (sigma 2).
@@ -132,7 +133,7 @@ class HeatmapCodec:
     return landmarks, scores
 
   def decode_with_covariance(self, heatmaps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`decode`, and how far the heat around each landmark spreads.
+    """Decodes as `decode` does, and measures how far the heat around each landmark spreads.
 
     Args:
       heatmaps: (..., H, W, K) float32, peaks of about 1.
@@ -141,17 +142,22 @@ class HeatmapCodec:
       landmarks: (..., K, 2) float32, crop px, as `decode`.
       scores: (..., K) float32, as `decode`.
       covariance: (..., K, 2, 2) float32, crop px squared: second moment of the window's heat about
-        the landmark. The window cuts it, so it compares landmarks and directions; it is no interval
-        of confidence.
+        the landmark. The window truncates it, so it serves to compare landmarks and directions; it
+        is not a confidence region.
+
+    Raises:
+      InputError: the heatmaps do not have the codec's size.
     """
     if heatmaps.shape[-3:-1] != (self.size, self.size):
       raise InputError(
         f"heatmaps must be (..., {self.size}, {self.size}, K) for this codec, got {heatmaps.shape}."
       )
     heatmaps = jnp.asarray(heatmaps, jnp.float32)
+
     x, y, scores = peaks.peak_cells(heatmaps)
     cell = jnp.stack([x, y], -1).astype(jnp.float32)
     patch = peaks.windows(heatmaps, x, y, self.window)
+
     match self.decoding:
       case "argmax":
         offset = jnp.zeros_like(cell)
@@ -164,17 +170,15 @@ class HeatmapCodec:
       case "dark":
         offset = peaks.log_parabola(peaks.windows(heatmaps, x, y, 3))
       case "calibrated":
-        offset = peaks.gaussian_fit(
-          patch, peaks.softmax_mean(patch, self.temperature), sigma=self.sigma
-        )
+        start = peaks.softmax_mean(patch, self.temperature)
+        offset = peaks.gaussian_fit(patch, start, sigma=self.sigma)
+
     landmarks = affine.apply(affine.invert(affine.shrink(self.stride)), cell + offset)
     covariance = self.stride**2 * peaks.second_moment(patch, offset)
-    # A maximum passes over NaN on CPU, a sum nowhere; and summing is five times faster than asking
-    # every cell.
+
+    # On CPU max ignores NaN; a sum never does, and is 5x faster than an elementwise isnan.
     broken = jnp.isnan(heatmaps.sum((-3, -2)))
     landmarks = jnp.where(broken[..., None], jnp.nan, landmarks)
-    return (
-      landmarks,
-      jnp.where(broken, jnp.nan, scores),
-      jnp.where(broken[..., None, None], jnp.nan, covariance),
-    )
+    scores = jnp.where(broken, jnp.nan, scores)
+    covariance = jnp.where(broken[..., None, None], jnp.nan, covariance)
+    return landmarks, scores, covariance

@@ -1,18 +1,17 @@
-"""Any image file -> uint8 RGB: the one function that builders, training input and prediction decode
-with.
+"""Any image file -> uint8 RGB: the one decoder of builders, training input and prediction.
 
-What becomes of the unusual kinds:
+How it treats unusual kinds:
 
-| kind | result |
-|---|---|
-| grey, 1-bit, palette, CMYK, YCbCr | converted to RGB; colour profiles are ignored |
-| alpha or a transparent palette entry | composited on mid-grey (128), which is neither a dark nor a
-bright edge | | 16 bits a channel | value / 257, rounded, so that 65535 -> 255 |
-| 32-bit integer or float pixels | refused: their range is not known |
-| animation, multi-page TIFF, multi-picture JPEG | the first frame |
-| EXIF orientation | ignored, because annotations are made on the stored pixels; applied when
-`upright`, if it can be read | | cut short | refused; damage *inside* a JPEG's stream cannot be
-detected by any decoder, only by a checksum of the file |
+* Grey, 1-bit, palette, CMYK, YCbCr: converted to RGB; colour profiles are ignored.
+* Alpha or a transparent palette entry: composited on mid-grey (128), which makes neither a dark nor
+  a bright edge.
+* 16 bits per channel: value / 257, rounded, so that 65535 -> 255.
+* 32-bit integer or float pixels: refused, since their range is not known.
+* Animation, multi-page TIFF, multi-picture JPEG: the first frame.
+* EXIF orientation: ignored, because annotations are made on the stored pixels; applied when
+  `upright`, if it can be read.
+* Truncated: refused. Damage *inside* a JPEG's stream cannot be detected by any decoder, only by a
+  checksum of the file.
 """
 
 import io
@@ -27,11 +26,10 @@ from PIL import Image
 
 from fal_jax.errors import InputError
 
-# Only these: Pillow would hand an EPS file to Ghostscript, and the other rare formats are a way in
-# for strangers.
+# Only these: Pillow would pass EPS files to Ghostscript, and the rarer formats are attack surface.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
-# What the readers raise on damaged files: they unpack and look up whatever the file says.
+# What the decoders raise on damaged files: they unpack and look up whatever the file says.
 _DECODER_ERRORS = (
   OSError,
   SyntaxError,
@@ -48,8 +46,8 @@ _DECODER_ERRORS = (
   cv2.error,
 )
 
-# How files look that are often found under an image's name: (what they contain near their start,
-# what to tell the user).
+# Files that are often found under an image's name: (what they contain near their start, what to
+# tell the user).
 _LOOKALIKES = (
   ((b"<!doctype html", b"<html"), "looks like HTML (a login or error page?), download it again"),
   (
@@ -67,8 +65,8 @@ _LOOKALIKES = (
   ((b"\x93numpy",), "looks like a NumPy file, give its array instead"),
 )
 
-# EXIF orientation -> (transpose first, then step along rows, step along columns) that brings the
-# stored pixels upright.
+# EXIF orientation -> how the stored pixels are brought upright: (transpose first?, then the step
+# along rows, the step along columns).
 _UPRIGHT = {
   2: (False, 1, -1),
   3: (False, -1, -1),
@@ -92,8 +90,8 @@ def read_image(
 
   Args:
     source: path of an image file, or the bytes of one.
-    upright: turn the pixels as the EXIF orientation says: True for prediction on photographs, False
-      for datasets, whose annotations belong to the stored pixels.
+    upright: whether to turn the pixels as the EXIF orientation says: True for prediction on
+      photographs, False for datasets, whose annotations belong to the stored pixels.
     max_pixels: largest width x height that is decoded; checked in the file's header, before any
       memory is spent.
     name: what messages call the image; by default its path.
@@ -102,11 +100,12 @@ def read_image(
     (H, W, 3) uint8, RGB, contiguous and writable.
 
   Raises:
-    InputError: the file is missing, is not an image, is cut short or is too large; the sentence
-      names it and the likely cause.
+    InputError: the file is missing, not an image, truncated or too large; the sentence names it and
+      the likely cause.
   """
   name = name or ("given bytes" if isinstance(source, bytes) else str(source))
   data = source if isinstance(source, bytes) else _read_bytes(source, name)
+
   try:
     header = Image.open(io.BytesIO(data), formats=_FORMATS)
   except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -118,8 +117,10 @@ def read_image(
     width, height = header.size
     if width * height > max_pixels:
       raise InputError(
-        f"{name}: {width} x {height} pixels are more than the {max_pixels:,} allowed; shrink the image or raise max_pixels."
+        f"{name}: {width} x {height} pixels are more than the {max_pixels:,} allowed; "
+        "shrink the image or raise max_pixels."
       )
+
     try:
       orientation = exif_orientation(header) if upright or header.format == "TIFF" else 1
       pixels = _decode(header, data)
@@ -128,22 +129,29 @@ def read_image(
     except _DECODER_ERRORS as error:
       cause = f"{error}" if str(error) else type(error).__name__
       raise InputError(
-        f"{name}: this {header.format} file cannot be decoded, it is probably cut short or damaged, fetch it again ({cause})."
+        f"{name}: this {header.format} file cannot be decoded, "
+        f"it is probably cut short or damaged, fetch it again ({cause})."
       ) from error
 
-  if (
-    header.format == "TIFF"
-  ):  # Pillow turns TIFF files, and only them, while loading: turn back what was not asked for
+  # Pillow turns TIFF files, and only those, while loading: undo that unless it was asked for.
+  if header.format == "TIFF":
     orientation = 1 if upright else {6: 8, 8: 6}.get(orientation, orientation)
   if orientation in _UPRIGHT:
     transpose, row_step, column_step = _UPRIGHT[orientation]
     pixels = (pixels.transpose(1, 0, 2) if transpose else pixels)[::row_step, ::column_step]
+
   return np.ascontiguousarray(pixels)
 
 
 def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
-  """Width, height, Pillow's mode ("RGB", "L", ...) and EXIF orientation of an image file; its
-  pixels stay encoded.
+  """Reads what an image file says about itself; its pixels stay encoded.
+
+  Args:
+    data: the file's bytes, at least those of its header.
+    name: what messages call the image.
+
+  Returns:
+    Width, height, Pillow's mode ("RGB", "L", ...) and EXIF orientation.
 
   Raises:
     InputError: the file is not an image, or its header is damaged.
@@ -152,14 +160,16 @@ def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
       # Pillow would decode all of a PNG file to see whether an EXIF block follows its pixels.
       searchable = header.format != "PNG" or "exif" in header.info
-      return header.width, header.height, header.mode, exif_orientation(header) if searchable else 1
+      orientation = exif_orientation(header) if searchable else 1
+      return header.width, header.height, header.mode, orientation
   except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
     raise InputError(f"{name}: not an image: {_likely_cause(data)}.") from error
 
 
 def exif_orientation(image: Image.Image) -> int:
-  """EXIF orientation of an opened image, 1 to 8; 1, upright, where there is none or the EXIF block
-  is damaged.
+  """EXIF orientation of an opened image, 1 to 8.
+
+  It is 1, upright, where there is none or the EXIF block is damaged.
   """
   try:
     return image.getexif().get(_ORIENTATION_TAG, 1)
@@ -171,56 +181,60 @@ def _read_bytes(source: str | os.PathLike[str], name: str) -> bytes:
   """The file's bytes, or one sentence why not."""
   if str(source).lower().startswith(("http://", "https://", "gs://", "s3://")):
     raise InputError(f"{name} is a web address: download the image and give its path.")
+
   path = Path(source)
   if path.is_dir():
     raise InputError(f"{name} is a folder, not an image: give the path of one file.")
   if path.exists() and not path.is_file():
     raise InputError(f"{name} is a device or pipe, not an image file.")
+
   try:
     return path.read_bytes()
   except (OSError, ValueError) as error:  # ValueError: a path with a null character
-    raise InputError(
-      f"{name} cannot be read: {getattr(error, 'strerror', None) or error}."
-    ) from error
+    reason = getattr(error, "strerror", None) or error
+    raise InputError(f"{name} cannot be read: {reason}.") from error
 
 
 def _likely_cause(data: bytes) -> str:
-  """Says what a file that no reader recognises most likely is."""
+  """Says what a file that no decoder recognises most likely is."""
   if not data:
     return "the file is empty (an interrupted download?), fetch it again"
-  if data.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")) or data[
-    8:12
-  ] in (b"WEBP", b"avif"):
+
+  signatures = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+  if data.startswith(signatures) or data[8:12] in (b"WEBP", b"avif"):
     return "it starts like one, but its header is cut short or damaged, fetch it again"
+
   start = data[:512].lower()
   for signs, cause in _LOOKALIKES:
     if any(sign in start for sign in signs):
       return cause
+
   return f"it starts with {data[:8]!r}, and JPEG, PNG, WebP, BMP, GIF and TIFF files do not"
 
 
 def _decode(image: Image.Image, data: bytes) -> np.ndarray:
   """Pixels as stored, (H, W, 3) uint8 RGB."""
-  # The fast way, for the plain JPEG files of the training input; same pixels as Pillow's. OpenCV's
-  # releases differ on files that are cut short, so only a file that ends with the end-of-image
-  # marker takes it.
+  encoded = np.frombuffer(data, np.uint8)
+
+  # The fast path, for the plain JPEG files of the training input; same pixels as Pillow's. OpenCV's
+  # releases differ on truncated files, so only a file that ends with the end-of-image marker takes
+  # it.
   if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and data.endswith(b"\xff\xd9"):
-    pixels = cv2.imdecode(
-      np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    )
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is not None and pixels.shape[:2] == (image.height, image.width):
       return pixels
 
   if _has_16_bits(image, data):  # Pillow drops the low byte of 16-bit colour
-    image.load()  # finds files that are cut short
-    return _from_16_bits(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    image.load()  # finds truncated files
+    return _from_16_bits(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
   if image.mode.startswith("I;16"):
     return _from_16_bits(np.array(image))
   if image.mode == "I" and image.format == "PPM":
     return _from_16_bits(np.array(image))
+
   if image.mode in ("I", "F"):
     raise InputError(
-      "32-bit pixels have no known range; save the image with 8 or 16 bits a channel."
+      "32-bit pixels have no known range; save the image with 8 or 16 bits per channel."
     )
   if image.has_transparency_data:
     return _on_grey(np.array(image.convert("RGBA")))
@@ -228,6 +242,7 @@ def _decode(image: Image.Image, data: bytes) -> np.ndarray:
 
 
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:
+  """Whether every channel of a PNG or TIFF file has 16 bits."""
   if image.format == "PNG":
     return data[24] == 16  # bit depth, in the header chunk that every PNG starts with
   return image.format == "TIFF" and set(getattr(image, "tag_v2", {}).get(258, ())) == {16}
@@ -236,7 +251,8 @@ def _has_16_bits(image: Image.Image, data: bytes) -> bool:
 def _from_16_bits(pixels: np.ndarray | None) -> np.ndarray:
   """(H, W[, C]) of 0..65535 in OpenCV's channel order -> (H, W, 3) uint8 RGB."""
   if pixels is None or pixels.max(initial=0) > 65535:
-    raise InputError("16-bit pixels cannot be decoded; save the image with 8 bits a channel.")
+    raise InputError("16-bit pixels cannot be decoded; save the image with 8 bits per channel.")
+
   pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
   if pixels.ndim == 2:
     return np.repeat(pixels[..., None], 3, -1)
@@ -247,5 +263,6 @@ def _from_16_bits(pixels: np.ndarray | None) -> np.ndarray:
 
 def _on_grey(rgba: np.ndarray) -> np.ndarray:
   """(H, W, 4) uint8 -> (H, W, 3) uint8: composited on mid-grey."""
-  colour, alpha = rgba[..., :3].astype(np.uint32), rgba[..., 3:].astype(np.uint32)
+  colour = rgba[..., :3].astype(np.uint32)
+  alpha = rgba[..., 3:].astype(np.uint32)
   return ((colour * alpha + 128 * (255 - alpha) + 127) // 255).astype(np.uint8)

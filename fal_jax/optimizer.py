@@ -1,6 +1,7 @@
 """Adam with a learning rate that drops at given epochs."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import optax
@@ -22,18 +23,27 @@ def adam_with_drops(
       allowed.
     drop_factor: in (0, 1].
     steps_per_epoch: optimiser steps in one pass over the data, may be fractional.
+
+  Returns:
+    The optimiser, and the learning rate as a function of the step.
+
+  Raises:
+    InputError: the epochs or the factor are out of range.
   """
-  if not all(earlier < later for earlier, later in itertools.pairwise((0, *drop_epochs))):
+  increasing = all(earlier < later for earlier, later in itertools.pairwise((0, *drop_epochs)))
+  if not increasing or not all(map(math.isfinite, drop_epochs)):
     raise InputError(
-      f"optimizer.drop_epochs must be positive and increase, got {tuple(drop_epochs)}."
+      "optimizer.drop_epochs must be positive, finite and strictly increasing, "
+      f"got {tuple(drop_epochs)}."
     )
   if not 0 < drop_factor <= 1:
     raise InputError(f"optimizer.drop_factor must be above 0 and at most 1, got {drop_factor}.")
+
   boundaries: dict[int, float] = {}
   for epoch in drop_epochs:
     step = max(1, round(epoch * steps_per_epoch))
-    boundaries[step] = (
-      boundaries.get(step, 1.0) * drop_factor
-    )  # in a short run two drops may fall on one step
+    # In a short run two drops may fall on one step.
+    boundaries[step] = boundaries.get(step, 1.0) * drop_factor
+
   schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
   return optax.adam(schedule), schedule

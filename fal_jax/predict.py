@@ -102,7 +102,7 @@ class FaceAligner:
     for first in range(0, len(boxes), BATCH_SIZE):
       maps = crops_from_image[first : first + BATCH_SIZE]
       images = np.zeros((BATCH_SIZE, size, size, 3), np.uint8)
-      images[: len(maps)] = [crop.cut(image, crop_from_image, size) for crop_from_image in maps]
+      images[: len(maps)] = [crop.extract(image, crop_from_image, size) for crop_from_image in maps]
       landmarks_crop, peaks = self._predict(self._variables, images)
 
       for row, crop_from_image in enumerate(maps):

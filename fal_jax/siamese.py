@@ -1,6 +1,4 @@
-"""Siamese consistency: heatmaps of two views, pulled back to the common frame and combined (Sec.
-3.4).
-"""
+"""Siamese consistency (Sec. 3.4): heatmaps of several views in one frame, combined."""
 
 import functools
 from typing import Literal, get_args
@@ -17,7 +15,11 @@ Reduce = Literal["mean", "sum"]
 
 
 def check_reduce(reduce: str) -> None:
-  """Raises InputError unless `reduce` names a way to combine views."""
+  """Checks that `reduce` names a way to combine views.
+
+  Raises:
+    InputError: it does not; the message lists those there are.
+  """
   if reduce not in get_args(Reduce):
     raise InputError(f"siamese.reduce is {reduce!r}; choose one of {', '.join(get_args(Reduce))}.")
 
@@ -37,34 +39,43 @@ def pull_back(
     flip: (K,) int, the landmark that each becomes in a mirror.
 
   Returns:
-    heatmaps: (H, W, K) in the crop's frame, zero where the view did not look.
-    validity: (H, W) in [0, 1], the share of each cell that the view saw: the map of ones under the
-      same warp.
+    heatmaps: (H, W, K) float32 in the crop's frame, zero where the view did not look.
+    validity: (H, W) float32 in [0, 1], the fraction of each cell that the view saw: the map of ones
+      under the same warp.
   """
   size = heatmaps.shape[0], heatmaps.shape[1]
   crop_from_view = affine.invert(affine.at_stride(view.view_from_crop, stride))  # heatmap px
   heatmaps = jnp.where(view.mirrored, _swap_left_right(heatmaps, flip), heatmaps)
   validity = affine.warp(jnp.ones((*size, 1)), crop_from_view, size)[..., 0]
-  warped = materialize_on_cpu(functools.partial(affine.warp, size=size))(heatmaps, crop_from_view)
-  return warped, validity
+
+  warp = materialize_on_cpu(functools.partial(affine.warp, size=size))
+  return warp(heatmaps, crop_from_view), validity
 
 
 @jax.custom_vjp
 def _swap_left_right(heatmaps: jax.Array, flip: jax.Array) -> jax.Array:
-  """`heatmaps[..., flip]`, whose gradient exchanges back; JAX, which cannot know that no channel
-  comes twice, would scatter.
+  """`heatmaps[..., flip]`, (..., K), with a gradient that gathers too.
+
+  JAX would scatter it, since it cannot know that no channel is read twice.
   """
   return heatmaps[..., flip]
 
 
-_swap_left_right.defvjp(
-  lambda heatmaps, flip: (heatmaps[..., flip], flip),
-  lambda flip, cotangent: (cotangent[..., jnp.argsort(flip)], None),
-)
+def _swap_forward(heatmaps: jax.Array, flip: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The result (..., K), and the permutation (K,) as residual."""
+  return heatmaps[..., flip], flip
+
+
+def _swap_backward(flip: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, None]:
+  """Cotangent of the heatmaps, (..., K)."""
+  return cotangent[..., jnp.argsort(flip)], None
+
+
+_swap_left_right.defvjp(_swap_forward, _swap_backward)
 
 
 def landmarks_in_views(landmarks: jax.Array, views: View, *, flip: jax.Array) -> jax.Array:
-  """Where each view shows the landmarks, and under the names they have there.
+  """Where each view shows the landmarks, each under the name it has there.
 
   Args:
     landmarks: (B, K, 2) float32, crop px; NaN stays NaN.
@@ -74,8 +85,8 @@ def landmarks_in_views(landmarks: jax.Array, views: View, *, flip: jax.Array) ->
   Returns:
     (V, B, K, 2) float32, px of each view.
   """
-  seen = affine.apply(views.view_from_crop, landmarks)
-  return jnp.where(views.mirrored[..., None, None], seen[..., flip, :], seen)
+  moved = affine.apply(views.view_from_crop, landmarks)
+  return jnp.where(views.mirrored[..., None, None], moved[..., flip, :], moved)
 
 
 def combine(
@@ -84,8 +95,8 @@ def combine(
   """Merges the heatmaps of all views of each image in the crop's frame.
 
   Source: Bulat et al. 2021, Eq. 6.
-  Deviation: "mean" divides the sum by the share of views that saw each cell. The paper's plain
-  "sum", held against a target of peak 1, teaches each view a peak of 1/2, which a decoder at
+  Deviation: "mean" divides the sum by the fraction of views that saw each cell. The paper's plain
+  "sum", compared with a target of peak 1, teaches each view a peak of 1/2, which a decoder at
   temperature 10 then reads at an effective temperature of 5.
 
   Args:
@@ -96,27 +107,30 @@ def combine(
     reduce: "mean" over the views that saw a cell, or "sum".
 
   Returns:
-    heatmaps: (S, B, H, W, K) in the crop's frame.
-    weight: (B, H, W) in [0, 1], zero where no view looked; the loss must not ask for anything
-      there.
+    heatmaps: (S, B, H, W, K) float32 in the crop's frame.
+    weight: (B, H, W) float32 in [0, 1], zero where no view looked; the loss must ignore those
+      cells.
+
+  Raises:
+    InputError: no such way to combine.
   """
   check_reduce(reduce)
 
-  def one(heatmaps: jax.Array, view: View) -> tuple[jax.Array, jax.Array]:
+  def pull_back_one(heatmaps: jax.Array, view: View) -> tuple[jax.Array, jax.Array]:
     return pull_back(heatmaps, view, stride=stride, flip=flip)
 
-  # Each stack has its own copy of the maps: shared ones would make the stacks channels of the same
-  # warp, in an order of axes that everything else would have to be copied to.
+  # Each stack has its own copy of the maps: if they shared one, the stacks would become channels of
+  # one warp, in an order of axes that everything else would have to be copied to.
+  stacks = heatmaps.shape[0]
   views_per_stack = jax.tree.map(
-    lambda array: jnp.broadcast_to(array, (heatmaps.shape[0], *array.shape)), views
+    lambda array: jnp.broadcast_to(array, (stacks, *array.shape)), views
   )
-  pulled, validity = jax.vmap(jax.vmap(jax.vmap(one)))(heatmaps, views_per_stack)
-  # Views one by one: XLA's CPU kernels for a sum over an outer axis of large arrays are ten times
-  # slower.
-  total, seen = (
-    functools.reduce(jnp.add, (pulled[:, view] for view in range(pulled.shape[1]))),
-    validity[0].sum(0),
-  )
+  pulled, validity = jax.vmap(jax.vmap(jax.vmap(pull_back_one)))(heatmaps, views_per_stack)
+
+  # One view at a time: XLA's CPU kernels are ten times slower at summing over an outer axis.
+  total = functools.reduce(jnp.add, (pulled[:, view] for view in range(pulled.shape[1])))
+  seen = validity[0].sum(0)
   if reduce == "mean":
     total = total / jnp.maximum(seen, 1e-6)[None, ..., None]
+
   return total, jnp.minimum(seen, 1)

@@ -3,22 +3,22 @@
   python -m fal_jax.main --config=configs/w300.py --mode=import_torch --weights=2DFAN4.pth.tar \\
     --workdir=runs/fan4
 
-The published networks see another crop than ours, and were taught by other heatmaps, so their
-workdir wants another config:
+The published networks see a different crop from ours, and were trained on different heatmaps, so
+their workdir needs a different config:
 
 * crop.face=124.8: their crop has the side 200 (w + h) / 195 around a box of w x h, and its centre
-  is 0.12 h above the box's. `fan_boxes` gives boxes from which our crop rule cuts just that. The
-  box is a detector's or tight around the landmarks.
+  is 0.12 h above the box's. `fan_boxes` gives boxes for which our crop rule yields exactly that.
+  The box is a detector's or tight around the landmarks.
 * codec.decode=quarter_offset: a quarter of a heatmap pixel towards the higher neighbour of the
-  maximum. Their heatmaps were drawn at rounded places with sigma 1.75 heatmap px, so finer decoders
-  find little that was put in.
+  maximum. Their heatmaps were drawn at rounded positions with sigma 1.75 heatmap px, so finer
+  decoders recover little more.
 * model.pool=avg for the Python package's weights; networks trained by the Lua code (and ibug's
   2dfan2) have max.
 
-The published code cuts crop corners and results to whole pixels, and its coordinates count from
-one, so its points may stand off from ours by about a pixel, or a constant up to half a heatmap
-pixel (2 px of the crop): measure it on annotated faces. None of the published weights were at hand
-when this was written. What is tested is the network, against a PyTorch declaration of it.
+The published code truncates crop corners and results to whole pixels, and its coordinates count
+from one, so its points may differ from ours by about a pixel, or by a constant of up to half a
+heatmap pixel (2 px of the crop): measure it on annotated faces. None of the published weights were
+available when this was written. What is tested is the network, against a PyTorch declaration of it.
 """
 
 import functools
@@ -51,8 +51,7 @@ _LEAVES = {
 
 
 def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
-  """--mode=import_torch: a checkpoint, at step 0, that can be evaluated, used and trained on like
-  our own.
+  """--mode=import_torch: makes a checkpoint at step 0, to evaluate, predict and train with.
 
   Stacks, features and depth are the file's, whatever the config says; all else is the config's.
 
@@ -62,13 +61,18 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
     weights: PyTorch file, see `read_state_dict`.
 
   Returns:
-    A sentence that says what was imported, and how the config must be changed to fit it.
+    A sentence that says what was imported, and how to change the config to match.
+
+  Raises:
+    InputError: the workdir holds checkpoints, or the weights are unreadable or do not match the
+      config.
   """
   folder = Path(workdir).expanduser() / "checkpoints"
   if folder.is_dir() and any(folder.iterdir()):
     raise InputError(
       f"{workdir} holds checkpoints already, and they are not overwritten: name a new --workdir."
     )
+
   arrays = read_state_dict(weights)
   try:
     network = network_of(arrays)
@@ -77,13 +81,15 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
     raise InputError(f"{weights}: {error}") from error
   if network.num_landmarks != config.data.markup:
     raise InputError(
-      f"{weights} finds {network.num_landmarks} landmarks and config.data.markup is {config.data.markup}: "
-      "take the config of a dataset with as many."
+      f"{weights} finds {network.num_landmarks} landmarks "
+      f"and config.data.markup is {config.data.markup}: take the config of a dataset with as many."
     )
   if config.head.startswith("correction"):
     raise InputError(
-      f"{weights} holds heatmaps alone and config.head is {config.head!r}: set --config.head=heatmaps."
+      f"{weights} holds heatmaps alone and config.head is {config.head!r}: "
+      "set --config.head=heatmaps."
     )
+
   sizes = {name: getattr(network, name) for name in ("num_stacks", "features", "depth")}
   changes = [
     f"--config.model.{name}={size}" for name, size in sizes.items() if config.model[name] != size
@@ -92,6 +98,7 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
   with config.unlocked():
     config.model.update(sizes)
   setup = build.setup(config, device_count=jax.device_count())
+
   state = steps.first_state(variables, setup.recipe(steps_per_epoch=1))
   origin = {
     "file": Path(weights).name,
@@ -107,18 +114,19 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
     checkpoints.save(0, parallel.replicate(state), extra)
   finally:
     checkpoints.close()
-  said = f"Imported {weights} into {workdir}: FAN, {_size(network)}, {config.model.pool} pooling."
-  return (
-    f"{said} For --mode=eval and train add {' '.join(changes)} to this config." if changes else said
-  )
+
+  kind = f"FAN, {_size(network)}, {config.model.pool} pooling"
+  summary = f"Imported {weights} into {workdir}: {kind}."
+  if changes:
+    summary += f" For --mode=eval and train add {' '.join(changes)} to this config."
+  return summary
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-  """Reads a file that `torch.save` has written, old or new format, without running anything that it
-  may hold.
+  """Reads a file that `torch.save` has written, without running any code that it may hold.
 
   Args:
-    path: a state dict of arrays, or a dictionary with one under "state_dict".
+    path: a state dict of arrays, or a dictionary with one under "state_dict"; old or new format.
 
   Returns:
     Key -> float32 array, shaped as in PyTorch. A prefix `module.` of all keys and
@@ -131,28 +139,31 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
   file = Path(path).expanduser()
   if not file.is_file():
     raise InputError(
-      f"{path} is not a file: name the weights that you have downloaded, e.g. --weights=2DFAN4.pth.tar."
+      f"{path} is not a file: name the weights that you have downloaded, "
+      "e.g. --weights=2DFAN4.pth.tar."
     )
+
   try:
     if _is_torchscript(file):
+      extract = f"torch.save(torch.jit.load('{path}', 'cpu').state_dict(), 'weights.pth')"
       raise InputError(
-        f"{path} is not loaded, it is a TorchScript archive, a program with its weights: if you trust it, take those out by "
-        f"python -c \"import torch; torch.save(torch.jit.load('{path}', 'cpu').state_dict(), 'weights.pth')\" and import them."
+        f"{path} is not loaded, it is a TorchScript archive, a program with its weights: "
+        f'if you trust it, extract those by python -c "import torch; {extract}" and import them.'
       )
     loaded = torch.load(file, map_location="cpu", weights_only=True)
   except InputError:
     raise
   except Exception as error:  # whatever a damaged or malicious file makes torch raise
     calls = re.search(r"GLOBAL (\S+)", str(error))
-    reason = (
-      f"it wants to call {calls[1]}"
-      if calls
-      else f"it is damaged or not from PyTorch ({type(error).__name__})"
-    )
+    if calls:
+      reason = f"it wants to call {calls[1]}"
+    else:
+      reason = f"it is damaged or not from PyTorch ({type(error).__name__})"
     raise InputError(
       f"{path} is not loaded, {reason}, and only plain arrays are: give a file that was written by "
       "torch.save(model.state_dict(), ...)."
     ) from error
+
   try:
     return _arrays(loaded)
   except InputError as error:
@@ -160,25 +171,37 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def network_of(state_dict: Mapping[str, Any]) -> FAN:
-  """The network that a state dict belongs to: stacks, landmarks, features and depth are read from
-  names and shapes.
+  """The network that a state dict belongs to.
 
-  Whether it pools by "avg" or "max" is not to be seen there: `network_of(...).clone(pool="max")`.
+  Stacks, landmarks, features and depth are read off names and shapes. Whether it pools by "avg" or
+  "max" cannot be seen there: `network_of(...).clone(pool="max")`.
+
+  Args:
+    state_dict: as in `from_torch_state_dict`.
+
+  Returns:
+    The network, in float32 and with average pooling.
+
+  Raises:
+    InputError: the state dict is not that of a FAN.
   """
   arrays = _arrays(state_dict)
   for key in ("conv1.weight", "l0.weight", "m0.b1_1.conv1.weight"):
     if key not in arrays or arrays[key].ndim != 4:
-      there = ", ".join(sorted(arrays)[:3]) or "nothing"
+      first = ", ".join(sorted(arrays)[:3]) or "nothing"
       raise InputError(
-        f"these are not the weights of a FAN, for want of a convolution {key}; there is {there} ..."
+        f"these are not the weights of a FAN: they lack a convolution {key}; there is {first} ..."
       )
-  features = 4 * arrays["conv1.weight"].shape[0]
+
+  stem_shape = arrays["conv1.weight"].shape
+  features = 4 * stem_shape[0]
   if features < 8 or features % 8:
     raise InputError(
-      f"conv1.weight has shape {arrays['conv1.weight'].shape}, whose first number must be even in a FAN."
+      f"conv1.weight has shape {stem_shape}, whose first number must be even in a FAN."
     )
 
   def first_missing(prefix: str, start: int) -> int:
+    """The first number with which no key starts that way."""
     return next(
       i
       for i in itertools.count(start)
@@ -197,25 +220,27 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
   """PyTorch's names and layout to Flax's.
 
   Args:
-    state_dict: key -> tensor or array, also with `module.` before each key, with
-      `num_batches_tracked`, or the whole of it under the key "state_dict". Kernels (O, I, H, W).
+    state_dict: key -> tensor or array. It may also have `module.` before each key and contain
+      `num_batches_tracked`, or lie under the key "state_dict". Kernels (O, I, H, W).
 
   Returns:
     `params` and `batch_stats` of `network_of(state_dict)`, float32. Kernels (H, W, I, O).
 
   Raises:
-    InputError: keys are missing or left over, shapes differ, or a number is NaN or infinite; the
+    InputError: keys are missing or left over, shapes differ, or a value is NaN or infinite; the
       message names the first three.
   """
   arrays = _arrays(state_dict)
   network = network_of(arrays)
+
+  # Keys and shapes that this network has.
   side = network.size_multiple
+  image = np.zeros((1, side, side, 3), np.float32)
   init = functools.partial(network.init, train=False)
-  leaves = flatten_dict(
-    jax.eval_shape(init, jax.random.key(0), np.zeros((1, side, side, 3), np.float32))
-  )
+  leaves = flatten_dict(jax.eval_shape(init, jax.random.key(0), image))
   paths = {_torch_key(path): path for path in leaves}
   shapes = {key: _torch_shape(leaves[path].shape) for key, path in paths.items()}
+
   problems = [
     f"{key} is missing, expected shape {shape}"
     for key, shape in shapes.items()
@@ -228,6 +253,7 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
       problems.append(f"{key} has shape {array.shape}, expected {shapes[key]}")
     elif not np.isfinite(array).all():
       problems.append(f"{key} holds NaN or infinity")
+
   if problems:
     more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
     raise InputError(
@@ -255,8 +281,7 @@ def to_torch_state_dict(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fan_boxes(boxes: np.ndarray) -> np.ndarray:
-  """Boxes from which `crop_from_image` with face 124.8 px cuts what the published networks were
-  made to see.
+  """Boxes for which `crop_from_image` with face 124.8 px yields the published networks' crops.
 
   Args:
     boxes: (N, 4) x0, y0, x1, y1 in image px, a detector's or tight around the landmarks.
@@ -265,28 +290,33 @@ def fan_boxes(boxes: np.ndarray) -> np.ndarray:
     (N, 4) float64: squares of the mean of width and height, 0.12 heights further up.
   """
   boxes = np.asarray(boxes, np.float64)
-  centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+  centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+  size = boxes[:, 2:] - boxes[:, :2]
+
   centre[:, 1] -= 0.12 * size[:, 1]
   half = size.mean(1, keepdims=True) / 2
   return np.concatenate([centre - half, centre + half], 1)
 
 
 def _torch() -> Any:
+  """The module torch, which is installed only with the extra of that name."""
   try:
     import torch
   except ImportError as error:
     raise InputError(
-      "PyTorch weights need PyTorch to be read: pip install torch, or pip install 'fal_jax[torch]'."
+      "Reading PyTorch weights needs PyTorch: pip install torch, or pip install 'fal_jax[torch]'."
     ) from error
   return torch
 
 
 def _is_torchscript(file: Path) -> bool:
+  """Whether a file is an archive of a program with its weights."""
   if not zipfile.is_zipfile(file):
     return False
+
   with zipfile.ZipFile(file) as archive:
-    # By this file torch.load knows them, too; the folder code/ is no sign, torch.save names its
-    # folder after the file.
+    # torch.load, too, recognises them by this file. A folder code/ would prove nothing: torch.save
+    # names its folder after the file.
     return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
@@ -296,46 +326,52 @@ def _arrays(state_dict: Any) -> dict[str, np.ndarray]:
     state_dict = state_dict["state_dict"]
   if not isinstance(state_dict, Mapping) or not all(isinstance(key, str) for key in state_dict):
     raise InputError(f"a state dict maps names to arrays, got {type(state_dict).__name__}.")
-  strange = [key for key, value in state_dict.items() if not hasattr(value, "shape")]
-  if strange:
-    raise InputError(
-      f"a state dict holds arrays, but {strange[0]!r} is of type {type(state_dict[strange[0]]).__name__}: "
-      "give the network's own, or a dictionary with it under 'state_dict'."
-    )
-  prefix = (
-    "module." if all(key.startswith("module.") for key in state_dict) else ""
-  )  # left behind by DataParallel
-  named = {
-    key.removeprefix(prefix): value
+  for key, value in state_dict.items():
+    if not hasattr(value, "shape"):
+      raise InputError(
+        f"a state dict holds arrays, but {key!r} is of type {type(value).__name__}: "
+        "give the network's own, or a dictionary with it under 'state_dict'."
+      )
+
+  # DataParallel leaves a prefix behind.
+  prefix = "module." if all(key.startswith("module.") for key in state_dict) else ""
+  return {
+    key.removeprefix(prefix): _float32(value)
     for key, value in state_dict.items()
     if not key.endswith(".num_batches_tracked")
   }
-  return {
-    key: np.asarray(v.detach().cpu().float() if hasattr(v, "detach") else v, np.float32)
-    for key, v in named.items()
-  }
+
+
+def _float32(value: Any) -> np.ndarray:
+  """A tensor or array of any shape as a float32 array of the same shape."""
+  if hasattr(value, "detach"):
+    value = value.detach().cpu().float()
+  return np.asarray(value, np.float32)
 
 
 def _torch_key(path: tuple[str, ...]) -> str:
   """("params", "conv2", "downsample_2", "kernel") to "conv2.downsample.2.weight"."""
-  return ".".join(
-    [*(name.replace("downsample_", "downsample.") for name in path[1:-1]), _LEAVES[path[-1]]]
-  )
+  modules = [name.replace("downsample_", "downsample.") for name in path[1:-1]]
+  return ".".join([*modules, _LEAVES[path[-1]]])
 
 
 def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+  """(H, W, I, O) becomes (O, I, H, W), vectors stay."""
   return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
 
 
 def _from_torch_layout(array: np.ndarray) -> np.ndarray:
-  """A copy of its own: (O, I, H, W) becomes (H, W, I, O), vectors stay."""
+  """A copy in which (O, I, H, W) becomes (H, W, I, O), vectors stay."""
   return np.array(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array, order="C")
 
 
 def _to_torch_layout(array: np.ndarray) -> np.ndarray:
+  """A copy in which (H, W, I, O) becomes (O, I, H, W), vectors stay."""
   return np.array(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array, order="C")
 
 
 def _size(network: FAN) -> str:
+  """A network's size for a message."""
   stacks = f"{network.num_stacks} stack{'s' * (network.num_stacks > 1)}"
-  return f"{stacks}, {network.num_landmarks} landmarks, {network.features} features, depth {network.depth}"
+  landmarks = f"{network.num_landmarks} landmarks"
+  return f"{stacks}, {landmarks}, {network.features} features, depth {network.depth}"

@@ -1,4 +1,4 @@
-"""Checkpoints: what was saved comes back bit for bit, and what is damaged is never taken for it."""
+"""Checkpoints: what was saved comes back bit for bit, and what is damaged never does."""
 
 import shutil
 
@@ -20,12 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 def make_state(step: int, *, landmarks: int = 29) -> TrainState:
   """A small state of the kind that training saves, different for each step."""
   rng = np.random.default_rng(step)
-  params = {
-    "conv": {
-      "kernel": jnp.asarray(rng.normal(size=(200, landmarks)), jnp.float32),
-      "bias": jnp.zeros(landmarks),
-    }
-  }
+  kernel = jnp.asarray(rng.normal(size=(200, landmarks)), jnp.float32)
+  params = {"conv": {"kernel": kernel, "bias": jnp.zeros(landmarks)}}
   stats = {"bn": {"mean": jnp.asarray(rng.normal(size=8), jnp.float32)}}
   moments = jax.tree.map(lambda leaf: leaf + 1, optax.adam(1e-3).init(params))
   return parallel.replicate(TrainState(jnp.int32(step), params, stats, moments))
@@ -66,13 +62,14 @@ def workdir(two_steps, tmp_path):
 
 def test_the_newest_state_comes_back_bit_for_bit_on_all_devices(two_steps):
   state, extra, step = restore(two_steps)
+
   expected = make_state(4)
   assert step == 4 and extra["config"] == {"seed": 4} and isinstance(state, TrainState)
   assert jax.tree.structure(state) == jax.tree.structure(expected)
-  for found, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
-    assert found.dtype == wanted.dtype and found.sharding.is_fully_replicated
-    assert len(found.sharding.device_set) == jax.device_count()
-    np.testing.assert_array_equal(found, wanted)
+  for leaf, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+    assert leaf.dtype == wanted.dtype and leaf.sharding.is_fully_replicated
+    assert len(leaf.sharding.device_set) == jax.device_count()
+    np.testing.assert_array_equal(leaf, wanted)
   assert digest(state) == digest(expected) == extra["digest"]
 
 
@@ -81,12 +78,14 @@ def test_a_state_can_be_restored_onto_one_device(two_steps):
   abstract = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), make_state(0)
   )
+
   state, _, _ = restore(two_steps, abstract)
   assert digest(state) == digest(make_state(4)) and state.step.devices() == {jax.devices()[3]}
 
 
 def test_an_empty_run_restores_nothing(tmp_path):
   assert restore(tmp_path) is None
+
   checkpoints = Checkpoints(tmp_path)
   assert checkpoints.read_config() is None
   checkpoints.close()
@@ -108,21 +107,25 @@ def test_close_waits_for_what_is_being_written(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(1, large, {})
   checkpoints.close()
+
   assert steps_on_disk(tmp_path) == ["1"]
   assert restore(tmp_path, large)[2] == 1
 
 
 def test_saving_a_step_that_is_there_leaves_it_alone(workdir):
-  before = {path: path.stat().st_mtime_ns for path in (workdir / "checkpoints" / "4").rglob("*")}
+  def modified():
+    files = (workdir / "checkpoints" / "4").rglob("*")
+    return {path: path.stat().st_mtime_ns for path in files}
+
+  before = modified()
   checkpoints = Checkpoints(workdir)
   checkpoints.save(4, make_state(5), {"config": {}})
   checkpoints.close()
-  assert {
-    path: path.stat().st_mtime_ns for path in (workdir / "checkpoints" / "4").rglob("*")
-  } == before
+
+  assert modified() == before
 
 
-def test_an_unfinished_checkpoint_is_none(workdir):
+def test_an_unfinished_checkpoint_is_ignored(workdir):
   (workdir / "checkpoints" / "4").rename(workdir / "checkpoints" / "4.orbax-checkpoint-tmp")
   assert restore(workdir)[2] == 2
 
@@ -145,57 +148,61 @@ def files_of(step_folder):
 @pytest.mark.parametrize(
   "damage", [flip_a_bit, cut_in_half, lambda file: file.unlink()], ids=["flipped", "cut", "deleted"]
 )
-def test_whatever_file_is_damaged_no_other_state_than_a_saved_one_comes_back(
+def test_whatever_file_is_damaged_only_a_saved_state_comes_back(
   two_steps, tmp_path, caplog, damage
 ):
-  whole = {step: digest(make_state(step)) for step in (2, 4)}
-  passed_over = 0
+  intact = {step: digest(make_state(step)) for step in (2, 4)}
+
+  skipped = 0
   for number, file in enumerate(files_of(two_steps / "checkpoints" / "4")):
     run = tmp_path / str(number)
     shutil.copytree(two_steps, run)
     damage(run / "checkpoints" / "4" / file)
     caplog.clear()
+
     state, extra, step = restore(run)
-    assert digest(state) == whole[step] == extra["digest"], file
+
+    assert digest(state) == intact[step] == extra["digest"], file
     if step == 2:
-      passed_over += 1
+      skipped += 1
       assert (run / "checkpoints" / "4").is_dir(), "damaged checkpoints stay where they are"
       if "commit_success" not in str(file):  # without its mark a checkpoint was never finished
-        assert f"{run / 'checkpoints' / '4'} is damaged and was passed over" in caplog.text, file
-  assert passed_over >= 3
+        assert f"{run / 'checkpoints' / '4'} is damaged and was skipped" in caplog.text, file
+
+  assert skipped >= 3
 
 
 def test_a_flipped_bit_that_orbax_restores_is_found_by_the_digest(workdir, caplog):
-  flip_a_bit(
-    max((workdir / "checkpoints/4/state").rglob("d/*"), key=lambda file: file.stat().st_size)
-  )
+  files = (workdir / "checkpoints/4/state").rglob("d/*")
+  flip_a_bit(max(files, key=lambda file: file.stat().st_size))
+
   state, _, step = restore(workdir)
   assert step == 2 and digest(state) == digest(make_state(2))
   assert "do not have the digest that was saved with them" in caplog.text
 
 
-def test_a_run_that_comes_to_a_damaged_step_again_writes_it_anew(workdir):
+def test_a_run_that_comes_to_a_damaged_step_again_replaces_it(workdir):
   (workdir / "checkpoints/4/state/manifest.ocdbt").unlink()
+
   checkpoints = Checkpoints(workdir)
   assert checkpoints.restore_latest(make_state(0))[2] == 2
   for step in (3, 4):
     checkpoints.save(step, make_state(step), {"config": {}})
   checkpoints.close()
+
   state, _, step = restore(workdir)
-  assert (
-    step == 4
-    and digest(state) == digest(make_state(4))
-    and steps_on_disk(workdir) == ["2", "3", "4"]
-  )
+  assert step == 4 and digest(state) == digest(make_state(4))
+  assert steps_on_disk(workdir) == ["2", "3", "4"]
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_is_refused(workdir):
   for step in ("2", "4"):
     (workdir / "checkpoints" / step / "extra" / "metadata").write_text("{")
-  with pytest.raises(
-    InputError, match=r"All checkpoints in .* are damaged \(\[4, 2\]\): restore a copy"
-  ):
+
+  named = r"All checkpoints in .* are damaged \(\[4, 2\]\): restore a copy"
+  with pytest.raises(InputError, match=named):
     restore(workdir)
+
   checkpoints = Checkpoints(workdir)
   assert checkpoints.read_config() is None
   checkpoints.close()
@@ -209,9 +216,8 @@ def test_the_config_is_read_from_the_checkpoint_before_a_damaged_one(workdir):
 
 
 def test_a_checkpoint_of_another_mark_up_is_refused_in_one_sentence(two_steps):
-  with pytest.raises(
-    InputError, match=r"shape \(29,\) there and \(68,\) here .* use the config it was trained"
-  ) as error:
+  named = r"shape \(29,\) there and \(68,\) here .* use the config it was trained"
+  with pytest.raises(InputError, match=named) as error:
     restore(two_steps, make_state(0, landmarks=68))
   assert "\n" not in str(error.value)
 
@@ -219,24 +225,24 @@ def test_a_checkpoint_of_another_mark_up_is_refused_in_one_sentence(two_steps):
 def test_a_checkpoint_of_a_deeper_network_is_refused_in_one_sentence(two_steps):
   state = make_state(0)
   deeper = state.replace(params={**state.params, "m1": {"kernel": jnp.zeros((3, 3))}})
-  with pytest.raises(
-    InputError, match=r"m1/kernel has shape None there and \(3, 3\) here"
-  ) as error:
+
+  named = r"m1/kernel has shape None there and \(3, 3\) here"
+  with pytest.raises(InputError, match=named) as error:
     restore(two_steps, deeper)
   assert "\n" not in str(error.value)
 
 
-def test_a_folder_without_a_run_is_refused_where_none_is_to_be_made(tmp_path):
+def test_a_folder_without_a_run_is_refused_unless_one_may_be_created(tmp_path):
   with pytest.raises(InputError, match="There is no run in"):
     Checkpoints(tmp_path, create=False)
   assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere"])
-def test_a_place_where_nothing_can_be_written_is_refused_in_one_sentence(tmp_path, place):
+@pytest.mark.parametrize("folder", ["file", "file/below", "/proc/nowhere"])
+def test_an_unwritable_workdir_is_refused_in_one_sentence(tmp_path, folder):
   (tmp_path / "file").write_text("")
   with pytest.raises(InputError, match="Nothing can be written to --workdir=") as error:
-    Checkpoints(tmp_path / place)
+    Checkpoints(tmp_path / folder)
   assert "\n" not in str(error.value)
 
 
@@ -250,6 +256,7 @@ def test_the_digest_sees_values_types_shapes_and_names():
     {"a": np.array([-0.0, 1, 2, 3, 4, 5], np.float32)},
   ]
   strided = np.arange(12, dtype=np.float32)[::2] / 2
+
   assert digest(state) == digest({"a": jnp.arange(6, dtype=jnp.float32)}) == digest({"a": strided})
   assert len({digest(other) for other in [state, *others]}) == 6
 
@@ -257,6 +264,7 @@ def test_the_digest_sees_values_types_shapes_and_names():
 def test_differences_of_configs_have_dotted_names_and_both_values():
   saved = {"seed": 0, "codec": {"sigma": 1.5, "window": 5}, "old": 1}
   now = {"seed": 0, "codec": {"sigma": 2.0, "window": 5, "new": True}, "data": {"name": None}}
+
   assert config_differences(saved, now) == {
     "codec.sigma": (1.5, 2.0),
     "codec.new": (None, True),
@@ -265,13 +273,13 @@ def test_differences_of_configs_have_dotted_names_and_both_values():
   }
 
 
-def test_tuples_that_json_made_lists_are_no_difference():
-  assert not config_differences(
-    {"a": {"scale": [0.85, 1.15], "b": [[1], 2]}}, {"a": {"scale": (0.85, 1.15), "b": ((1,), 2)}}
-  )
-  assert config_differences({"scale": [0.85, 1.15]}, {"scale": (0.85, 1.2)}) == {
-    "scale": ([0.85, 1.15], (0.85, 1.2))
-  }
+def test_tuples_that_json_made_lists_are_not_a_difference():
+  saved = {"a": {"scale": [0.85, 1.15], "b": [[1], 2]}}
+  now = {"a": {"scale": (0.85, 1.15), "b": ((1,), 2)}}
+  assert not config_differences(saved, now)
+
+  differences = config_differences({"scale": [0.85, 1.15]}, {"scale": (0.85, 1.2)})
+  assert differences == {"scale": ([0.85, 1.15], (0.85, 1.2))}
 
 
 def test_warnings_about_damage_are_one_line():

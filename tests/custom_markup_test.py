@@ -1,6 +1,4 @@
-"""Mark-ups that users describe: read exactly, every mistake named at once, and nothing lost on the
-way through a config.
-"""
+"""Custom mark-ups: read exactly, every mistake named at once, nothing lost through a config."""
 
 import json
 
@@ -23,15 +21,17 @@ pupils: [[0], left_eye]
 
 
 def read(tmp_path, text):
+  """What a file with this text (or bytes) says."""
   path = tmp_path / "markup.yaml"
   path.write_bytes(text if isinstance(text, bytes) else text.encode())
   return custom_markup.read_file(path)
 
 
 def test_names_and_numbers_mean_the_same_landmarks(tmp_path):
-  found = read(tmp_path, FIVE)
-  assert (found.name, found.origin, found.is_own) == ("my_faces", 1.0, True)
-  markup = found.markup
+  content = read(tmp_path, FIVE)
+
+  assert (content.name, content.origin, content.is_custom) == ("my_faces", 1.0, True)
+  markup = content.markup
   assert markup.names == ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
   np.testing.assert_array_equal(markup.flip, [1, 0, 2, 4, 3])
   assert markup.edges == ((3, 4), (0, 2), (2, 1))
@@ -40,45 +40,51 @@ def test_names_and_numbers_mean_the_same_landmarks(tmp_path):
 
 def test_a_number_of_landmarks_and_their_pairs_are_enough(tmp_path):
   markup = read(tmp_path, "name: dots\norigin: 0\nlandmarks: 4\nmirror: [[0, 3]]\n").markup
+
   np.testing.assert_array_equal(markup.flip, [3, 1, 2, 0])
   assert (markup.num, markup.edges, markup.outer_eyes, markup.pupils) == (4, (), None, None)
   assert markup.regions == {"other": (0, 1, 2, 3)}
+
   norms = metrics.norms(np.random.default_rng(0).uniform(0, 9, (2, 4, 2)), markup)
   assert np.isnan(norms["ic"]).all() and np.isnan(norms["ip"]).all() and (norms["box"] > 0).all()
 
 
 def test_pairs_decide_and_not_the_names(tmp_path):
-  markup = read(
-    tmp_path, "name: a\norigin: 0\nlandmarks: [left_a, right_a, left_b, right_b]\nmirror: [[0, 3]]"
-  ).markup
+  names = "landmarks: [left_a, right_a, left_b, right_b]"
+  markup = read(tmp_path, f"name: a\norigin: 0\n{names}\nmirror: [[0, 3]]").markup
   np.testing.assert_array_equal(markup.flip, [3, 1, 2, 0])
 
 
-def test_a_mark_up_of_the_library_is_named_by_its_number(tmp_path):
-  found = read(tmp_path, "name: mine\norigin: 0.5\nmarkup: 68\n")
-  assert found.markup is landmarks.MARKUPS[68] and not found.is_own and found.origin == 0.5
+def test_a_builtin_mark_up_is_named_by_its_number(tmp_path):
+  content = read(tmp_path, "name: mine\norigin: 0.5\nmarkup: 68\n")
+  assert content.markup is landmarks.MARKUPS[68]
+  assert not content.is_custom and content.origin == 0.5
 
 
 @pytest.mark.parametrize("num", sorted(landmarks.MARKUPS))
-def test_the_library_s_own_survive_being_written_as_json(num):
-  ours = landmarks.MARKUPS[num]
-  back = custom_markup.from_json(custom_markup.to_json(ours))
-  assert custom_markup.to_json(back) == custom_markup.to_json(ours)
-  np.testing.assert_array_equal(back.flip, ours.flip)
-  assert (back.names, back.edges, back.outer_eyes, back.pupils) == (
-    ours.names,
-    ours.edges,
-    ours.outer_eyes,
-    ours.pupils,
-  )
+def test_builtin_mark_ups_survive_being_written_as_json(num):
+  markup = landmarks.MARKUPS[num]
+
+  back = custom_markup.from_json(custom_markup.to_json(markup))
+
+  assert custom_markup.to_json(back) == custom_markup.to_json(markup)
+  np.testing.assert_array_equal(back.flip, markup.flip)
+  assert (back.names, back.edges) == (markup.names, markup.edges)
+  assert (back.outer_eyes, back.pupils) == (markup.outer_eyes, markup.pupils)
 
 
 def test_all_mistakes_are_in_one_sentence(tmp_path):
+  lines = (
+    "origin: 2",
+    "landmarks: 5",
+    "mirror: [[0, 1], [1, 2], [3, 3], [9, chin], [2]]",
+    "lines: [[0, 0]]",
+    "colour: red",
+  )
+
   with pytest.raises(InputError) as caught:
-    read(
-      tmp_path,
-      "origin: 2\nlandmarks: 5\nmirror: [[0, 1], [1, 2], [3, 3], [9, chin], [2]]\nlines: [[0, 0]]\ncolour: red\n",
-    )
+    read(tmp_path, "\n".join(lines))
+
   message = str(caught.value)
   assert len(message.splitlines()) == 1
   for named in (
@@ -168,10 +174,12 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_in_the_file_is_said_in_one_line(tmp_path, mistake):
+def test_a_mistake_in_the_file_is_named_in_one_line(tmp_path, mistake):
   text, named = MISTAKES[mistake]
+
   with pytest.raises(InputError) as caught:
     read(tmp_path, text)
+
   message = str(caught.value)
   assert message.startswith(str(tmp_path / "markup.yaml")) and named in message
   assert len(message.splitlines()) == 1 and len(message) < len(str(tmp_path)) + 400
@@ -188,49 +196,40 @@ def config(markup, num=5, **changes):
 
 def test_a_config_holds_the_whole_mark_up(tmp_path):
   markup = read(tmp_path, FIVE).markup
-  ours = config(custom_markup.to_json(markup))
-  saved = json.loads(ours.to_json_best_effort())
-  back = build.markup(type(ours)(saved))
+  whole = config(custom_markup.to_json(markup))
+
+  saved = json.loads(whole.to_json_best_effort())
+  back = build.markup(type(whole)(saved))
+
   np.testing.assert_array_equal(back.flip, markup.flip)
   assert (back.names, back.edges) == (markup.names, markup.edges)
-  assert build.setup(ours).recipe(steps_per_epoch=1).flip == (1, 0, 2, 4, 3)
-  build.setup(ours, device_count=1)
+  assert build.setup(whole).recipe(steps_per_epoch=1).flip == (1, 0, 2, 4, 3)
+  build.setup(whole, device_count=1)
 
 
-def test_a_config_from_before_there_were_own_mark_ups_still_works():
+def test_a_config_older_than_custom_mark_ups_still_works():
   saved = json.loads(config(None, 29).to_json_best_effort())
   del saved["data"]["own_markup"]
   assert build.markup(type(config(None))(saved)) is landmarks.MARKUPS[29]
 
 
+DOTS = '{"landmarks": 5, "mirror": []}'
+
+
 @pytest.mark.parametrize(
   ("text", "num", "norm", "named"),
   [
-    (
-      '{"landmarks": 5, "mirror": []}',
-      6,
-      "box",
-      "config.data.markup is 6 but config.data.own_markup describes 5 landmarks",
-    ),
-    ("{", 5, "box", "config.data.own_markup is wrong: it is no JSON"),
+    (DOTS, 6, "box", "config.data.markup is 6 but config.data.own_markup describes 5 landmarks"),
+    ("{", 5, "box", "config.data.own_markup is wrong: it is not valid JSON"),
     ("[]", 5, "box", "config.data.own_markup is wrong: it is [], expected keys"),
     ('{"landmarks": 5}', 5, "box", "config.data.own_markup is wrong: mirror is missing"),
-    (
-      '{"landmarks": 5, "mirror": []}',
-      5,
-      "ic",
-      "eval.norm is ic but the mark-up of 5 landmarks has no outer eye corners",
-    ),
-    (
-      '{"landmarks": 5, "mirror": []}',
-      5,
-      "ip",
-      "eval.norm is ip but the mark-up of 5 landmarks has no pupils: choose box",
-    ),
+    (DOTS, 5, "ic", "eval.norm is ic but the mark-up of 5 landmarks has no outer eye corners"),
+    (DOTS, 5, "ip", "eval.norm is ip but the mark-up of 5 landmarks has no pupils: choose box"),
     (None, 39, "ic", "the mark-up of 39 landmarks has no outer eye corners"),
   ],
 )
 def test_a_config_whose_mark_up_does_not_fit_is_refused(text, num, norm, named):
   with pytest.raises(InputError) as caught:
     build.setup(config(text, num, eval__norm=norm), device_count=1)
+
   assert named in str(caught.value) and len(str(caught.value).splitlines()) == 1

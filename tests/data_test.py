@@ -1,6 +1,4 @@
-"""Batches are a function of seed and step, show every image once an epoch, and landmarks lie where
-the pixels are.
-"""
+"""Batches are a function of seed and step; landmarks lie where the pixels are."""
 
 import itertools
 import shutil
@@ -58,13 +56,13 @@ def times_shown(batches):
   return np.bincount(np.concatenate([batch["index"] for batch in batches])).tolist()
 
 
-def assert_same_batches(found, expected):
-  assert len(found) == len(expected)
-  for one, other in zip(found, expected, strict=True):
-    assert sorted(one) == sorted(other) == ["image", "index", "landmarks"]
-    for name in one:
-      assert one[name].dtype == other[name].dtype
-      np.testing.assert_array_equal(one[name], other[name])
+def assert_same_batches(batches, expected):
+  assert len(batches) == len(expected)
+  for batch, wanted in zip(batches, expected, strict=True):
+    assert sorted(batch) == sorted(wanted) == ["image", "index", "landmarks"]
+    for name in batch:
+      assert batch[name].dtype == wanted[name].dtype
+      np.testing.assert_array_equal(batch[name], wanted[name])
 
 
 def test_batches_cached_on_the_host_hold_the_same_bits(train):
@@ -73,29 +71,31 @@ def test_batches_cached_on_the_host_hold_the_same_bits(train):
 
 def test_batches_gathered_on_the_devices_hold_the_same_bits(train):
   gather = parallel.make_device_cache(data.decode_all(train, RULE))
+
   indices = take(train, 6, cache="device", batch_size=8)
   assert [sorted(batch) for batch in indices] == [["index"]] * 6
-  found, expected = map(gather, indices), take(train, 6, batch_size=8)
-  assert_same_batches(
-    [jax.tree.map(np.asarray, batch) for batch in found],
-    list(map(parallel.split_over_devices, expected)),
-  )
+  gathered = [jax.tree.map(np.asarray, gather(batch)) for batch in indices]
+
+  expected = take(train, 6, batch_size=8)
+  assert_same_batches(gathered, list(map(parallel.split_over_devices, expected)))
 
 
-def test_a_cache_that_a_device_cannot_hold_is_refused_with_the_way_out(monkeypatch):
+def test_a_cache_that_does_not_fit_on_a_device_is_refused_with_a_remedy(monkeypatch):
   class Small:
     def memory_stats(self):
       return {"bytes_limit": 3_000_000_000, "bytes_in_use": 1_000_000_000}
 
   monkeypatch.setattr(jax, "local_devices", lambda: [Small()])
-  with pytest.raises(
-    InputError, match=r"crops take 1\.5 GB and a device has 2\.0 GB free.*data\.cache=host"
-  ):
-    parallel.make_device_cache({"image": np.broadcast_to(np.uint8(0), (1_500_000_000,))})
+  crops = np.broadcast_to(np.uint8(0), (1_500_000_000,))
+
+  named = r"crops take 1\.5 GB and a device has 2\.0 GB free.*data\.cache=host"
+  with pytest.raises(InputError, match=named):
+    parallel.make_device_cache({"image": crops})
 
 
-def test_a_batch_holds_stored_squares_crop_landmarks_and_numbers(train):
+def test_a_batch_holds_stored_squares_crop_landmarks_and_indices(train):
   (batch,) = take(train, 1)
+
   assert {name: (array.dtype.name, array.shape) for name, array in batch.items()} == {
     "image": ("uint8", (BATCH, 104, 104, 3)),
     "landmarks": ("float32", (BATCH, tiny_dataset.MARKUP, 2)),
@@ -115,7 +115,7 @@ def test_every_epoch_shows_every_image_once_in_a_new_order(train):
   assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-def test_batches_that_do_not_divide_an_epoch_leave_no_image_out(train):
+def test_batches_that_do_not_divide_an_epoch_omit_no_image(train):
   assert times_shown(take(train, 12, batch_size=5)) == [5] * tiny_dataset.TRAIN
 
 
@@ -132,7 +132,7 @@ def test_starting_at_any_step_equals_the_uninterrupted_stream(train):
     assert_same_batches(take(train, 2, start_step=step), whole[step : step + 2])
 
 
-def test_starting_late_in_a_long_run_reads_no_image_before(train):
+def test_starting_late_in_a_long_run_reads_no_earlier_image(train):
   class Counted:
     read = 0
 
@@ -144,19 +144,25 @@ def test_starting_late_in_a_long_run_reads_no_image_before(train):
       return train[index]
 
   source = Counted()
+
   take(source, 1, start_step=10**6)
+
   assert source.read <= 16 * BATCH
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_the_shares_of_all_processes_together_are_the_batches_of_one(train, count):
   whole = take(train, EPOCH + 1)
+
   shares = [
     take(train, EPOCH + 1, process_index=index, process_count=count) for index in range(count)
   ]
+
   for step, batch in enumerate(whole):
     parts = [share[step] for share in shares]
     assert all(len(part["index"]) == BATCH // count for part in parts)
+
+    # The batch's examples are dealt out in turn.
     joined = {
       name: np.stack([part[name] for part in parts], 1).reshape(batch[name].shape) for name in batch
     }
@@ -165,19 +171,22 @@ def test_the_shares_of_all_processes_together_are_the_batches_of_one(train, coun
 
 @pytest.mark.parametrize("box", ["landmarks", "dataset"])
 def test_landmarks_are_where_the_pixels_show_them(train, test, box):
-  """The eyes are white discs far from all others: their centres of mass are measured in stored
-  squares and in crops.
+  """The eyes are isolated white discs, whose centres of mass are measured.
+
+  In stored squares as in crops.
   """
   rule = CropRule(size=64, stored_size=104, face=55, box=box)
   for index in range(6):
     stored = data.load_train_example(train, index, rule)
     check_eyes(stored["image"], stored["landmarks"] + 20)  # the margin is (104 - 64) / 2
+
     example = data.load_eval_example(test, index, rule)
     m = example["crop_from_image"]
     check_eyes(example["image"], example["landmarks"] @ m[:, :2].T + m[:, 2])
 
 
 def check_eyes(image, landmarks):
+  """The eyes' discs are at the eyes' landmarks."""
   for eye in tiny_dataset.EYES:
     column, row = np.round(landmarks[eye]).astype(int)
     window = image[row - 4 : row + 5, column - 4 : column + 5].mean(-1)
@@ -195,6 +204,7 @@ def test_a_landmark_that_is_not_annotated_stays_nan(train):
   record = dict(train[0])
   record["landmarks"] = record["landmarks"].copy()
   record["landmarks"][3] = np.nan
+
   landmarks = data.load_train_example([record], 0, RULE)["landmarks"]
   np.testing.assert_array_equal(np.isnan(landmarks).any(-1), np.arange(tiny_dataset.MARKUP) == 3)
 
@@ -202,6 +212,7 @@ def test_a_landmark_that_is_not_annotated_stays_nan(train):
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 11, 50])
 def test_evaluation_yields_every_image_once_in_order(test, batch_size):
   batches = list(data.eval_batches(test, rule=RULE, batch_size=batch_size))
+
   assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
   ids = [example["id"] for batch in batches for example in batch]
   assert ids == [data.example_id(test[index]) for index in range(tiny_dataset.TEST)]
@@ -228,11 +239,8 @@ def test_a_dataset_is_found_through_the_environment(data_dir, monkeypatch):
   ("options", "named"),
   [
     ({"name": "wflw"}, r"tfds_builders\.prepare wflw --data_dir="),
-    (
-      {"name": "w300"},
-      r"tfds_builders\.prepare w300",
-    ),  # a builder of ours that has not been run here
-    ({"name": "mnist"}, "not prepared"),  # a builder of TFDS's own
+    ({"name": "w300"}, r"tfds_builders\.prepare w300"),  # ours, but it has not been run here
+    ({"name": "mnist"}, "not prepared"),  # one of TFDS's builders
     ({"name": "../tiny_faces"}, "not prepared"),
     ({"name": "tiny_faces/98"}, "not prepared"),
     ({"name": ""}, "not prepared"),
@@ -242,24 +250,24 @@ def test_a_dataset_is_found_through_the_environment(data_dir, monkeypatch):
     ({"markup": 68}, r"29 landmarks but config.data.markup is 68: set --config.data.markup=29"),
   ],
 )
-def test_what_cannot_be_opened_is_said_in_one_sentence_that_names_the_remedy(
-  data_dir, options, named
-):
+def test_what_cannot_be_opened_is_refused_with_a_remedy(data_dir, options, named):
   with pytest.raises(InputError, match=named) as error:
     open_split(data_dir, **options)
   assert "\n" not in str(error.value)
 
 
-def test_damaged_or_missing_files_of_a_dataset_are_said_in_one_sentence(data_dir, tmp_path):
+def test_damaged_or_missing_files_of_a_dataset_are_one_sentence(data_dir, tmp_path):
   shutil.copytree(data_dir / tiny_dataset.NAME, tmp_path / tiny_dataset.NAME)
   (file,) = (tmp_path / tiny_dataset.NAME).rglob("*test.array_record*")
   content = bytearray(file.read_bytes())
   content[100:200] = bytes(100)
+
   for damage in (lambda: file.write_bytes(content), lambda: file.write_bytes(b""), file.unlink):
     damage()
     with pytest.raises(InputError, match="--overwrite") as error:
       open_split(tmp_path, "test")
     assert "\n" not in str(error.value)
+
   assert len(open_split(tmp_path)) == tiny_dataset.TRAIN
 
 
@@ -268,9 +276,8 @@ def test_a_dataset_of_something_else_is_refused(tmp_path):
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self):
-      return tfds.core.DatasetInfo(
-        builder=self, features=tfds.features.FeaturesDict({"number": np.int32})
-      )
+      features = tfds.features.FeaturesDict({"number": np.int32})
+      return tfds.core.DatasetInfo(builder=self, features=features)
 
     def _split_generators(self, dl_manager):
       return {"train": self._generate_examples()}
@@ -284,13 +291,11 @@ def test_a_dataset_of_something_else_is_refused(tmp_path):
 
 
 def test_a_face_without_the_wanted_box_is_named_by_training_and_evaluation_alike(data_dir):
-  rule, source = (
-    CropRule(size=64, stored_size=104, face=55, box="dataset"),
-    open_split(data_dir, "nowhere"),
-  )
-  with pytest.raises(
-    InputError, match=r"nowhere/200\.png has no dataset box: set --config\.data\.box=landmarks"
-  ):
+  rule = CropRule(size=64, stored_size=104, face=55, box="dataset")
+  source = open_split(data_dir, "nowhere")
+
+  named = r"nowhere/200\.png has no dataset box: set --config\.data\.box=landmarks"
+  with pytest.raises(InputError, match=named):
     take(source, 1, rule=rule, batch_size=1)
   with pytest.raises(InputError, match=r"nowhere/200\.png has no dataset box"):
     list(data.eval_batches(source, rule=rule, batch_size=2))

@@ -1,7 +1,6 @@
-"""HeatmapCodec: encoding against a loop, decoding against a loop, the round trip against its known
-error.
-"""
+"""HeatmapCodec: encoding and decoding against loops, the round trip against its known error."""
 
+import dataclasses
 from typing import get_args
 
 import jax
@@ -27,50 +26,52 @@ def roundtrip_error(codec: HeatmapCodec, points: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("sigma", "expected"), [(1, 0.1346), (1.5, 0.02912), (2, 0.00949)])
 def test_roundtrip_error_of_the_local_softargmax_is_the_known_one(sigma, expected):
-  """Measured once by an independent implementation. After a change on purpose, update these and the
-  table in fal_jax/codec_report/README.md.
+  """Measured once by an independent implementation.
+
+  After an intentional change, update these and the table in
+  fal_jax/codec_report/README.md.
   """
-  assert roundtrip_error(HeatmapCodec(sigma=sigma), interior_points()) == pytest.approx(
-    expected, rel=0.02
-  )
+  error = roundtrip_error(HeatmapCodec(sigma=sigma), interior_points())
+  assert error == pytest.approx(expected, rel=0.02)
+
+
+IN_A_CELL = 0.3826  # the mean distance of a random point in a unit square from its centre
 
 
 @pytest.mark.parametrize(
-  ("encode", "decode", "expected"),
+  ("encoding", "decoding", "expected"),
   [
-    (
-      "rounded",
-      "argmax",
-      0.3826,
-    ),  # the mean distance of a random point of a unit square to its centre
-    ("rounded", "quarter_offset", 0.3826),  # a symmetric peak: nothing to correct
-    ("continuous", "argmax", 0.3826),
-    ("continuous", "quarter_offset", 0.1913),  # the same, in a square of half the side
+    ("rounded", "argmax", IN_A_CELL),
+    ("rounded", "quarter_offset", IN_A_CELL),  # a symmetric peak: nothing to correct
+    ("continuous", "argmax", IN_A_CELL),
+    ("continuous", "quarter_offset", IN_A_CELL / 2),  # the same, in a square of half the side
   ],
 )
 def test_roundtrip_error_of_the_baselines_is_that_of_a_random_point_in_a_cell(
-  encode, decode, expected
+  encoding, decoding, expected
 ):
-  assert roundtrip_error(
-    HeatmapCodec(encoding=encode, decoding=decode), interior_points()
-  ) == pytest.approx(expected, rel=0.02)
+  codec = HeatmapCodec(encoding=encoding, decoding=decoding)
+  assert roundtrip_error(codec, interior_points()) == pytest.approx(expected, rel=0.02)
 
 
-def test_the_amplitude_of_equation_1_ruins_the_softargmax_and_is_warned_about():
+def test_the_amplitude_of_equation_1_ruins_the_softargmax_and_raises_a_warning():
   with pytest.warns(UserWarning, match="Eq. 1"):
     codec = HeatmapCodec(sigma=2, amplitude="normalised")
+
   assert roundtrip_error(codec, interior_points()) == pytest.approx(0.341, rel=0.03)
 
 
 def test_encode_equals_a_loop_over_cells():
   points = np.array([[10.0, 200.0], [-7.5, 30.0], [127.25, 128.5]], np.float32)
   codec = HeatmapCodec(size=64, sigma=1.7)
+
   expected = np.zeros((64, 64, 3))
   for k, (x, y) in enumerate(points):
     cx, cy = (x + 0.5) / 4 - 0.5, (y + 0.5) / 4 - 0.5
     for row in range(64):
       for column in range(64):
         expected[row, column, k] = np.exp(-((column - cx) ** 2 + (row - cy) ** 2) / (2 * 1.7**2))
+
   np.testing.assert_allclose(codec.encode(points), expected, atol=1e-5)
 
 
@@ -79,141 +80,163 @@ def test_rounded_encoding_centres_every_peak_on_a_cell():
   np.testing.assert_allclose(heatmaps.max((-3, -2)), 1)
 
 
-def test_a_landmark_that_is_not_annotated_gives_an_empty_channel_and_leaves_others_alone():
+def test_an_unannotated_landmark_gives_an_empty_channel_and_leaves_others_alone():
   points = np.array([[[np.nan, 3.0], [40.0, 50.0], [np.inf, 1.0]]], np.float32)
+
   heatmaps = np.asarray(HeatmapCodec().encode(points))
+
   assert not heatmaps[..., 0].any() and not heatmaps[..., 2].any()
-  np.testing.assert_allclose(
-    heatmaps[..., 1], HeatmapCodec().encode(points[:, 1:2])[..., 0], atol=1e-6
-  )
+  alone = HeatmapCodec().encode(points[:, 1:2])[..., 0]
+  np.testing.assert_allclose(heatmaps[..., 1], alone, atol=1e-6)
 
 
 def loop_decode(heatmap: np.ndarray, window: int, temperature: float) -> np.ndarray:
-  """Eq. 4-5 for one (H, W) map, cell by cell; the answer in heatmap px."""
+  """Eq. 4-5 for one (H, W) map, cell by cell; (2,) x, y in heatmap px."""
   height, width = heatmap.shape
   row, column = np.unravel_index(np.argmax(heatmap), heatmap.shape)
-  total, mean = 0.0, np.zeros(2)
+
+  total = 0.0
+  mean = np.zeros(2)
   for y in range(row - window // 2, row + window // 2 + 1):
     for x in range(column - window // 2, column + window // 2 + 1):
       if 0 <= y < height and 0 <= x < width:
         weight = np.exp(temperature * (heatmap[y, x] - heatmap[row, column]))
-        total, mean = total + weight, mean + weight * np.array([x, y])
+        total += weight
+        mean += weight * np.array([x, y])
+
   return mean / total
 
 
 @pytest.mark.parametrize("window", [1, 3, 5, 7])
-def test_local_softargmax_equals_a_loop_on_noise_borders_included(window):
+def test_local_softargmax_equals_a_loop_on_noise_including_the_borders(window):
   heatmaps = np.random.default_rng(window).normal(size=(16, 16, 40)).astype(np.float32)
   heatmaps[0, 0, 0] = heatmaps[15, 15, 1] = heatmaps[0, 15, 2] = heatmaps[7, 0, 3] = 9
-  codec = HeatmapCodec(size=16, window=window)
-  landmarks, scores = codec.decode(heatmaps)
-  expected = np.stack(
-    [loop_decode(heatmaps[..., k].astype(np.float64), window, 10.0) for k in range(40)]
-  )
-  np.testing.assert_allclose(
-    landmarks, affine.apply(affine.invert(affine.shrink(4)), expected), atol=1e-3
-  )
+
+  landmarks, scores = HeatmapCodec(size=16, window=window).decode(heatmaps)
+
+  exact = heatmaps.astype(np.float64)
+  expected = np.stack([loop_decode(exact[..., k], window, 10.0) for k in range(40)])
+  expected = affine.apply(affine.invert(affine.shrink(4)), expected)
+  np.testing.assert_allclose(landmarks, expected, atol=1e-3)
   np.testing.assert_array_equal(scores, heatmaps.max((0, 1)))
 
 
 def test_global_softargmax_equals_the_expectation_over_the_map():
   heatmaps = np.random.default_rng(0).normal(size=(8, 8, 3)).astype(np.float32)
+  codec = HeatmapCodec(size=8, decoding="global_softargmax", temperature=2.0)
+
+  landmarks, _ = codec.decode(heatmaps)
+
   weights = np.exp(2.0 * heatmaps.astype(np.float64))
   weights /= weights.sum((0, 1))
-  rows, columns = np.mgrid[:8, :8]
-  expected = np.stack(
-    [(weights * columns[..., None]).sum((0, 1)), (weights * rows[..., None]).sum((0, 1))], -1
-  )
-  landmarks, _ = HeatmapCodec(size=8, decoding="global_softargmax", temperature=2.0).decode(
-    heatmaps
-  )
+  rows, columns = np.mgrid[:8, :8][..., None]
+  expected = np.stack([(weights * columns).sum((0, 1)), (weights * rows).sum((0, 1))], -1)
   np.testing.assert_allclose(affine.apply(affine.shrink(4), landmarks), expected, atol=1e-5)
 
 
 def test_leading_axes_are_kept():
   points = np.random.default_rng(0).uniform(40, 200, (2, 3, 5, 2)).astype(np.float32)
   codec = HeatmapCodec()
+
   heatmaps = codec.encode(points)
   landmarks, scores = codec.decode(heatmaps)
-  assert (
-    heatmaps.shape == (2, 3, 64, 64, 5)
-    and landmarks.shape == points.shape
-    and scores.shape == (2, 3, 5)
-  )
+
+  assert heatmaps.shape == (2, 3, 64, 64, 5)
+  assert landmarks.shape == points.shape
+  assert scores.shape == (2, 3, 5)
 
 
-def test_of_two_equal_peaks_one_is_returned_and_no_mixture():
+def test_of_two_equal_peaks_one_is_returned_and_not_a_mixture():
   heatmap = np.zeros((64, 64, 2), np.float32)
   heatmap[10, 40] = heatmap[50, 10] = 1
+
   landmarks, _ = HeatmapCodec(decoding="argmax").decode(heatmap)
-  np.testing.assert_allclose(
-    affine.apply(affine.shrink(4), landmarks), [[40, 10], [40, 10]], atol=1e-4
-  )
+
+  position = affine.apply(affine.shrink(4), landmarks)
+  np.testing.assert_allclose(position, [[40, 10], [40, 10]], atol=1e-4)
 
 
-@pytest.mark.parametrize("decode", get_args(Decoding))
-def test_nan_in_one_channel_stays_there(decode):
-  codec = HeatmapCodec(decoding=decode)
+@pytest.mark.parametrize("decoding", get_args(Decoding))
+def test_nan_in_one_channel_stays_there(decoding):
+  codec = HeatmapCodec(decoding=decoding)
   heatmaps = np.array(codec.encode(interior_points(3)))
   clean, _ = codec.decode(heatmaps)
+
   heatmaps[0, 3, 5, 1] = np.nan
   landmarks, scores = codec.decode(heatmaps)
+
   assert np.isnan(landmarks[0, 1]).all() and np.isnan(scores[0, 1])
   np.testing.assert_array_equal(landmarks[0, [0, 2]], clean[0, [0, 2]])
 
 
 @pytest.mark.parametrize(
-  "decode", [decode for decode in get_args(Decoding) if decode != "global_softargmax"]
+  "decoding", [decoding for decoding in get_args(Decoding) if decoding != "global_softargmax"]
 )
-def test_a_constant_map_decodes_near_its_first_cell(decode):
+def test_a_constant_map_decodes_near_its_first_cell(decoding):
+  codec = HeatmapCodec(decoding=decoding)
   for height in (0.25, 0, -3):
-    landmarks, scores = HeatmapCodec(decoding=decode).decode(
-      np.full((64, 64, 1), height, np.float32)
-    )
-    position = affine.apply(affine.shrink(4), landmarks)
-    assert (
-      (np.asarray(position) >= -1e-5).all()
-      and (np.asarray(position) <= 2).all()
-      and scores[0] == height
-    )
+    landmarks, scores = codec.decode(np.full((64, 64, 1), height, np.float32))
+
+    position = np.asarray(affine.apply(affine.shrink(4), landmarks))
+    assert (position >= -1e-5).all() and (position <= 2).all()
+    assert scores[0] == height
 
 
-@pytest.mark.parametrize("decode", get_args(Decoding))
-def test_mirrored_heatmaps_decode_to_mirrored_landmarks(decode):
-  codec, points = HeatmapCodec(decoding=decode), interior_points(500)
-  heatmaps = codec.encode(points)
+@pytest.mark.parametrize("decoding", get_args(Decoding))
+def test_mirrored_heatmaps_decode_to_mirrored_landmarks(decoding):
+  codec = HeatmapCodec(decoding=decoding)
+  heatmaps = codec.encode(interior_points(500))
+
   landmarks, _ = codec.decode(heatmaps)
   mirrored, _ = codec.decode(heatmaps[..., ::-1, :])
+
   np.testing.assert_allclose(affine.apply(affine.mirror(256), mirrored), landmarks, atol=1e-3)
 
 
 def test_a_border_peak_is_pulled_inwards_by_a_quarter_and_never_beyond_the_map():
   codec = HeatmapCodec(sigma=2)
-  corner = affine.apply(affine.invert(affine.shrink(4)), np.array([[0.0, 30.0]]))
-  landmarks, _ = codec.decode(codec.encode(corner))
-  assert affine.apply(affine.shrink(4), np.asarray(landmarks))[0, 0] == pytest.approx(
-    0.27, abs=0.03
-  )
+  point = affine.apply(affine.invert(affine.shrink(4)), np.array([[0.0, 30.0]]))
+
+  landmarks, _ = codec.decode(codec.encode(point))
+
+  position = affine.apply(affine.shrink(4), np.asarray(landmarks))
+  assert position[0, 0] == pytest.approx(0.27, abs=0.03)
 
 
-@pytest.mark.parametrize("decode", ["local_softargmax", "global_softargmax"])
-def test_gradients_are_finite_on_flat_heatmaps(decode):
-  gradient = jax.grad(lambda h: HeatmapCodec(decoding=decode).decode(h)[0].sum())(
-    jnp.zeros((64, 64, 2))
-  )
+@pytest.mark.parametrize("decoding", ["local_softargmax", "global_softargmax"])
+def test_gradients_are_finite_on_flat_heatmaps(decoding):
+  codec = HeatmapCodec(decoding=decoding)
+  gradient = jax.grad(lambda heatmaps: codec.decode(heatmaps)[0].sum())(jnp.zeros((64, 64, 2)))
   assert np.isfinite(gradient).all()
+
+
+def test_a_codec_is_changed_by_replacing_fields():
+  codec = HeatmapCodec(decoding="dark", window=7)
+
+  changed = dataclasses.replace(codec, sigma=2)
+
+  assert changed.sigma == 2
+  assert (changed.decoding, changed.window) == ("dark", 7)
+  assert changed == HeatmapCodec(decoding="dark", window=7, sigma=2)
+
+
+@pytest.mark.parametrize("change", [{"sigma": 0}, {"window": 4}, {"decoding": "magic"}])
+def test_an_invalid_replacement_is_refused(change):
+  with pytest.raises(InputError, match="codec"):
+    dataclasses.replace(HeatmapCodec(), **change)
 
 
 @pytest.mark.parametrize(
   ("options", "named"),
   [
-    ({"decode": "magic"}, "local_softargmax"),
-    ({"encode": "round"}, "rounded"),
+    ({"decoding": "magic"}, "codec.decode is 'magic'; .*local_softargmax"),
+    ({"encoding": "round"}, "codec.encode is 'round'; .*rounded"),
+    ({"amplitude": "one"}, "codec.amplitude is 'one'; .*peak_one"),
     ({"window": 4}, "odd"),
     ({"window": 65}, "odd"),
     ({"sigma": 0}, "positive"),
     ({"temperature": -1}, "positive"),
-    ({"decode": "calibrated", "window": 1}, "window"),
+    ({"decoding": "calibrated", "window": 1}, "window"),
   ],
 )
 def test_bad_options_are_refused_in_a_sentence_that_names_the_remedy(options, named):

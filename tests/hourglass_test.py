@@ -7,29 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fan_variables import PARAMETERS, random_variables
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from fal_jax.hourglass import FAN, Hourglass, _Norm
 
-# Parameters of the PyTorch networks, by stacks and landmarks.
-PARAMETERS = {
-  (1, 19): 6_237_075,
-  (1, 29): 6_239_645,
-  (1, 39): 6_242_215,
-  (1, 68): 6_249_668,
-  (1, 98): 6_257_378,
-  (2, 19): 12_068_774,
-  (2, 29): 12_076_474,
-  (2, 39): 12_084_174,
-  (2, 68): 12_106_504,
-  (2, 98): 12_129_604,
-  (4, 19): 23_732_172,
-  (4, 29): 23_750_132,
-  (4, 39): 23_768_092,
-  (4, 68): 23_820_176,
-  (4, 98): 23_874_056,
-}
 QUICK = {
   (1, 19),
   (1, 29),
@@ -44,22 +27,6 @@ SIZE, LANDMARKS = 64, 5
 
 def shapes(model: nn.Module, x: np.ndarray) -> dict:
   return jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), x)
-
-
-def random_variables(model: nn.Module, x: np.ndarray) -> dict:
-  """Variables that no layer can hide behind: every bias, mean and variance differs from its initial
-  value.
-  """
-  rng = np.random.default_rng(0)
-
-  def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-    name = path[-1].key
-    if name == "kernel":
-      return rng.normal(size=leaf.shape).astype(np.float32) / np.sqrt(np.prod(leaf.shape[:-1]))
-    low, high = (0.5, 1.5) if name in ("scale", "var") else (-0.5, 0.5)
-    return rng.uniform(low, high, leaf.shape).astype(np.float32)
-
-  return jax.tree_util.tree_map_with_path(fill, shapes(model, x))
 
 
 def random_images(count: int = 2) -> np.ndarray:

@@ -18,31 +18,32 @@ _SMOOTH = cv2.resize(_NOISE, (37, 30), interpolation=cv2.INTER_CUBIC)
 
 
 def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+  """A file of one of Pillow's formats."""
+  if isinstance(image, np.ndarray):
+    image = Image.fromarray(image)
   file = io.BytesIO()
-  (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(file, kind, **options)
+  image.save(file, kind, **options)
   return file.getvalue()
 
 
 def png_without_pixels(width: int, height: int) -> bytes:
+  """A PNG file whose header is whole."""
+
   def chunk(kind: bytes, content: bytes) -> bytes:
-    return (
-      struct.pack(">I", len(content))
-      + kind
-      + content
-      + struct.pack(">I", zlib.crc32(kind + content))
-    )
+    length = struct.pack(">I", len(content))
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return length + kind + content + checksum
 
-  return (
-    b"\x89PNG\r\n\x1a\n"
-    + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    + chunk(b"IDAT", b"")
-  )
+  header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+  return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
 
 
-def sixteen_bits(values: np.ndarray, ending: str) -> bytes:
-  return cv2.imencode(
-    ending, values.astype(np.uint16)[..., ::-1] if values.ndim == 3 else values.astype(np.uint16)
-  )[1].tobytes()
+def sixteen_bits(values: np.ndarray, suffix: str) -> bytes:
+  """A file with 16 bits per channel, of grey (H, W) or RGB (H, W, 3) values."""
+  values = values.astype(np.uint16)
+  if values.ndim == 3:
+    values = values[..., ::-1]  # OpenCV's order
+  return cv2.imencode(suffix, values)[1].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,9 @@ def sixteen_bits(values: np.ndarray, ending: str) -> bytes:
 def test_jpeg_pixels_agree_with_pillow(mode, options):
   data = encoded(Image.fromarray(_SMOOTH).convert(mode), "JPEG", **options)
   expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
   np.testing.assert_array_equal(read_image(data), expected)
-  # Bytes after the end marker, as some cameras write them, lead through Pillow instead of OpenCV.
+  # With bytes after the end marker, as some cameras write them, Pillow decodes instead of OpenCV.
   np.testing.assert_array_equal(read_image(data + b"\0" * 7), expected)
 
 
@@ -61,6 +63,7 @@ def test_jpeg_pixels_agree_with_pillow(mode, options):
 def test_lossless_formats_come_back_exactly(kind, tmp_path):
   path = tmp_path / "some image"
   path.write_bytes(encoded(_SMOOTH, kind))
+
   for source in (path, str(path), path.read_bytes()):
     image = read_image(source)
     np.testing.assert_array_equal(image, _SMOOTH)
@@ -73,6 +76,7 @@ def transparent_palette() -> Image.Image:
   return image
 
 
+_COLOUR_OF_16_BITS = np.full((2, 3, 3), (65535, 255, 257 * 40))
 _KINDS = {
   "grey": (encoded(Image.new("L", (3, 2), 77), "PNG"), (77, 77, 77)),
   "grey JPEG": (encoded(Image.new("L", (16, 16), 77), "JPEG"), (77, 77, 77)),
@@ -92,18 +96,9 @@ _KINDS = {
   "transparent GIF": (encoded(transparent_palette(), "GIF", transparency=1), (128, 128, 128)),
   "16-bit grey PNG": (sixteen_bits(np.full((2, 3), 32768), ".png"), (128, 128, 128)),
   "16-bit grey TIFF": (sixteen_bits(np.full((2, 3), 65535), ".tiff"), (255, 255, 255)),
-  "16-bit colour PNG": (
-    sixteen_bits(np.full((2, 3, 3), (65535, 255, 257 * 40)), ".png"),
-    (255, 1, 40),
-  ),
-  "16-bit colour TIFF": (
-    sixteen_bits(np.full((2, 3, 3), (65535, 255, 257 * 40)), ".tiff"),
-    (255, 1, 40),
-  ),
-  "16-bit PGM": (
-    encoded(Image.fromarray(np.full((2, 3), 32768, np.uint16)), "PPM"),
-    (128, 128, 128),
-  ),
+  "16-bit colour PNG": (sixteen_bits(_COLOUR_OF_16_BITS, ".png"), (255, 1, 40)),
+  "16-bit colour TIFF": (sixteen_bits(_COLOUR_OF_16_BITS, ".tiff"), (255, 1, 40)),
+  "16-bit PGM": (encoded(np.full((2, 3), 32768, np.uint16), "PPM"), (128, 128, 128)),
   "WebP": (encoded(Image.new("RGB", (3, 2), (10, 20, 30)), "WEBP", lossless=True), (10, 20, 30)),
 }
 
@@ -111,7 +106,9 @@ _KINDS = {
 @pytest.mark.parametrize("kind", _KINDS)
 def test_every_kind_becomes_rgb(kind):
   data, colour = _KINDS[kind]
+
   image = read_image(data)
+
   assert image.shape[2:] == (3,) and image.dtype == np.uint8 and image.flags.c_contiguous
   np.testing.assert_array_equal(image, np.broadcast_to(np.uint8(colour), image.shape))
 
@@ -120,7 +117,10 @@ def test_every_kind_becomes_rgb(kind):
 def test_animations_give_their_first_frame(kind):
   frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "lime", "blue")]
   options = {"lossless": True} if kind == "WEBP" else {}
-  image = read_image(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
+  data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+
+  image = read_image(data)
+
   np.testing.assert_array_equal(image, np.broadcast_to(np.uint8([255, 0, 0]), (3, 4, 3)))
 
 
@@ -128,6 +128,7 @@ def test_a_header_is_read_without_the_pixels():
   exif = Image.Exif()
   exif[0x0112] = 6
   data = encoded(Image.fromarray(_SMOOTH).convert("L"), "JPEG", exif=exif)
+
   assert read_header(data[:400], name="cut") == (37, 30, "L", 6)
   assert read_header(png_without_pixels(700, 20), name="none") == (700, 20, "RGB", 1)
   for bad in (b"", b"<html>", data[:10]):
@@ -142,6 +143,7 @@ def test_exif_orientation_is_applied_only_when_asked_for(kind, orientation):
   exif[0x0112] = orientation
   stored = read_image(encoded(_SMOOTH, kind))
   data = encoded(_SMOOTH, kind, exif=exif)
+
   np.testing.assert_array_equal(read_image(data), stored)
   expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
   np.testing.assert_array_equal(read_image(data, upright=True), expected)
@@ -149,30 +151,32 @@ def test_exif_orientation_is_applied_only_when_asked_for(kind, orientation):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_a_damaged_exif_block_does_not_spoil_the_image(kind):
+def test_a_damaged_exif_block_leaves_the_image_readable(kind):
   exif = Image.Exif()
   exif[0x0112] = 6
   data = encoded(_SMOOTH, kind, exif=exif.tobytes())
-  spoilt = data.replace(b"MM\0*", b"XX\0*")
+
+  damaged = data.replace(b"MM\0*", b"XX\0*")
   if kind == "PNG":  # whose chunks carry checksums
     start = data.index(b"eXIf")
-    length = int.from_bytes(data[start - 4 : start], "big")
-    checksum = struct.pack(">I", zlib.crc32(spoilt[start : start + 4 + length]))
-    spoilt = spoilt[: start + 4 + length] + checksum + spoilt[start + 8 + length :]
-  assert spoilt != data and read_image(data, upright=True).shape == (37, 30, 3)
-  np.testing.assert_array_equal(read_image(spoilt, upright=True), read_image(data))
+    end = start + 4 + int.from_bytes(data[start - 4 : start], "big")
+    checksum = struct.pack(">I", zlib.crc32(damaged[start:end]))
+    damaged = damaged[:end] + checksum + damaged[end + 4 :]
+
+  assert damaged != data and read_image(data, upright=True).shape == (37, 30, 3)
+  np.testing.assert_array_equal(read_image(damaged, upright=True), read_image(data))
 
 
 def test_size_is_refused_from_the_header_alone():
   # Decoding these would complain about the pixels instead.
-  with pytest.raises(
-    InputError, match=r"^face.png: 9000 x 9000 pixels are more than the 64,000,000 allowed"
-  ):
+  too_many = r"^face.png: 9000 x 9000 pixels are more than the 64,000,000 allowed"
+  with pytest.raises(InputError, match=too_many):
     read_image(png_without_pixels(9000, 9000), name="face.png")
   with pytest.raises(InputError, match=r"^face.png: the image is too large .*400000000 pixels"):
     read_image(png_without_pixels(20_000, 20_000), name="face.png")
   with pytest.raises(InputError, match="cut short or damaged"):
     read_image(png_without_pixels(90, 90))
+
   data = encoded(_SMOOTH, "PNG")
   assert read_image(data, max_pixels=37 * 30).shape == (30, 37, 3)
   with pytest.raises(InputError, match="37 x 30 pixels are more than the 1,109 allowed"):
@@ -184,22 +188,22 @@ def test_extreme_shapes_are_allowed(size):
   assert read_image(encoded(Image.new("RGB", size), "JPEG")).shape == (size[1], size[0], 3)
 
 
-_JPEG, _PNG = encoded(_SMOOTH, "JPEG"), encoded(_SMOOTH, "PNG")
+_JPEG = encoded(_SMOOTH, "JPEG")
+_PNG = encoded(_SMOOTH, "PNG")
+_PNG_16_BITS = sixteen_bits(_SMOOTH.astype(int) * 257, ".png")
+_THUMBNAIL = b"\xff\xe1" + struct.pack(">H", 2 + 4) + b"ab\xff\xd9"
 _NOT_IMAGES = {
   "JPEG cut in half": (_JPEG[: len(_JPEG) // 2], "cut short or damaged"),
   "JPEG one byte short": (_JPEG[:-1], "cut short or damaged"),
   "JPEG cut in half with thumbnail inside": (
-    _JPEG[:2] + b"\xff\xe1" + struct.pack(">H", 2 + 4) + b"ab\xff\xd9" + _JPEG[2 : len(_JPEG) // 2],
+    _JPEG[:2] + _THUMBNAIL + _JPEG[2 : len(_JPEG) // 2],
     "cut short or damaged",
   ),
   "PNG cut in half": (_PNG[: len(_PNG) // 2], "cut short or damaged"),
   "WebP cut in half": (encoded(_SMOOTH, "WEBP")[:200], "cut short or damaged"),
   "BMP cut in half": (encoded(_SMOOTH, "BMP")[:1000], "cut short or damaged"),
   "GIF cut in half": (encoded(_SMOOTH, "GIF")[:500], "cut short or damaged"),
-  "16-bit PNG cut short": (
-    sixteen_bits(_SMOOTH.astype(int) * 257, ".png")[:600],
-    "cut short or damaged",
-  ),
+  "16-bit PNG cut short": (_PNG_16_BITS[:600], "cut short or damaged"),
   "JPEG header cut": (_JPEG[:20], "cut short or damaged"),
   "empty": (b"", "the file is empty"),
   "login page": (
@@ -221,15 +225,17 @@ def test_bad_files_are_one_sentence_with_name_and_cause(kind, tmp_path):
   data, cause = _NOT_IMAGES[kind]
   path = tmp_path / "odd name.jpg"
   path.write_bytes(data)
+
   with pytest.raises(InputError, match=cause) as caught:
     read_image(path)
+
   message = str(caught.value)
   assert message.startswith(str(path)) and "\n" not in message and message.endswith(".")
   with pytest.raises(InputError, match=f"^given bytes: .*{cause}"):
     read_image(data)
 
 
-def test_what_is_not_a_file_is_said_in_one_sentence(tmp_path):
+def test_what_is_not_a_file_is_refused_in_one_sentence(tmp_path):
   for source, cause in [
     (tmp_path, "is a folder"),
     (tmp_path / "nothing.jpg", "No such file"),
@@ -244,23 +250,22 @@ def test_what_is_not_a_file_is_said_in_one_sentence(tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_files_raise_nothing_but_input_errors():
   rng = random.Random(0)
-  samples = [
-    encoded(_SMOOTH, kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
-  ]
-  samples += [
-    encoded(Image.fromarray(_SMOOTH).quantize(8), "PNG"),
-    sixteen_bits(_SMOOTH.astype(int) * 257, ".png"),
-  ]
+  kinds = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+  samples = [encoded(_SMOOTH, kind) for kind in kinds]
+  samples += [encoded(Image.fromarray(_SMOOTH).quantize(8), "PNG"), _PNG_16_BITS]
+
   refused = 0
   for sample in samples:
     for _ in range(60):
       damaged = bytearray(sample)
       for _ in range(rng.choice([1, 4])):
         damaged[rng.randrange(rng.choice([64, len(damaged)]))] = rng.randrange(256)
+
       try:
         image = read_image(bytes(damaged), upright=True, max_pixels=1_000_000)
         assert image.dtype == np.uint8 and image.shape[2:] == (3,)
       except InputError as error:
         refused += 1
         assert str(error).startswith("given bytes: ")
+
   assert refused > 100

@@ -14,12 +14,15 @@ TWO_EYED = [68, 98, 29, 19]
 
 
 def _annotations(name: str) -> np.ndarray:
+  """(N, K, 2) landmarks of real faces."""
   root = os.environ.get("FAL_JAX_TEST_DATA")
   if not root:
     pytest.skip("FAL_JAX_TEST_DATA is not set: no real annotations to check against")
+
   path = pathlib.Path(root, "annotations", f"{name}.npz")
   if not path.is_file():
     pytest.skip(f"{path} does not exist: no real annotations to check against")
+
   with np.load(path, allow_pickle=False) as archive:
     return archive["landmarks"]
 
@@ -52,25 +55,16 @@ def test_the_flip_permutation_cannot_be_changed_by_accident():
 @pytest.mark.parametrize(
   ("num", "pairs", "alone"),
   [
-    (
-      68,
-      [(0, 16), (17, 26), (31, 35), (36, 45), (41, 46), (48, 54), (60, 64), (67, 65)],
-      [8, 27, 30, 33, 51, 57, 62, 66],
-    ),
-    (
-      98,
-      [(0, 32), (33, 46), (38, 50), (60, 72), (67, 73), (76, 82), (88, 92), (96, 97)],
-      [16, 51, 54, 57, 79, 85, 90, 94],
-    ),
-    (
-      29,
-      [(0, 1), (4, 6), (5, 7), (8, 9), (12, 14), (13, 15), (16, 17), (22, 23)],
-      [20, 21, 24, 25, 26, 27, 28],
-    ),
+    (68, [(0, 16), (17, 26), (31, 35), (36, 45), (41, 46), (48, 54), (60, 64), (67, 65)],
+     [8, 27, 30, 33, 51, 57, 62, 66]),
+    (98, [(0, 32), (33, 46), (38, 50), (60, 72), (67, 73), (76, 82), (88, 92), (96, 97)],
+     [16, 51, 54, 57, 79, 85, 90, 94]),
+    (29, [(0, 1), (4, 6), (5, 7), (8, 9), (12, 14), (13, 15), (16, 17), (22, 23)],
+     [20, 21, 24, 25, 26, 27, 28]),
     (19, [(0, 5), (2, 3), (6, 11), (7, 10), (12, 14), (15, 17)], [13, 16, 18]),
     (39, [], list(range(39))),
   ],
-)
+)  # fmt: skip
 def test_known_pairs_change_places_and_the_middle_of_the_face_stays(num, pairs, alone):
   flip = landmarks.markup(num).flip
   for a, b in pairs:
@@ -81,9 +75,11 @@ def test_known_pairs_change_places_and_the_middle_of_the_face_stays(num, pairs, 
 @pytest.mark.parametrize("num", TWO_EYED)
 def test_eyes_change_sides_in_the_mirror(num):
   markup = landmarks.markup(num)
+
   right, left = markup.outer_eyes
   assert (markup.flip[right], markup.flip[left]) == (left, right)
   assert markup.names[right].startswith("right_")
+
   right_pupil, left_pupil = markup.pupils
   assert sorted(markup.flip[list(right_pupil)]) == sorted(left_pupil)
 
@@ -103,9 +99,9 @@ def test_edges_join_two_different_landmarks_of_the_mark_up_once(num):
 @pytest.mark.parametrize("num", ALL)
 def test_mirroring_the_drawing_gives_the_same_drawing(num):
   markup = landmarks.markup(num)
-  assert {frozenset(edge) for edge in markup.edges} == {
-    frozenset(markup.flip[list(edge)]) for edge in markup.edges
-  }
+  edges = {frozenset(edge) for edge in markup.edges}
+  mirrored = {frozenset(markup.flip[list(edge)]) for edge in markup.edges}
+  assert mirrored == edges
 
 
 @pytest.mark.parametrize("num", ALL)
@@ -120,7 +116,7 @@ def test_regions_hold_the_landmarks_their_name_says():
   assert landmarks.MARKUPS[98].regions["mouth"] == tuple(range(76, 96))
 
 
-def test_an_unknown_number_of_landmarks_is_answered_with_those_there_are():
+def test_an_unknown_number_of_landmarks_is_refused_with_the_known_ones():
   with pytest.raises(InputError, match=r"70 landmarks.*19, 29, 39, 68, 98"):
     landmarks.markup(70)
 
@@ -129,11 +125,12 @@ def test_an_unknown_number_of_landmarks_is_answered_with_those_there_are():
 def test_a_real_mean_face_is_its_own_mirror_image_under_the_flip(name):
   mean = _mean_shape(_annotations(name))
   flip = landmarks.markup(len(mean)).flip
-  distance = np.linalg.norm(
-    (mean * (-1, 1))[:, None] - mean[None], axis=-1
-  )  # (K mirrored, K), parts of the face's size
+
+  # (K mirrored, K) distances as fractions of the face's size.
+  distance = np.linalg.norm((mean * (-1, 1))[:, None] - mean[None], axis=-1)
   residual = distance[np.arange(len(mean)), flip]
   assert residual.max() < 0.05
+
   # Were two pairs exchanged, another assignment would fit better than ours.
   exchanged = residual[:, None] + residual[None]
   crosswise = distance[:, flip] + distance[:, flip].T
@@ -144,7 +141,10 @@ def test_left_and_right_profiles_share_one_numbering():
   faces = _annotations("menpo_profile")
   jaw, nose = (landmarks.MARKUPS[39].names.index(name) for name in ("jaw_0", "nose_3"))
   looks_right = faces[:, nose, 0] > faces[:, jaw, 0]
-  right, left = _mean_shape(faces[looks_right]), _mean_shape(faces[~looks_right])
+
+  right = _mean_shape(faces[looks_right])
+  left = _mean_shape(faces[~looks_right])
+
   mirrored = (left * (-1, 1))[landmarks.MARKUPS[39].flip]
   np.testing.assert_allclose(mirrored, right, atol=0.05)
 
@@ -152,6 +152,6 @@ def test_left_and_right_profiles_share_one_numbering():
 @pytest.mark.parametrize("name", ["w300_full", "cofw29_test", "wflw_test_subsets"])
 def test_the_right_side_of_a_real_face_is_the_left_of_the_image(name):
   mean = _mean_shape(_annotations(name))
-  for name_of_landmark, (x, _) in zip(landmarks.markup(len(mean)).names, mean, strict=True):
-    assert not name_of_landmark.startswith("right_") or x < 0.02, name_of_landmark
-    assert not name_of_landmark.startswith("left_") or x > -0.02, name_of_landmark
+  for landmark, (x, _) in zip(landmarks.markup(len(mean)).names, mean, strict=True):
+    assert not landmark.startswith("right_") or x < 0.02, landmark
+    assert not landmark.startswith("left_") or x > -0.02, landmark

@@ -1,9 +1,6 @@
-"""Decoders beyond the paper's: exact where theory says so, better than the local soft-argmax where
-heatmaps are not perfect.
-"""
+"""Decoders beyond the paper's: exact where theory says so, and better on imperfect heatmaps."""
 
 import functools
-import itertools
 from collections.abc import Callable
 
 import jax
@@ -26,21 +23,21 @@ def gaussians(points: np.ndarray, *, sigma: float, height: float = 1.0) -> np.nd
 
 
 def error(
-  heatmaps: np.ndarray, points: np.ndarray, *, decode: str, sigma: float, window: int = 5
+  heatmaps: np.ndarray, points: np.ndarray, *, decoding: str, sigma: float, window: int = 5
 ) -> np.ndarray:
   """(N,) distances between points and what is read, heatmap px."""
-  landmarks, _ = decoder(decode, sigma, window)(heatmaps)
+  landmarks, _ = decoder(decoding, sigma, window)(heatmaps)
   return np.linalg.norm(np.asarray(landmarks) - points, axis=-1)
 
 
 @functools.cache  # and so compiled once
-def decoder(decode: str, sigma: float, window: int) -> Callable:
-  return jax.jit(
-    HeatmapCodec(size=SIZE, stride=1, sigma=sigma, decoding=decode, window=window).decode
-  )
+def decoder(decoding: str, sigma: float, window: int) -> Callable:
+  codec = HeatmapCodec(size=SIZE, stride=1, sigma=sigma, decoding=decoding, window=window)
+  return jax.jit(codec.decode)
 
 
 def interior(count: int, seed: int = 0) -> np.ndarray:
+  """(count, 2) points in heatmap px whose windows lie within the map."""
   return np.random.default_rng(seed).uniform(4, SIZE - 5, (count, 2))
 
 
@@ -50,43 +47,40 @@ def interior(count: int, seed: int = 0) -> np.ndarray:
 def test_the_calibrated_decoder_is_exact_on_perfect_heatmaps_of_any_height(sigma, height, window):
   points = interior(2000)
   heatmaps = gaussians(points, sigma=sigma, height=height)
-  assert error(heatmaps, points, decode="calibrated", sigma=sigma, window=window).max() < 1e-4
-  assert (
-    error(heatmaps, points, decode="local_softargmax", sigma=sigma, window=window).mean() > 3e-3
-  )
+
+  calibrated = error(heatmaps, points, decoding="calibrated", sigma=sigma, window=window)
+  softargmax = error(heatmaps, points, decoding="local_softargmax", sigma=sigma, window=window)
+
+  assert calibrated.max() < 1e-4
+  assert softargmax.mean() > 3e-3
 
 
-@pytest.mark.parametrize("decode", ["calibrated", "dark"])
-def test_a_peak_of_another_width_is_read_exactly_too(decode):
+@pytest.mark.parametrize("decoding", ["calibrated", "dark"])
+def test_a_peak_of_another_width_is_read_exactly_too(decoding):
   points = interior(2000)
-  for wider in (0.8, 1.2):
-    assert (
-      error(gaussians(points, sigma=1.5 * wider), points, decode=decode, sigma=1.5).max() < 1e-3
-    )
+  for relative_width in (0.8, 1.2):
+    heatmaps = gaussians(points, sigma=1.5 * relative_width)
+    assert error(heatmaps, points, decoding=decoding, sigma=1.5).max() < 1e-3
 
 
 def test_dark_is_exact_on_perfect_heatmaps():
   points = interior(2000)
   for sigma in (1, 1.5, 2, 3):
-    assert (
-      error(gaussians(points, sigma=sigma, height=0.5), points, decode="dark", sigma=sigma).max()
-      < 1e-3
-    )
+    heatmaps = gaussians(points, sigma=sigma, height=0.5)
+    assert error(heatmaps, points, decoding="dark", sigma=sigma).max() < 1e-3
 
 
-CONDITIONS = list(
-  itertools.product(
-    (1, 1.5, 2, 3), (1, 0.6, 0.3), (0.9, 1, 1.15), ("white", "blurred"), (0.02, 0.1)
-  )
-)
-
-
-@pytest.mark.parametrize(("sigma", "height", "wider", "kind", "noise"), CONDITIONS)
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+@pytest.mark.parametrize("kind", ["white", "blurred"])
+@pytest.mark.parametrize("relative_width", [0.9, 1, 1.15])
+@pytest.mark.parametrize("height", [1, 0.6, 0.3])
+@pytest.mark.parametrize("sigma", [1, 1.5, 2, 3])
 def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(
-  sigma, height, wider, kind, noise
+  sigma, height, relative_width, kind, noise
 ):
-  """Noise in parts of the peak's height, white or with the smoothness that a convolutional
-  network's errors have.
+  """Noise as a fraction of the peak's height.
+
+  It is white, or as smooth as the errors of a convolutional network.
   """
   rng = np.random.default_rng(1)
   points = rng.uniform(4, SIZE - 5, (2000, 2))
@@ -94,84 +88,82 @@ def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(
   if kind == "blurred":
     grain = ndimage.gaussian_filter(grain, (1, 1, 0))
     grain /= grain.std()
-  heatmaps = gaussians(points, sigma=sigma * wider, height=height) + (
-    noise * height * grain
-  ).astype(np.float32)
-  ours, plain = (
-    error(heatmaps, points, decode=d, sigma=sigma).mean()
-    for d in ("calibrated", "local_softargmax")
+  clean = gaussians(points, sigma=sigma * relative_width, height=height)
+  heatmaps = clean + (noise * height * grain).astype(np.float32)
+
+  calibrated, softargmax = (
+    error(heatmaps, points, decoding=decoding, sigma=sigma).mean()
+    for decoding in ("calibrated", "local_softargmax")
   )
-  assert (
-    ours < 1.015 * plain
-  )  # one percent: the most that blurred noise of a tenth of the peak was seen to cost
+
+  # One percent: the most that blurred noise of a tenth of the peak was seen to cost.
+  assert calibrated < 1.015 * softargmax
 
 
 def test_at_the_border_the_calibrated_decoder_has_no_bias_even_for_points_outside():
   rng = np.random.default_rng(0)
   points = np.stack([rng.uniform(-1, 2, 1000), rng.uniform(-1, SIZE, 1000)], -1)
   heatmaps = gaussians(points, sigma=1.5)
-  assert error(heatmaps, points, decode="calibrated", sigma=1.5).max() < 1e-3
+
+  calibrated = error(heatmaps, points, decoding="calibrated", sigma=1.5)
+  softargmax = error(heatmaps, points, decoding="local_softargmax", sigma=1.5)
+
+  assert calibrated.max() < 1e-3
   outside = points[:, 0] < -0.5
-  assert error(heatmaps, points, decode="local_softargmax", sigma=1.5)[outside].mean() > 0.5
+  assert softargmax[outside].mean() > 0.5
 
 
 def test_the_fit_solves_its_equations_on_noisy_windows():
-  """NumPy in float64: with height and width fitted too, no small move of the centre explains the
-  weighted rest any better.
+  """NumPy in float64: no small move of the centre explains the weighted residual any better.
+
+  Height and width are fitted too.
   """
   rng = np.random.default_rng(0)
   offsets = np.arange(5) - 2.0
   truth = rng.uniform(-0.4, 0.4, (50, 2))
   x, y = (offsets[:, None] - truth[:, axis] for axis in (0, 1))
-  patch = np.exp(-0.5 * (y[:, None] ** 2 + x[None] ** 2) / 1.5**2) + rng.normal(0, 0.05, (5, 5, 50))
-  found = np.asarray(
-    peaks.gaussian_fit(patch.astype(np.float32), np.zeros((50, 2), np.float32), sigma=1.5),
-    np.float64,
-  )
+  clean = np.exp(-0.5 * (y[:, None] ** 2 + x[None] ** 2) / 1.5**2)
+  patch = clean + rng.normal(0, 0.05, (5, 5, 50))
 
-  def equations(k: int, height: float, width: float) -> np.ndarray:
-    dx, dy = offsets[None] - found[k, 0], offsets[:, None] - found[k, 1]
-    precision = np.exp(-2 * width) / 1.5**2
+  start = np.zeros((50, 2), np.float32)
+  fit = np.asarray(peaks.gaussian_fit(patch.astype(np.float32), start, sigma=1.5), np.float64)
+
+  def equations(k: int, height: float, log_width: float) -> np.ndarray:
+    """Derivatives (4,) of the squared weighted residual by height, x, y and width."""
+    dx = offsets[None] - fit[k, 0]
+    dy = offsets[:, None] - fit[k, 1]
+    precision = np.exp(-2 * log_width) / 1.5**2
     shape = np.exp(-0.5 * precision * (dx**2 + dy**2))
-    rest = shape**2 * (patch[..., k] - height * shape)
-    slopes = (
-      shape,
-      shape * precision * dx,
-      shape * precision * dy,
-      shape * precision * (dx**2 + dy**2),
-    )
-    return np.array([(slope * rest).sum() for slope in slopes]) - [
-      0,
-      0,
-      0,
-      peaks.WIDTH_DAMPING * height * width,
-    ]
+    residual = shape**2 * (patch[..., k] - height * shape)
+    slopes = [shape] + [shape * precision * part for part in (dx, dy, dx**2 + dy**2)]
+    damping = np.array([0, 0, 0, peaks.WIDTH_DAMPING * height * log_width])
+    return np.array([(slope * residual).sum() for slope in slopes]) - damping
 
   for k in range(50):
-    height, width = fsolve(lambda v, k=k: equations(k, *v)[[0, 3]], (1.0, 0.0))
-    assert abs(width) < peaks.MAX_LOG_WIDTH
-    np.testing.assert_allclose(equations(k, height, width), 0, atol=2e-5)
+    height, log_width = fsolve(lambda v, k=k: equations(k, *v)[[0, 3]], (1.0, 0.0))
+    assert abs(log_width) < peaks.MAX_LOG_WIDTH
+    np.testing.assert_allclose(equations(k, height, log_width), 0, atol=2e-5)
 
 
 def test_dark_is_the_summit_of_the_parabola_patch_by_patch():
   """The 2 x 2 system in NumPy, patch by patch."""
   patch = np.random.default_rng(2).uniform(0.2, 1, (3, 3, 200)).astype(np.float32)
   patch[1, 1] = 1.2
-  found = np.asarray(peaks.log_parabola(patch))
+
+  summit = np.asarray(peaks.log_parabola(patch))
+
   log = np.log(patch.astype(np.float64))
   for k in range(200):
     cell = log[..., k]
     gradient = np.array([cell[1, 2] - cell[1, 0], cell[2, 1] - cell[0, 1]]) / 2
+    xx = cell[1, 2] - 2 * cell[1, 1] + cell[1, 0]
     xy = (cell[2, 2] - cell[2, 0] - cell[0, 2] + cell[0, 0]) / 4
-    hessian = np.array(
-      [
-        [cell[1, 2] - 2 * cell[1, 1] + cell[1, 0], xy],
-        [xy, cell[2, 1] - 2 * cell[1, 1] + cell[0, 1]],
-      ]
-    )
+    yy = cell[2, 1] - 2 * cell[1, 1] + cell[0, 1]
+    hessian = np.array([[xx, xy], [xy, yy]])
+
     concave = (np.linalg.eigvalsh(hessian) < 0).all()
     expected = np.clip(-np.linalg.solve(hessian, gradient), -1, 1) if concave else np.zeros(2)
-    np.testing.assert_allclose(found[k], expected, atol=1e-4)
+    np.testing.assert_allclose(summit[k], expected, atol=1e-4)
 
 
 def test_dark_in_a_corner_keeps_the_cell():
@@ -184,25 +176,30 @@ def test_covariance_is_the_second_moment_of_the_window_in_crop_pixels():
   rng = np.random.default_rng(0)
   points = np.array([[7.3, 6.8], [0.0, 9.0], [12.2, 15.0]])
   heatmaps = gaussians(points, sigma=1.5) + rng.normal(0, 0.05, (SIZE, SIZE, 3)).astype(np.float32)
-  codec = HeatmapCodec(size=SIZE)
-  landmarks, _, covariance = codec.decode_with_covariance(heatmaps)
+
+  landmarks, _, covariance = HeatmapCodec(size=SIZE).decode_with_covariance(heatmaps)
+
   position = affine.apply(affine.shrink(4), np.asarray(landmarks, np.float64))
   for k in range(3):
     row, column = np.unravel_index(heatmaps[..., k].argmax(), (SIZE, SIZE))
-    total, moment = 0.0, np.zeros((2, 2))
+    total = 0.0
+    moment = np.zeros((2, 2))
     for y in range(max(row - 2, 0), min(row + 3, SIZE)):
       for x in range(max(column - 2, 0), min(column + 3, SIZE)):
-        heat, away = max(heatmaps[y, x, k], 0), np.array([x, y]) - position[k]
-        total, moment = total + heat, moment + heat * np.outer(away, away)
+        heat = max(heatmaps[y, x, k], 0)
+        offset = np.array([x, y]) - position[k]
+        total += heat
+        moment += heat * np.outer(offset, offset)
     np.testing.assert_allclose(covariance[k], 16 * moment / total, rtol=1e-4, atol=1e-4)
 
 
 def test_covariance_tells_in_which_direction_a_peak_is_long():
-  cells = np.arange(SIZE)
-  long_in_x = np.exp(
-    -0.5 * ((cells[None, :] - 8) / 2.5) ** 2 - 0.5 * ((cells[:, None] - 8) / 0.8) ** 2
-  ).astype(np.float32)
+  offset = np.arange(SIZE) - 8
+  x, y = offset[None, :], offset[:, None]
+  long_in_x = np.exp(-0.5 * (x / 2.5) ** 2 - 0.5 * (y / 0.8) ** 2).astype(np.float32)
+
   _, _, covariance = HeatmapCodec(size=SIZE).decode_with_covariance(long_in_x[..., None])
+
   assert covariance[0, 0, 0] > 2 * covariance[0, 1, 1]
   assert abs(covariance[0, 0, 1]) < 1e-3
 
@@ -210,5 +207,7 @@ def test_covariance_tells_in_which_direction_a_peak_is_long():
 def test_covariance_of_no_heat_and_of_nan():
   heatmaps = np.zeros((SIZE, SIZE, 2), np.float32)
   heatmaps[3, 3, 1] = np.nan
+
   _, _, covariance = HeatmapCodec(size=SIZE, decoding="argmax").decode_with_covariance(heatmaps)
+
   assert np.isfinite(covariance[0]).all() and np.isnan(covariance[1]).all()

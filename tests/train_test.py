@@ -220,7 +220,7 @@ def test_what_does_not_touch_the_mathematics_may_change(folder, tmp_path, key, v
 
 
 def test_a_run_does_not_go_on_with_another_network(copy, folder):
-  with pytest.raises(InputError, match="is of another network"):
+  with pytest.raises(InputError, match="was saved by a different network"):
     tiny_dataset.run(tiny_dataset.config(folder, model__features=16), copy)
 
 

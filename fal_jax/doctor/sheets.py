@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from fal_jax import affine, data
-from fal_jax.crop import CropRule, crop_from_image, cut
+from fal_jax.crop import CropRule, crop_from_image, extract
 from fal_jax.doctor import shape_plots
 from fal_jax.doctor.splits import Split
 from fal_jax.errors import InputError
@@ -115,7 +115,7 @@ def _tile(
   landmarks = affine.apply(crop, split.landmarks[row])
   box = affine.apply(crop, split.boxes[row].reshape(2, 2)).reshape(4)
   try:
-    pixels = cut(read_image(source[row]["image"], name=split.ids[row]), crop, _TILE.size)
+    pixels = extract(read_image(source[row]["image"], name=split.ids[row]), crop, _TILE.size)
   except InputError as error:
     drawing = f'<div class="none">{escape(str(error))}</div>'
   else:

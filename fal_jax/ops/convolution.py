@@ -1,7 +1,7 @@
 """Convolutions whose gradients are as fast on a CPU as the convolutions themselves.
 
-They stand in for `jax.lax.conv_general_dilated` in Flax's `nn.Conv`, for images (B, H, W, C),
-kernels (h, w, C, O), one group and no dilation, and compute the same.
+They replace `jax.lax.conv_general_dilated` in Flax's `nn.Conv`, for images (B, H, W, C), kernels
+(h, w, C, O), one group and no dilation, and compute the same.
 """
 
 import functools
@@ -26,7 +26,7 @@ def convolve(
     images: (B, H, W, C) float.
     kernel: (h, w, C, O) float.
     strides: along rows and columns.
-    padding: "SAME", "VALID", or what to put before and after rows and columns.
+    padding: "SAME", "VALID", or the padding before and after rows and columns.
     options: of `jax.lax.conv_general_dilated`, the same for its gradients.
 
   Returns:
@@ -38,10 +38,10 @@ def convolve(
 def convolve_to_float32(
   images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Padding, **options: Any
 ) -> jax.Array:
-  """`convolve` whose sums leave the multiplier as they are.
+  """`convolve`, but its sums are not rounded to the precision of the images.
 
-  The heatmaps of a bfloat16 network keep their fine steps, without which a soft-argmax cannot place
-  a peak. The gradient is that of any other convolution in the precision of the images.
+  So the heatmaps of a bfloat16 network keep their resolution, without which a soft-argmax cannot
+  locate a peak. The gradient is that of any other convolution in the precision of the images.
 
   Args:
     images: (B, H, W, C) float.
@@ -57,14 +57,36 @@ def convolve_to_float32(
   return _with_gradient(images, kernel, strides, padding, result=wide, options=options)
 
 
-def _with_gradient(images, kernel, strides, padding, *, result, options):
-  pads = (
-    lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], strides, padding)
-    if isinstance(padding, str)
-    else padding
-  )
+def _with_gradient(
+  images: jax.Array,
+  kernel: jax.Array,
+  strides: Sequence[int],
+  padding: Padding,
+  *,
+  result: jnp.dtype,
+  options: dict[str, Any],
+) -> jax.Array:
+  """The convolution of both public functions.
+
+  Args:
+    images: (B, H, W, C) float.
+    kernel: (h, w, C, O) float.
+    strides: as in `convolve`.
+    padding: as in `convolve`.
+    result: precision of the sums and of the result.
+    options: as in `convolve`.
+
+  Returns:
+    (B, H', W', O) of type `result`.
+  """
+  pads: Sequence[tuple[int, int]]
+  if isinstance(padding, str):
+    pads = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], strides, padding)
+  else:
+    pads = padding
 
   def plain(images: jax.Array, kernel: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """JAX's own convolution with sums of `dtype`, (B, H', W', O)."""
     return lax.conv_general_dilated(
       images, kernel, strides, pads, **{**options, "preferred_element_type": dtype}
     )
@@ -76,22 +98,25 @@ def _with_gradient(images, kernel, strides, padding, *, result, options):
   def forward(
     images: jax.Array, kernel: jax.Array
   ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """The result (B, H', W', O), and images and kernel as residuals."""
     return convolution(images, kernel), (images, kernel)
 
   def backward(
-    saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+    residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
-    images, kernel = saved
+    """Cotangents of images (B, H, W, C) and kernel (h, w, C, O), from that of (B, H', W', O)."""
+    images, kernel = residuals
     cotangent = cotangent.astype(images.dtype)
-    on_cpu = (
-      _kernel_gradient_on_cpu(kernel.shape, strides, pads)
-      if jax.default_backend() == "cpu"
-      else None
-    )
-    if on_cpu is None:
+
+    kernel_gradient = None
+    if jax.default_backend() == "cpu":
+      kernel_gradient = _kernel_gradient_on_cpu(kernel.shape, strides, pads)
+
+    if kernel_gradient is None:
       return jax.vjp(functools.partial(plain, dtype=images.dtype), images, kernel)[1](cotangent)
+
     to_images = jax.vjp(lambda images: plain(images, kernel, images.dtype), images)[1]
-    return *to_images(cotangent), on_cpu(images, cotangent)
+    return *to_images(cotangent), kernel_gradient(images, cotangent)
 
   convolution.defvjp(forward, backward)
   return convolution(images, kernel)
@@ -100,12 +125,19 @@ def _with_gradient(images, kernel, strides, padding, *, result, options):
 def _kernel_gradient_on_cpu(
   shape: Sequence[int], strides: Sequence[int], pads: Sequence[tuple[int, int]]
 ) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
-  """What makes the gradient of a kernel from images and cotangent in less time on a CPU than JAX's
-  own way; None where nothing does.
+  """Chooses how to compute a kernel's gradient faster on a CPU than JAX does.
 
-  JAX slides over the images, their batch moved to the last axis. XLA's CPU kernels copy every
-  window of what they slide over, so it pays to slide over the cotangent, if that has fewer
-  channels.
+  JAX slides over the images, with their batch moved to the last axis. XLA's CPU kernels copy every
+  window of what they slide over, so it pays to slide over the cotangent if that has fewer channels.
+
+  Args:
+    shape: (h, w, C, O) of the kernel.
+    strides: along rows and columns.
+    pads: before and after rows and columns.
+
+  Returns:
+    A function of images (B, H, W, C) and cotangent (B, H', W', O) to the kernel's gradient
+    (h, w, C, O); None where JAX's own gradient is the fastest.
   """
   if tuple(strides) != (1, 1):
     return None
@@ -115,30 +147,50 @@ def _kernel_gradient_on_cpu(
 
 
 def _product_of_rows(images: jax.Array, cotangent: jax.Array) -> jax.Array:
-  """Of a 1 x 1 kernel: one matrix product over all pixels, the narrower matrix first, which is the
-  one that XLA transposes.
+  """Gradient of a 1 x 1 kernel: one matrix product over all pixels.
+
+  The narrower matrix comes first, since XLA transposes that one.
+
+  Args:
+    images: (B, H, W, C).
+    cotangent: (B, H, W, O).
+
+  Returns:
+    (1, 1, C, O).
   """
   first, second = (array.reshape(-1, array.shape[-1]) for array in (images, cotangent))
+
   rows = (((0,), (0,)), ((), ()))
   if first.shape[1] <= second.shape[1]:
     product = lax.dot_general(first, second, rows)
   else:
     product = lax.dot_general(second, first, rows).T
+
   return product[None, None]
 
 
 def _slide_over_cotangent(
   images: jax.Array, cotangent: jax.Array, *, pads: Sequence[tuple[int, int]]
 ) -> jax.Array:
-  """Of a kernel with stride 1: entry k is the sum over u of images[u + k - before] times
-  cotangent[u], read from its end.
+  """Gradient of a kernel with stride 1, by sliding the images over the cotangent.
+
+  Its entry k is the sum over u of images[u + k - before] times cotangent[u]; a convolution with the
+  images as kernel yields the entries in reverse order.
+
+  Args:
+    images: (B, H, W, C).
+    cotangent: (B, H', W', O).
+    pads: of the convolution, before and after rows and columns.
+
+  Returns:
+    (h, w, C, O).
   """
-  sides = (
-    images.shape[i] - cotangent.shape[i] + sum(pad) + 1 for i, pad in zip((1, 2), pads, strict=True)
-  )
-  mirrored = [
-    (side - 1 - before, side - 1 - after) for side, (before, after) in zip(sides, pads, strict=True)
-  ]
+  mirrored = []
+  for i, (before, after) in zip((1, 2), pads, strict=True):
+    side = images.shape[i] - cotangent.shape[i] + before + after + 1  # of the kernel
+    mirrored.append((side - 1 - before, side - 1 - after))
+
+  # O takes the place of the batch, and B that of the channels.
   product = lax.conv_general_dilated(
     cotangent.transpose(3, 1, 2, 0),
     images.transpose(1, 2, 0, 3),

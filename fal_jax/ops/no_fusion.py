@@ -1,4 +1,4 @@
-"""Keeping XLA from making one kernel of what is faster as two."""
+"""Preventing XLA from fusing kernels that run faster apart."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,30 +8,37 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 
 def materialize_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
-  """A function whose results, on a CPU, lie in memory before anything is made of them; the same
-  function elsewhere.
+  """Writes a function's results to memory on a CPU before anything reads them.
 
-  XLA's CPU compiler may compute a result once more in every kernel that reads it, and take gathers
-  apart to do so. `jax.lax.optimization_barrier` does not hinder it: barriers are gone before
-  kernels are chosen.
+  XLA's CPU compiler may recompute a result in every kernel that reads it, and split gathers to do
+  so. `jax.lax.optimization_barrier` does not prevent that: barriers are removed before kernels are
+  chosen.
 
-  Its gradient is the function's own, of whose way there nothing is kept: what the way back needs of
-  it is computed once more.
+  The backward pass recomputes the function instead of storing residuals.
 
   Args:
     function: of arrays to arrays.
+
+  Returns:
+    A function of the same values; on other platforms, the function itself.
   """
   if jax.default_backend() != "cpu":
     return function
+
   call = jax.jit(function)
 
   @jax.custom_vjp
-  def apart(*args: jax.Array) -> Any:
+  def materialized(*args: jax.Array) -> Any:
     with set_xla_metadata(inlineable="false"):
       return call(*args)
 
-  apart.defvjp(
-    lambda *args: (apart(*args), args),
-    lambda args, cotangent: jax.vjp(function, *args)[1](cotangent),
-  )
-  return apart
+  def forward(*args: jax.Array) -> tuple[Any, tuple[jax.Array, ...]]:
+    """The results, and the arguments as residuals."""
+    return materialized(*args), args
+
+  def backward(args: tuple[jax.Array, ...], cotangent: Any) -> tuple[jax.Array, ...]:
+    """Cotangents of the arguments."""
+    return jax.vjp(function, *args)[1](cotangent)
+
+  materialized.defvjp(forward, backward)
+  return materialized

@@ -54,8 +54,8 @@ def from_source(source: data.Source, name: str, split: str, *, rule: CropRule) -
     boxes=np.stack(boxes),
     visible=np.stack(columns["visible"]),
     dataset_boxes=np.stack(columns["box_dataset"]).astype(np.float64),
-    subsets=None if tags is None else [tuple(data.as_text(tag).split()) for tag in tags],
-    videos=[data.as_text(video) for video in columns["video"]] if "video" in columns else None,
+    subsets=None if tags is None else [tuple(data.to_str(tag).split()) for tag in tags],
+    videos=[data.to_str(video) for video in columns["video"]] if "video" in columns else None,
     frames=np.array(columns["frame"], int) if "frame" in columns else None,
   )
 

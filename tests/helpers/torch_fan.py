@@ -1,12 +1,16 @@
-"""FAN in PyTorch, declared anew from the published layer list: what fal_jax.hourglass must agree
-with to the last layer.
+"""FAN in PyTorch, declared independently: what fal_jax.hourglass must match in every layer.
 
-It shares no code with the published package; the names of its modules are those of its state dicts.
+It follows the published layer list and shares no code with the published package; the names of its
+modules are those of its state dicts.
 """
+
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+LANDMARKS = 5  # of `small`
 
 
 class Block(nn.Module):
@@ -15,21 +19,24 @@ class Block(nn.Module):
   def __init__(self, inputs: int, outputs: int):
     super().__init__()
     widths = (inputs, outputs // 2, outputs // 4, outputs // 4)
+
     for i in (1, 2, 3):
       self.add_module(f"bn{i}", nn.BatchNorm2d(widths[i - 1]))
       self.add_module(f"conv{i}", nn.Conv2d(widths[i - 1], widths[i], 3, padding=1, bias=False))
+
     if inputs != outputs:
       self.downsample = nn.Sequential(
         nn.BatchNorm2d(inputs), nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False)
       )
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """(B, inputs, H, W) to (B, outputs, H, W)."""
     first = self.conv1(F.relu(self.bn1(x)))
     second = self.conv2(F.relu(self.bn2(first)))
     third = self.conv3(F.relu(self.bn3(second)))
-    return torch.cat([first, second, third], 1) + (
-      self.downsample(x) if hasattr(self, "downsample") else x
-    )
+
+    residual = self.downsample(x) if hasattr(self, "downsample") else x
+    return torch.cat([first, second, third], 1) + residual
 
 
 class Hourglass(nn.Module):
@@ -37,13 +44,17 @@ class Hourglass(nn.Module):
 
   def __init__(self, depth: int, features: int, pool: nn.Module):
     super().__init__()
-    self.depth, self.pool = depth, pool
+    self.depth = depth
+    self.pool = pool
+
     for level in range(1, depth + 1):
-      for place in (1, 2, 3):
-        self.add_module(f"b{place}_{level}", Block(features, features))
+      for branch in (1, 2, 3):
+        self.add_module(f"b{branch}_{level}", Block(features, features))
     self.b2_plus_1 = Block(features, features)
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """(B, features, H, W) to the same."""
+
     def at(level: int, x: torch.Tensor) -> torch.Tensor:
       low = getattr(self, f"b2_{level}")(self.pool(x))
       low = self.b2_plus_1(low) if level == 1 else at(level - 1, low)
@@ -62,11 +73,13 @@ class FAN(nn.Module):
     super().__init__()
     self.stacks = stacks
     self.pool = nn.AvgPool2d(2) if pool == "avg" else nn.MaxPool2d(2)
+
     self.conv1 = nn.Conv2d(3, features // 4, 7, stride=2, padding=3)
     self.bn1 = nn.BatchNorm2d(features // 4)
     self.conv2 = Block(features // 4, features // 2)
     self.conv3 = Block(features // 2, features // 2)
     self.conv4 = Block(features // 2, features)
+
     for i in range(stacks):
       self.add_module(f"m{i}", Hourglass(depth, features, self.pool))
       self.add_module(f"top_m_{i}", Block(features, features))
@@ -80,6 +93,7 @@ class FAN(nn.Module):
   def forward(self, images: torch.Tensor) -> torch.Tensor:
     x = F.relu(self.bn1(self.conv1(images)))
     x = self.conv4(self.conv3(self.pool(self.conv2(x))))
+
     stacks = []
     for i in range(self.stacks):
       y = getattr(self, f"top_m_{i}")(getattr(self, f"m{i}")(x))
@@ -87,12 +101,28 @@ class FAN(nn.Module):
       stacks.append(getattr(self, f"l{i}")(y))
       if i < self.stacks - 1:
         x = x + getattr(self, f"bl{i}")(y) + getattr(self, f"al{i}")(stacks[-1])
+
     return torch.stack(stacks)
 
 
-def randomise(model: nn.Module) -> nn.Module:
-  """Weights and BatchNorm statistics that no layer can hide behind: none is left as it was made. In
-  evaluation mode.
+def small(stacks: int = 2) -> FAN:
+  """A random network of few weights, in evaluation mode."""
+  return randomise(FAN(stacks, LANDMARKS, features=8, depth=1))
+
+
+def changed(changes: dict[str, Any]) -> dict[str, Any]:
+  """The state dict of `small` with some keys replaced, or left out where the value is None."""
+  state_dict = dict(small().state_dict()) | changes
+  return {key: value for key, value in state_dict.items() if value is not None}
+
+
+def randomise(model: FAN) -> FAN:
+  """Gives all weights and BatchNorm statistics values that no layer can hide behind.
+
+  None stays as it was initialised.
+
+  Returns:
+    The model, in evaluation mode.
   """
   generator = torch.Generator().manual_seed(0)
 
@@ -106,9 +136,11 @@ def randomise(model: nn.Module) -> nn.Module:
         module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * spread)
         if module.bias is not None:
           uniform(module.bias, -0.5, 0.5)
+
       if isinstance(module, nn.BatchNorm2d):
         uniform(module.weight, 0.5, 1.5)
         uniform(module.bias, -0.5, 0.5)
         uniform(module.running_mean, -0.5, 0.5)
         uniform(module.running_var, 0.5, 1.5)
+
   return model.eval()

@@ -1,6 +1,4 @@
-"""The hand-written BatchNorm and ReLU against Flax's BatchNorm, `jax.nn.relu` and automatic
-differentiation.
-"""
+"""The hand-written BatchNorm and ReLU against Flax's, and against automatic differentiation."""
 
 import functools
 
@@ -16,8 +14,9 @@ from fal_jax.ops.batch_norm import EPSILON, affine_relu, batch_norm_relu
 def inputs(
   dtype: type = np.float32, shape: tuple[int, ...] = (8, 5, 6, 7)
 ) -> tuple[np.ndarray, ...]:
-  """x, scale, bias and a cotangent; channels differ in mean and spread, and about half of the
-  results are rectified.
+  """x (..., C), scale (C,), bias (C,) and a cotangent (..., C).
+
+  Channels differ in mean and spread, and about half of the results are rectified.
   """
   rng = np.random.default_rng(0)
   channels = shape[-1]
@@ -27,8 +26,9 @@ def inputs(
 
 
 def flax_batch_norm_relu(x, scale, bias):
-  """The same by Flax: the result, and the running statistics after one batch with momentum 0, i.e.
-  those of the batch.
+  """The same by Flax: result (..., C), mean (C,), variance (C,).
+
+  The running statistics after one batch with momentum 0 are those of the batch.
   """
   norm = nn.BatchNorm(use_running_average=False, momentum=0.0, epsilon=EPSILON, dtype=x.dtype)
   ones = jnp.ones_like(scale)
@@ -36,6 +36,7 @@ def flax_batch_norm_relu(x, scale, bias):
     "params": {"scale": scale, "bias": bias},
     "batch_stats": {"mean": 0 * ones, "var": ones},
   }
+
   y, updated = norm.apply(variables, x, mutable=["batch_stats"])
   return nn.relu(y), updated["batch_stats"]["mean"], updated["batch_stats"]["var"]
 
@@ -46,14 +47,18 @@ def with_gradients(function, x, scale, bias, cotangent):
   return result, pull((cotangent, jnp.zeros_like(scale), jnp.zeros_like(scale)))
 
 
+# Of this device alone.
+batch_norm_relu_alone = functools.partial(batch_norm_relu, axis_name=None)
+with_gradients_alone = jax.jit(functools.partial(with_gradients, batch_norm_relu_alone))
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-10)])
 def test_values_and_gradients_equal_those_of_flax(dtype, tolerance):
   with jax.enable_x64(dtype == np.float64):
     arrays = [jnp.asarray(array) for array in inputs(dtype)]
-    ours = jax.jit(
-      functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None))
-    )(*arrays)
+    ours = with_gradients_alone(*arrays)
     theirs = jax.jit(functools.partial(with_gradients, flax_batch_norm_relu))(*arrays)
+
   for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
     assert a.dtype == dtype
     np.testing.assert_allclose(a, b, atol=tolerance * max(1, np.abs(b).max()))
@@ -69,13 +74,13 @@ def test_any_number_of_devices_gives_what_one_gives_on_the_joint_batch(devices):
       result, (dx, dscale, dbias) = with_gradients(ours, x, scale, bias, cotangent)
       return result, dx, jax.lax.psum((dscale, dbias), "devices")
 
-    alone = functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None))
-    joint, joint_gradients = jax.jit(alone)(x, scale, bias, cotangent)
+    joint, joint_gradients = with_gradients_alone(x, scale, bias, cotangent)
     mapped = jax.pmap(
       one_device, axis_name="devices", in_axes=(0, None, None, 0), devices=jax.devices()[:devices]
     )
     shares, cotangents = (array.reshape(devices, -1, *x.shape[1:]) for array in (x, cotangent))
     (y, mean, variance), dx, (dscale, dbias) = mapped(shares, scale, bias, cotangents)
+
   np.testing.assert_allclose(y.reshape(x.shape), joint[0], atol=1e-10)
   np.testing.assert_allclose(dx.reshape(x.shape), joint_gradients[0], atol=1e-10)
   for device in range(devices):
@@ -86,24 +91,29 @@ def test_any_number_of_devices_gives_what_one_gives_on_the_joint_batch(devices):
 def test_without_an_axis_every_device_normalises_by_its_own_batch():
   x, scale, bias, _ = inputs()
   shares = x.reshape(4, 2, *x.shape[1:])
-  mapped = jax.pmap(
-    lambda x: batch_norm_relu(x, scale, bias, None), axis_name="devices", devices=jax.devices()[:4]
-  )
+
+  def one_device(x):
+    return batch_norm_relu(x, scale, bias, None)
+
+  mapped = jax.pmap(one_device, axis_name="devices", devices=jax.devices()[:4])
   _, mean, variance = mapped(shares)
+
   np.testing.assert_allclose(mean, shares.mean((1, 2, 3)), atol=1e-5)
   np.testing.assert_allclose(variance, shares.var((1, 2, 3)), rtol=1e-4)
 
 
 def test_given_statistics_are_used_as_they_are():
   x, scale, bias, _ = inputs()
-  mean, variance = np.float32([1, -2, 0, 3, 5, 6, 7]), np.float32([1, 2, 3, 0, 0.5, 6, 7])
+  mean = np.float32([1, -2, 0, 3, 5, 6, 7])
+  variance = np.float32([1, 2, 3, 0, 0.5, 6, 7])
+
+  y = affine_relu(x, mean, variance, scale, bias)
+
   expected = np.maximum((x - mean) / np.sqrt(variance + 1e-5) * scale + bias, 0)
-  np.testing.assert_allclose(
-    affine_relu(x, mean, variance, scale, bias), expected, rtol=1e-4, atol=1e-4
-  )
+  np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_batch_of_its_own_statistics_agrees_with_them_given():
+def test_given_statistics_of_the_batch_give_what_batch_norm_gives():
   x, scale, bias, _ = inputs()
   y, mean, variance = batch_norm_relu(x, scale, bias, None)
   np.testing.assert_allclose(affine_relu(x, mean, variance, scale, bias), y, atol=1e-6)
@@ -114,43 +124,43 @@ def test_a_constant_channel_has_variance_zero_and_finite_gradients(constant):
   """A difference of moments can round below zero, whose square root would be NaN."""
   x = np.full((4, 3, 3, 2), constant, np.float32)
   scale, bias = np.float32([1, 2]), np.float32([0.5, -0.5])
-  alone = functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None))
-  (y, _, variance), gradients = jax.jit(alone)(x, scale, bias, np.ones_like(x))
+
+  (y, _, variance), gradients = with_gradients_alone(x, scale, bias, np.ones_like(x))
+
   assert (np.asarray(variance) >= 0).all() and np.isfinite(y).all()
   assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_a_gradient_sent_into_the_statistics_goes_nowhere():
   x, scale, bias, _ = inputs()
-  gradients = jax.jit(
-    jax.grad(lambda x: sum(s.sum() for s in batch_norm_relu(x, scale, bias, None)[1:]))
-  )(x)
-  assert not np.asarray(gradients).any()
+
+  def total(x):
+    _, mean, variance = batch_norm_relu(x, scale, bias, None)
+    return mean.sum() + variance.sum()
+
+  assert not np.asarray(jax.jit(jax.grad(total))(x)).any()
 
 
 def test_in_bfloat16_only_input_and_result_are_rounded():
-  """Statistics and gradients are those of float32 for the same rounded numbers; half of 8 bits is
-  what rounding may take.
+  """Statistics and gradients are those of float32 for the same rounded values.
+
+  Rounding a result to 8 bits may take half of the last one.
   """
   x, scale, bias, cotangent = (jnp.asarray(array) for array in inputs())
   x, cotangent = x.astype(jnp.bfloat16), cotangent.astype(jnp.bfloat16)
-  alone = jax.jit(
-    functools.partial(with_gradients, functools.partial(batch_norm_relu, axis_name=None))
-  )
-  (y, *statistics), (dx, *d_parameters) = alone(x, scale, bias, cotangent)
-  wide = alone(x.astype(jnp.float32), scale, bias, cotangent.astype(jnp.float32))
+
+  (y, *statistics), (dx, *d_parameters) = with_gradients_alone(x, scale, bias, cotangent)
+  wide = with_gradients_alone(x.astype(jnp.float32), scale, bias, cotangent.astype(jnp.float32))
   (wide_y, *wide_statistics), (wide_dx, *wide_d_parameters) = wide
+
   assert y.dtype == dx.dtype == jnp.bfloat16
   for narrow, exact in ((y, wide_y), (dx, wide_dx)):
     np.testing.assert_allclose(narrow.astype(jnp.float32), exact, rtol=2**-8, atol=1e-6)
-  for ours, exact in zip(
-    (*statistics, *d_parameters), (*wide_statistics, *wide_d_parameters), strict=True
-  ):
+
+  per_channel = (*statistics, *d_parameters)
+  for ours, exact in zip(per_channel, (*wide_statistics, *wide_d_parameters), strict=True):
     assert ours.dtype == jnp.float32
     np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-4)
-  np.testing.assert_allclose(
-    affine_relu(x, *wide_statistics, scale, bias).astype(jnp.float32),
-    wide_y,
-    rtol=2**-8,
-    atol=1e-6,
-  )
+
+  with_statistics = affine_relu(x, *wide_statistics, scale, bias).astype(jnp.float32)
+  np.testing.assert_allclose(with_statistics, wide_y, rtol=2**-8, atol=1e-6)

@@ -81,7 +81,7 @@ def test_a_table_becomes_zero_based_records_with_the_image_s_bytes(root, build, 
       row["box_landmarks"], [*row["landmarks"].min(0), *row["landmarks"].max(0)]
     )
   assert info.metadata["markup"] == files.NUM
-  assert custom_markup.described(info.metadata["own_markup"]).names == tuple(files.NAMES)
+  assert custom_markup.parse_markup(info.metadata["own_markup"]).names == tuple(files.NAMES)
   assert f"--config='configs/custom.py:{root / 'markup.yaml'}'" in out.splitlines()[-1], (
     "a folder with a space in its name"
   )

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from fal_jax import affine
-from fal_jax.crop import CropRule, crop_from_image, cut
+from fal_jax.crop import CropRule, crop_from_image, extract
 from fal_jax.data import example_id, face_box
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
@@ -94,7 +94,7 @@ class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[cal
     stored_from_image = affine.compose(stored_from_crop, crop)
 
     image = read_image(record["image"], name=example_id(record))
-    square = cut(image, stored_from_image, self.rule.stored_size)
+    square = extract(image, stored_from_image, self.rule.stored_size)
     _, jpeg = cv2.imencode(".jpg", square[..., ::-1], _JPEG)
 
     def to_square(points: np.ndarray) -> np.ndarray:

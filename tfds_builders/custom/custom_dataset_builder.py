@@ -76,7 +76,7 @@ class Builder(ManualFaceBuilder):
     return self.builder_config.content.markup.num
 
   def extra_metadata(self) -> dict[str, Any]:
-    return {"own_markup": custom_markup.description_of(self.builder_config.content.markup)}
+    return {"own_markup": custom_markup.to_dict(self.builder_config.content.markup)}
 
   def train_flags(self) -> str:
     return f"--config={shlex.quote(f'configs/custom.py:{self.builder_config.file}')}"
