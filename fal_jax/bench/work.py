@@ -3,7 +3,6 @@
 It consists of the package's own functions on random images and landmarks.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,31 +15,11 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from fal_jax import affine, build, parallel, siamese, steps
 from fal_jax.augment import View
 from fal_jax.bench import flops
+from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
 from fal_jax.errors import InputError
 
 STEPS_PER_EPOCH = 1000.0  # for the learning rate's schedule, whose cost does not depend on it
-
-
-@dataclasses.dataclass(frozen=True)
-class Count:
-  """What one repeat of a task does.
-
-  Attributes:
-    items: how many of `unit`.
-    unit: "images", "pairs", "heatmaps" or "products".
-    flops: counted by hand.
-    bytes: the minimum that passes through memory; None where it is unknown.
-    devices: how many share the work.
-    in_step: how often a device does this work in one training step; None if it is not part of one.
-  """
-
-  items: int
-  unit: str
-  flops: float
-  bytes: float | None = None
-  devices: int = 1
-  in_step: float | None = None
 
 
 def default_pairs(platform: str, devices: int) -> list[int]:
