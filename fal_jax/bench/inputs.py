@@ -129,8 +129,8 @@ def measure(
   Returns:
     `alone`: by source and cache, the spread of images per second. `overlapped`: by cache, of the
     first source, the spread of a step's `seconds`; of `waits`, the fraction by which it takes
-    longer than on a batch that is on the devices already; and of `on_host`, the seconds in which
-    this process takes the batch and sends it off.
+    longer than on a batch that is on the devices already; and of `on_host`, the seconds that this
+    process spends on fetching the batch and sending it off.
   """
   by_name = {
     name: [source[index] for index in range(min(len(source), MAX_RECORDS))]

@@ -19,7 +19,8 @@ class Count:
     flops: counted by hand.
     bytes: the minimum that passes through memory; None where it is unknown.
     devices: how many share the work.
-    in_step: how often a device does this work in one training step; None if it is not part of one.
+    in_step: how many times this work one device does in a training step; None if it is not part of
+      one.
   """
 
   items: int
@@ -72,14 +73,15 @@ def describe(
 def compare(
   title: str, samples: Samples, counts: Mapping[str, Count], prefix: str
 ) -> dict[str, Any]:
-  """PyTorch's tasks, and how much longer each item takes there than with us.
+  """PyTorch's tasks, and their time per item as a multiple of ours.
 
   Args:
     title: of the table.
     samples: seconds of all tasks, by round.
     counts: what each of ours does; one of PyTorch's does the same, unless it has an entry of its
       own.
-    prefix: of the names of PyTorch's tasks. Ours follows, and after a comma maybe a remark.
+    prefix: of the names of PyTorch's tasks; the name of ours follows, and after a comma possibly a
+      remark.
 
   Returns:
     `title`, and `parts` by name without the prefix.
@@ -90,6 +92,7 @@ def compare(
     ours = label.split(",")[0]
     count = counts.get(name, counts[ours])
     seconds = timing.spread(samples[name])
+
     items_ratio = counts[ours].items / count.items
     time_ratios = timing.ratios(samples[name], samples[ours])
     parts[label] = {

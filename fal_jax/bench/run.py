@@ -70,7 +70,7 @@ def run(
     The tables, and where they are.
 
   Raises:
-    InputError: the config, a part, a batch size, the workdir or the dataset needs the user.
+    InputError: the user must correct the config, a part, a batch size, the workdir or the dataset.
   """
   # ---- Input
   config = prepare_config(config)
@@ -140,7 +140,7 @@ def run(
 
 
 def prepare_config(config: ConfigDict) -> ConfigDict:
-  """The config, checked and locked; a dataset, which it does not need, has a name in any case."""
+  """The config, validated and locked, with a placeholder for a dataset name that it lacks."""
   config = config.copy_and_resolve_references().unlock()
   if not config.data.name:
     config.data.name = "random"
@@ -153,13 +153,13 @@ def check_parts(config: ConfigDict, parts: Sequence[str]) -> list[str]:
 
   Args:
     config: of the run.
-    parts: those that the user asks for; by default what makes sense here.
+    parts: those that the user requests; by default what makes sense here.
 
   Returns:
     Some of `PARTS`.
 
   Raises:
-    InputError: a part does not exist, or is asked for and not possible here.
+    InputError: a part does not exist, or is requested but not possible here.
   """
   if unknown := [part for part in parts if part not in PARTS]:
     raise InputError(f"--parts={','.join(unknown)} does not exist; choose from {','.join(PARTS)}.")
@@ -245,7 +245,7 @@ def measure_kernels(
   rounds: int,
   echo: Callable[[str], None],
 ) -> dict[str, Any]:
-  """Everything that is measured by turns, and what else there is to know of the same programs.
+  """Measures all tasks by turns, then memory and trace of the same training step.
 
   Args:
     config: of the run.
@@ -256,7 +256,7 @@ def measure_kernels(
     echo: takes a line of progress.
 
   Returns:
-    Entries of the report: `parts`; those of PyTorch; `memory` and `trace` of the training step.
+    Entries of the report: `parts`, those of PyTorch, and `memory` and `trace` of the step.
   """
   echo(f"compiling what is measured in rounds, for {pairs} images per step")
   tasks, reference_tasks, counts = make_tasks(config, pairs, chosen)
@@ -347,7 +347,7 @@ def sweep(
     echo: takes a line of progress.
 
   Returns:
-    `pairs`, and `step` and `forward` as `rates.describe` does; or `too_large`, if the memory is.
+    `pairs`, and either `step` and `forward`, described by `rates.describe`, or `too_large`.
   """
   tasks, counts = work.matmuls(config)
   echo(f"batches of {pairs}")

@@ -1,4 +1,4 @@
-"""Weak scaling of the training step on CPU: what it costs that devices must agree.
+"""Weak scaling of the training step on CPU: what communication between devices costs.
 
 Every device has the same work, however many there are. What is compared lives at the same time and
 takes turns.

@@ -29,6 +29,7 @@ def page(report: Mapping[str, Any]) -> str:
     "fake_devices": fake_devices,
     "trace": _trace,
   }
+
   sections = [_machine(report), _parts(report)]
   sections += [section(report[name]) for name, section in optional.items() if report.get(name)]
   return "\n\n".join(sections) + "\n"
@@ -51,6 +52,7 @@ def _machine(report: Mapping[str, Any]) -> str:
     f"{settings['dtype']}, {settings['pairs']} images per step in {settings['num_views']} views; "
     f"medians of {settings['rounds']} interleaved rounds, quartiles in brackets"
   )
+
   lines = [hardware, software, work]
   if load_before > machine["cores"] / 2:
     lines.append(
@@ -103,6 +105,7 @@ def _torch(result: Mapping[str, Any]) -> str:
     [name, f"{part['per_second']:,.4g} {part['unit']}/s", _spread(part["ratio"])]
     for name, part in result["parts"].items()
   ]
+
   head = ["part", "PyTorch", "time of PyTorch / ours"]
   return f"## {result['title']}\n\n{markdown.table(head, rows)}"
 
@@ -117,10 +120,12 @@ def _first_step(result: Mapping[str, Any]) -> str:
     "trace": "tracing",
     "compile": "compiling",
   }
+
   head = ["first step of a fresh process, s", *columns.values()]
   rows = [
     [cache, *(f"{result[cache][name]:.1f}" for name in columns)] for cache in ("cold", "cached")
   ]
+
   note = "Tracing and compiling are those of weights and step together."
   return f"## First step\n\n{markdown.table(head, rows)}\n\n{note}"
 
@@ -135,6 +140,7 @@ def _memory(result: Mapping[str, Any]) -> str:
     f"Compiled step: {mb(result['temporaries'])} of temporaries per device, "
     f"{mb(result['donated'])} donated of a state of {mb(result['state'])}"
   )
+
   if result["flops_by_xla"]:
     ratio = result["flops_by_xla"] / result["flops_by_hand"]
     sentence += f"; XLA counts {ratio:.3f} times the FLOPs counted by hand"
@@ -162,12 +168,13 @@ def _input(result: Mapping[str, Any]) -> str:
   ]
   head = ["step fed by data.cache", "ms", "longer by", "of which on the host, ms"]
   overlapped = markdown.table(head, rows)
+  source = result["overlapped"]["source"]
 
   paragraphs = [
     "## Input",
     "The pipeline alone:",
     alone,
-    f"The training step, fed by {result['overlapped']['source']}:",
+    f"The training step, fed by {source}:",
     overlapped,
   ]
   return "\n\n".join(paragraphs)
@@ -212,6 +219,7 @@ def _trace(result: Mapping[str, Any]) -> str:
     ]
     for kernel in result["kernels"]
   ]
+
   note = f"The whole trace is in {result['directory']}."
   return f"## Trace\n\n{markdown.table(head, rows)}\n\n{note}"
 

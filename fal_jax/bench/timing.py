@@ -85,5 +85,5 @@ def spread(samples: Sequence[float]) -> dict[str, float]:
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-  """One measurement over another, round by round: whatever slowed down both cancels."""
+  """One measurement over another, round by round: whatever slowed both down cancels out."""
   return [a / b for a, b in zip(numerators, denominators, strict=True)]

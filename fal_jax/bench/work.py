@@ -23,7 +23,7 @@ STEPS_PER_EPOCH = 1000.0  # for the learning rate's schedule, whose cost does no
 
 
 def default_pairs(platform: str, devices: int) -> list[int]:
-  """Batch sizes worth measuring, in images, each in all its views; the first is the tables' one."""
+  """Batch sizes worth measuring, in images per step; the tables are made with the first one."""
   sizes = [2] if platform == "cpu" else [32, 8, 128]
   return list(dict.fromkeys(-(-size // devices) * devices for size in sizes))
 
