@@ -17,6 +17,11 @@ torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pi
 
 from fal_jax.bench import torch_reference  # noqa: E402  # needs PyTorch
 
+QUICK_COMPILATION = {
+  "xla_backend_optimization_level": 0,
+  "xla_llvm_disable_expensive_passes": True,
+}
+
 
 @pytest.mark.parametrize(
   ("stacks", "pool", "reduce"),
@@ -40,7 +45,8 @@ def test_loss_of_a_training_step_is_ours(stacks, pool, reduce):
   def train_step(state, batch):
     return steps.train_step(state, batch, recipe=recipe)
 
-  step = jax.jit(jax.vmap(train_step, (None, 0), axis_name=steps.DEVICES))
+  step = jax.vmap(train_step, (None, 0), axis_name=steps.DEVICES)
+  step = jax.jit(step, compiler_options=QUICK_COMPILATION)
   state = steps.first_state(variables, recipe)
   _, metrics = step(state, jax.tree.map(lambda array: array[None], batch))
   ours = float(metrics["loss"][0])
