@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Everything there is to know about the speed of one GPU (or TPU) machine, in one folder to take home.
+# Everything there is to know about the speed of one GPU (or TPU) machine, in one folder to take
+# home.
 #   ./launch/bench_gpu.sh [FOLDER] [flags of fal_jax.main]        FOLDER defaults to runs/bench_gpu
-# FAL_JAX_ACCELERATOR  cuda12, cuda13, tpu or cpu; by default what the driver says
-# FAL_JAX_TORCH        0 leaves PyTorch out, which is otherwise installed and measured beside ours
-# The machine needs nothing but Python, a driver and a way to the package index. About half an hour on one GPU.
+# FAL_JAX_ACCELERATOR  cuda12, cuda13, tpu or cpu; by default what the driver reports
+# FAL_JAX_TORCH        0 leaves out PyTorch, which is otherwise installed and measured beside ours
+# The machine needs only Python, a driver and access to the package index. It takes about half an
+# hour on one GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
@@ -15,12 +17,14 @@ fi
 
 accelerator() {
   local version
-  if version=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\).*/\1/p') && [ -n "$version" ]; then
-    [ "$version" -ge 13 ] && echo cuda13 || echo cuda12
+  version=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\).*/\1/p') || version=
+  if [ -n "$version" ]; then
+    if [ "$version" -ge 13 ]; then echo cuda13; else echo cuda12; fi
   elif compgen -G "/dev/accel*" >/dev/null || compgen -G "/dev/vfio/[0-9]*" >/dev/null; then
     echo tpu
   else
-    echo "No GPU or TPU found: start this on a machine that has one, or try it out with FAL_JAX_ACCELERATOR=cpu" >&2
+    echo "No GPU or TPU found: run this on a machine that has one, or try it out with" \
+      "FAL_JAX_ACCELERATOR=cpu" >&2
     return 2
   fi
 }
@@ -40,13 +44,16 @@ if [ "$kind" = cpu ]; then
   sizes=2
 else
   if [ "$kind" != tpu ] && [ "${FAL_JAX_TORCH:-1}" != 0 ]; then
-    # Before JAX's libraries: both bring some of NVIDIA's, and ours are to be the ones that JAX asks for.
-    install "torch>=2.10" || echo "PyTorch cannot be had here: it will not be measured"
-    export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.6}  # the rest of the memory is PyTorch's
+    # Before JAX's libraries: both bring some of NVIDIA's, and those that JAX asks for must win.
+    install "torch>=2.10" || echo "PyTorch cannot be installed here: it will not be measured"
+    # The rest of the memory is PyTorch's.
+    export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.6}
   fi
   install "jax[$kind]==$(.venv/bin/python -c 'import jax; print(jax.__version__)')"
 fi
-.venv/bin/python -c 'import jax; print("Measuring", jax.device_count(), "x", jax.devices()[0].device_kind)'
+.venv/bin/python -c '
+import jax
+print("Measuring", jax.device_count(), "x", jax.devices()[0].device_kind)'
 mkdir -p "$folder"
 if command -v nvidia-smi >/dev/null 2>&1; then
   nvidia-smi -q >"$folder/nvidia-smi.txt" || true
@@ -57,12 +64,12 @@ measure() {  # NAME flags...
   local name=$1
   shift
   echo "--- $name"
-  if .venv/bin/python -m fal_jax.main --config=configs/wflw.py --mode=bench --workdir="$folder/$name" "$@" \
-      2>&1 | tee "$folder/$name.log"; then
+  if .venv/bin/python -m fal_jax.main --config=configs/wflw.py --mode=bench \
+      --workdir="$folder/$name" "$@" 2>&1 | tee "$folder/$name.log"; then
     cp "$folder/$name/bench/bench.json" "$folder/$name.json"
     cp "$folder/$name/bench/bench.md" "$folder/$name.md"
   else
-    failed=1  # the other measurements are worth having all the same
+    failed=1  # the other measurements are still worth having
     echo "$name failed, see $folder/$name.log" >&2
   fi
 }
@@ -79,5 +86,7 @@ if [ "${kind#cuda}" != "$kind" ]; then
   XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_deterministic_ops=true" \
     measure deterministic --parts=step,warp,determinism --batch_sizes=${sizes%%,*} "$@"
 fi
-echo "All tables are in $folder: $(cd "$folder" && ls ./*.md 2>/dev/null | tr '\n' ' ')"
+shopt -s nullglob
+tables=("$folder"/*.md)
+echo "All tables are in $folder: ${tables[*]##*/}"
 exit $failed

@@ -20,6 +20,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 VERBOSITY = logging.get_verbosity()
 
 
+def pytest_itemcollected(item):
+  """Keeps heavy tests out of the quick lane, `-m "not slow"`."""
+  if item.get_closest_marker("heavy"):
+    item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def verbosity():
   """Command lines that a test, or a fixture of several, runs in its own process silence the log;

@@ -1,5 +1,6 @@
-"""What the speed of a training step rests on, read off its program and not off a clock: work,
-memory, messages, compilations.
+"""What the speed of a training step rests on: work, memory, communication and compilations.
+
+All of it is read off the step's program, and nothing off a clock.
 """
 
 import collections
@@ -18,9 +19,8 @@ from configs import default
 from fal_jax import build, parallel, steps, train
 from fal_jax.hourglass import FAN
 
-# floating-point operations of FAN-2 on two views, K = 98: convolutions counted by hand, three times
-# for training
-PAIR = 168.2e9
+# FLOPs of FAN-2 on two views, K = 98: convolutions counted by hand, three times for training.
+PAIR_FLOPS = 168.2e9
 MEBIBYTE = 2**20
 COLLECTIVES = (
   "all_reduce|all_gather|all_to_all|reduce_scatter|collective_permute|collective_broadcast"
@@ -35,12 +35,13 @@ def paper_recipe(**model) -> steps.Recipe:
 
 
 def state_and_batch(recipe: steps.Recipe) -> tuple:
-  """Shapes of one pair on each of the fake devices."""
+  """Shapes of the state, and of one pair on each of the fake devices."""
   state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
-  count, side, landmarks = jax.device_count(), recipe.crop.stored_size, len(recipe.flip)
+  count = jax.device_count()
+  side = recipe.crop.stored_size
   batch = {
     "image": jax.ShapeDtypeStruct((count, 1, side, side, 3), np.uint8),
-    "landmarks": jax.ShapeDtypeStruct((count, 1, landmarks, 2), np.float32),
+    "landmarks": jax.ShapeDtypeStruct((count, 1, len(recipe.flip), 2), np.float32),
     "index": jax.ShapeDtypeStruct((count, 1), np.int32),
   }
   return state, batch
@@ -64,34 +65,36 @@ def size_of(tensor: str) -> int:
   return math.prod(map(int, sides)) * int(re.sub(r"\D", "", kind)) // 8
 
 
-def test_a_step_does_the_work_of_its_convolutions_and_next_to_nothing_else():
-  assert lowered(dtype="float32").cost_analysis()["flops"] == pytest.approx(PAIR, rel=0.05)
+def test_a_step_does_the_work_of_its_convolutions_and_hardly_more():
+  assert lowered(dtype="float32").cost_analysis()["flops"] == pytest.approx(PAIR_FLOPS, rel=0.05)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_step_scatters_nothing(dtype):
-  """Neither warps nor exchanged channels: sums of scattered parts are slow, and on GPU come out
-  another way every time.
+  """Neither warps nor swapped channels do.
+
+  Sums of scattered parts are slow, and on GPU their order differs from run to run.
   """
   assert "stablehlo.gather" in program(dtype=dtype)
   assert "stablehlo.scatter" not in program(dtype=dtype)
 
 
-def test_the_state_is_given_to_the_step_to_the_last_byte():
+def test_the_whole_state_is_donated_to_the_step():
   state, _ = state_and_batch(paper_recipe())
-  taken_over = re.findall(
+  donated = re.findall(
     r"%arg\d+: tensor<([^>]*)> [^%]*?(?:tf\.aliasing_output|jax\.buffer_donor)",
     program(dtype="float32"),
   )
-  assert sum(map(size_of, taken_over)) == sum(
-    leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)
-  )
+
+  state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+  assert sum(map(size_of, donated)) == state_bytes
 
 
 def messages(text: str) -> collections.Counter:
-  """What is exchanged between devices, by kind and type."""
-  named = set(re.findall(rf"stablehlo\.({COLLECTIVES})\b", text))
-  assert named <= {"all_reduce"}
+  """What devices exchange, by type; all of it by all_reduce."""
+  kinds = set(re.findall(rf"stablehlo\.({COLLECTIVES})\b", text))
+  assert kinds <= {"all_reduce"}
+
   types = re.findall(r'"stablehlo\.all_reduce".*?\}\) : \(tensor<([^>]*)>\) ->', text, re.DOTALL)
   assert len(types) == len(re.findall(r"stablehlo\.all_reduce\b", text))
   return collections.Counter(types)
@@ -99,76 +102,77 @@ def messages(text: str) -> collections.Counter:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("remat", [False, True])
-def test_devices_exchange_the_gradient_once_and_beside_it_statistics_only(remat):
+def test_devices_exchange_the_gradient_once_and_statistics_besides(remat):
   state, _ = state_and_batch(paper_recipe())
-  found = messages(program(dtype="bfloat16", remat=remat))
-  weights, running = (
-    sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (state.params, state.batch_stats)
-  )
+  counts = messages(program(dtype="bfloat16", remat=remat))
+  weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+  running = sum(leaf.size for leaf in jax.tree.leaves(state.batch_stats))
+
   # The gradient; the running statistics; the loss; the number of annotated landmarks.
   whole_step = [f"{weights}xf32", f"{running}xf32", "f32", "i32"]
-  assert {kind: found.pop(kind) for kind in whole_step} == dict.fromkeys(whole_step, 1)
-  # Every BatchNorm two numbers a channel on the way there and two on the way back.
+  assert {kind: counts.pop(kind) for kind in whole_step} == dict.fromkeys(whole_step, 1)
+
+  # Every BatchNorm: two numbers per channel in the forward pass, and two in the backward pass.
   layers = collections.Counter(f"2x{leaf.size}xf32" for leaf in jax.tree.leaves(state.batch_stats))
-  assert found == layers and found.total() == 2 * 98
+  assert counts == layers and counts.total() == 2 * 98
 
 
 @pytest.mark.slow
-def test_devices_with_statistics_of_their_own_exchange_nothing_in_the_network():
-  found = messages(program(dtype="bfloat16", sync_batch_norm=False))
-  assert sorted(found.values()) == [1, 1, 1, 1], (
+def test_with_statistics_per_device_the_network_exchanges_nothing():
+  counts = messages(program(dtype="bfloat16", sync_batch_norm=False))
+  assert sorted(counts.values()) == [1, 1, 1, 1], (
     "the gradient, the running statistics, the loss, the number of landmarks"
   )
 
 
-def test_in_bfloat16_no_convolution_and_no_matrix_product_reads_float32():
+def test_in_bfloat16_no_convolution_or_matrix_product_reads_float32():
   text = program(dtype="bfloat16")
-  pairs = re.findall(
+  operands = re.findall(
     r"stablehlo\.(?:convolution\(|dot_general ).*?: \(tensor<[^>]*x(\w+)>, tensor<[^>]*x(\w+)>\)",
     text,
   )
-  assert (
-    len(pairs) == text.count("stablehlo.convolution(") + text.count("stablehlo.dot_general ") > 300
-  )
-  assert set(pairs) == {("bf16", "bf16")}
+
+  count = text.count("stablehlo.convolution(") + text.count("stablehlo.dot_general ")
+  assert len(operands) == count > 300
+  assert set(operands) == {("bf16", "bf16")}
   assert "bf16" not in program(dtype="float32")
 
 
-def kept_per_view(model: FAN) -> float:
-  """MiB that the way there keeps for the way back, for one image more."""
+def residuals_per_view(model: FAN) -> float:
+  """MiB that the forward pass keeps for the backward pass, per additional image."""
   variables = jax.eval_shape(
     lambda: model.init(jax.random.key(0), jnp.zeros((1, 256, 256, 3)), False)
   )
 
-  def kept(count: int) -> int:
-    def there(params):
+  def residuals(count: int) -> int:
+    def forward(params):
       apply = functools.partial(model.apply, mutable=["batch_stats"])
       images = jnp.zeros((count, 256, 256, 3))
       return jax.vjp(lambda params: apply({**variables, "params": params}, images, True), params)[1]
 
-    with_statistics = jax.eval_shape(there, variables["params"])
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(with_statistics))
+    kept = jax.eval_shape(forward, variables["params"])
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
 
   # Statistics as arrays, not as shapes: they are multiplied.
   variables = {
     **variables,
     "batch_stats": jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), variables["batch_stats"]),
   }
-  return (kept(2) - kept(1)) / MEBIBYTE
+  return (residuals(2) - residuals(1)) / MEBIBYTE
 
 
 @pytest.mark.slow
-def test_a_view_keeps_little_for_its_way_back_in_bfloat16_and_less_with_rematerialisation():
-  plain, remat = (
-    kept_per_view(FAN(2, 98, dtype=jnp.bfloat16, remat=remat)) for remat in (False, True)
-  )
-  print(f"kept per view: {plain:.0f} MiB, with remat {remat:.0f} MiB")
+def test_residuals_per_view_are_small_in_bfloat16_and_smaller_with_remat():
+  plain = residuals_per_view(FAN(2, 98, dtype=jnp.bfloat16, remat=False))
+  remat = residuals_per_view(FAN(2, 98, dtype=jnp.bfloat16, remat=True))
+
+  print(f"residuals per view: {plain:.0f} MiB, with remat {remat:.0f} MiB")
   assert plain <= 110
   assert remat < 0.6 * plain
 
 
 @pytest.mark.slow
-def test_an_epoch_and_its_evaluations_compile_one_training_step_and_one_prediction(
+def test_training_with_evaluations_compiles_one_step_and_one_prediction(
   tmp_path, folder, monkeypatch
 ):
   mapped = []
@@ -179,26 +183,30 @@ def test_an_epoch_and_its_evaluations_compile_one_training_step_and_one_predicti
 
   monkeypatch.setattr(parallel, "_pmap", remember)
   train.train_and_evaluate(tiny_dataset.config(folder), tmp_path)
+
   assert [function._cache_size() for function in mapped] == [1, 1]
 
 
 @pytest.mark.slow
 def test_the_compiled_step_updates_its_state_in_place(monkeypatch):
   monkeypatch.setattr(parallel, "_CPU_OPTIONS", parallel._CPU_OPTIONS | QUICKLY)
-  state, batch = initial_state(RECIPE), parallel.split_over_devices(make_batch(8))
+  state = initial_state(RECIPE)
+  batch = parallel.split_over_devices(make_batch(8))
+
   memory = parallel.make_train_step(RECIPE).lower(state, batch).compile().memory_analysis()
+
   assert memory.alias_size_in_bytes == sum(leaf.nbytes for leaf in jax.tree.leaves(state))
 
 
 @pytest.mark.parametrize(("release", "tuned"), [("0.10.2", True), ("0.99.0", False)])
-def test_the_compiler_s_experimental_option_is_given_to_releases_that_know_it_and_to_no_other(
-  monkeypatch, release, tuned
-):
+def test_only_releases_that_know_an_experimental_option_get_it(monkeypatch, release, tuned):
   monkeypatch.setattr(parallel.jaxlib, "__version__", release)
-  given = []
-  monkeypatch.setattr(jax, "jit", lambda function, **options: given.append(options) or function)
+  calls = []
+  monkeypatch.setattr(jax, "jit", lambda function, **options: calls.append(options) or function)
+
   parallel.make_train_step(RECIPE)
-  assert [options["compiler_options"] for options in given] == [parallel._CPU_OPTIONS] * tuned
+
+  assert [options["compiler_options"] for options in calls] == [parallel._CPU_OPTIONS] * tuned
 
 
 @pytest.mark.slow
@@ -206,7 +214,7 @@ def test_two_pairs_fit_into_the_memory_that_was_measured():
   """XLA's own count for the program of one device."""
   recipe = paper_recipe(dtype="float32")
   state, batch = state_and_batch(recipe)
-  one = {
+  two_pairs = {
     name: jax.ShapeDtypeStruct((1, 2, *shape.shape[2:]), shape.dtype)
     for name, shape in batch.items()
   }
@@ -214,4 +222,7 @@ def test_two_pairs_fit_into_the_memory_that_was_measured():
   mapped = parallel._pmap(
     step, devices=jax.devices()[:1], out_axes=(None, None), donate_argnums=(0,)
   )
-  assert mapped.lower(state, one).compile().memory_analysis().temp_size_in_bytes <= 900e6
+
+  memory = mapped.lower(state, two_pairs).compile().memory_analysis()
+
+  assert memory.temp_size_in_bytes <= 900e6

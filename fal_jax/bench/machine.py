@@ -14,9 +14,10 @@ from fal_jax import evaluate
 
 
 def describe(config: ConfigDict) -> dict[str, Any]:
-  """What was measured on, and with what."""
+  """The hardware and the software that a measurement was made with."""
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-  found = {
+  provenance = evaluate.provenance(config, split="", step=0)
+  return {
     "cpu": _cpu(),
     "cores": cores,
     "device": jax.devices()[0].device_kind,
@@ -28,12 +29,13 @@ def describe(config: ConfigDict) -> dict[str, Any]:
     "python": platform.python_version(),
     "system": platform.platform(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    "fal_jax": provenance["fal_jax"],
+    "git_commit": provenance["git_commit"],
   }
-  provenance = evaluate.provenance(config, split="", step=0)
-  return {**found, **{key: provenance[key] for key in ("fal_jax", "git_commit")}}
 
 
 def _cpu() -> str:
+  """The processor's name, as far as the system knows it."""
   try:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
   except OSError:  # only Linux has it

@@ -1,6 +1,4 @@
-"""--mode=bench: how fast everything is on this machine. Needs no dataset. This page is meant to be
-read from top to bottom.
-"""
+"""--mode=bench: how fast everything is on this machine. Needs no dataset."""
 
 import contextlib
 import importlib.util
@@ -8,20 +6,22 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from fal_jax import build
-from fal_jax.bench import inputs, machine, scaling, table, timing, trace, work, worker
+from fal_jax.bench import inputs, machine, rates, scaling, table, timing, trace, work, worker
+from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
-from fal_jax.bench.work import Count
 from fal_jax.errors import InputError
+from fal_jax.output.folders import make_dir
 
-# In this order. By default all but those on demand, which take minutes or leave large files;
+# In this order. By default all except those on demand, which take minutes or leave large files;
 # processes only on CPU, torch only where it is installed.
 PARTS = (
   "first_step",
@@ -40,11 +40,9 @@ PARTS = (
   "input",
 )
 ON_DEMAND = ("fake_devices", "torch_compile", "trace")
-REFERENCES = {
-  "torch": "eager ",
-  "torch_compile": "torch.compile ",
-}  # and how the names of their tasks begin
-Samples = Mapping[str, Sequence[float]]
+
+# Parts that run PyTorch, and the prefix of their tasks' names.
+REFERENCES = {"torch": "eager ", "torch_compile": "torch.compile "}
 
 
 def run(
@@ -60,110 +58,68 @@ def run(
   """Measures, and writes `bench/bench.json` and `bench/bench.md`.
 
   Args:
-    config: of the run to be measured; a dataset is used for the input pipeline if `config.data.dir`
-      is set.
+    config: of the run to measure; the input pipeline reads its dataset if `config.data.dir` is set.
     workdir: the folder to write to.
-    command: what measures all that again.
-    parts: some of `PARTS`; none means all that make sense on this machine.
+    command: the command line that repeats the measurement.
+    parts: some of `PARTS`; by default all that make sense on this machine.
     rounds: how often everything is measured.
-    batch_sizes: images a step; the first is that of the tables. None means what suits the device.
+    batch_sizes: images per step; the first is that of the tables. By default what suits the device.
     echo: takes a line of progress.
 
   Returns:
-    The tables.
+    The tables, and where they are.
 
   Raises:
-    InputError: the config, a part, a batch size or the dataset needs the user.
+    InputError: the user must correct the config, a part, a batch size, the workdir or the dataset.
   """
   # ---- Input
-  config = prepared(config)
+  config = prepare_config(config)
   chosen = check_parts(config, parts)
   if rounds < 1:
     raise InputError(f"--rounds must be 1 or more, got {rounds}.")
   work.check_pairs(batch_sizes, 1)
-  directory = Path(workdir).expanduser() / "bench"
-  try:
-    directory.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise InputError(
-      f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder."
-    ) from error
+  directory = make_dir(workdir, "bench")
   start = time.monotonic()
+  load_before = os.getloadavg()[0]
 
   def say(line: str) -> None:
     echo(f"[{time.monotonic() - start:4.0f} s] {line}")
 
   report: dict[str, Any] = {"command": command}
-  load = os.getloadavg()[0]
   with contextlib.ExitStack() as on_exit:
     # ---- Fresh processes, before this one takes the accelerator
     cache = Path(on_exit.enter_context(tempfile.TemporaryDirectory(prefix="fal_jax_bench_")))
-    on_cpu = None
+    on_cpu = False
     if "first_step" in chosen:
-      report["first_step"] = {}
-      for name in ("cold", "cached"):
-        say(f"the first step of a fresh process, {name}")
-        pairs = batch_sizes[0] if batch_sizes else None
-        found = report["first_step"][name] = worker.first_step(config, pairs, cache)
-        on_cpu = found["platform"] == "cpu"
+      report["first_step"] = first_steps(config, batch_sizes, cache, echo=say)
+      on_cpu = report["first_step"]["cold"]["platform"] == "cpu"
+
+    # What these processes compile serves the others, and this one as well.
     environment = {}
-    if (
-      "JAX_COMPILATION_CACHE_DIR" not in os.environ
-    ):  # what these processes have compiled serves the others and this one as well
-      environment = {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-      }
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+      environment = worker.compilation_cache(cache)
       on_exit.enter_context(compilation_cache(cache))
-    process_options: Any = {"pairs": 1, "environment": environment, "echo": say}
+
+    options: Any = {"pairs": 1, "environment": environment, "echo": say}
     if "processes" in chosen and (parts or on_cpu):
       say("two processes")
-      report["processes"] = scaling.processes(config, rounds=rounds, **process_options)
+      report["processes"] = scaling.measure_processes(config, rounds=rounds, **options)
     if "fake_devices" in chosen:
       say("fake devices")
-      report["fake_devices"] = scaling.fake(
-        config, rounds=min(rounds, 3), **process_options
-      )  # a round is 29 steps of one device
+      few = min(rounds, 3)  # a round is 29 steps of one device
+      report["fake_devices"] = scaling.measure_fake_devices(config, rounds=few, **options)
 
-    # ---- Batch size, dtype
+    # ---- Batch sizes
     devices = jax.device_count()
     sizes = list(batch_sizes) or work.default_pairs(jax.default_backend(), devices)
     work.check_pairs(sizes, devices)
     pairs = sizes[0]
-    report["settings"] = {
-      "pairs": pairs,
-      "batch_sizes": sizes,
-      "rounds": rounds,
-      "parts": chosen,
-      "dtype": build.precision(config),
-      "landmarks": config.data.markup,
-      "num_stacks": config.model.num_stacks,
-      "num_views": config.siamese.num_views,
-      "crop": config.crop.size,
-      "matmul": work.matmul_of(config),
-    }
+    report["settings"] = settings(config, sizes, rounds=rounds, parts=chosen)
 
-    # ---- Kernels, ours and PyTorch's, in the same rounds
-    say(f"compiling what is measured in rounds, for {pairs} images a step")
-    tasks, peers, counts = kernels(config, pairs, chosen)
-    samples = timing.interleaved({**tasks, **peers}, rounds=rounds, echo=say)
-    reference = f"matmul {work.matmul_of(config)}"
-    report["parts"] = {name: describe(samples, name, counts, reference=reference) for name in tasks}
-    for part, prefix in REFERENCES.items():
-      if part in chosen:
-        report[part] = compare(f"PyTorch, {prefix}channels_last", samples, counts, prefix)
-    if "step" in chosen:
-      say("memory of the compiled step")
-      report["memory"] = work.memory(config, pairs)
-    if "trace" in chosen:
-      say("profile of three steps")
-      task = tasks["step"] if "step" in tasks else work.step_task(config, pairs)[0]
-      task(1)
-      report["trace"] = {
-        "directory": str(directory / "trace"),
-        "kernels": trace.record(task, directory / "trace"),
-      }
-    del tasks, peers  # and the memory of what they hold
+    # ---- Kernels, ours and PyTorch's in the same rounds
+    report |= measure_kernels(config, pairs, chosen, directory, rounds=rounds, echo=say)
+
+    # ---- The step as a whole, and its input
     if "determinism" in chosen:
       say("one step twice")
       report["determinism"] = {"equal": work.determinism(config, pairs)}
@@ -173,17 +129,18 @@ def run(
       report["sweep"] = [sweep(config, size, rounds=rounds, echo=say) for size in sorted(sizes)]
 
   # ---- Report
-  report["machine"] = {**machine.describe(config), "load_average": [load, os.getloadavg()[0]]}
+  load = [load_before, os.getloadavg()[0]]
+  report["machine"] = {**machine.describe(config), "load_average": load}
   report["seconds"] = time.monotonic() - start
-  report["config"] = json.loads(config.to_json_best_effort())
+  report["config"] = worker.config_to_dict(config)
   page = table.page(report)
   (directory / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
   (directory / "bench.md").write_text(f"# Bench\n\n{page}\n```\n{command}\n```\n", encoding="utf-8")
-  return f"{page}\nReport: {directory / 'bench.md'}, numbers: {directory / 'bench.json'}"
+  return f"{page}\nReport: {directory / 'bench.md'}, data: {directory / 'bench.json'}"
 
 
-def prepared(config: ConfigDict) -> ConfigDict:
-  """The config, checked; a name for a dataset that it may lack, since none is needed."""
+def prepare_config(config: ConfigDict) -> ConfigDict:
+  """The config, validated and locked, with a placeholder for a dataset name that it lacks."""
   config = config.copy_and_resolve_references().unlock()
   if not config.data.name:
     config.data.name = "random"
@@ -194,22 +151,29 @@ def prepared(config: ConfigDict) -> ConfigDict:
 def check_parts(config: ConfigDict, parts: Sequence[str]) -> list[str]:
   """The parts to measure, in order.
 
+  Args:
+    config: of the run.
+    parts: those that the user requests; by default what makes sense here.
+
+  Returns:
+    Some of `PARTS`.
+
   Raises:
-    InputError: a part does not exist, or is asked for and cannot be had.
+    InputError: a part does not exist, or is requested but not possible here.
   """
   if unknown := [part for part in parts if part not in PARTS]:
     raise InputError(f"--parts={','.join(unknown)} does not exist; choose from {','.join(PARTS)}.")
   has_torch = importlib.util.find_spec("torch") is not None
-  if not has_torch and {"torch", "torch_compile"} & set(parts):
+  if not has_torch and REFERENCES.keys() & set(parts):
     raise InputError(
       "--parts asks for PyTorch, which is not installed: pip install torch, or leave it out."
     )
-  chosen = [
-    part
-    for part in PARTS
-    if (part in parts if parts else part not in ON_DEMAND and (has_torch or part != "torch"))
+
+  by_default = [
+    part for part in PARTS if part not in ON_DEMAND and (has_torch or part not in REFERENCES)
   ]
-  if {"torch", "torch_compile"} & set(chosen):
+  chosen = [part for part in PARTS if part in (parts or by_default)]
+  if REFERENCES.keys() & set(chosen):
     from fal_jax.bench import torch_tasks
 
     try:
@@ -221,9 +185,31 @@ def check_parts(config: ConfigDict, parts: Sequence[str]) -> list[str]:
   return chosen
 
 
+def first_steps(
+  config: ConfigDict, batch_sizes: Sequence[int], cache: Path, *, echo: Callable[[str], None]
+) -> dict[str, Any]:
+  """`worker.first_step` without and with what the first process has compiled.
+
+  Args:
+    config: of the run.
+    batch_sizes: the first is measured; none means the platform's default.
+    cache: an empty folder.
+    echo: takes a line of progress.
+
+  Returns:
+    The measurements `cold` and `cached`.
+  """
+  pairs = batch_sizes[0] if batch_sizes else None
+  results = {}
+  for name in ("cold", "cached"):
+    echo(f"the first step of a fresh process, {name}")
+    results[name] = worker.first_step(config, pairs, cache)
+  return results
+
+
 @contextlib.contextmanager
 def compilation_cache(folder: Path) -> Iterator[None]:
-  """JAX's persistent cache in a folder, for a while."""
+  """A context in which this process's JAX keeps compiled programs in a folder."""
   before = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
   jax.config.update("jax_compilation_cache_dir", str(folder))
   try:
@@ -232,37 +218,111 @@ def compilation_cache(folder: Path) -> Iterator[None]:
     jax.config.update("jax_compilation_cache_dir", before)
 
 
-def kernels(
+def settings(
+  config: ConfigDict, sizes: Sequence[int], *, rounds: int, parts: Sequence[str]
+) -> dict[str, Any]:
+  """What the tables' captions say about the measurement."""
+  return {
+    "pairs": sizes[0],
+    "batch_sizes": list(sizes),
+    "rounds": rounds,
+    "parts": list(parts),
+    "dtype": build.precision(config),
+    "landmarks": config.data.markup,
+    "num_stacks": config.model.num_stacks,
+    "num_views": config.siamese.num_views,
+    "crop": config.crop.size,
+    "matmul": work.matmul_of(config),
+  }
+
+
+def measure_kernels(
+  config: ConfigDict,
+  pairs: int,
+  chosen: Sequence[str],
+  directory: Path,
+  *,
+  rounds: int,
+  echo: Callable[[str], None],
+) -> dict[str, Any]:
+  """Measures all tasks by turns, then memory and trace of the same training step.
+
+  Args:
+    config: of the run.
+    pairs: batch size.
+    chosen: parts to measure.
+    directory: gets the trace.
+    rounds: how often everything is measured.
+    echo: takes a line of progress.
+
+  Returns:
+    Entries of the report: `parts`, those of PyTorch, and `memory` and `trace` of the step.
+  """
+  echo(f"compiling what is measured in rounds, for {pairs} images per step")
+  tasks, reference_tasks, counts = make_tasks(config, pairs, chosen)
+  samples = timing.interleaved({**tasks, **reference_tasks}, rounds=rounds, echo=echo)
+
+  matmul = f"matmul {work.matmul_of(config)}"
+  report: dict[str, Any] = {
+    "parts": {name: rates.describe(samples, name, counts, matmul=matmul) for name in tasks}
+  }
+  for part, prefix in REFERENCES.items():
+    if part in chosen:
+      report[part] = rates.compare(f"PyTorch, {prefix}channels_last", samples, counts, prefix)
+
+  if "step" in chosen:
+    echo("memory of the compiled step")
+    report["memory"] = work.memory(config, pairs)
+  if "trace" in chosen:
+    echo("profile of three steps")
+    task = tasks["step"] if "step" in tasks else work.step_task(config, pairs)[0]
+    task(1)
+    kernels = trace.record(task, directory / "trace")
+    report["trace"] = {"directory": str(directory / "trace"), "kernels": kernels}
+  return report
+
+
+def make_tasks(
   config: ConfigDict, pairs: int, chosen: Sequence[str]
 ) -> tuple[dict[str, Task], dict[str, Task], dict[str, Count]]:
   """Everything that is measured in the same rounds.
 
+  Args:
+    config: of the run.
+    pairs: batch size.
+    chosen: parts to measure.
+
   Returns:
-    Our tasks; PyTorch's, named after ours with one of the prefixes in `REFERENCES`; and what they do,
-    PyTorch's where it differs.
+    Our tasks; PyTorch's, named after ours with one of the prefixes in `REFERENCES`; and what they
+    do, PyTorch's where it differs.
   """
   tasks, counts = work.matmuls(config)
   if "forward" in chosen:
     tasks["forward"], counts["forward"] = work.forward_task(config, pairs)
   if "step" in chosen:
     tasks["step"], counts["step"] = work.step_task(config, pairs)
-  decoded = warped = None
+
+  # PyTorch decodes and warps the same heatmaps.
+  decoded: np.ndarray | None = None
+  warped: np.ndarray | None = None
   if {"encode", "decode"} & set(chosen):
-    found, more, heatmaps = work.codec_tasks(config, pairs)
-    tasks |= {name: task for name, task in found.items() if name in chosen}
-    counts |= more
+    codec_tasks, codec_counts, heatmaps = work.codec_tasks(config, pairs)
+    tasks |= {name: task for name, task in codec_tasks.items() if name in chosen}
+    counts |= codec_counts
     decoded = heatmaps if "decode" in chosen else None
   if "warp" in chosen:
-    found, more, warped = work.warp_tasks(config, pairs)
-    tasks, counts = {**tasks, **found}, {**counts, **more}
+    warp_tasks, warp_counts, warped = work.warp_tasks(config, pairs)
+    tasks |= warp_tasks
+    counts |= warp_counts
   if "render" in chosen:
     tasks["render"], counts["render"] = work.render_task(config, pairs)
-  peers: dict[str, Task] = {}
+
+  references: dict[str, Task] = {}
   for part, prefix in REFERENCES.items():
     if part in chosen:
       from fal_jax.bench import torch_tasks
 
-      theirs, more = torch_tasks.tasks(
+      torch, torch_counts = torch_tasks.make_tasks(
         config,
         pairs,
         parts=set(chosen),
@@ -270,80 +330,25 @@ def kernels(
         warped=warped,
         compiled=part == "torch_compile",
       )
-      peers |= {prefix + name: task for name, task in theirs.items()}
-      counts |= {prefix + name: count for name, count in more.items()}
-  return tasks, peers, counts
-
-
-def describe(
-  samples: Samples, name: str, counts: Mapping[str, Count], *, reference: str
-) -> dict[str, Any]:
-  """A part's time, rate, share of the step and of what the machine can do.
-
-  Args:
-    samples: seconds of all parts, by round.
-    name: of the part.
-    counts: what each does.
-    reference: name of the matrix product that it is held against, on one device.
-  """
-  count = counts[name]
-  seconds = timing.spread(samples[name])
-  found: dict[str, Any] = {
-    "seconds": seconds,
-    "samples": list(samples[name]),
-    "items": count.items,
-    "unit": count.unit,
-    "per_second": count.items / seconds["median"],
-    "flops": count.flops,
-    "flops_per_second": count.flops / seconds["median"],
-  }
-  if count.bytes is not None:
-    found |= {"bytes": count.bytes, "bytes_per_second": count.bytes / seconds["median"]}
-  best = count.flops / (counts[reference].flops * count.devices)
-  found["of_matmul"] = timing.spread(
-    [best * ratio for ratio in timing.ratios(samples[reference], samples[name])]
-  )
-  if "step" in samples and count.in_step is not None:
-    shares = timing.ratios(samples[name], samples["step"])
-    found["share_of_step"] = timing.spread([count.in_step * share for share in shares])
-  return found
-
-
-def compare(
-  title: str, samples: Samples, counts: Mapping[str, Count], prefix: str
-) -> dict[str, Any]:
-  """PyTorch's tasks, which have a prefix and maybe a remark behind a comma, and how much longer
-  each item takes than ours.
-
-  Args:
-    title: of the table.
-    samples: seconds of all parts, by round.
-    counts: what each of ours does; one of PyTorch's does the same, unless it has an entry of its
-      own.
-    prefix: of the names of its tasks.
-  """
-  found = {}
-  for name in (name for name in samples if name.startswith(prefix)):
-    ours = name.removeprefix(prefix).split(",")[0]
-    count = counts.get(name, counts[ours])
-    seconds = timing.spread(samples[name])
-    share = counts[ours].items / count.items
-    found[name.removeprefix(prefix)] = {
-      "seconds": seconds,
-      "samples": list(samples[name]),
-      "per_second": count.items / seconds["median"],
-      "unit": count.unit,
-      "ratio": timing.spread(
-        [share * ratio for ratio in timing.ratios(samples[name], samples[ours])]
-      ),
-    }
-  return {"title": title, "parts": found}
+      references |= {prefix + name: task for name, task in torch.items()}
+      counts |= {prefix + name: count for name, count in torch_counts.items()}
+  return tasks, references, counts
 
 
 def sweep(
   config: ConfigDict, pairs: int, *, rounds: int, echo: Callable[[str], None]
 ) -> dict[str, Any]:
-  """Training step and forward pass at one batch size."""
+  """Training step and forward pass at one batch size.
+
+  Args:
+    config: of the run.
+    pairs: the batch size.
+    rounds: how often both are measured.
+    echo: takes a line of progress.
+
+  Returns:
+    `pairs`, and either `step` and `forward`, described by `rates.describe`, or `too_large`.
+  """
   tasks, counts = work.matmuls(config)
   echo(f"batches of {pairs}")
   try:
@@ -354,8 +359,9 @@ def sweep(
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
     return {"pairs": pairs, "too_large": True}
-  reference = f"matmul {work.matmul_of(config)}"
-  return {
-    "pairs": pairs,
-    **{name: describe(samples, name, counts, reference=reference) for name in ("step", "forward")},
+
+  matmul = f"matmul {work.matmul_of(config)}"
+  parts = {
+    name: rates.describe(samples, name, counts, matmul=matmul) for name in ("step", "forward")
   }
+  return {"pairs": pairs, **parts}

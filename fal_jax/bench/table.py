@@ -1,6 +1,6 @@
 """`bench.json` as a page for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fal_jax.output import markdown
@@ -9,175 +9,207 @@ SCALING = ("same work for each", "step ms", "control ms", "control / step")
 
 
 def page(report: Mapping[str, Any]) -> str:
-  """All tables, in markdown whose columns also stand in line on a screen."""
+  """All tables, in Markdown whose columns also line up on a screen.
+
+  Args:
+    report: the content of `bench.json`.
+
+  Returns:
+    One section per part that was measured.
+  """
+  optional: dict[str, Callable[[Any], str]] = {
+    "sweep": sweep,
+    "torch": _torch,
+    "torch_compile": _torch,
+    "first_step": _first_step,
+    "memory": _memory,
+    "determinism": _determinism,
+    "input": _input,
+    "processes": processes,
+    "fake_devices": fake_devices,
+    "trace": _trace,
+  }
+
   sections = [_machine(report), _parts(report)]
-  sections += [
-    section(report[name])
-    for name, section in (
-      ("sweep", _sweep),
-      ("torch", _torch),
-      ("torch_compile", _torch),
-      ("first_step", _first_step),
-      ("memory", _memory),
-      ("determinism", _determinism),
-      ("input", _input),
-      ("processes", _processes),
-      ("fake_devices", _fake_devices),
-      ("trace", _trace),
-    )
-    if report.get(name)
-  ]
+  sections += [section(report[name]) for name, section in optional.items() if report.get(name)]
   return "\n\n".join(sections) + "\n"
 
 
 def _machine(report: Mapping[str, Any]) -> str:
+  """What was measured, and on what."""
   machine, settings = report["machine"], report["settings"]
-  load = machine["load_average"]
-  shown = [
-    f"{machine['devices']} x {machine['device']}, CPU {machine['cpu']} ({machine['cores']} cores), load {load[0]:.1f} before, "
-    f"{load[1]:.1f} after",
-    f"jax {machine['jax']}, jaxlib {machine['jaxlib']}, Python {machine['python']}, commit {machine['git_commit']}",
-    f"FAN-{settings['num_stacks']}, K = {settings['landmarks']}, {settings['crop']} px, {settings['dtype']}, "
-    f"{settings['pairs']} images a step in {settings['num_views']} views; medians of {settings['rounds']} interleaved rounds, "
-    "quartiles in brackets",
-  ]
-  if load[0] > machine["cores"] / 2:
-    shown.append(
-      "WARNING: others use this CPU. Times are too long, and PyTorch's more so: its threads wait for each other."
+  load_before, load_after = machine["load_average"]
+  hardware = (
+    f"{machine['devices']} x {machine['device']}, CPU {machine['cpu']} ({machine['cores']} cores), "
+    f"load {load_before:.1f} before, {load_after:.1f} after"
+  )
+  software = (
+    f"jax {machine['jax']}, jaxlib {machine['jaxlib']}, Python {machine['python']}, commit "
+    f"{machine['git_commit']}"
+  )
+  work = (
+    f"FAN-{settings['num_stacks']}, K = {settings['landmarks']}, {settings['crop']} px, "
+    f"{settings['dtype']}, {settings['pairs']} images per step in {settings['num_views']} views; "
+    f"medians of {settings['rounds']} interleaved rounds, quartiles in brackets"
+  )
+
+  lines = [hardware, software, work]
+  if load_before > machine["cores"] / 2:
+    lines.append(
+      "WARNING: other processes are using this CPU. Times are too long, and PyTorch's even more "
+      "so: its threads wait for each other."
     )
-  return "\n".join(f"* {line}" for line in shown)
+  return "\n".join(f"* {line}" for line in lines)
 
 
 def _parts(report: Mapping[str, Any]) -> str:
-  rows = []
-  for name, part in report["parts"].items():
-    seconds = part["seconds"]
-    rows.append(
-      [
-        name,
-        _ms(seconds),
-        f"{part['per_second']:,.4g} {part['unit']}/s",
-        _percent(part.get("share_of_step")),
-        f"{part['flops_per_second'] / 1e9:,.4g}",
-        _percent(part.get("of_matmul")),
-        f"{part['bytes_per_second'] / 1e9:,.3g}" if part.get("bytes_per_second") else "",
-      ]
-    )
-  return markdown.table(["part", "ms", "rate", "of the step", "GFLOP/s", "of matmul", "GB/s"], rows)
-
-
-def _sweep(found: Sequence[Mapping[str, Any]]) -> str:
-  rows = []
-  for row in found:
-    if row.get("too_large"):
-      rows.append([str(row["pairs"]), "does not fit", "", "", "", "", ""])
-    else:
-      rows.append(
-        [
-          str(row["pairs"]),
-          *(
-            text
-            for name in ("step", "forward")
-            for text in (
-              _ms(row[name]["seconds"]),
-              f"{row[name]['per_second']:,.4g}",
-              _percent(row[name]["of_matmul"]),
-            )
-          ),
-        ]
-      )
-  head = ["images a step", "step ms", "pairs/s", "of matmul", "forward ms", "images/s", "of matmul"]
-  return "## Batch sizes\n\n" + markdown.table(head, rows)
-
-
-def _torch(found: Mapping[str, Any]) -> str:
+  """Our own kernels."""
+  head = ["part", "ms", "rate", "of the step", "GFLOP/s", "of matmul", "GB/s"]
   rows = [
     [
       name,
+      _ms(part["seconds"]),
       f"{part['per_second']:,.4g} {part['unit']}/s",
-      *([""] if part.get("ratio") is None else [_spread(part["ratio"])]),
+      _percent(part.get("share_of_step")),
+      f"{part['flops_per_second'] / 1e9:,.4g}",
+      _percent(part.get("of_matmul")),
+      f"{part['bytes_per_second'] / 1e9:,.3g}" if part.get("bytes_per_second") else "",
     ]
-    for name, part in found["parts"].items()
+    for name, part in report["parts"].items()
   ]
-  return f"## {found['title']}\n\n" + markdown.table(
-    ["part", "PyTorch", "time of PyTorch / ours"], rows
-  )
+  return markdown.table(head, rows)
 
 
-def _first_step(found: Mapping[str, Any]) -> str:
-  names = {
-    "seconds": "all",
+def sweep(sizes: Sequence[Mapping[str, Any]]) -> str:
+  """Training step and forward pass at several batch sizes, each from `run.sweep`."""
+  head = ["images per step"]
+  head += ["step ms", "pairs/s", "of matmul"]
+  head += ["forward ms", "images/s", "of matmul"]
+
+  rows = []
+  for size in sizes:
+    row = [str(size["pairs"])]
+    if size.get("too_large"):
+      row += ["does not fit", "", "", "", "", ""]
+    else:
+      for name in ("step", "forward"):
+        part = size[name]
+        row += [_ms(part["seconds"]), f"{part['per_second']:,.4g}", _percent(part["of_matmul"])]
+    rows.append(row)
+  return f"## Batch sizes\n\n{markdown.table(head, rows)}"
+
+
+def _torch(result: Mapping[str, Any]) -> str:
+  """PyTorch beside ours."""
+  rows = [
+    [name, f"{part['per_second']:,.4g} {part['unit']}/s", _spread(part["ratio"])]
+    for name, part in result["parts"].items()
+  ]
+
+  head = ["part", "PyTorch", "time of PyTorch / ours"]
+  return f"## {result['title']}\n\n{markdown.table(head, rows)}"
+
+
+def _first_step(result: Mapping[str, Any]) -> str:
+  """What a user waits for."""
+  columns = {
+    "seconds": "total",
     "import_and_devices": "imports, devices",
     "weights": "weights",
     "step": "step",
     "trace": "tracing",
     "compile": "compiling",
   }
-  rows = [[cache, *(f"{found[cache][name]:.1f}" for name in names)] for cache in ("cold", "cached")]
-  head = ["first step of a fresh process, s", *names.values()]
+
+  head = ["first step of a fresh process, s", *columns.values()]
+  rows = [
+    [cache, *(f"{result[cache][name]:.1f}" for name in columns)] for cache in ("cold", "cached")
+  ]
+
   note = "Tracing and compiling are those of weights and step together."
   return f"## First step\n\n{markdown.table(head, rows)}\n\n{note}"
 
 
-def _memory(found: Mapping[str, Any]) -> str:
-  def mb(number: int | None) -> str:
-    return "unknown" if number is None else f"{number / 1e6:,.1f} MB"
+def _memory(result: Mapping[str, Any]) -> str:
+  """One sentence about the compiled step."""
 
-  by_xla = found["flops_by_xla"]
-  ratio = (
-    f", XLA counts {by_xla / found['flops_by_hand']:.3f} of the FLOPs counted by hand"
-    if by_xla
-    else ""
-  )
-  return (
-    f"Compiled step: {mb(found['temporaries'])} of temporaries a device, {mb(found['donated'])} donated of a state of "
-    f"{mb(found['state'])}{ratio}."
+  def mb(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 1e6:,.1f} MB"
+
+  sentence = (
+    f"Compiled step: {mb(result['temporaries'])} of temporaries per device, "
+    f"{mb(result['donated'])} donated of a state of {mb(result['state'])}"
   )
 
+  if result["flops_by_xla"]:
+    ratio = result["flops_by_xla"] / result["flops_by_hand"]
+    sentence += f"; XLA counts {ratio:.3f} times the FLOPs counted by hand"
+  return f"{sentence}."
 
-def _determinism(found: Mapping[str, Any]) -> str:
-  return f"The same step taken twice from the same state gives {'the same' if found['equal'] else 'DIFFERENT'} bits."
+
+def _determinism(result: Mapping[str, Any]) -> str:
+  bits = "the same" if result["equal"] else "DIFFERENT"
+  return f"The same step taken twice from the same state gives {bits} bits."
 
 
-def _input(found: Mapping[str, Any]) -> str:
+def _input(result: Mapping[str, Any]) -> str:
+  """The input pipeline, alone and beside the step."""
   rows = [
     [name, cache, _spread(rate, ".4g")]
-    for name, caches in found["alone"].items()
+    for name, caches in result["alone"].items()
     for cache, rate in caches.items()
   ]
   alone = markdown.table(["source", "data.cache", "images/s"], rows)
-  fed = {name: part for name, part in found["overlapped"].items() if name != "source"}
+
+  fed = {name: part for name, part in result["overlapped"].items() if name != "source"}
   rows = [
     [name, _ms(part["seconds"]), _spread(part["waits"], "+.1%"), _ms(part["on_host"], ".2g")]
     for name, part in fed.items()
   ]
-  overlapped = markdown.table(
-    ["step fed by data.cache", "ms", "longer by", "of it on the host, ms"], rows
+  head = ["step fed by data.cache", "ms", "longer by", "of which on the host, ms"]
+  overlapped = markdown.table(head, rows)
+  source = result["overlapped"]["source"]
+
+  paragraphs = [
+    "## Input",
+    "The pipeline alone:",
+    alone,
+    f"The training step, fed by {source}:",
+    overlapped,
+  ]
+  return "\n\n".join(paragraphs)
+
+
+def processes(result: Mapping[str, Any]) -> str:
+  """What `scaling.measure_processes` returns, as a section."""
+  table = markdown.table(SCALING, [_scaling("2 processes, CPU", result)])
+  note = (
+    "The control: two processes with the same work that do not know of each other. Each has half "
+    "of the cores."
   )
-  source = found["overlapped"]["source"]
-  return f"## Input\n\nThe pipeline alone:\n\n{alone}\n\nThe training step, fed by {source}:\n\n{overlapped}"
+  return f"## Processes\n\n{table}\n\n{note}"
 
 
-def _processes(found: Mapping[str, Any]) -> str:
-  note = "The control: two processes with the same work that know nothing of each other. Each has half of the cores."
-  return (
-    f"## Processes\n\n{markdown.table(SCALING, [_scaling('2 processes, CPU', found)])}\n\n{note}"
+def fake_devices(results: Sequence[Mapping[str, Any]]) -> str:
+  """What `scaling.measure_fake_devices` returns, as a section."""
+  rows = [_scaling(f"{result['devices']} fake devices, CPU", result) for result in results]
+  note = (
+    "The control: the same work in the same process without communication between devices. All "
+    "share this machine's cores."
   )
-
-
-def _fake_devices(found: Sequence[Mapping[str, Any]]) -> str:
-  rows = [_scaling(f"{part['devices']} fake devices, CPU", part) for part in found]
-  note = "The control: the same work in the same process with no message between devices. All share this machine's cores."
   return f"## Fake devices\n\n{markdown.table(SCALING, rows)}\n\n{note}"
 
 
-def _scaling(name: str, part: Mapping[str, Any]) -> list[str]:
-  if part.get("too_large"):
+def _scaling(name: str, result: Mapping[str, Any]) -> list[str]:
+  """A row of either table about scaling."""
+  if result.get("too_large"):
     return [name, "too little memory", "", ""]
-  return [name, _ms(part["seconds"]), _ms(part["control"]), _spread(part["efficiency"])]
+  return [name, _ms(result["seconds"]), _ms(result["control"]), _spread(result["efficiency"])]
 
 
-def _trace(found: Mapping[str, Any]) -> str:
+def _trace(result: Mapping[str, Any]) -> str:
+  """The slowest kernels."""
+  head = ["slowest kernels of a step", "ms per step", "calls", "of all kernels"]
   rows = [
     [
       kernel["name"][:90],
@@ -185,10 +217,11 @@ def _trace(found: Mapping[str, Any]) -> str:
       f"{kernel['calls']:.3g}",
       f"{kernel['share']:.1%}",
     ]
-    for kernel in found["kernels"]
+    for kernel in result["kernels"]
   ]
-  head = ["slowest kernels of a step", "ms a step", "calls", "of all kernels"]
-  return f"## Trace\n\n{markdown.table(head, rows)}\n\nThe whole trace is in {found['directory']}."
+
+  note = f"The whole trace is in {result['directory']}."
+  return f"## Trace\n\n{markdown.table(head, rows)}\n\n{note}"
 
 
 def _ms(seconds: Mapping[str, float], form: str = ".4g") -> str:

@@ -1,6 +1,4 @@
-"""Time of things that run by turns, so that a machine that is slower for a while is slower for all
-of them.
-"""
+"""Times tasks by turns, so that a spell in which the machine is slow affects all of them alike."""
 
 import math
 import statistics
@@ -8,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Task = Callable[[int], Any]  # does its work so many times, and returns when all is done
+Task = Callable[[int], Any]  # repeats its work so many times, and returns when all of it is done
 
 
 def interleaved(
@@ -21,25 +19,25 @@ def interleaved(
   clock: Callable[[], float] = time.perf_counter,
   echo: Callable[[str], None] = lambda line: None,
 ) -> dict[str, list[float]]:
-  """Runs every task once in every round, every other round in reverse.
+  """Runs every task once per round, in reverse order every other round.
 
   Args:
-    tasks: by name. Each is first run unseen, once to compile, and once more to find how often it
-      must be repeated.
-    rounds: how many times each is measured.
-    min_seconds: a task that is done sooner is repeated within its turn until that time has
-      passed; 0 for no repetition.
-    max_repeats: but no more often than this.
-    before: by name, what must be done before each turn of a task and does not count.
-    clock: seconds, rising; from tests.
-    echo: takes a line of progress for each task and round.
+    tasks: by name. Each first runs unmeasured: once to compile, and once more to find out how often
+      it must be repeated.
+    rounds: how often each task is measured.
+    min_seconds: a task that takes less is repeated within its turn until this time has passed; 0
+      for no repetition.
+    max_repeats: the most repeats within one turn.
+    before: by name, what must happen before each turn of a task and is not measured.
+    clock: returns seconds, rising; replaced by tests.
+    echo: takes a line of progress per task and round.
 
   Returns:
-    For each task the seconds it took once, one number a round; the same place in two lists is the
-    same round.
+    For each task the seconds that one repeat took, one value per round; equal positions in two
+    lists are of the same round.
   """
 
-  def seconds(name: str, repeats: int) -> float:
+  def measure(name: str, repeats: int) -> float:
     if before and name in before:
       before[name]()
     start = clock()
@@ -48,36 +46,44 @@ def interleaved(
 
   repeats = {}
   for name in tasks:
-    first = seconds(name, 1)
+    first = measure(name, 1)
     echo(f"{name}: ready after {first:.1f} s")
-    once = seconds(name, 1) if min_seconds > 0 else first
-    repeats[name] = min(max_repeats, max(1, math.ceil(min_seconds / max(once, 1e-9))))
-  found: dict[str, list[float]] = {name: [] for name in tasks}
+
+    # The first call has compiled; only a second one tells how long the work itself takes.
+    once = measure(name, 1) if min_seconds > 0 else first
+    needed = math.ceil(min_seconds / max(once, 1e-9))
+    repeats[name] = min(max_repeats, max(1, needed))
+
+  samples: dict[str, list[float]] = {name: [] for name in tasks}
+  names = list(tasks)
   for number in range(rounds):
-    for name in list(tasks)[:: 1 if number % 2 == 0 else -1]:
-      found[name].append(seconds(name, repeats[name]))
+    for name in names if number % 2 == 0 else reversed(names):
+      samples[name].append(measure(name, repeats[name]))
     echo(f"round {number + 1} of {rounds}")
-  return found
+  return samples
 
 
 def spread(samples: Sequence[float]) -> dict[str, float]:
-  """Median and quartiles, by linear interpolation between the sorted samples.
+  """Median, quartiles and extremes.
+
+  Args:
+    samples: at least one. Quartiles are interpolated linearly between the sorted samples.
 
   Returns:
-    `median`, `q1`, `q3`, `least` and `most`.
+    `median`, `q1`, `q3`, `min` and `max`.
 
   Raises:
     ValueError: there are no samples.
   """
   if not samples:
     raise ValueError("a spread needs samples")
-  quartiles = (
-    statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [samples[0]] * 3
-  )
-  q1, median, q3 = quartiles
-  return {"median": median, "q1": q1, "q3": q3, "least": min(samples), "most": max(samples)}
+
+  q1 = median = q3 = samples[0]
+  if len(samples) > 1:
+    q1, median, q3 = statistics.quantiles(samples, n=4, method="inclusive")
+  return {"median": median, "q1": q1, "q3": q3, "min": min(samples), "max": max(samples)}
 
 
-def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-  """One measurement over another, round by round: what slowed down both is in neither."""
-  return [a / b for a, b in zip(above, below, strict=True)]
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+  """One measurement over another, round by round: whatever slowed both down cancels out."""
+  return [a / b for a, b in zip(numerators, denominators, strict=True)]

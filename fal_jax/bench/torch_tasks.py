@@ -1,6 +1,5 @@
-"""PyTorch's side of the bench: `torch_peer` on the same images, views and heatmaps as ours."""
+"""PyTorch's side of the bench: `torch_reference` on the same images, views and heatmaps as ours."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,23 +11,25 @@ from torch.nn import functional as F
 
 from fal_jax import affine, build
 from fal_jax.bench import torch_reference, work
+from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
-from fal_jax.bench.work import Count
 from fal_jax.errors import InputError
 
-LOOPED = 8  # images of the decoder that goes landmark by landmark
+LOOPED = 8  # images for the decoder that goes landmark by landmark
+
+Calls = dict[str, Callable[[], Any]]  # by name, what a task repeats
 
 
 def check(config: ConfigDict) -> None:
-  """Raises InputError for configs that the peer does not know."""
+  """Raises InputError for configs that the reference does not support."""
   if config.head != "heatmaps" or config.siamese.view_loss or config.codec.amplitude != "peak_one":
     raise InputError(
-      "The PyTorch of the bench knows head=heatmaps, siamese.view_loss=0 and codec.amplitude=peak_one only: leave torch out of "
-      "--parts."
+      "The PyTorch of the bench supports only head=heatmaps, siamese.view_loss=0 and "
+      "codec.amplitude=peak_one: leave torch out of --parts."
     )
 
 
-def tasks(
+def make_tasks(
   config: ConfigDict,
   pairs: int,
   *,
@@ -41,112 +42,139 @@ def tasks(
 
   Args:
     config: of the run.
-    pairs: batch size.
+    pairs: batch size, B.
     parts: of the bench, as in `--parts`.
-    decoded: (B, H, W, K), what our decoder reads.
-    warped: (N, H, W, K), what our warp takes.
-    compiled: the network alone through `torch.compile`, forward and in the training step, and
-      nothing else.
+    decoded: (N, H, W, K) float32, what our decoder reads; None leaves the decoders out.
+    warped: (S * V * B, H, W, K) float32, what our warp takes; None leaves the warps out.
+    compiled: whether to measure `torch.compile` instead: the network goes through it, forward and
+      in the training step, and nothing else is measured.
 
   Returns:
-    The tasks, without those that do not fit into the memory beside JAX, and what they do where it
-    is not what ours does.
+    The tasks, without those that do not fit into the memory beside JAX; and counts for those whose
+    work is not that of ours.
 
   Raises:
     InputError: JAX computes on an accelerator that PyTorch does not see.
   """
-  device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend(), "")
-  if not device or (device == "cuda" and not torch.cuda.is_available()):
-    raise InputError(
-      f"PyTorch does not see the {jax.default_backend()}: install a build of it that does, or leave torch out of --parts."
-    )
+  device = _device()
   torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # as JAX does
   torch.backends.cudnn.benchmark = True  # chooses kernels by trial, as XLA does
-  narrow = build.precision(config) == "bfloat16"
 
-  def repeated(call: Callable[[], Any]) -> Task:
-    def task(repeats: int) -> None:
-      for _ in range(repeats):
-        call()
-      if device == "cuda":
-        torch.cuda.synchronize()
-
-    return task
-
-  def on_device(array: np.ndarray) -> torch.Tensor:  # (N, H, W, C) as channels_last
-    return torch.from_numpy(np.array(array)).to(device).permute(0, 3, 1, 2)
-
-  found: dict[str, Task] = {}
-  rng = np.random.default_rng(1)
+  calls: Calls = {}
   if "forward" in parts:
-    count = pairs * config.siamese.num_views
-    images = on_device(
-      rng.uniform(size=(count, config.crop.size, config.crop.size, 3)).astype(np.float32)
-    )
-    network = _network(config, device).eval()
-    called = torch.compile(network) if compiled else network
-
-    def forward() -> None:
-      with (
-        torch.inference_mode(),
-        torch.autocast(device, torch.bfloat16) if narrow else contextlib.nullcontext(),
-      ):
-        called(images)
-
-    found["forward"] = repeated(forward)
+    calls["forward"] = _forward(config, pairs, device, compiled=compiled)
   if "step" in parts:
-    drawn = work.views_of(config, pairs)
-    views = {
-      name: np.asarray(getattr(drawn, name)) for name in ("view_from_crop", "mirrored", "colour")
-    }
-    loss = torch_reference.peer_loss(
-      config, work.random_batch(config, pairs), views, device, narrow=narrow
-    )
-    found["step"] = repeated(
-      torch_reference.train_step(config, _network(config, device), loss, compiled=compiled)
-    )
+    calls["step"] = _step(config, pairs, device, compiled=compiled)
   if decoded is not None and not compiled:
-    options = config.codec.window, config.codec.temperature
-    heatmaps = on_device(decoded)  # as its network gives them
-    contiguous = (
-      heatmaps.contiguous()
-    )  # each heatmap in one piece: the layout that is fastest to decode
-    found["decode"] = repeated(lambda: torch_reference.decode(heatmaps, *options))
-    found["decode, contiguous"] = repeated(lambda: torch_reference.decode(contiguous, *options))
-    found["decode, one by one"] = repeated(
-      lambda: torch_reference.decode_one_by_one(contiguous[:LOOPED], *options)
-    )
+    calls |= _decoders(config, decoded, device)
   if warped is not None and not compiled:
-    side = config.crop.size // build.STRIDE
-    crop_from_view = np.asarray(work.heatmap_maps(config, work.views_of(config, pairs)))
-    source = torch_reference.theta(
-      affine.invert(crop_from_view.astype(np.float64)), source=side, result=side, device=device
-    )
-    grid = F.affine_grid(source, [len(source), config.data.markup, side, side], align_corners=False)
-    plain = on_device(warped)
-    cotangent = plain.clone()
+    calls |= _warps(config, pairs, warped, device)
 
-    def warp(images: torch.Tensor) -> torch.Tensor:
-      return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-    def warp_only() -> None:
-      with torch.inference_mode():
-        warp(plain)
-
-    def warp_and_gradient() -> None:
-      leaf = plain.detach().requires_grad_()
-      warp(leaf).backward(cotangent)
-
-    found |= {"warp": repeated(warp_only), "warp and gradient": repeated(warp_and_gradient)}
+  tasks = {name: _repeated(call, device) for name, call in calls.items()}
   if device == "cuda":
-    found = {name: task for name, task in found.items() if _fits(task)}
+    tasks = {name: task for name, task in tasks.items() if _fits(task)}
+
   looped = Count(LOOPED * config.data.markup, "heatmaps", 0)
-  return found, {"decode, one by one": looped} if "decode, one by one" in found else {}
+  counts = {name: looped for name in tasks if name == "decode, one by one"}
+  return tasks, counts
+
+
+def _device() -> str:
+  """PyTorch's name of the device that JAX computes on."""
+  backend = jax.default_backend()
+  device = {"cpu": "cpu", "gpu": "cuda"}.get(backend, "")
+  if not device or (device == "cuda" and not torch.cuda.is_available()):
+    raise InputError(
+      f"PyTorch does not see the {backend}: install a build of it that does, or leave torch out of "
+      "--parts."
+    )
+  return device
+
+
+def _forward(config: ConfigDict, pairs: int, device: str, *, compiled: bool) -> Callable[[], Any]:
+  """The network alone, on as many images as a training step has views."""
+  size = config.crop.size
+  shape = pairs * config.siamese.num_views, size, size, 3
+  images = _on_device(np.random.default_rng(1).uniform(size=shape).astype(np.float32), device)
+  bfloat16 = build.precision(config) == "bfloat16"
+  network = _network(config, device).eval()
+  apply = torch.compile(network) if compiled else network
+
+  def forward() -> None:
+    with torch.inference_mode(), torch_reference.autocast(device, bfloat16):
+      apply(images)
+
+  return forward
+
+
+def _step(config: ConfigDict, pairs: int, device: str, *, compiled: bool) -> Callable[[], Any]:
+  """Training steps on the images and views of ours."""
+  sampled = work.sample_views(config, pairs)
+  names = ("view_from_crop", "mirrored", "colour")
+  views = {name: np.asarray(getattr(sampled, name)) for name in names}
+  bfloat16 = build.precision(config) == "bfloat16"
+  loss = torch_reference.training_loss(
+    config, work.random_batch(config, pairs), views, device, bfloat16=bfloat16
+  )
+  network = _network(config, device)
+  return torch_reference.train_step(config, network, loss, compiled=compiled)
+
+
+def _decoders(config: ConfigDict, decoded: np.ndarray, device: str) -> Calls:
+  """Decoders of heatmaps (N, H, W, K) float32, in two layouts and landmark by landmark."""
+  options = config.codec.window, config.codec.temperature
+  as_network = _on_device(decoded, device)
+  contiguous = as_network.contiguous()  # each heatmap in one piece: the fastest layout to decode
+  some = contiguous[:LOOPED]
+  return {
+    "decode": lambda: torch_reference.decode(as_network, *options),
+    "decode, contiguous": lambda: torch_reference.decode(contiguous, *options),
+    "decode, one by one": lambda: torch_reference.decode_one_by_one(some, *options),
+  }
+
+
+def _warps(config: ConfigDict, pairs: int, warped: np.ndarray, device: str) -> Calls:
+  """The warp of heatmaps (S * V * B, H, W, K) float32 by our maps, without and with gradient."""
+  side = warped.shape[1]
+  crop_from_view = np.asarray(work.heatmap_maps(config, work.sample_views(config, pairs)))
+  view_from_crop = affine.invert(crop_from_view.astype(np.float64))
+  theta = torch_reference.theta(view_from_crop, source=side, result=side, device=device)
+  grid = F.affine_grid(theta, [len(theta), config.data.markup, side, side], align_corners=False)
+  heatmaps = _on_device(warped, device)
+  cotangent = heatmaps.clone()
+
+  def warp() -> None:
+    with torch.inference_mode():
+      torch_reference.sample_grid(heatmaps, grid)
+
+  def warp_and_gradient() -> None:
+    leaf = heatmaps.detach().requires_grad_()
+    torch_reference.sample_grid(leaf, grid).backward(cotangent)
+
+  return {"warp": warp, "warp and gradient": warp_and_gradient}
+
+
+def _repeated(call: Callable[[], Any], device: str) -> Task:
+  """A task that repeats a call and waits for the device."""
+
+  def task(repeats: int) -> None:
+    for _ in range(repeats):
+      call()
+    if device == "cuda":
+      torch.cuda.synchronize()
+
+  return task
+
+
+def _on_device(array: np.ndarray, device: str) -> torch.Tensor:
+  """(N, H, W, C) as (N, C, H, W) in channels_last memory."""
+  return torch.from_numpy(np.array(array)).to(device).permute(0, 3, 1, 2)
 
 
 def _fits(task: Task) -> bool:
-  """Whether the card has the memory, of which JAX holds its share already; the report then lacks
-  the part and not all others.
+  """Whether the GPU has the memory for a task beside JAX's own share.
+
+  If not, the report lacks this task instead of all of them.
   """
   try:
     task(1)
@@ -157,7 +185,6 @@ def _fits(task: Task) -> bool:
 
 
 def _network(config: ConfigDict, device: str) -> torch_reference.FAN:
-  network: Any = torch_reference.FAN(config).to(
-    device
-  )  # Any: PyTorch's own types do not know of the memory format
+  # Any: PyTorch's own types do not know this use of the memory format.
+  network: Any = torch_reference.FAN(config).to(device)
   return network.to(memory_format=torch.channels_last)

@@ -1,53 +1,29 @@
-"""The work that `--mode=bench` measures on this process's devices: functions of the package on
-random images and landmarks.
+"""The work that `--mode=bench` measures on this process's devices.
+
+It consists of the package's own functions on random images and landmarks.
 """
 
-import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from fal_jax import affine, build, parallel, siamese, steps
 from fal_jax.augment import View
 from fal_jax.bench import flops
+from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
 from fal_jax.errors import InputError
 
-STEPS_PER_EPOCH = 1000.0  # of the learning rate's schedule, which costs the same whatever it says
-
-
-@dataclasses.dataclass(frozen=True)
-class Count:
-  """What one run of a task does.
-
-  Attributes:
-    items: how many of `unit`.
-    unit: "images", "pairs", "heatmaps" or "products".
-    flops: counted by hand.
-    bytes: the least that passes through memory; None where nobody can say.
-    devices: that share the work.
-    in_step: how much of this work a device does in one training step; None if it does not belong to
-      one.
-  """
-
-  items: int
-  unit: str
-  flops: float
-  bytes: float | None = None
-  devices: int = 1
-  in_step: float | None = None
+STEPS_PER_EPOCH = 1000.0  # for the learning rate's schedule, whose cost does not depend on it
 
 
 def default_pairs(platform: str, devices: int) -> list[int]:
-  """Batch sizes worth measuring, in images, each in all its views; the first is the one of the
-  table.
-  """
+  """Batch sizes worth measuring, in images per step; the tables are made with the first one."""
   sizes = [2] if platform == "cpu" else [32, 8, 128]
   return list(dict.fromkeys(-(-size // devices) * devices for size in sizes))
 
@@ -56,35 +32,48 @@ def check_pairs(pairs: Sequence[int], devices: int) -> None:
   """Raises InputError unless the batches can be split."""
   if bad := [size for size in pairs if size < 1 or size % devices]:
     raise InputError(
-      f"--batch_sizes={','.join(map(str, bad))}: each must be a multiple of the number of devices ({devices})."
+      f"--batch_sizes={','.join(map(str, bad))}: each must be a multiple of the number of devices "
+      f"({devices})."
     )
 
 
 def matmul_of(config: ConfigDict) -> str:
-  """Which of `matmuls` multiplies as the network's convolutions do under JAX's default precision."""
+  """Which of `matmuls` has the precision that JAX gives the network's convolutions by default."""
   if build.precision(config) == "bfloat16":
     return "bfloat16"
   return {"cpu": "float32", "gpu": "tf32"}.get(jax.default_backend(), "bfloat16")
 
 
 def random_batch(config: ConfigDict, pairs: int) -> dict[str, np.ndarray]:
-  """What `data.train_batches` gives, drawn at random: uint8 crops with their margin, landmarks
-  inside the crop.
+  """A batch as `data.train_batches` yields it, drawn at random.
+
+  Args:
+    config: gives the sizes.
+    pairs: images, B.
+
+  Returns:
+    `image` (B, Hs, Hs, 3) uint8, stored crops; `landmarks` (B, K, 2) float32 crop px, inside the
+    crop; `index` (B,) int32.
   """
   rng = np.random.default_rng(0)
-  stored, size = config.crop.stored_size, config.crop.size
+  stored = config.crop.stored_size
+  size = config.crop.size
+  images = rng.integers(0, 256, (pairs, stored, stored, 3), np.uint8)
+  landmarks = rng.uniform(0.1 * size, 0.9 * size, (pairs, config.data.markup, 2))
   return {
-    "image": rng.integers(0, 256, (pairs, stored, stored, 3), np.uint8),
-    "landmarks": rng.uniform(0.1 * size, 0.9 * size, (pairs, config.data.markup, 2)).astype(
-      np.float32
-    ),
+    "image": images,
+    "landmarks": landmarks.astype(np.float32),
     "index": np.arange(pairs, dtype=np.int32),
   }
 
 
 class Training(NamedTuple):
-  """What `train.py` makes of a config: everything constant, a fresh state on all devices (equal
-  each time), and the step.
+  """What `train.py` makes of a config.
+
+  Attributes:
+    recipe: everything constant.
+    init: gives a fresh state on all devices, equal each time.
+    step: the training step.
   """
 
   recipe: steps.Recipe
@@ -94,28 +83,28 @@ class Training(NamedTuple):
 
 def training(config: ConfigDict) -> Training:
   """One for all measurements of a config, so that each of its programs is compiled once."""
-  return _training(config.to_json_best_effort())
+  return _training(FrozenConfigDict(config))
 
 
 @functools.lru_cache(maxsize=1)
-def _training(config: str) -> Training:
-  own = ConfigDict(json.loads(config))
-  recipe = build.setup(own).recipe(steps_per_epoch=STEPS_PER_EPOCH)
-  init = jax.jit(lambda: steps.init_state(jax.random.key(own.seed, impl="rbg"), recipe))
+def _training(config: FrozenConfigDict) -> Training:
+  recipe = build.setup(config).recipe(steps_per_epoch=STEPS_PER_EPOCH)
+  init = jax.jit(lambda: steps.init_state(jax.random.key(config.seed, impl="rbg"), recipe))
   return Training(recipe, lambda: parallel.replicate(init()), parallel.make_train_step(recipe))
 
 
 def repeated(call: Callable[[], Any]) -> Task:
-  """A task that waits for the last of its results; on CPU for each, or else they would pile up in
-  memory.
+  """A task that repeats a call and waits for the last result.
+
+  On CPU it waits for every result, which would pile up in memory otherwise.
   """
-  each = jax.default_backend() == "cpu"
+  wait_for_each = jax.default_backend() == "cpu"
 
   def task(repeats: int) -> None:
     result = None
     for _ in range(repeats):
       result = call()
-      if each:
+      if wait_for_each:
         jax.block_until_ready(result)
     jax.block_until_ready(result)
 
@@ -123,24 +112,25 @@ def repeated(call: Callable[[], Any]) -> Task:
 
 
 def compiled(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
-  """A call of a function on one device, its arguments already there."""
-  call = jax.jit(
-    function, compiler_options=parallel.compiler_options(jax.default_backend()) or None
-  )
+  """A call of a function on one device, with its arguments there already."""
+  options = parallel.compiler_options(jax.default_backend()) or None
+  call = jax.jit(function, compiler_options=options)
   return functools.partial(call, *jax.device_put(args, jax.local_devices()[0]))
 
 
 def matmuls(config: ConfigDict) -> tuple[dict[str, Task], dict[str, Count]]:
-  """The rates that everything is held against: the product of two square matrices, in each
-  precision the device is built for.
+  """The rates that everything is compared with: products of two square matrices.
+
+  There is one in each precision that the device is built for.
   """
   platform = jax.default_backend()
-  side = 2048 if platform == "cpu" else 8192
   kinds: dict[str, tuple[Any, str | None]] = {"float32": (jnp.float32, "highest")}
   if platform == "gpu":
     kinds["tf32"] = jnp.float32, "default"
   if platform != "cpu" or build.precision(config) == "bfloat16":
     kinds["bfloat16"] = jnp.bfloat16, "default"
+
+  side = 2048 if platform == "cpu" else 8192
   tasks = {}
   for name, (dtype, precision) in kinds.items():
     matrix = jax.random.normal(jax.random.key(0, impl="rbg"), (side, side), dtype)
@@ -152,29 +142,35 @@ def matmuls(config: ConfigDict) -> tuple[dict[str, Task], dict[str, Count]]:
 def step_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """Training steps one after another on one batch that is on the devices already."""
   _, init, step = training(config)
-  held = [init()]
+  state = init()
   batch = on_devices(random_batch(config, pairs))
 
   def call() -> Any:
-    held[0], metrics = step(held[0], batch)
+    nonlocal state
+    state, metrics = step(state, batch)
     return metrics
 
-  return repeated(call), Count(
-    pairs, "pairs", pairs * flops.train_step(config), devices=jax.device_count()
-  )
+  needed = pairs * flops.train_step(config)
+  return repeated(call), Count(pairs, "pairs", needed, devices=jax.device_count())
 
 
 def on_devices(batch: Mapping[str, np.ndarray]) -> Any:
-  """A batch split over the devices of this process and put there."""
+  """A batch split over the devices of this process and put there.
+
+  Args:
+    batch: arrays (B, ...).
+
+  Returns:
+    Arrays (devices, B / devices, ...).
+  """
   split = parallel.split_over_devices(batch)
-  if (
-    jax.default_backend() == "cpu"
-  ):  # where it is there already, and a step would be compiled once more for arrays of JAX
+  # On CPU it is there already, and for arrays of JAX the step would be compiled once more.
+  if jax.default_backend() == "cpu":
     return split
+
   mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (steps.DEVICES,))
-  return jax.device_put(
-    split, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(steps.DEVICES))
-  )
+  spec = jax.sharding.PartitionSpec(steps.DEVICES)
+  return jax.device_put(split, jax.sharding.NamedSharding(mesh, spec))
 
 
 def forward_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
@@ -182,20 +178,20 @@ def forward_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   count = pairs * config.siamese.num_views
   model = build.network(config)
   state = training(config).init()
-  variables = jax.device_put(
-    {"params": state.params, "batch_stats": state.batch_stats}, jax.local_devices()[0]
-  )
-  images = (
-    np.random.default_rng(1)
-    .uniform(size=(count, config.crop.size, config.crop.size, 3))
-    .astype(np.float32)
-  )
-  call = compiled(
-    lambda variables, images: model.apply(variables, images, False), variables, images
-  )
-  return repeated(call), Count(
-    count, "images", count * flops.forward(config), in_step=1 / jax.device_count()
-  )
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  variables = jax.device_put(variables, jax.local_devices()[0])
+
+  rng = np.random.default_rng(1)
+  shape = count, config.crop.size, config.crop.size, 3
+  images = rng.uniform(size=shape).astype(np.float32)
+
+  def forward(variables: Any, images: jax.Array) -> Any:
+    return model.apply(variables, images, False)
+
+  needed = count * flops.forward(config)
+  in_step = 1 / jax.device_count()
+  task = repeated(compiled(forward, variables, images))
+  return task, Count(count, "images", needed, in_step=in_step)
 
 
 def codec_tasks(
@@ -203,58 +199,75 @@ def codec_tasks(
 ) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
   """Encoder and decoder on many images.
 
+  Args:
+    config: of the run.
+    pairs: batch size of the training step that the encoder's share is of.
+
   Returns:
-    Tasks, counts, and the heatmaps (B, H, W, K) that are decoded.
+    Tasks, counts, and the heatmaps (B, H, W, K) float32 that are decoded.
   """
-  codec, count = build.codec(config), 64 if jax.default_backend() == "cpu" else 1024
-  landmarks = (
-    np.random.default_rng(2)
-    .uniform(0, config.crop.size - 1, (count, config.data.markup, 2))
-    .astype(np.float32)
-  )
-  noise = 0.02 * jax.random.normal(
-    jax.random.key(0, impl="rbg"), (count, codec.size, codec.size, config.data.markup)
-  )
+  codec = build.codec(config)
+  num_landmarks = config.data.markup
+  count = 64 if jax.default_backend() == "cpu" else 1024
+
+  rng = np.random.default_rng(2)
+  landmarks = rng.uniform(0, config.crop.size - 1, (count, num_landmarks, 2)).astype(np.float32)
+  shape = count, codec.size, codec.size, num_landmarks
+  noise = 0.02 * jax.random.normal(jax.random.key(0, impl="rbg"), shape)
   heatmaps = jax.jit(codec.encode)(landmarks) + noise
+
   tasks = {
     "encode": repeated(compiled(codec.encode, landmarks)),
     "decode": repeated(compiled(codec.decode, heatmaps)),
   }
-  needs = {"encode": flops.encode(config), "decode": flops.decode(config)}
-  shares = {"encode": pairs / count, "decode": None}
+  items = count * num_landmarks
   counts = {
-    name: _count(count * config.data.markup, need, count, shares[name])
-    for name, need in needs.items()
+    "encode": _count(items, flops.encode(config), images=count, in_step=pairs / count),
+    "decode": _count(items, flops.decode(config), images=count, in_step=None),
   }
   return tasks, counts, np.asarray(heatmaps)
 
 
-def views_of(config: ConfigDict, pairs: int) -> View:
+def sample_views(config: ConfigDict, pairs: int) -> View:
   """The random views of one step, (V, B)."""
   return steps.sample_views(training(config).recipe, jnp.int32(0), jnp.arange(pairs))
 
 
 def heatmap_maps(config: ConfigDict, views: View) -> jax.Array:
-  """(S * V * B, 2, 3): from each view's heatmaps, of every stack, to the crop's; heatmap px."""
-  small = affine.shrink(build.STRIDE)
-  back = affine.invert(
-    affine.compose(affine.compose(small, views.view_from_crop), affine.invert(small))
-  )
-  return jnp.broadcast_to(back, (config.model.num_stacks, *back.shape)).reshape(-1, 2, 3)
+  """The maps that pull back each view's heatmaps, of every stack, to the crop's.
+
+  Args:
+    config: gives stride and stacks.
+    views: (V, B).
+
+  Returns:
+    (S * V * B, 2, 3) float32, view heatmap px to crop heatmap px.
+  """
+  stride = training(config).recipe.codec.stride
+  crop_from_view = affine.invert(affine.at_stride(views.view_from_crop, stride))
+  per_stack = jnp.broadcast_to(crop_from_view, (config.model.num_stacks, *crop_from_view.shape))
+  return per_stack.reshape(-1, 2, 3)
 
 
 def warp_tasks(
   config: ConfigDict, pairs: int
 ) -> tuple[dict[str, Task], dict[str, Count], np.ndarray]:
-  """All heatmaps of a training step pulled back: the warp, the warp and its gradient, and all of
-  `siamese.combine` with gradient.
+  """All heatmaps of a training step pulled back.
+
+  Measured are the warp, the warp and its gradient, and all of `siamese.combine` with its gradient.
+
+  Args:
+    config: of the run.
+    pairs: batch size, B.
 
   Returns:
-    Tasks, counts, and the heatmaps (S * V * B, H, W, K) that are warped.
+    Tasks, counts, and the heatmaps (S * V * B, H, W, K) float32 that are warped.
   """
-  side, views = config.crop.size // build.STRIDE, views_of(config, pairs)
-  flip, reduce = jnp.asarray(training(config).recipe.flip), config.siamese.reduce
+  recipe = training(config).recipe
+  views = sample_views(config, pairs)
   maps = heatmap_maps(config, views)
+  flip = jnp.asarray(recipe.flip)
+  side = recipe.codec.size
   shape = len(maps), side, side, config.data.markup
   heatmaps = np.random.default_rng(3).standard_normal(shape, np.float32)
 
@@ -268,12 +281,14 @@ def warp_tasks(
     return warped, pull(cotangent)
 
   def combine_gradient(heatmaps: jax.Array, views: View) -> Any:
-    apart = heatmaps.reshape(config.model.num_stacks, *views.mirrored.shape, *shape[1:])
+    by_view = heatmaps.reshape(config.model.num_stacks, *views.mirrored.shape, *shape[1:])
 
     def combine(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
-      return siamese.combine(heatmaps, views, stride=build.STRIDE, flip=flip, reduce=reduce)
+      return siamese.combine(
+        heatmaps, views, stride=recipe.codec.stride, flip=flip, reduce=config.siamese.reduce
+      )
 
-    combined, pull, weight = jax.vjp(combine, apart, has_aux=True)
+    combined, pull, weight = jax.vjp(combine, by_view, has_aux=True)
     return combined, weight, pull(combined)
 
   tasks = {
@@ -281,42 +296,45 @@ def warp_tasks(
     "warp and gradient": repeated(compiled(warp_gradient, heatmaps, maps, heatmaps)),
     "combine and gradient": repeated(compiled(combine_gradient, heatmaps, views)),
   }
-  needs = {
-    name: flops.warp(config) if name == "warp" else flops.warp_with_gradient(config)
-    for name in tasks
-  }
-  counts = {
-    name: _count(len(maps) * config.data.markup, need, pairs, 1) for name, need in needs.items()
-  }
+  with_gradient = flops.warp_with_gradient(config)
+  needs = {name: flops.warp(config) if name == "warp" else with_gradient for name in tasks}
+  items = len(maps) * config.data.markup
+  counts = {name: _count(items, need, images=pairs, in_step=1) for name, need in needs.items()}
   return tasks, counts, heatmaps
 
 
 def render_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   """All views of a training step, from the stored crops."""
-  recipe, views = training(config).recipe, views_of(config, pairs)
-  call = compiled(
-    functools.partial(steps.render_views, recipe), random_batch(config, pairs)["image"], views
-  )
-  return repeated(call), _count(
-    pairs * config.siamese.num_views, flops.render(config), pairs, 1, unit="images"
-  )
+  render = functools.partial(steps.render_views, training(config).recipe)
+  stored = random_batch(config, pairs)["image"]
+  task = repeated(compiled(render, stored, sample_views(config, pairs)))
+
+  items = pairs * config.siamese.num_views
+  return task, _count(items, flops.render(config), images=pairs, in_step=1, unit="images")
 
 
 def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
-  """Bytes of the compiled training step on each device: what it takes beside its arguments, and
-  what it gives back of them.
+  """Memory and FLOPs of the compiled training step on each device.
+
+  Args:
+    config: of the run.
+    pairs: batch size.
+
+  Returns:
+    Bytes of `temporaries`, beside the arguments, of what is `donated` of them and of the `state`;
+    `flops_by_xla`, before XLA rewrites anything, and `flops_by_hand`. None is unknown.
   """
   _, init, step = training(config)
   state = init()
-  lowered = step.lower(state, on_devices(random_batch(config, pairs)))  # type: ignore[attr-defined]
-  stats, cost = lowered.compile().memory_analysis(), lowered.cost_analysis()
+  batch = on_devices(random_batch(config, pairs))
+  lowered = step.lower(state, batch)  # type: ignore[attr-defined]
+  stats = lowered.compile().memory_analysis()
+  cost = lowered.cost_analysis()
   return {
     "temporaries": getattr(stats, "temp_size_in_bytes", None),
     "donated": getattr(stats, "alias_size_in_bytes", None),
     "state": sum(array.nbytes for array in jax.tree.leaves(state)),
-    "flops_by_xla": int(cost["flops"])
-    if cost and "flops" in cost
-    else None,  # of one device, before XLA rewrites anything
+    "flops_by_xla": int(cost["flops"]) if cost and "flops" in cost else None,
     "flops_by_hand": pairs * flops.train_step(config) // jax.device_count(),
   }
 
@@ -326,15 +344,29 @@ def determinism(config: ConfigDict, pairs: int) -> bool:
   _, init, step = training(config)
   batch = on_devices(random_batch(config, pairs))
   first, second = (step(init(), batch)[0] for _ in range(2))
-  same = jax.tree.map(
-    lambda a, b: np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True), first, second
-  )
-  return all(jax.tree.leaves(same))
+
+  def equal(a: jax.Array, b: jax.Array) -> bool:
+    return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
+
+  return all(jax.tree.leaves(jax.tree.map(equal, first, second)))
 
 
 def _count(
-  items: int, need: tuple[int, int], times: int, in_step: float | None, *, unit: str = "heatmaps"
+  items: int,
+  need: tuple[int, int],
+  *,
+  images: int,
+  in_step: float | None,
+  unit: str = "heatmaps",
 ) -> Count:
-  """Of a part that one device does, for `times` images that need so many FLOPs and bytes each."""
+  """The count of a part that each device does by itself.
+
+  Args:
+    items: how many of `unit`.
+    need: FLOPs and bytes per image.
+    images: how many images.
+    in_step: how often all devices together do this in one training step; None if they do not.
+    unit: see `Count`.
+  """
   share = None if in_step is None else in_step / jax.device_count()
-  return Count(items, unit, times * need[0], times * need[1], in_step=share)
+  return Count(items, unit, images * need[0], images * need[1], in_step=share)

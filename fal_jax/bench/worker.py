@@ -1,14 +1,13 @@
-"""What `--mode=bench` measures in processes of their own: the first step of a fresh one, and
-training on several devices.
+"""Processes that `--mode=bench` measures in: a fresh one, and several that train together.
 
-`python -m fal_jax.bench.worker JOB` prints one JSON object a line; `Worker` is the other end.
-Nothing here touches this process's own devices: an accelerator may belong to one process at a time.
+`python -m fal_jax.bench.worker JOB` prints one JSON object per line; `Worker` is the other end.
+Importing this module does not touch this process's own devices: an accelerator may belong to one
+process at a time.
 """
 
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,19 +28,20 @@ class Worker:
   def __init__(
     self, job: Mapping[str, Any], environment: Mapping[str, str], *, cores: Sequence[int] = ()
   ):
-    """Starts it.
+    """Starts the process.
 
     Args:
-      job: `config`, a dict; `pairs`; and `process`, (rank, count, address) for one of several
-        processes that train together.
-      environment: variables to set over this process's own.
-      cores: that it may use; by default all.
+      job: `config`, a dict; `pairs`, the batch size, None for the platform's default; and
+        `process`, (rank, count, address) for one of several processes that train together.
+      environment: variables that override this process's own.
+      cores: numbers of the CPU cores it may use; by default all.
     """
     self.started = time.perf_counter()
     self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in __exit__
     inherited = {name: value for name, value in os.environ.items() if name not in environment}
+    message = json.dumps({**job, "cores": list(cores)})
     self._process = subprocess.Popen(
-      [sys.executable, "-m", "fal_jax.bench.worker", json.dumps({**job, "cores": list(cores)})],
+      [sys.executable, "-m", "fal_jax.bench.worker", message],
       cwd=ROOT,
       text=True,
       stdin=subprocess.PIPE,
@@ -50,25 +50,37 @@ class Worker:
       env={**inherited, **environment},
     )
 
-  def ask(self, what: str) -> None:
-    """Sends "step", a step of training, "control", one without any message between devices, or
-    "memory".
+  def ask(self, request: str) -> None:
+    """Sends a request.
+
+    Args:
+      request: "step" for a training step, "control" for one without any communication between
+        devices, or "memory".
     """
     assert self._process.stdin is not None
-    self._process.stdin.write(what + "\n")
+    self._process.stdin.write(request + "\n")
     self._process.stdin.flush()
 
   def answer(self) -> dict[str, Any]:
-    """Waits for the next line."""
+    """Waits for the next message.
+
+    Returns:
+      The message. The first one, unasked, is of the first step.
+
+    Raises:
+      RuntimeError: the process has ended; the error holds the end of what it wrote to stderr.
+    """
     assert self._process.stdout is not None
     line = self._process.stdout.readline()
-    if not line:
-      self._process.wait()
-      self._stderr.seek(0)
-      raise RuntimeError(
-        f"A process of the bench ended with {self._process.returncode}:\n{self._stderr.read()[-4000:]}"
-      )
-    return json.loads(line)
+    if line:
+      return json.loads(line)
+
+    self._process.wait()
+    self._stderr.seek(0)
+    raise RuntimeError(
+      f"A process of the bench ended with {self._process.returncode}:\n"
+      f"{self._stderr.read()[-4000:]}"
+    )
 
   def __enter__(self) -> Self:
     return self
@@ -76,7 +88,7 @@ class Worker:
   def __exit__(
     self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
   ) -> None:
-    """Ends the process, in any state."""
+    """Ends the process, whatever it is doing."""
     for pipe in (self._process.stdin, self._process.stdout):
       if pipe is not None:
         pipe.close()
@@ -86,48 +98,56 @@ class Worker:
 
 
 def fake_devices(count: int) -> dict[str, str]:
-  """Environment in which JAX sees so many devices on the CPU."""
-  kept = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
+  """Environment in which JAX sees `count` devices on the CPU; other XLA flags are kept."""
+  flags = os.environ.get("XLA_FLAGS", "")
+  kept = re.sub(r"--xla_force_host_platform_device_count=\d+", "", flags)
   return {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": f"{kept} --xla_force_host_platform_device_count={count}".strip(),
   }
 
 
+def compilation_cache(folder: Path) -> dict[str, str]:
+  """Environment in which JAX keeps compiled programs in a folder, which it creates."""
+  return {
+    "JAX_COMPILATION_CACHE_DIR": str(folder),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+  }
+
+
+def config_to_dict(config: ConfigDict) -> dict[str, Any]:
+  """The config as JSON holds it: for a job, or for the report."""
+  return json.loads(config.to_json_best_effort())
+
+
 def first_step(config: ConfigDict, pairs: int | None, cache: Path) -> dict[str, Any]:
-  """How long a user waits for the first step of training, from the start of the process; data not
-  counted.
+  """How long a user waits for the first training step from the start of the process, without data.
 
   Args:
     config: of the run.
     pairs: batch size; None for the platform's default.
-    cache: folder of the persistent compilation cache, which JAX makes.
+    cache: folder of the persistent compilation cache.
 
   Returns:
     `seconds`, its parts, and `platform`, `devices` and `pairs`.
   """
-  environment = {
-    "JAX_COMPILATION_CACHE_DIR": str(cache),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-  }
-  with Worker(
-    {"config": json.loads(config.to_json_best_effort()), "pairs": pairs, "process": None},
-    environment,
-  ) as worker:
-    found = worker.answer()
-    return {"seconds": time.perf_counter() - worker.started, **found}
+  job = {"config": config_to_dict(config), "pairs": pairs, "process": None}
+  with Worker(job, compilation_cache(cache)) as worker:
+    answer = worker.answer()
+    return {"seconds": time.perf_counter() - worker.started, **answer}
 
 
 def serve(
-  job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None], *, start: float
+  job: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None], *, start: float
 ) -> None:
-  """The process's own side.
+  """Runs in the worker's process: takes the first step, then answers requests until they end.
 
   Args:
     job: see `Worker`.
-    say: sends a message.
+    send: takes a message.
     start: when the process began to import, by `time.perf_counter`.
   """
+  # ---- Imports and devices
   if job["cores"]:
     os.sched_setaffinity(0, job["cores"])  # before JAX counts them
   import jax
@@ -140,25 +160,29 @@ def serve(
     jax.distributed.initialize(address, num_processes=count, process_id=rank)
   seconds = {"trace": 0.0, "compile": 0.0}
 
-  def listen(name: str, duration: float, /, **_: Any) -> None:
+  def add_seconds(name: str, duration: float, /, **_: Any) -> None:
     if "jaxpr_trace" in name or "jaxpr_to_mlir" in name:
       seconds["trace"] += duration
     elif "backend_compile" in name:
       seconds["compile"] += duration
 
-  jax.monitoring.register_event_duration_secs_listener(listen)  # type: ignore[arg-type]  # of other names
+  listen = jax.monitoring.register_event_duration_secs_listener
+  listen(add_seconds)  # type: ignore[arg-type]  # JAX names the parameters differently
   config = ConfigDict(job["config"])
   devices = jax.local_device_count()
   pairs = job["pairs"] or work.default_pairs(jax.default_backend(), devices)[0]
   imported = time.perf_counter()
+
+  # ---- First step
   recipe, init, step = work.training(config)
   state = jax.block_until_ready(init())
   initialised = time.perf_counter()
+
   batch = parallel.split_over_devices(work.random_batch(config, pairs))
   state, metrics = step(state, batch)
   jax.block_until_ready(metrics)
   now = time.perf_counter()
-  say(
+  send(
     {
       "import_and_devices": imported - start,
       "weights": initialised - imported,
@@ -169,24 +193,39 @@ def serve(
       "pairs": pairs,
     }
   )
-  alone = parallel.make_isolated_step(recipe)
+
+  # ---- Requests
+  control = parallel.make_isolated_step(recipe)
   for line in sys.stdin:
-    what = line.strip()
-    if what == "memory":
-      say({"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
+    request = line.strip()
+    if request == "memory":
+      send({"peak_bytes": _peak_bytes()})
       continue
+
     begin = time.perf_counter()
-    if what == "step":
+    if request == "step":
       state, metrics = step(state, batch)
     else:
-      _, metrics = alone(state, batch)
+      _, metrics = control(state, batch)
     jax.block_until_ready(metrics)
-    say({"seconds": time.perf_counter() - begin})
+    send({"seconds": time.perf_counter() - begin})
 
 
-def _messages() -> Callable[[Mapping[str, Any]], None]:
-  """Takes standard output for messages alone; what libraries print there, as gloo does, goes where
-  errors go.
+def _peak_bytes() -> int:
+  """The most memory that this process has had so far."""
+  import resource  # only Unix has it, and nothing else here needs it
+
+  unit = 1 if sys.platform == "darwin" else 1024
+  return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _message_pipe() -> Callable[[Mapping[str, Any]], None]:
+  """Reserves standard output for messages.
+
+  What libraries print there, as gloo does, goes to standard error instead.
+
+  Returns:
+    Sends a message.
   """
   pipe = os.fdopen(os.dup(sys.stdout.fileno()), "w")
   os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -194,4 +233,4 @@ def _messages() -> Callable[[Mapping[str, Any]], None]:
 
 
 if __name__ == "__main__":
-  serve(json.loads(sys.argv[1]), _messages(), start=time.perf_counter())
+  serve(json.loads(sys.argv[1]), _message_pipe(), start=time.perf_counter())

@@ -1,4 +1,4 @@
-"""The counts by hand, against XLA's own and against published numbers."""
+"""The counts by hand, compared with XLA's own and with published numbers."""
 
 import functools
 import importlib
@@ -12,20 +12,20 @@ from fal_jax import build, steps
 from fal_jax.bench import flops
 
 
-def config(name, **changes):
-  found = importlib.import_module(f"configs.{name}").get_config().unlock()
-  found.update_from_flattened_dict(
+def make_config(name, **changes):
+  config = importlib.import_module(f"configs.{name}").get_config().unlock()
+  config.update_from_flattened_dict(
     {key.replace("__", "."): value for key, value in changes.items()}
   )
-  return found.lock()
+  return config.lock()
 
 
 @pytest.mark.parametrize(
   ("name", "forward", "pair"), [("wflw", 28.04, 168.2), ("w300", 27.85, 167.1)]
 )
 def test_the_counts_for_the_papers_network(name, forward, pair):
-  assert flops.forward(config(name)) / 1e9 == pytest.approx(forward, abs=0.005)
-  assert flops.train_step(config(name)) / 1e9 == pytest.approx(pair, abs=0.05)
+  assert flops.forward(make_config(name)) / 1e9 == pytest.approx(forward, abs=0.005)
+  assert flops.train_step(make_config(name)) / 1e9 == pytest.approx(pair, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -38,46 +38,46 @@ def test_the_counts_for_the_papers_network(name, forward, pair):
   ],
 )
 def test_xla_counts_as_many_in_the_forward_pass(changes):
-  """What it has more is the work between convolutions; what it has less are taps outside the image,
-  which it leaves out.
-  """
-  c = config("wflw", **changes)
-  model = build.network(c)
-  image = jax.ShapeDtypeStruct((1, c.crop.size, c.crop.size, 3), jnp.float32)
+  """XLA adds the work between convolutions, and leaves out taps outside the image."""
+  config = make_config("wflw", **changes)
+  model = build.network(config)
+  image = jax.ShapeDtypeStruct((1, config.crop.size, config.crop.size, 3), jnp.float32)
   variables = jax.eval_shape(lambda image: model.init(jax.random.key(0), image, False), image)
-  cost = (
-    jax.jit(lambda variables, image: model.apply(variables, image, False))
-    .lower(variables, image)
-    .cost_analysis()
-  )
-  assert cost["flops"] / flops.forward(c) == pytest.approx(1, abs=0.05)
+
+  forward = jax.jit(lambda variables, image: model.apply(variables, image, False))
+  cost = forward.lower(variables, image).cost_analysis()
+
+  assert cost["flops"] / flops.forward(config) == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.slow
 def test_xla_counts_as_many_in_a_training_step():
-  c = config("wflw")
-  recipe = build.setup(c).recipe(steps_per_epoch=100)
+  config = make_config("wflw")
+  recipe = build.setup(config).recipe(steps_per_epoch=100)
   state = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
+  stored = config.crop.stored_size
   batch = {
-    "image": jax.ShapeDtypeStruct((1, 1, c.crop.stored_size, c.crop.stored_size, 3), jnp.uint8),
+    "image": jax.ShapeDtypeStruct((1, 1, stored, stored, 3), jnp.uint8),
     "landmarks": jax.ShapeDtypeStruct((1, 1, 98, 2), jnp.float32),
     "index": jax.ShapeDtypeStruct((1, 1), jnp.int32),
   }
-  step = jax.vmap(
-    functools.partial(steps.train_step, recipe=recipe), (None, 0), axis_name=steps.DEVICES
-  )
-  counted = jax.jit(step).lower(state, batch).cost_analysis()["flops"]
-  assert counted / flops.train_step(c) == pytest.approx(1, abs=0.05)
+
+  step = functools.partial(steps.train_step, recipe=recipe)
+  step = jax.vmap(step, (None, 0), axis_name=steps.DEVICES)
+  cost = jax.jit(step).lower(state, batch).cost_analysis()
+
+  assert cost["flops"] / flops.train_step(config) == pytest.approx(1, abs=0.05)
 
 
-def test_one_view_more_costs_one_forward_and_backward_more():
-  two, three = (flops.train_step(config("wflw", siamese__num_views=views)) for views in (2, 3))
+def test_an_additional_view_costs_one_forward_and_backward_pass_more():
+  two, three = (flops.train_step(make_config("wflw", siamese__num_views=views)) for views in (2, 3))
   assert three / two == pytest.approx(1.5)
 
 
 def test_bytes_are_those_of_the_arrays():
-  c = config("wflw")
+  config = make_config("wflw")
   heatmaps = np.zeros((64, 64, 98), np.float32)
-  assert flops.encode(c)[1] == flops.decode(c)[1] == heatmaps.nbytes
-  assert flops.warp(c)[1] == 2 * 2 * 2 * heatmaps.nbytes  # stacks, views, read and written
-  assert flops.warp_with_gradient(c) == tuple(2 * number for number in flops.warp(c))
+
+  assert flops.encode(config)[1] == flops.decode(config)[1] == heatmaps.nbytes
+  assert flops.warp(config)[1] == 2 * 2 * 2 * heatmaps.nbytes  # stacks, views, read and written
+  assert flops.warp_with_gradient(config) == tuple(2 * number for number in flops.warp(config))

@@ -1,5 +1,7 @@
-"""The PyTorch that the bench runs beside ours does the same work: same weights and views in, same
-loss and positions out.
+"""The PyTorch that the bench runs beside ours does the same work.
+
+With the same weights and views it gives the same loss, and from the same heatmaps the same
+positions.
 """
 
 from pathlib import Path
@@ -12,11 +14,13 @@ import tiny_dataset
 from fal_jax import affine, build, heatmap, steps, torch_import
 
 torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
-peer = pytest.importorskip("fal_jax.torch_peer")
 
+from fal_jax.bench import torch_reference  # noqa: E402  # needs PyTorch
 
-def config(**changes):
-  return tiny_dataset.config(Path("nowhere"), **changes)
+QUICK_COMPILATION = {
+  "xla_backend_optimization_level": 0,
+  "xla_llvm_disable_expensive_passes": True,
+}
 
 
 @pytest.mark.parametrize(
@@ -24,39 +28,42 @@ def config(**changes):
   [pytest.param(2, "avg", "mean", marks=pytest.mark.slow), (1, "max", "sum")],
 )
 def test_loss_of_a_training_step_is_ours(stacks, pool, reduce):
-  c = config(model__num_stacks=stacks, model__pool=pool, siamese__reduce=reduce)
-  recipe = build.setup(c).recipe(steps_per_epoch=10)
+  changes = {"model__num_stacks": stacks, "model__pool": pool, "siamese__reduce": reduce}
+  config = tiny_dataset.config(Path("nowhere"), **changes)
+  recipe = build.setup(config).recipe(steps_per_epoch=10)
+  size, stored = config.crop.size, config.crop.stored_size
   rng = np.random.default_rng(0)
   batch = {
-    "image": rng.integers(0, 255, (3, c.crop.stored_size, c.crop.stored_size, 3)).astype(np.uint8),
-    "landmarks": rng.uniform(5, c.crop.size - 5, (3, c.data.markup, 2)).astype(np.float32),
+    "image": rng.integers(0, 255, (3, stored, stored, 3)).astype(np.uint8),
+    "landmarks": rng.uniform(5, size - 5, (3, config.data.markup, 2)).astype(np.float32),
     "index": np.arange(3, dtype=np.int32),
   }
-  variables = build.network(c).init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), False)
-  # On an axis of one "device" that is none, a step is an ordinary function.
-  step = jax.vmap(
-    lambda state, batch: steps.train_step(state, batch, recipe=recipe),
-    (None, 0),
-    axis_name=steps.DEVICES,
-  )
-  _, metrics = jax.jit(step)(
-    steps.first_state(variables, recipe), jax.tree.map(lambda array: array[None], batch)
-  )
+  model = build.network(config)
+  variables = model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), False)
+
+  # Ours. Over an axis of length one instead of devices, a step is an ordinary function.
+  def train_step(state, batch):
+    return steps.train_step(state, batch, recipe=recipe)
+
+  step = jax.vmap(train_step, (None, 0), axis_name=steps.DEVICES)
+  step = jax.jit(step, compiler_options=QUICK_COMPILATION)
+  state = steps.first_state(variables, recipe)
+  _, metrics = step(state, jax.tree.map(lambda array: array[None], batch))
   ours = float(metrics["loss"][0])
 
-  drawn = steps.sample_views(recipe, np.int32(0), batch["index"])
-  assert drawn.mirrored.any() and not drawn.mirrored.all()
-  views = {
-    name: np.asarray(getattr(drawn, name)) for name in ("view_from_crop", "mirrored", "colour")
-  }
-  network = peer.FAN(c)
+  # PyTorch's.
+  sampled = steps.sample_views(recipe, np.int32(0), batch["index"])
+  assert sampled.mirrored.any() and not sampled.mirrored.all()
+  names = ("view_from_crop", "mirrored", "colour")
+  views = {name: np.asarray(getattr(sampled, name)) for name in names}
+  network = torch_reference.FAN(config)
   network.load_state_dict(torch_import.to_torch_state_dict(variables), strict=False)
   network.train()
-  value = peer.peer_loss(c, batch, views, "cpu")(network)
-  assert value.item() == pytest.approx(ours, rel=2e-4)
+  loss = torch_reference.training_loss(config, batch, views, "cpu")
 
-  take = peer.train_step(c, network, peer.peer_loss(c, batch, views, "cpu"), compiled=False)
-  assert take() > take() > 0, "a second step on the same images has learnt nothing"
+  assert loss(network).item() == pytest.approx(ours, rel=2e-4)
+  take_step = torch_reference.train_step(config, network, loss, compiled=False)
+  assert take_step() > take_step() > 0, "the second step on the same images has learnt nothing"
 
 
 def test_a_sampled_batch_is_our_warp():
@@ -68,22 +75,23 @@ def test_a_sampled_batch_is_our_warp():
     dst_centre=np.full((4, 2), 8.0),
   )
   images = rng.normal(size=(4, 21, 21, 3)).astype(np.float32)
-  expected = jax.vmap(lambda image, m: affine.warp(image, m, (17, 17)))(
-    images, maps.astype(np.float32)
-  )
-  theta = peer.theta(affine.invert(maps), source=21, result=17, device="cpu")
-  found = (
-    peer.sample(torch.from_numpy(images).permute(0, 3, 1, 2), theta, 17).permute(0, 2, 3, 1).numpy()
-  )
-  np.testing.assert_allclose(found, expected, atol=1e-4)
+
+  warp = jax.vmap(lambda image, dst_from_src: affine.warp(image, dst_from_src, (17, 17)))
+  expected = warp(images, maps.astype(np.float32))
+
+  theta = torch_reference.theta(affine.invert(maps), source=21, result=17, device="cpu")
+  sampled = torch_reference.sample(torch.from_numpy(images).permute(0, 3, 1, 2), theta, 17)
+  np.testing.assert_allclose(sampled.permute(0, 2, 3, 1).numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("how", ["decode", "decode_one_by_one"])
-def test_it_decodes_to_our_positions_at_the_border_too(how):
+@pytest.mark.parametrize("name", ["decode", "decode_one_by_one"])
+def test_it_decodes_to_our_positions_also_at_the_border(name):
   codec = heatmap.HeatmapCodec(size=16)
-  points = np.random.default_rng(2).uniform(-1, 64, (3, 7, 2)).astype(np.float32)
-  heatmaps = np.asarray(codec.encode(points))
-  found = getattr(peer, how)(
-    torch.from_numpy(np.array(heatmaps)).permute(0, 3, 1, 2), codec.window, codec.temperature
-  )
-  np.testing.assert_allclose(found.numpy(), codec.decode(heatmaps)[0], atol=1e-3)
+  landmarks = np.random.default_rng(2).uniform(-1, 64, (3, 7, 2)).astype(np.float32)
+  heatmaps = np.array(codec.encode(landmarks))
+
+  decode = getattr(torch_reference, name)
+  channels_first = torch.from_numpy(heatmaps).permute(0, 3, 1, 2)
+  decoded = decode(channels_first, codec.window, codec.temperature)
+
+  np.testing.assert_allclose(decoded.numpy(), codec.decode(heatmaps)[0], atol=1e-3)
