@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from fal_jax import build
-
 STEM_STRIDE = 2  # crop px per px of the first convolution's result
+STRIDE = 4  # crop px per heatmap px
 
 
 def forward(config: ConfigDict) -> int:
@@ -64,8 +63,8 @@ def render(config: ConfigDict) -> tuple[int, int]:
 
 
 def _heatmap_side(config: ConfigDict) -> int:
-  """Cells along either side of a heatmap. The only place in the bench that asks for the stride."""
-  return config.crop.size // build.STRIDE
+  """Cells along either side of a heatmap."""
+  return config.crop.size // STRIDE
 
 
 def _cells(config: ConfigDict) -> int:

@@ -33,8 +33,8 @@ def examine(
   """
   markup = build.markup(config)
   rule = build.crop_rule(config)
-  band = config.codec.window // 2
-  side = rule.size // build.STRIDE
+  codec = build.codec(config)
+  band = codec.window // 2
 
   landmarks = np.concatenate([split.landmarks for split in splits.values()])
   mean = procrustes.mean_shape(landmarks, mirror_invariant=symmetry.has_no_pairs(markup))
@@ -47,9 +47,9 @@ def examine(
   for name, split in splits.items():
     # Where the config's crops put the landmarks.
     boxes = tight_boxes(split.landmarks) if rule.box == "landmarks" else split.boxes
-    positions = stats.heatmap_positions(split.landmarks, boxes, rule, stride=build.STRIDE)
-    heat[name] = stats.heat_counts(positions, side)
-    depth = stats.border_distance(positions, side)
+    positions = stats.heatmap_positions(split.landmarks, boxes, rule, stride=codec.stride)
+    heat[name] = stats.heat_counts(positions, codec.size)
+    depth = stats.border_distance(positions, codec.size)
 
     flags[name] = flag_faces(split, mean=mean, markup=markup, rule=rule, depth=depth)
     distances[name], _ = shape_distances(split, mean, markup)
