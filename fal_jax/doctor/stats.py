@@ -50,7 +50,7 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def heatmap_positions(
-  landmarks: np.ndarray, boxes: np.ndarray, rule: CropRule, *, stride: int
+  landmarks: np.ndarray, boxes: np.ndarray, rule: CropRule, *, stride: float
 ) -> np.ndarray:
   """Positions of landmarks in the heatmaps of their crops.
 
