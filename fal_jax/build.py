@@ -1,4 +1,4 @@
-"""From a config to the objects that compute: built and checked once, all problems in one message."""
+"""From a config to the objects that compute: built and checked once, as a whole."""
 
 import dataclasses
 import math

@@ -153,7 +153,8 @@ def _run(overrides: Sequence[str]) -> None:
     case "import_torch":
       if not _WEIGHTS.value:
         raise InputError(
-          "No --weights given: name the file with the PyTorch weights, e.g. --weights=2DFAN4.pth.tar."
+          "No --weights given: name the file with the PyTorch weights, "
+          "e.g. --weights=2DFAN4.pth.tar."
         )
       from fal_jax import torch_import
 

@@ -47,7 +47,7 @@ def _pmap(
   if not options:
     return mapped
 
-  # A function of its own: `jax.jit(mapped)` would take over all attributes of `mapped`, `lower` too.
+  # A function of its own: `jax.jit(mapped)` would take over all attributes of it, `lower` too.
   def call(replicated: Any, sharded: Any) -> Any:
     return mapped(replicated, sharded)
 
@@ -68,7 +68,9 @@ def cpu_options() -> dict[str, Any]:
 
 
 def replicate(tree: Any) -> Any:
-  """Puts every array on every device, as plain global arrays that any number of devices can restore.
+  """Puts every array on every device.
+
+  They stay plain global arrays, which any number of devices can restore.
 
   The original must not be used again: on its own device it shares its memory with the result, which
   a training step consumes.

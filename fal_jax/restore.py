@@ -89,7 +89,7 @@ def evaluation_differences(saved: ConfigDict, config: ConfigDict) -> list[str]:
 
 
 def _has(config: Mapping[str, Any], key: str) -> bool:
-  """Whether a config has a dotted key; those of earlier releases lack some, which changed nothing."""
+  """Whether a config has a dotted key; those of earlier releases lack the newer ones."""
   *sections, name = key.split(".")
   for section in sections:
     config = config.get(section, {})

@@ -3,9 +3,9 @@
 The floors of fal_jax, top to bottom; an import points downwards, or sideways on the same floor:
 
   main        the command line
-  wings       codec_report/ doctor/ bench/ ablation/: nobody but main enters one, none enters another
+  wings       codec_report/ doctor/ bench/ ablation/: only main enters, and no wing enters another
   programs    train, evaluate, predict, score ...: what a mode of the command line runs
-  rooms       scoring/ plots/ output/, and what a run is made from: build, parallel, data, checkpoint
+  rooms       scoring/ plots/ output/, and what a run is made from: build, parallel, data ...
   step        steps.py: one training step, one prediction step
   paper       the method itself: knows no files, checkpoints, scores or plots
   ground      errors, ops/
