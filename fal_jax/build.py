@@ -21,7 +21,6 @@ from fal_jax.network import Network
 
 Precision = Literal["auto", "float32", "bfloat16"]
 NORMS = ("ic", "ip", "box", "diag")
-STRIDE = 4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -173,8 +173,8 @@ def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, A
     rule: how its box becomes a crop.
 
   Returns:
-    `image` (size, size, 3) uint8; `crop_from_image` (2, 3) float64, image px to crop px;
-    `landmarks` (K, 2) float64 and `box` (4,) float64, image px; `id`.
+    `image` (size, size, 3) uint8, `crop_from_image` (2, 3), `landmarks` (K, 2) float64 in image px,
+    `box` (4,), `id`, and `record`: the record itself without its encoded image.
   """
   record = source[index]
   box = face_box(record, rule)
@@ -186,6 +186,7 @@ def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, A
     "landmarks": record["landmarks"].astype(np.float64),
     "box": box,
     "id": example_id(record),
+    "record": {name: value for name, value in record.items() if name != "image"},
   }
 
 

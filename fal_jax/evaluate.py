@@ -1,6 +1,5 @@
-"""Evaluation: every image of a split once, its numbers, its predictions and its pictures."""
+"""Evaluation: every image of a split once, its metrics, its predictions and its figures."""
 
-import csv
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
@@ -12,44 +11,35 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-import fal_jax
 from fal_jax import affine, build, data, flag_parser, metrics, parallel, restore
 from fal_jax.build import Setup
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
+from fal_jax.output.provenance import provenance
 from fal_jax.plots import sheets
-from fal_jax.scoring import annotations, protocols, reports
+from fal_jax.scoring import annotations, face_errors, landmark_csv, protocols, reports
+from fal_jax.scoring import summary as summaries
+from fal_jax.scoring.face_errors import NormErrors
+from fal_jax.scoring.faces import Predictions
 
 SHEET_FACES = 16
-# px of a face on a sheet before it is doubled, whatever the network's input: cut anew from the
-# photograph
+# px of a face on a sheet before it is doubled. It is cut from the photograph once more, whatever
+# the size of the network's input.
 SHEET_SIZE = 160
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-  """What a network says about a split, beside the truth; image px throughout.
-
-  Attributes:
-    ids: N names.
-    landmarks: (N, K, 2) float64, predicted.
-    scores: (N, K) float32, heights of the peaks.
-    true: (N, K, 2) float64, NaN where not annotated.
-    boxes: (N, 4) float64, the boxes that the crops were made from.
-  """
-
-  ids: list[str]
-  landmarks: np.ndarray
-  scores: np.ndarray
-  true: np.ndarray
-  boxes: np.ndarray
-
-
 def predict_split(
-  predict: Callable, variables: Any, source: data.Source, *, rule: CropRule, batch_size: int
+  predict: Callable,
+  variables: Any,
+  source: data.Source,
+  *,
+  rule: CropRule,
+  batch_size: int,
+  dataset: str = "",
+  split: str = "",
 ) -> Predictions:
-  """Runs the network over a split.
+  """Runs the network over a split, which is read once.
 
   The last batch is padded to full size, so that nothing compiles twice, and the padding is dropped:
   each image counts once, whatever the batch size and the number of devices.
@@ -60,67 +50,80 @@ def predict_split(
     source: the split.
     rule: how boxes become crops.
     batch_size: images at a time.
+    dataset: what to call the dataset of the faces.
+    split: what to call the faces.
+
+  Returns:
+    (N, K, 2) landmarks, image px, with the faces of the records they were predicted from.
+
+  Raises:
+    InputError: the split is empty.
   """
   if not len(source):
     raise InputError(
-      "The split holds no images: prepare the dataset again or name another split in config.eval.splits."
+      "The split holds no images: prepare the dataset again or name another split in "
+      "config.eval.splits."
     )
-  columns: dict[str, list[Any]] = {
-    "landmarks": [],
-    "scores": [],
-    "true": [],
-    "boxes": [],
-    "ids": [],
-  }
+
+  landmarks, scores, records = [], [], []
   for batch in data.eval_batches(source, rule=rule, batch_size=batch_size):
     images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
     images[: len(batch)] = [example["image"] for example in batch]
-    landmarks_crop, scores = predict(variables, images)
-    for example, landmarks, score in zip(
-      batch, landmarks_crop, scores, strict=False
-    ):  # the padding is left over
+    landmarks_crop, heights = predict(variables, images)
+
+    # zip ends where the batch does, before the padding.
+    for example, points, peaks in zip(batch, landmarks_crop, heights, strict=False):
       image_from_crop = affine.invert(example["crop_from_image"])
-      columns["landmarks"].append(affine.apply(image_from_crop, landmarks.astype(np.float64)))
-      columns["scores"].append(score)
-      columns["true"].append(example["landmarks"])
-      columns["boxes"].append(example["box"])
-      columns["ids"].append(example["id"])
-  ids = columns.pop("ids")
-  return Predictions(ids=ids, **{name: np.stack(rows) for name, rows in columns.items()})
+      landmarks.append(affine.apply(image_from_crop, points.astype(np.float64)))
+      scores.append(peaks)
+      records.append(example["record"])
+
+  faces = annotations.from_records(records, dataset=dataset, split=split, rule=rule)
+  return Predictions(faces, np.stack(landmarks), np.stack(scores))
 
 
 def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule) -> Predictions:
-  """The mean training shape put into every box: what a network must beat to have looked at the
-  image at all.
+  """The mean training shape put into every box.
+
+  A network must beat it to have looked at the image at all.
 
   Args:
     train_source: gives the mean landmarks, (K, 2) in crop px.
     source: the split to predict.
     rule: how boxes become crops.
+
+  Returns:
+    (N, K, 2) landmarks, image px, of all faces of the split.
   """
-
-  def place(record: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    box = data.face_box(record, rule)
-    return record["landmarks"].astype(np.float64), box, crop_from_image(box, rule)
-
-  shapes = [affine.apply(crop, landmarks) for landmarks, _, crop in map(place, train_source)]
+  shapes = []
+  for record in train_source:
+    crop = crop_from_image(data.face_box(record, rule), rule)
+    shapes.append(affine.apply(crop, record["landmarks"].astype(np.float64)))
   mean = np.nanmean(shapes, 0)
-  true, boxes, crops = (np.stack(column) for column in zip(*map(place, source), strict=True))
-  landmarks = affine.apply(affine.invert(crops), np.broadcast_to(mean, true.shape))
-  scores = np.ones(true.shape[:2], np.float32)
-  return Predictions([data.example_id(record) for record in source], landmarks, scores, true, boxes)
+
+  faces = annotations.from_records(source, dataset="", split="", rule=rule)
+  crops = np.stack([crop_from_image(box, rule) for box in faces.boxes])
+  landmarks = affine.apply(affine.invert(crops), np.broadcast_to(mean, faces.landmarks.shape))
+  return Predictions(faces, landmarks, np.ones(landmarks.shape[:2], np.float32))
 
 
 def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
-  """The numbers of `metrics.summarise` under all normalisers; faces without a usable normaliser are
-  printed.
+  """The metrics of predictions under all normalisers, without a protocol.
+
+  Faces without a valid normaliser are logged.
+
+  Args:
+    predictions: (N, K, 2) landmarks, image px, and their faces.
+    markup: theirs, or its number of landmarks.
+
+  Returns:
+    What `Errors.summary` returns.
   """
-  summary = metrics.summarise(
-    predictions.landmarks,
-    predictions.true,
-    metrics.norms(predictions.true, markup),
-    ids=predictions.ids,
-  )
+  faces = predictions.faces
+  norms = metrics.norms(faces.landmarks, markup)
+  errors = face_errors.measure(predictions.landmarks, faces.landmarks, norms, ids=faces.ids)
+
+  summary = errors.summary()
   reports.warn_of_degenerate(summary)
   return summary
 
@@ -195,7 +198,7 @@ def evaluate_split(
   step: int,
   report_to: Path | None = None,
 ) -> dict[str, Any]:
-  """Evaluates one split.
+  """Evaluates one split, which is read once.
 
   Args:
     setup: of the run.
@@ -203,14 +206,20 @@ def evaluate_split(
     source: its records.
     predict: from `parallel.make_predict`.
     variables: `params` and `batch_stats`.
-    step: that they are from.
+    step: of the training that they are from.
     report_to: where `report` writes its files; None for the metrics alone, as while training.
 
   Returns:
-    What `score` says; with `report_to` what `report` says.
+    What `score` returns; with `report_to` what `report` returns.
   """
   predictions = predict_split(
-    predict, variables, source, rule=setup.crop, batch_size=setup.config.eval.batch_size
+    predict,
+    variables,
+    source,
+    rule=setup.crop,
+    batch_size=setup.config.eval.batch_size,
+    dataset=setup.eval_dataset,
+    split=split,
   )
   if report_to is None:
     return score(predictions, setup.markup)
@@ -226,90 +235,67 @@ def report(
   *,
   step: int,
 ) -> dict[str, Any]:
-  """Writes `<split>.json`, `<split>_predictions.csv` and the pictures into a folder.
+  """Writes `<split>.json`, `<split>_predictions.csv` and figures into a folder.
+
+  Args:
+    setup: of the evaluation.
+    directory: where the files go.
+    split: its name.
+    source: its records; the images of the figures are read from it.
+    predictions: of all its faces.
+    step: of the training that they are from.
 
   Returns:
-    What `reports.summarise` says under the protocol of the dataset.
+    What `summary.summarise` returns under the protocol of the dataset.
   """
-  name, norm = setup.eval_dataset, setup.norm
-  faces = annotations.from_source(source, name, split, rule=setup.crop)
-  protocol = protocols.find(name, split, norm=norm)
-  summary = reports.summarise(faces, predictions.landmarks, setup.markup, protocol)
+  norm = setup.norm
+  protocol = protocols.find(setup.eval_dataset, split, norm=norm)
+  errors = summaries.measure(predictions, setup.markup, protocol)
+  summary = summaries.summarise(predictions, errors, setup.markup, protocol)
   reports.warn_of_degenerate(summary)
+
   directory.mkdir(parents=True, exist_ok=True)
   written = {**summary, "provenance": provenance(setup.config, split=split, step=step)}
   (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-  write_predictions(directory / f"{split}_predictions.csv", predictions.ids, predictions.landmarks)
-  _draw(directory, split, predictions, source, rule=setup.crop, setup=setup)
+  ids = predictions.faces.ids
+  landmark_csv.write(directory / f"{split}_predictions.csv", ids, predictions.landmarks)
+
+  _draw_sheets(directory, split, predictions, errors.by_norm[norm], source, setup=setup)
   threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
-  reports.draw(
-    directory, split, faces, predictions.landmarks, setup.markup, norm=norm, threshold=threshold
-  )
+  reports.draw(directory, split, predictions, errors, setup.markup, norm=norm, threshold=threshold)
   return summary
 
 
-def table(split: str, summary: dict[str, Any]) -> str:
-  """The numbers of a split for the screen."""
-  return reports.table(split, summary)
-
-
-def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
-  """What a number needs to be compared with another: data, box, crop, decoder, step and code."""
-  return {
-    "dataset": build.eval_dataset(config),
-    "split": split,
-    "box": config.data.box,
-    "crop": config.crop.to_dict(),
-    "codec": config.codec.to_dict(),
-    "model": {**config.model.to_dict(), "dtype": build.precision(config)},
-    "step": step,
-    "seed": config.seed,
-    "fal_jax": fal_jax.__version__,
-    "git_commit": reports.git_commit(),
-  }
-
-
-def write_predictions(path: Path, ids: list[str], landmarks: np.ndarray) -> None:
-  """One line per face: id, x0, y0, x1, y1, ... in image px, pixel-centre, with a thousandth of a
-  pixel.
-  """
-  with path.open("w", newline="", encoding="utf-8") as file:
-    writer = csv.writer(file)
-    writer.writerow(["id", *(f"{axis}{k}" for k in range(landmarks.shape[1]) for axis in "xy")])
-    for name, points in zip(ids, landmarks, strict=True):
-      writer.writerow([name, *(f"{value:.3f}" for value in points.reshape(-1))])
-
-
-def _draw(
+def _draw_sheets(
   directory: Path,
   split: str,
   predictions: Predictions,
+  errors: NormErrors,
   source: data.Source,
   *,
-  rule: CropRule,
   setup: Setup,
 ) -> None:
-  norm = metrics.norms(predictions.true, setup.markup)[setup.norm]
-  errors, usable = metrics.valid_errors(predictions.landmarks, predictions.true, norm)
-  sound = np.flatnonzero(usable)
-  if not len(sound):
-    logging.warning("No face of %s has the normaliser %s: no pictures drawn.", split, setup.norm)
+  """Draws `<split>_first.jpg` and `<split>_worst.jpg`, faces with truth and prediction."""
+  valid = np.flatnonzero(errors.valid)
+  if not len(valid):
+    logging.warning("No face of %s has the normaliser %s: no images drawn.", split, setup.norm)
     return
-  worst = sound[np.argsort(-errors[sound], kind="stable")]
+  worst = valid[np.argsort(-errors.nme[valid], kind="stable")]
+
+  rule = setup.crop
   sheet_rule = dataclasses.replace(
     rule, size=SHEET_SIZE, stored_size=SHEET_SIZE, face=rule.face * SHEET_SIZE / rule.size
   )
-  for name, rows in (("first", sound[:SHEET_FACES]), ("worst", worst[:SHEET_FACES])):
+  faces = predictions.faces
+  for name, rows in (("first", valid[:SHEET_FACES]), ("worst", worst[:SHEET_FACES])):
     examples = [data.load_eval_example(source, int(row), sheet_rule) for row in rows]
+    crops = [example["crop_from_image"] for example in examples]
     sheets.draw_faces(
       directory / f"{split}_{name}.jpg",
       [example["image"] for example in examples],
-      [affine.apply(example["crop_from_image"], example["landmarks"]) for example in examples],
-      [
-        affine.apply(e["crop_from_image"], predictions.landmarks[row])
-        for e, row in zip(examples, rows, strict=True)
-      ],
+      [affine.apply(m, faces.landmarks[row]) for m, row in zip(crops, rows, strict=True)],
+      [affine.apply(m, predictions.landmarks[row]) for m, row in zip(crops, rows, strict=True)],
       markup=setup.markup,
-      titles=[f"{predictions.ids[row]}  {errors[row]:.2f} %" for row in rows],
+      titles=[f"{faces.ids[row]}  {errors.nme[row]:.2f} %" for row in rows],
       columns=4,
     )

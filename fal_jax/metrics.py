@@ -1,34 +1,76 @@
-"""Normalised mean error and what is read off it, in float64 on the host; every error is in percent
-of a normaliser in pixels.
+"""Normalised mean error and what is derived from it, in float64 on the host.
 
-A number without its normaliser means nothing: nme_ip is about 1.4 nme_ic, and nme_diag about
-nme_box / sqrt(2) for square boxes. `norms` gives four under fixed names, for N faces:
+Every error is in percent of a normaliser in pixels. A number without its normaliser means nothing:
+nme_ip is about 1.4 nme_ic, and nme_diag about nme_box / sqrt(2) for square boxes. `norms` gives
+four under fixed names:
 
   ic    distance of the outer eye corners (300W common/challenge/full, WFLW, COFW-29)
   ip    distance of the eye centres, which are pupils where the mark-up has them
   box   sqrt(width * height) of the face box (300W private, COFW-68, Menpo, 300VW, AFLW)
   diag  diagonal of the face box (AFLW)
+
+`per_face` defines the metrics: a new one is one `yield` there.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fal_jax import landmarks
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, join_names
 
-# px; a face whose normaliser is smaller (two landmarks on one spot) would drown the mean of all
-# others
+# px; a face whose normaliser is smaller (two landmarks on one spot) would dominate the mean.
 MIN_NORM = 1.0
 PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "max": 100}
+# Percent, by normaliser.
 THRESHOLDS: Mapping[str, tuple[float, ...]] = {
   "ic": (10, 8),
   "ip": (10, 8),
   "box": (7,),
   "diag": (7,),
-}  # percent, per normaliser
+}
+
+
+class PerFace(NamedTuple):
+  """What each face contributes to one metric, which is `percent` times the mean of the values.
+
+  Fractions become percent after the mean, not before: the metric of a summary then equals `auc` and
+  `failure_rate` to the last bit.
+
+  Attributes:
+    name: of the metric in summaries, e.g. "auc_ic_10".
+    values: (N,) float64.
+    percent: 1 where the values are in percent, 100 where they are fractions.
+  """
+
+  name: str
+  values: np.ndarray
+  percent: float
+
+
+def per_face(nme: np.ndarray, norm: str, thresholds: Sequence[float]) -> Iterator[PerFace]:
+  """Defines and names every metric of one normaliser.
+
+  Args:
+    nme: (N,) float64, percent.
+    norm: name of its normaliser.
+    thresholds: percents at which area and failure rate are taken.
+
+  Yields:
+    `nme_<norm>`, and at each threshold `auc_<norm>_<threshold>` and `fr_<norm>_<threshold>`.
+  """
+  yield PerFace(f"nme_{norm}", nme, 1)
+
+  for at in thresholds:
+    yield PerFace(f"auc_{norm}_{at:g}", _areas(nme, at), 100)
+    yield PerFace(f"fr_{norm}_{at:g}", _failures(nme, at), 100)
+
+
+def metric_names(norm: str, thresholds: Sequence[float]) -> list[str]:
+  """Names of all metrics of a normaliser at these thresholds (percent), as in summaries."""
+  return [metric.name for metric in per_face(np.empty(0), norm, thresholds)]
 
 
 def norms(
@@ -43,38 +85,35 @@ def norms(
       around the annotated landmarks.
 
   Returns:
-    {"ic", "ip", "box", "diag"}: (N,) float64, px; NaN where a face or the mark-up lacks what it
-      takes.
+    {"ic", "ip", "box", "diag"}: (N,) float64, px; NaN where a face or the mark-up lacks what the
+    normaliser is made of.
   """
-  markup = markup if isinstance(markup, landmarks.Markup) else landmarks.markup(markup)
+  scheme = landmarks.as_markup(markup)
   true = _faces(true, "true")
-  if true.shape[1] != markup.num:
+  if true.shape[1] != scheme.num:
     raise InputError(
-      f"true holds {true.shape[1]} landmarks per face but the mark-up has {markup.num}: they must agree"
+      f"true holds {true.shape[1]} landmarks per face but the mark-up has {scheme.num}: "
+      "they must agree"
     )
-  nowhere = np.full(len(true), np.nan)
-  if box is None:
-    annotated = np.isfinite(true).all(-1, keepdims=True)
-    sides = true.max(1, where=annotated, initial=-np.inf) - true.min(
-      1, where=annotated, initial=np.inf
-    )  # -inf if none is
-  else:
-    box = np.asarray(box, np.float64)
-    if box.shape != (len(true), 4):
-      raise InputError(
-        f"box has shape {box.shape}, expected ({len(true)}, 4): one x0, y0, x1, y1 per face"
-      )
-    sides = box[:, 2:] - box[:, :2]
+
+  boxes = landmarks.tight_boxes(true) if box is None else np.asarray(box, np.float64)
+  if boxes.shape != (len(true), 4):
+    raise InputError(
+      f"box has shape {boxes.shape}, expected ({len(true)}, 4): one x0, y0, x1, y1 per face"
+    )
+  sides = boxes[:, 2:] - boxes[:, :2]
   sides = np.where((sides >= 0).all(-1, keepdims=True), sides, np.nan)
+
+  # A mark-up without two eyes has neither of the first two.
+  ic, ip = np.full((2, len(true)), np.nan)
+  if scheme.outer_eyes:
+    ic = np.linalg.norm(np.diff(true[:, scheme.outer_eyes], axis=1)[:, 0], axis=-1)
+  if scheme.pupils:
+    right, left = (true[:, eye].mean(1) for eye in scheme.pupils)
+    ip = np.linalg.norm(left - right, axis=-1)
   return {
-    "ic": np.linalg.norm(np.diff(true[:, markup.outer_eyes], axis=1)[:, 0], axis=-1)
-    if markup.outer_eyes
-    else nowhere,
-    "ip": (
-      np.linalg.norm(true[:, markup.pupils[1]].mean(1) - true[:, markup.pupils[0]].mean(1), axis=-1)
-      if markup.pupils
-      else nowhere.copy()
-    ),
+    "ic": ic,
+    "ip": ip,
     "box": np.sqrt(sides.prod(-1)),
     "diag": np.hypot(sides[:, 0], sides[:, 1]),
   }
@@ -83,8 +122,7 @@ def norms(
 def nme(
   pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
 ) -> np.ndarray:
-  """Normalised mean error of each face: mean distance over its annotated landmarks, in percent of
-  its normaliser.
+  """Normalised mean error of each face: its mean landmark distance in percent of its normaliser.
 
   Args:
     pred: (N, K, 2) predicted landmarks, px.
@@ -106,103 +144,119 @@ def nme(
   return np.where(total > 0, error.sum(1, where=counts) / np.maximum(total, 1), np.nan)
 
 
-def landmark_errors(
-  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
-) -> np.ndarray:
-  """Mean error of each landmark over the faces in which it counts, in percent; see `nme` for the
-  arguments.
+def landmark_errors(pred: ArrayLike, true: ArrayLike, norm: ArrayLike) -> np.ndarray:
+  """Mean error of each landmark over the faces in which it is annotated.
+
+  Args:
+    pred: (N, K, 2) predicted landmarks, px.
+    true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated.
+    norm: (N,) normalisers, px.
 
   Returns:
-    (K,) float64, percent; NaN for a landmark that counts nowhere. Faces without a positive
+    (K,) float64, percent; NaN for a landmark that is annotated nowhere. Faces without a positive
     normaliser are left out.
   """
-  error, counts = _errors(pred, true, norm, mask)
+  error, counts = _errors(pred, true, norm)
   counts &= np.isfinite(error)
   total = counts.sum(0)
   return np.where(total > 0, error.sum(0, where=counts) / np.maximum(total, 1), np.nan)
 
 
 def region_errors(
-  pred: ArrayLike,
-  true: ArrayLike,
-  norm: ArrayLike,
-  markup: int | landmarks.Markup,
-  *,
-  mask: ArrayLike | None = None,
+  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, markup: int | landmarks.Markup
 ) -> dict[str, float]:
-  """Mean error of each part of the face, in percent; see `nme` for the arguments.
+  """Mean error of each part of the face.
 
   Args:
     pred: (N, K, 2) predicted landmarks, px.
     true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated.
     norm: (N,) normalisers, px, of the whole face.
     markup: the mark-up, or its number of landmarks; it knows the regions.
-    mask: (N, K) bool, landmarks that count; by default all annotated ones.
 
   Returns:
-    region -> mean over faces of the mean error in that region; regions that count nowhere are left
-    out, and so are faces without a positive normaliser.
+    region -> mean over faces of the mean error in that region, percent. Faces without a positive
+    normaliser are left out, and so are regions that are annotated nowhere.
   """
-  markup = markup if isinstance(markup, landmarks.Markup) else landmarks.markup(markup)
   pred, true = _faces(pred, "pred"), _faces(true, "true")
-  mask = np.ones(true.shape[:2], bool) if mask is None else np.asarray(mask, bool)
-  found = {}
-  for region, members in markup.regions.items():
-    index = list(members)
-    errors = nme(pred[:, index], true[:, index], norm, mask=mask[:, index])
+
+  means = {}
+  for region, members in landmarks.as_markup(markup).regions.items():
+    errors = nme(pred[:, list(members)], true[:, list(members)], norm)
     if np.isfinite(errors).any():
-      found[region] = float(np.nanmean(errors))
-  return found
+      means[region] = float(np.nanmean(errors))
+  return means
 
 
 def percentiles(nme: ArrayLike) -> dict[str, float]:
-  """Median, 90th and 95th percentile and maximum of the errors (N,) of faces, by name; linear
-  between neighbours.
+  """Percentiles of the errors of faces, linear between neighbours.
+
+  Args:
+    nme: (N,) percent.
+
+  Returns:
+    {"median", "p90", "p95", "max"}: percent.
   """
   errors = _distribution(nme, np.inf)
-  return {
-    name: float(value)
-    for name, value in zip(PERCENTILES, np.percentile(errors, [*PERCENTILES.values()]), strict=True)
-  }
+  values = np.percentile(errors, [*PERCENTILES.values()])
+  return {name: float(value) for name, value in zip(PERCENTILES, values, strict=True)}
 
 
 def valid_errors(
-  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, *, mask: ArrayLike | None = None
+  pred: ArrayLike, true: ArrayLike, norm: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-  """`nme`, and which faces a mean may take: those with an error and a normaliser of at least a
-  pixel.
+  """`nme`, and which faces a mean may take: those with an error and a normaliser of at least 1 px.
+
+  Args:
+    pred: (N, K, 2) predicted landmarks, px.
+    true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated.
+    norm: (N,) normalisers, px.
 
   Returns:
     (N,) float64 percent, and (N,) bool. A large error is no reason to leave a face out.
   """
-  errors = nme(pred, true, norm, mask=mask)
+  errors = nme(pred, true, norm)
   return errors, ~np.isnan(errors) & (np.asarray(norm, np.float64) >= MIN_NORM)
 
 
 def auc(nme: ArrayLike, threshold: float) -> float:
-  """Exact area under the cumulative error curve up to `threshold` percent, as a part of the whole:
-  0..1.
+  """Exact area under the cumulative error curve.
 
   The curve is a staircase, so its area has a closed form, and nothing depends on a step: sampled
   integrals in public code differ by up to 0.8 percentage points on the same predictions.
+
+  Args:
+    nme: (N,) percent.
+    threshold: percent, where the curve ends.
+
+  Returns:
+    The area as a fraction of the whole, 0..1.
   """
-  errors = _distribution(nme, threshold)
-  return float(np.maximum(0, 1 - errors / threshold).mean())
+  return float(_areas(_distribution(nme, threshold), threshold).mean())
 
 
 def failure_rate(nme: ArrayLike, threshold: float) -> float:
-  """Faces whose error is greater than `threshold` percent, in percent of all; an error equal to it
-  is no failure.
+  """Percentage of faces whose error exceeds the threshold; an error equal to it is not a failure.
+
+  Args:
+    nme: (N,) percent.
+    threshold: percent.
+
+  Returns:
+    Percent of all faces.
   """
-  return float(100 * (_distribution(nme, threshold) > threshold).mean())
+  return float(100 * _failures(_distribution(nme, threshold), threshold).mean())
 
 
 def ced(nme: ArrayLike, max_error: float) -> tuple[np.ndarray, np.ndarray]:
-  """Cumulative error distribution from 0 to `max_error` percent as the corners of its staircase.
+  """Cumulative error distribution as the corners of its staircase.
+
+  Args:
+    nme: (N,) percent.
+    max_error: percent, where the curve ends.
 
   Returns:
     x: (M,) percent, rising from 0 to max_error.
-    y: (M,) part of the faces with an error of at most x, 0..1. Joining the corners by straight
+    y: (M,) fraction of the faces with an error of at most x, 0..1. Joining the corners by straight
       lines draws the exact curve, and the trapezoidal rule over them gives exactly `max_error *
       auc(nme, max_error)`.
   """
@@ -212,59 +266,20 @@ def ced(nme: ArrayLike, max_error: float) -> tuple[np.ndarray, np.ndarray]:
   return np.concatenate([[0.0], np.repeat(inside, 2), [max_error]]), np.repeat(level, 2)
 
 
-def summarise(
-  pred: ArrayLike,
-  true: ArrayLike,
-  norms: Mapping[str, ArrayLike],
-  *,
-  mask: ArrayLike | None = None,
-  ids: Sequence[str] | None = None,
-  thresholds: Mapping[str, Sequence[float]] = THRESHOLDS,
-) -> dict[str, Any]:
-  """The numbers of one split, ready for JSON; everything but counts and ids is in percent.
+def _areas(nme: np.ndarray, threshold: float) -> np.ndarray:
+  """(N,) float64, 0..1: what each error (N,), percent, adds to the area below the curve."""
+  _check_threshold(threshold)
+  return np.maximum(0, 1 - nme / threshold)
 
-  Args:
-    pred: (N, K, 2) predicted landmarks, px.
-    true: (N, K, 2) annotated landmarks, same pixels; NaN where not annotated.
-    norms: normalisers by name, each (N,) px, from `norms`; add to them under names of your own,
-      e.g. "box_dataset".
-    mask: (N, K) bool, landmarks that count; by default all annotated ones.
-    ids: N names for reporting; by default the row numbers.
-    thresholds: percents at which area and failures are reported, by name of normaliser.
 
-  Returns:
-    num_images, nme_<norm>, auc_<norm>_<threshold>, fr_<norm>_<threshold>; num_degenerate and
-    degenerate, the ids by normaliser of faces whose normaliser is unknown or below a pixel, or that
-    have no landmark that counts. These are not in the means of that
-    normaliser: print them. A normaliser that no face has (eyes in profiles) is left out.
-  """
-  true = _faces(true, "true")
-  ids = [str(row) for row in range(len(true))] if ids is None else list(ids)
-  if len(ids) != len(true):
-    raise InputError(f"{len(ids)} ids for {len(true)} faces: give one each")
-  summary: dict[str, Any] = {"num_images": len(true)}
-  degenerate: dict[str, list[str]] = {}
-  sound_in_all = np.ones(len(true), bool)
-  for name, norm in norms.items():
-    norm = np.asarray(norm, np.float64)
-    errors, sound = valid_errors(pred, true, norm, mask=mask)
-    if np.isnan(norm).all():
-      continue
-    sound_in_all &= sound
-    if not sound.all():
-      degenerate[name] = [ids[row] for row in np.flatnonzero(~sound)]
-    if not sound.any():
-      continue
-    summary[f"nme_{name}"] = float(errors[sound].mean())
-    for threshold in thresholds.get(name, ()):
-      summary[f"auc_{name}_{threshold:g}"] = 100 * auc(errors[sound], threshold)
-      summary[f"fr_{name}_{threshold:g}"] = failure_rate(errors[sound], threshold)
-  summary["num_degenerate"] = int((~sound_in_all).sum())
-  summary["degenerate"] = degenerate
-  return summary
+def _failures(nme: np.ndarray, threshold: float) -> np.ndarray:
+  """(N,) float64, 1 for each error (N,), percent, that is a failure and 0 for the others."""
+  _check_threshold(threshold)
+  return (nme > threshold).astype(np.float64)
 
 
 def _faces(points: ArrayLike, name: str) -> np.ndarray:
+  """Landmarks (N, K, 2) as float64; `name` is what a message calls them."""
   points = np.asarray(points, np.float64)
   if points.ndim != 3 or points.shape[-1] != 2:
     raise InputError(f"{name} has shape {points.shape}, expected (faces, landmarks, 2)")
@@ -272,7 +287,7 @@ def _faces(points: ArrayLike, name: str) -> np.ndarray:
 
 
 def _errors(
-  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, mask: ArrayLike | None
+  pred: ArrayLike, true: ArrayLike, norm: ArrayLike, mask: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
   """(N, K) distances in percent of the normaliser, and (N, K) bool, which of them count."""
   pred, true, norm = _faces(pred, "pred"), _faces(true, "true"), np.asarray(norm, np.float64)
@@ -284,6 +299,7 @@ def _errors(
     raise InputError(
       f"norm has shape {norm.shape}, expected ({len(pred)},): one normaliser in pixels per face"
     )
+
   counts = np.isfinite(true).all(-1)
   if mask is not None:
     mask = np.asarray(mask)
@@ -292,32 +308,38 @@ def _errors(
         f"mask has shape {mask.shape}, expected {counts.shape}: one value per landmark"
       )
     counts &= mask.astype(bool)
+
   broken = np.flatnonzero((counts & ~np.isfinite(pred).all(-1)).any(1))
   if broken.size:
-    rows = ", ".join(map(str, broken[:10])) + (
-      f" and {broken.size - 10} more" if broken.size > 10 else ""
-    )
     raise InputError(
-      f"predictions of rows {rows} are not finite: the network that made them diverged or its input was broken"
+      f"predictions of rows {join_names([str(row) for row in broken])} are not finite: "
+      "the network that made them diverged or its input was broken"
     )
+
   norm = np.where(np.isfinite(norm) & (norm > 0), norm, np.nan)
-  distance = np.hypot(
-    *np.moveaxis(np.where(counts[..., None], pred - true, 0), -1, 0)
-  )  # no square that could overflow
+  offset = np.where(counts[..., None], pred - true, 0)
+  distance = np.hypot(*np.moveaxis(offset, -1, 0))  # unlike a sum of squares, it cannot overflow
   return 100 * distance / norm[:, None], counts
 
 
 def _distribution(errors: ArrayLike, limit: float) -> np.ndarray:
+  """Errors (N,) in percent as float64, checked; `limit` is the threshold they are compared with."""
   errors = np.asarray(errors, np.float64)
-  if not limit > 0:
-    raise InputError(f"the error threshold is {limit}, expected percents greater than 0")
+  _check_threshold(limit)
   if errors.ndim != 1 or not errors.size:
     raise InputError(
       f"errors have shape {errors.shape}, expected one error per face and at least one face"
     )
-  if np.isnan(errors).any():
-    rows = np.flatnonzero(np.isnan(errors))
+
+  rows = np.flatnonzero(np.isnan(errors))
+  if rows.size:
     raise InputError(
-      f"the errors of {rows.size} faces are NaN (first row {rows[0]}): leave degenerate faces out and say so"
+      f"the errors of {rows.size} faces are NaN (first row {rows[0]}): leave degenerate faces out "
+      "and report them"
     )
   return errors
+
+
+def _check_threshold(threshold: float) -> None:
+  if not threshold > 0:
+    raise InputError(f"the error threshold is {threshold}, expected percents greater than 0")

@@ -7,12 +7,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fal_jax import affine, build, crop, evaluate, parallel, restore
+from fal_jax import affine, build, crop, parallel, restore
 from fal_jax.build import Setup
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
 from fal_jax.output import folders
 from fal_jax.plots import sheets
+from fal_jax.scoring import landmark_csv
 
 MAX_DRAWN_SIZE = 1024  # px
 BATCH_SIZE = 8  # the one batch size that compiles; further faces go in further batches
@@ -156,9 +157,8 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
       scale=1,
     )
 
-  evaluate.write_predictions(
-    directory / "predictions.csv", [str(file) for file in files], np.stack(predicted)
-  )
+  names = [str(file) for file in files]
+  landmark_csv.write(directory / "predictions.csv", names, np.stack(predicted))
   return directory
 
 

@@ -1,10 +1,11 @@
-"""--mode=score: anybody's predictions against a dataset or a file of annotations, with the numbers
-of our own evaluation.
+"""--mode=score: predictions of any method, with the results that our own evaluation gives.
 
-Faces are joined by id; by order only if asked. Whatever does not fit is refused in one sentence,
-and what looks like another scale, another corner or another first pixel is said beside the numbers.
+They are compared with a prepared dataset or a file of annotations. Faces are joined by id; by order
+only if asked. Whatever does not fit is refused in one sentence, and errors that look like another
+scale, another origin or another first pixel lead to warnings beside the results.
 """
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -14,17 +15,35 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import metrics
 from fal_jax.errors import InputError, join_names
 from fal_jax.landmarks import Markup, markup
-from fal_jax.scoring import cross_markup, landmark_files, protocols, reports
-from fal_jax.scoring.faces import Faces
-from fal_jax.scoring.landmark_files import LandmarkFile
+from fal_jax.output.folders import make_dir, unwritable
+from fal_jax.output.provenance import git_commit
+from fal_jax.scoring import cross_markup, landmark_files, protocols, reports, units
+from fal_jax.scoring import summary as summaries
+from fal_jax.scoring.faces import Faces, LandmarkFile, Predictions, from_file
 
-MAPPED = (
-  "98 landmarks were mapped to 68; the annotators of the two mark-ups drew other curves, so this compares only with numbers "
-  "made through the same map."
+MAPPING_CAVEAT = (
+  "98 landmarks were mapped to 68; the annotators of the two mark-ups drew other curves, so this "
+  "compares only with numbers made through the same map."
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+  """What predictions are compared with.
+
+  Attributes:
+    faces: the annotated faces.
+    markup: theirs.
+    has_ids: whether they have ids of their own, or only an order.
+    path: of the file they were read from; None for a prepared dataset.
+  """
+
+  faces: Faces
+  markup: Markup
+  has_ids: bool
+  path: Path | None
 
 
 def run(
@@ -38,11 +57,12 @@ def run(
   assume_order: bool = False,
   map_98_to_68: bool = False,
 ) -> tuple[str, dict[str, Any]]:
-  """Scores a file and writes `score/<name>.json`, `<name>_errors.csv`, `<name>_ced.png` and
-  `<name>_landmarks.png`.
+  """Scores a file of predictions.
+
+  Writes `score/<name>.json`, `<name>_errors.csv`, `<name>_ced.png` and `<name>_landmarks.png`.
 
   Args:
-    workdir: the folder to write to; <name> is the predictions' file name without its ending.
+    workdir: the folder to write to; <name> is the predictions' file name without its suffix.
     predictions: a file as in `landmark_files`.
     truth: such a file with the annotation, where NaN means not annotated; or None, and the config
       names a prepared dataset.
@@ -50,222 +70,198 @@ def run(
     num_landmarks: the mark-up of the truth file; by default the one with as many landmarks as it
       has.
     origin: number of the first pixel in the predictions, 0 or 1.
-    assume_order: take the order of the faces for granted where one of the files has no ids.
-    map_98_to_68: make the 68 landmarks of 300W of the 98 of WFLW in the predictions first.
+    assume_order: assume that both have their faces in the same order where one of them has no ids.
+    map_98_to_68: first map the predictions' 98 landmarks of WFLW to the 68 of 300W.
 
   Returns:
-    A title for the table, and the summary of `reports.summarise` with `warnings` and `provenance`.
+    A title for the table, and what `summary.summarise` returns with `warnings` and `provenance`.
 
   Raises:
     InputError: something about the files or how they fit together needs the user.
   """
   if (truth is None) == (config is None):
     raise InputError(
-      "Give --truth, a file with the annotated landmarks, or --config, of a prepared dataset; one of them."
+      "Give --truth, a file with the annotated landmarks, or --config, of a prepared dataset; one "
+      "of them."
     )
-  found = landmark_files.read(predictions)
+
+  file = landmark_files.read(predictions)
   if truth is not None:
-    file = landmark_files.read(truth)
-    if file.ids is None and not assume_order:
-      raise InputError(
-        f"{file.path} has no ids: add them, or --assume_order if both files have their faces in the same order."
-      )
-    scheme = markup(num_landmarks or file.landmarks.shape[1])
-    faces, ordered = _faces(file, scheme), file.ids is None
+    target = _from_file(truth, num_landmarks, assume_order=assume_order)
   else:
     assert config is not None
-    from fal_jax import build  # as in `_dataset`
+    target = _from_dataset(config)
+  pred = _match(file, target, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68)
 
-    scheme = build.markup(config)
-    faces, ordered = _dataset(config), False
-  pred = _joined(faces, found, ordered=ordered, assume_order=assume_order)
-  if map_98_to_68:
-    pred = cross_markup.map_98_to_68(_of_98(pred, found.path))
-  if pred.shape[1] != faces.landmarks.shape[1]:
-    hint = ": add --map_98_to_68" if (pred.shape[1], faces.landmarks.shape[1]) == (98, 68) else ""
-    expected = f"{faces.dataset} has {faces.landmarks.shape[1]}"
-    raise InputError(f"{found.path} has {pred.shape[1]} landmarks per face, {expected}{hint}.")
-  pred = pred - origin
-  _refuse_broken(faces, pred, found.path)
-
+  # Everything is measured once.
+  faces, scheme = target.faces, target.markup
   norm = "ic" if scheme.outer_eyes else "box"
   protocol = protocols.find(faces.dataset, faces.name, norm=norm)
-  if faces.dataset_boxes is not None and truth is not None:
+  if faces.dataset_boxes is not None and target.path is not None:
     protocol = protocols.with_dataset_boxes(protocol)
-  summary = reports.summarise(faces, pred, scheme, protocol)
+  matched = Predictions(faces, pred)
+  errors = summaries.measure(matched, scheme, protocol)
+  summary = summaries.summarise(matched, errors, scheme, protocol)
+
+  # Beside the results: what is doubtful about them, and where they come from.
   norm = summary["protocol"]["norm"]
-  given = reports.norms(faces, scheme, protocol)
-  summary["warnings"] = suspicions(pred, faces.landmarks, given[norm])
+  summary["warnings"] = units.unit_warnings(pred, faces.landmarks, errors.by_norm[norm])
   if map_98_to_68:
-    summary["warnings"].append(MAPPED)
+    summary["warnings"].append(MAPPING_CAVEAT)
+
   summary["provenance"] = {
-    "predictions": found.path.name,
-    "predictions_sha256": _sha256(found.path),
+    "predictions": file.path.name,
+    "predictions_sha256": _sha256(file.path),
     "dataset": faces.dataset,
     "split": faces.name,
-    "truth_sha256": None if truth is None else _sha256(Path(truth).expanduser()),
+    "truth_sha256": None if target.path is None else _sha256(target.path),
     "origin": origin,
-    "joined_by": "order" if ordered or found.ids is None else "id",
+    "joined_by": "id" if target.has_ids and file.ids is not None else "order",
     "map_98_to_68": map_98_to_68,
     "fal_jax": fal_jax.__version__,
-    "git_commit": reports.git_commit(),
+    "git_commit": git_commit(),
   }
-  directory, name = Path(workdir).expanduser() / "score", found.path.stem
+
+  directory = make_dir(workdir, "score")
+  name = file.path.stem
   try:
-    directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    reports.write_errors(directory / f"{name}_errors.csv", errors)
   except OSError as error:
+    raise unwritable(workdir, error.strerror or str(error)) from error
+
+  threshold = summary["protocol"]["threshold"]
+  reports.draw(directory, name, matched, errors, scheme, norm=norm, threshold=threshold)
+
+  split = f", {faces.name}" if target.path is None else ""
+  return f"{file.path.name} on {faces.dataset}{split}", summary
+
+
+def _from_file(path: str | Path, num_landmarks: int | None, *, assume_order: bool) -> Truth:
+  """The faces of a truth file; `num_landmarks` is its mark-up, by default by its own number."""
+  file = landmark_files.read(path)
+  if file.ids is None and not assume_order:
     raise InputError(
-      f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder."
-    ) from error
-  reports.write_errors(directory / f"{name}_errors.csv", faces, pred, given)
-  reports.draw(
-    directory, name, faces, pred, scheme, norm=norm, threshold=summary["protocol"]["threshold"]
-  )
-  return (
-    f"{found.path.name} on {faces.dataset}{f', {faces.name}' if truth is None else ''}",
-    summary,
-  )
-
-
-def suspicions(pred: np.ndarray, true: np.ndarray, norm: np.ndarray) -> list[str]:
-  """What the errors themselves say about a mistake in units: sentences, none if all looks well.
-
-  Args:
-    pred: (N, K, 2) predictions, px.
-    true: (N, K, 2) annotation, px, NaN where not annotated.
-    norm: (N,) normalisers, px.
-  """
-  errors, sound = metrics.valid_errors(pred, true, norm)
-  if not sound.any():
-    return []
-  pred, true, norm, median = pred[sound], true[sound], norm[sound], float(np.median(errors[sound]))
-  if median > 100:
-    text = f"Half of the faces are off by more than {median:.0f} % of the normaliser"
-    swapped = float(np.median(metrics.nme(pred[..., ::-1], true, norm)))
-    fitted = float(np.median(metrics.nme(_moved_and_scaled(pred, true), true, norm)))
-    if swapped < 25:
-      return [
-        f"{text}, but by {swapped:.1f} % if x and y change places: the predictions seem to be (y, x)."
-      ]
-    if fitted < 25:
-      return [
-        f"{text}, but by {fitted:.1f} % once each face is moved and scaled: these seem to be coordinates of a crop or of a "
-        "resized image; map them back to pixels of the original."
-      ]
-    return [f"{text}: are these the same faces, in pixels of the original images?"]
-  offset = np.nanmedian(np.where(np.isfinite(true), pred - true, np.nan), (0, 1))
-  if (np.abs(np.abs(offset) - 1) < 0.25).all() and offset[0] * offset[1] > 0:
-    hint = (
-      "predictions that count pixels from 1 need --origin=1"
-      if offset[0] > 0
-      else "does the annotation count pixels from 1?"
+      f"{file.path} has no ids: add them, or --assume_order if both files have their faces in the "
+      "same order."
     )
-    return [
-      f"The predictions lie ({offset[0]:+.2f}, {offset[1]:+.2f}) px beside the annotation in the median: {hint}."
-    ]
-  return []
 
-
-def _moved_and_scaled(pred: np.ndarray, true: np.ndarray) -> np.ndarray:
-  """Predictions (N, K, 2) with the scale and the shift of each face that fit the annotation best."""
-  known = np.isfinite(true).all(-1, keepdims=True)
-  count = np.maximum(known.sum(1, keepdims=True), 1)
-  centres = [np.where(known, points, 0).sum(1, keepdims=True) / count for points in (pred, true)]
-  a, b = (
-    np.where(known, points - centre, 0)
-    for points, centre in zip((pred, true), centres, strict=True)
-  )
-  scale = (a * b).sum((1, 2), keepdims=True) / np.maximum((a * a).sum((1, 2), keepdims=True), 1e-12)
-  return (pred - centres[0]) * scale + centres[1]
-
-
-def _faces(file: LandmarkFile, scheme: Markup) -> Faces:
-  """The faces of a truth file."""
-  landmarks = file.landmarks
-  if landmarks.shape[1] != scheme.num:
+  count = file.landmarks.shape[1]
+  scheme = markup(num_landmarks or count)
+  if count != scheme.num:
     raise InputError(
-      f"{file.path} has {landmarks.shape[1]} landmarks per face but --markup is {scheme.num}: they must agree."
+      f"{file.path} has {count} landmarks per face but --markup is {scheme.num}: they must agree."
     )
-  annotated = np.isfinite(landmarks).all(-1, keepdims=True)
-  ids = file.ids or [str(row) for row in range(len(landmarks))]
-  if empty := [ids[row] for row in np.flatnonzero(~annotated.any((1, 2)))]:
-    raise InputError(
-      f"{file.path} has faces without a single landmark, leave them out: {join_names(empty)}."
-    )
-  landmarks = np.where(annotated, landmarks, np.nan)
-  boxes = np.concatenate([np.nanmin(landmarks, 1), np.nanmax(landmarks, 1)], -1)
-  return Faces(
-    name=file.path.stem,
-    dataset=file.path.name,
-    box="landmarks",
-    ids=ids,
-    landmarks=landmarks,
-    boxes=boxes,
-    visible=file.visible,
-    dataset_boxes=file.boxes,
-    subsets=file.subsets,
-  )
+  return Truth(from_file(file), scheme, has_ids=file.ids is not None, path=file.path)
 
 
-def _dataset(config: ConfigDict) -> Faces:
+def _from_dataset(config: ConfigDict) -> Truth:
+  """The first of `config.eval.splits` of a prepared dataset."""
+  # These import TFDS, which takes seconds and is not needed for files.
   from fal_jax import build
   from fal_jax.crop import CropRule
-  from fal_jax.scoring import (
-    annotations,
-  )  # reads TFDS, which takes seconds to import and is not needed for files
+  from fal_jax.scoring import annotations
 
+  scheme = build.markup(config)
   name = build.eval_dataset(config)
   if not name or not config.eval.splits:
     raise InputError(
-      "config.data.name or config.eval.splits is empty: name a prepared dataset and a split, or give --truth."
+      "config.data.name or config.eval.splits is empty: name a prepared dataset and a split, or "
+      "give --truth."
     )
-  return annotations.read_split(
+  faces = annotations.read_split(
     name,
     config.eval.splits[0],
     data_dir=config.data.dir,
     num_landmarks=config.data.markup,
     rule=CropRule(box="landmarks"),
   )
+  return Truth(faces, scheme, has_ids=True, path=None)
 
 
-def _joined(faces: Faces, found: LandmarkFile, *, ordered: bool, assume_order: bool) -> np.ndarray:
+def _match(
+  file: LandmarkFile, truth: Truth, *, origin: int, assume_order: bool, map_98_to_68: bool
+) -> np.ndarray:
+  """The predictions of a file for the N faces of the truth.
+
+  Args:
+    file: holds them in any order, and in the mark-up of WFLW if they are to be mapped.
+    truth: gives the faces and their order.
+    origin: number of the first pixel in the file.
+    assume_order: as in `run`.
+    map_98_to_68: as in `run`.
+
+  Returns:
+    (N, K, 2) float64, image px, pixel-centre.
+  """
+  faces = truth.faces
+  if truth.has_ids and file.ids is not None:
+    pred = _join_by_id(faces, file)
+  else:
+    pred = _join_by_order(faces, file, assume_order=assume_order)
+
+  if map_98_to_68:
+    pred = cross_markup.map_98_to_68(_require_98(pred, file.path))
+  expected = faces.landmarks.shape[1]
+  if pred.shape[1] != expected:
+    hint = ": add --map_98_to_68" if (pred.shape[1], expected) == (98, 68) else ""
+    raise InputError(
+      f"{file.path} has {pred.shape[1]} landmarks per face, {faces.dataset} has {expected}{hint}."
+    )
+
+  pred = pred - origin
+  _check_predictions_finite(faces, pred, file.path)
+  _check_pixels(faces, pred, file.path)
+  return pred
+
+
+def _join_by_order(faces: Faces, file: LandmarkFile, *, assume_order: bool) -> np.ndarray:
+  """(N, K, 2) predictions as they are in the file."""
+  if not assume_order:
+    raise InputError(
+      f"{file.path} has no ids: add them, or --assume_order if its faces are in the order of "
+      f"{faces.dataset}."
+    )
+  if len(file.landmarks) != len(faces.ids):
+    raise InputError(
+      f"{file.path} has {len(file.landmarks)} faces, {faces.dataset} has {len(faces.ids)}: they "
+      "cannot be matched by order."
+    )
+  return file.landmarks
+
+
+def _join_by_id(faces: Faces, file: LandmarkFile) -> np.ndarray:
   """(N, K, 2) predictions in the order of the faces."""
-  if ordered or found.ids is None:
-    if not assume_order:
-      raise InputError(
-        f"{found.path} has no ids: add them, or --assume_order if its faces are in the order of {faces.dataset}."
-      )
-    if len(found.landmarks) != len(faces.ids):
-      counts = (
-        f"{found.path} has {len(found.landmarks)} faces, {faces.dataset} has {len(faces.ids)}"
-      )
-      raise InputError(f"{counts}: no order joins them.")
-    return found.landmarks
-  row = {name: index for index, name in enumerate(found.ids)}
+  assert file.ids is not None
+  row = {name: index for index, name in enumerate(file.ids)}
   known = set(faces.ids)
   if len(known) < len(faces.ids):
     raise InputError(
       f"{faces.dataset} has ids more than once, so faces cannot be told apart: make them unique."
     )
-  missing, unknown = (
-    [name for name in faces.ids if name not in row],
-    [name for name in found.ids if name not in known],
-  )
-  if missing or unknown:
-    parts = [
+
+  missing = [name for name in faces.ids if name not in row]
+  unknown = [name for name in file.ids if name not in known]
+  problems = []
+  if missing:
+    problems.append(
       f"{len(missing)} of {len(faces.ids)} faces have no prediction ({join_names(missing)})"
-    ] * bool(missing)
-    parts += [
-      f"{len(unknown)} predictions have ids that {faces.dataset} does not know ({join_names(unknown)})"
-    ] * bool(unknown)
-    raise InputError(
-      f"{found.path}: {'; '.join(parts)}. Failing faces count too: give exactly one prediction for each face."
     )
-  return found.landmarks[[row[name] for name in faces.ids]]
+  if unknown:
+    problems.append(
+      f"{len(unknown)} predictions have ids that {faces.dataset} does not know "
+      f"({join_names(unknown)})"
+    )
+  if problems:
+    raise InputError(
+      f"{file.path}: {'; '.join(problems)}. Failing faces count too: give exactly one prediction "
+      "for each face."
+    )
+  return file.landmarks[[row[name] for name in faces.ids]]
 
 
-def _of_98(pred: np.ndarray, path: Path) -> np.ndarray:
+def _require_98(pred: np.ndarray, path: Path) -> np.ndarray:
+  """The predictions (N, K, 2) themselves, if there are 98 landmarks per face."""
   if pred.shape[1] != 98:
     raise InputError(
       f"--map_98_to_68 needs predictions of 98 landmarks, {path} has {pred.shape[1]}: leave it out."
@@ -273,21 +269,26 @@ def _of_98(pred: np.ndarray, path: Path) -> np.ndarray:
   return pred
 
 
-def _refuse_broken(faces: Faces, pred: np.ndarray, path: Path) -> None:
+def _check_predictions_finite(faces: Faces, pred: np.ndarray, path: Path) -> None:
+  """Refuses predictions (N, K, 2) that are missing where landmarks are annotated."""
   annotated = np.isfinite(faces.landmarks).all(-1)
   broken = (annotated & ~np.isfinite(pred).all(-1)).any(1)
   if broken.any():
     names = [faces.ids[row] for row in np.flatnonzero(broken)]
     raise InputError(
-      f"{path}: the predictions of {len(names)} faces are NaN or missing where landmarks are annotated "
-      f"({join_names(names)}): predict every landmark; one that is not found costs what it is off."
+      f"{path}: the predictions of {len(names)} faces are NaN or missing where landmarks are "
+      f"annotated ({join_names(names)}): predict every landmark; misses count with their distance."
     )
+
+
+def _check_pixels(faces: Faces, pred: np.ndarray, path: Path) -> None:
+  """Refuses predictions (N, K, 2) that are fractions of the image's size."""
   size = float(np.median((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(-1)))
-  greatest = np.nanmax(np.abs(pred))
-  if size > 10 and greatest <= 2:
+  max_abs = np.nanmax(np.abs(pred))
+  if size > 10 and max_abs <= 2:
     raise InputError(
-      f"{path}: no coordinate is greater than {greatest:.3g}, but faces are {size:.0f} px large: these are parts "
-      "of an image's size; multiply them by it."
+      f"{path}: no coordinate exceeds {max_abs:.3g}, but faces are {size:.0f} px large: these are "
+      "fractions of the image's size; multiply them by it."
     )
 
 

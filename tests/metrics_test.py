@@ -1,10 +1,4 @@
-"""Metrics: hand-computed values, closed forms against numerical ones, and what may and may not
-count.
-"""
-
-import json
-import os
-import pathlib
+"""Metrics: values by hand, closed forms against numerical ones, and what counts."""
 
 import numpy as np
 import pytest
@@ -21,25 +15,25 @@ def _faces(n: int = 12, num: int = 68, seed: int = 0) -> tuple[np.ndarray, np.nd
 
 
 def _face_19() -> np.ndarray:
-  """One AFLW face whose four normalisers are whole numbers; landmarks not named here lie at (20,
-  20).
-  """
+  """One AFLW face whose normalisers are whole numbers; landmarks not named here are at (20, 20)."""
   face = np.full((1, 19, 2), 20.0)
   names = landmarks.MARKUPS[19].names
-  corners = {
+  places = {
     "right_eye_outer": (10, 10),
     "left_eye_outer": (40, 50),
     "right_pupil": (15, 20),
     "left_pupil": (20, 32),
+    "right_brow_outer": (0, 0),  # with the chin, the corners of the box
+    "chin": (45, 80),
   }
-  extremes = {"right_brow_outer": (0, 0), "chin": (45, 80)}
-  for name, point in (corners | extremes).items():
+  for name, point in places.items():
     face[0, names.index(name)] = point
   return face
 
 
 def test_normalisers_of_a_face_drawn_by_hand():
   norms = metrics.norms(_face_19(), 19)
+
   np.testing.assert_allclose(norms["ic"], [50], atol=1e-12)  # 30, 40
   np.testing.assert_allclose(norms["ip"], [13], atol=1e-12)  # 5, 12
   np.testing.assert_allclose(norms["box"], [60], atol=1e-12)  # 45 x 80
@@ -49,61 +43,76 @@ def test_normalisers_of_a_face_drawn_by_hand():
 def test_the_eye_centre_of_the_68_is_the_mean_of_six_landmarks():
   _, true = _faces(3)
   expected = np.linalg.norm(true[:, 36:42].mean(1) - true[:, 42:48].mean(1), axis=-1)
-  np.testing.assert_allclose(metrics.norms(true, landmarks.MARKUPS[68])["ip"], expected, rtol=1e-12)
+
+  norms = metrics.norms(true, landmarks.MARKUPS[68])
+
+  np.testing.assert_allclose(norms["ip"], expected, rtol=1e-12)
 
 
-def test_a_given_box_replaces_the_box_of_the_landmarks_and_leaves_the_eyes_alone():
+def test_a_given_box_replaces_that_of_the_landmarks_and_leaves_the_eyes_alone():
   _, true = _faces(2)
-  tight, given = (
-    metrics.norms(true, 68),
-    metrics.norms(true, 68, box=[[10, 20, 40, 60], [5, 5, 5 + 12, 5 + 3]]),
-  )
+  boxes = [[10, 20, 40, 60], [5, 5, 5 + 12, 5 + 3]]
+
+  tight, given = metrics.norms(true, 68), metrics.norms(true, 68, box=boxes)
+
   np.testing.assert_allclose(given["box"], [np.sqrt(1200), 6], rtol=1e-12)
   np.testing.assert_allclose(given["diag"], [50, np.hypot(12, 3)], rtol=1e-12)
   np.testing.assert_array_equal(given["ic"], tight["ic"])
   np.testing.assert_array_equal(given["ip"], tight["ip"])
 
 
-def test_a_normaliser_that_cannot_be_had_is_nan():
+def test_a_profile_has_no_normaliser_between_its_eyes():
   _, profile = _faces(2, 39)
+
   norms = metrics.norms(profile, 39)
+
   assert np.isnan(norms["ic"]).all()
   assert np.isnan(norms["ip"]).all()
   assert np.isfinite(norms["box"]).all()
+
+
+def test_a_normaliser_whose_landmarks_are_missing_is_nan():
   face = np.repeat(_face_19(), 3, axis=0)
   face[0, 6] = np.nan  # no outer corner
   face[1] = np.nan
+
   norms = metrics.norms(face, 19)
+  upside_down = metrics.norms(face, 19, box=[[0, 0, 4, 9], [4, 9, 0, 0], [np.nan] * 4])
+
   np.testing.assert_array_equal(np.isnan(norms["ic"]), [True, True, False])
   np.testing.assert_array_equal(np.isnan(norms["ip"]), [False, True, False])
   np.testing.assert_array_equal(np.isnan(norms["box"]), [False, True, False])
-  upside_down = metrics.norms(face, 19, box=[[0, 0, 4, 9], [4, 9, 0, 0], [np.nan] * 4])
   np.testing.assert_array_equal(np.isnan(upside_down["box"]), [False, True, True])
 
 
 def test_nme_of_errors_drawn_by_hand():
   true = np.array([[[0, 0], [10, 0]], [[5, 5], [7, 7]]], float)
   pred = true + np.array([[[3, 4], [0, 0]], [[0, -2], [6, 8]]])  # distances 5, 0 and 2, 10
-  np.testing.assert_allclose(metrics.nme(pred, true, [50, 40]), [5.0, 15.0], rtol=0, atol=1e-9)
-  np.testing.assert_allclose(
-    metrics.landmark_errors(pred, true, [50, 40]), [7.5, 12.5], rtol=0, atol=1e-9
-  )
+
+  per_face = metrics.nme(pred, true, [50, 40])
+  per_landmark = metrics.landmark_errors(pred, true, [50, 40])
+
+  np.testing.assert_allclose(per_face, [5.0, 15.0], rtol=0, atol=1e-9)
+  np.testing.assert_allclose(per_landmark, [7.5, 12.5], rtol=0, atol=1e-9)
 
 
 def test_nme_of_a_shift_is_its_length_over_the_normaliser():
   _, true = _faces()
   norm = metrics.norms(true, 68)["ic"]
-  np.testing.assert_allclose(
-    metrics.nme(true + np.array([3, -4]), true, norm), 100 * 5 / norm, rtol=1e-9
-  )
+
+  errors = metrics.nme(true + np.array([3, -4]), true, norm)
+
+  np.testing.assert_allclose(errors, 100 * 5 / norm, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["ic", "ip", "box", "diag"])
 def test_nme_does_not_change_with_scale_and_place_of_the_image(name):
   pred, true = _faces()
   moved_pred, moved_true = pred * 7.3 + [1e4, -20], true * 7.3 + [1e4, -20]
+
   before = metrics.nme(pred, true, metrics.norms(true, 68)[name])
   after = metrics.nme(moved_pred, moved_true, metrics.norms(moved_true, 68)[name])
+
   np.testing.assert_allclose(after, before, rtol=1e-9)
 
 
@@ -113,23 +122,24 @@ def test_nme_and_normalisers_do_not_change_in_the_mirror():
   mirrored_pred, mirrored_true = (
     (points * mirror + width)[:, landmarks.MARKUPS[98].flip] for points in (pred, true)
   )
+
   before, after = metrics.norms(true, 98), metrics.norms(mirrored_true, 98)
+
   for name in before:
     np.testing.assert_allclose(after[name], before[name], rtol=1e-9)
-    np.testing.assert_allclose(
-      metrics.nme(mirrored_pred, mirrored_true, after[name]),
-      metrics.nme(pred, true, before[name]),
-      rtol=1e-9,
-    )
+    errors = metrics.nme(mirrored_pred, mirrored_true, after[name])
+    np.testing.assert_allclose(errors, metrics.nme(pred, true, before[name]), rtol=1e-9)
 
 
 def test_float32_input_is_computed_in_float64():
   pred, true = (points.astype(np.float32) for points in _faces())
   norm = metrics.norms(true, 68)["box"]
-  assert metrics.nme(pred, true, norm).dtype == np.float64
-  np.testing.assert_array_equal(
-    metrics.nme(pred, true, norm), metrics.nme(pred.astype(float), true.astype(float), norm)
-  )
+
+  errors = metrics.nme(pred, true, norm)
+
+  assert errors.dtype == np.float64
+  expected = metrics.nme(pred.astype(float), true.astype(float), norm)
+  np.testing.assert_array_equal(errors, expected)
 
 
 def test_landmarks_that_are_masked_or_not_annotated_do_not_count():
@@ -138,29 +148,38 @@ def test_landmarks_that_are_masked_or_not_annotated_do_not_count():
   mask = np.ones((2, 68), bool)
   mask[0, 10:] = False
   expected = metrics.nme(pred[:, :10], true[:, :10], norm)[0]
+
   pred[0, 10:] = 1e9
-  np.testing.assert_allclose(metrics.nme(pred, true, norm, mask=mask)[0], expected, rtol=1e-12)
+  masked = metrics.nme(pred, true, norm, mask=mask)[0]
   true[0, 10:] = np.nan
-  np.testing.assert_allclose(metrics.nme(pred, true, norm)[0], expected, rtol=1e-12)
-  np.testing.assert_allclose(
-    metrics.nme(pred, true, norm, mask=np.ones_like(mask))[0], expected, rtol=1e-12
-  )
+  not_annotated = metrics.nme(pred, true, norm)[0]
+  under_a_full_mask = metrics.nme(pred, true, norm, mask=np.ones_like(mask))[0]
+
+  np.testing.assert_allclose(masked, expected, rtol=1e-12)
+  np.testing.assert_allclose(not_annotated, expected, rtol=1e-12)
+  np.testing.assert_allclose(under_a_full_mask, expected, rtol=1e-12)
 
 
-def test_a_landmark_that_counts_nowhere_has_no_mean_error_and_a_face_without_landmarks_no_nme():
+def test_what_is_annotated_nowhere_has_no_error():
+  """Neither a landmark that no face has, nor a face without landmarks."""
   pred, true = _faces(3)
   norm = metrics.norms(true, 68)["ic"]
   true[:, 4] = np.nan
   true[1] = np.nan
+
   per_landmark = metrics.landmark_errors(pred, true, norm)
+  per_face = metrics.nme(pred, true, norm)
+
   np.testing.assert_array_equal(np.isnan(per_landmark), np.arange(68) == 4)
-  np.testing.assert_array_equal(np.isnan(metrics.nme(pred, true, norm)), [False, True, False])
+  np.testing.assert_array_equal(np.isnan(per_face), [False, True, False])
 
 
-def test_mean_over_landmarks_equals_mean_over_faces_when_all_are_annotated():
+def test_the_mean_over_landmarks_equals_that_over_faces_when_all_are_annotated():
   pred, true = _faces()
   norm = metrics.norms(true, 68)["box"]
+
   per_landmark = metrics.landmark_errors(pred, true, norm)
+
   assert per_landmark.shape == (68,)
   np.testing.assert_allclose(per_landmark.mean(), metrics.nme(pred, true, norm).mean(), rtol=1e-12)
 
@@ -171,40 +190,55 @@ def test_the_error_of_a_region_is_that_of_its_landmarks_alone():
   pred = true.copy()
   pred[:, 48:68] += [0, 3]  # mouth
   pred[0, 36:42] += [4, 0]  # one right eye
-  found = metrics.region_errors(pred, true, norm, 68)
-  assert list(found) == ["jaw", "right_brow", "left_brow", "nose", "right_eye", "left_eye", "mouth"]
-  assert found["mouth"] == pytest.approx((100 * 3 / norm).mean(), abs=1e-9)
-  assert found["right_eye"] == pytest.approx(100 * 4 / norm[0] / 4, abs=1e-9)
-  assert found["jaw"] == found["nose"] == 0
-  mask = np.ones((4, 68), bool)
-  mask[:, 48:68] = False
-  assert "mouth" not in metrics.region_errors(pred, true, norm, 68, mask=mask)
+
+  regions = metrics.region_errors(pred, true, norm, 68)
+
+  names = ["jaw", "right_brow", "left_brow", "nose", "right_eye", "left_eye", "mouth"]
+  assert list(regions) == names
+  assert regions["mouth"] == pytest.approx((100 * 3 / norm).mean(), abs=1e-9)
+  assert regions["right_eye"] == pytest.approx(100 * 4 / norm[0] / 4, abs=1e-9)
+  assert regions["jaw"] == regions["nose"] == 0
+
+
+def test_a_region_that_is_annotated_nowhere_is_left_out():
+  pred, true = _faces(4)
+  norm = metrics.norms(true, 68)["ic"]
+  true[:, 48:68] = np.nan
+
+  assert "mouth" not in metrics.region_errors(pred, true, norm, 68)
 
 
 def test_regions_weighted_by_their_landmarks_make_the_whole():
   pred, true = _faces(num=98)
   norm = metrics.norms(true, 98)["box"]
   regions = landmarks.MARKUPS[98].regions
-  found = metrics.region_errors(pred, true, norm, landmarks.MARKUPS[98])
-  whole = sum(found[region] * len(members) for region, members in regions.items()) / 98
+
+  means = metrics.region_errors(pred, true, norm, landmarks.MARKUPS[98])
+
+  whole = sum(means[region] * len(members) for region, members in regions.items()) / 98
   assert whole == pytest.approx(metrics.nme(pred, true, norm).mean(), rel=1e-12)
 
 
 def test_percentiles_of_a_hundred_and_one_errors_known_by_heart():
-  found = metrics.percentiles(np.random.default_rng(0).permutation(101) / 10)
-  assert found == pytest.approx({"median": 5.0, "p90": 9.0, "p95": 9.5, "max": 10.0}, abs=1e-12)
-  assert metrics.percentiles([3.0]) == dict.fromkeys(found, 3.0)
+  percentiles = metrics.percentiles(np.random.default_rng(0).permutation(101) / 10)
+
+  expected = {"median": 5.0, "p90": 9.0, "p95": 9.5, "max": 10.0}
+  assert percentiles == pytest.approx(expected, abs=1e-12)
+  assert metrics.percentiles([3.0]) == dict.fromkeys(expected, 3.0)
   with pytest.raises(InputError, match="NaN"):
     metrics.percentiles([1.0, np.nan])
 
 
-def test_a_prediction_at_the_end_of_the_world_counts_as_a_face_that_failed():
+def test_a_prediction_at_the_end_of_the_world_counts_as_a_failure():
   """Its square would overflow, and a face dropped as not finite would improve the mean."""
   pred, true = _faces(4)
   pred[1, 0] = 1e200
-  errors, sound = metrics.valid_errors(pred, true, metrics.norms(true, 68)["ic"])
-  assert sound.all() and 1e195 < errors[1] < np.inf
-  assert metrics.summarise(pred, true, metrics.norms(true, 68))["fr_ic_10"] >= 25
+
+  errors, valid = metrics.valid_errors(pred, true, metrics.norms(true, 68)["ic"])
+
+  assert valid.all()
+  assert 1e195 < errors[1] < np.inf
+  assert metrics.failure_rate(errors, 10) >= 25
 
 
 @pytest.mark.parametrize("threshold", [7, 8, 10, 3.3])
@@ -212,6 +246,7 @@ def test_auc_is_the_integral_of_the_cumulative_error_curve(threshold):
   errors = np.random.default_rng(1).gamma(2, 2, 400)
   centres = (np.arange(1_000_000) + 0.5) / 1_000_000 * threshold
   reached = np.searchsorted(np.sort(errors), centres, side="right") / len(errors)
+
   assert metrics.auc(errors, threshold) == pytest.approx(reached.mean(), abs=1e-6)
 
 
@@ -224,7 +259,9 @@ def test_auc_of_errors_known_by_heart():
 def test_the_staircase_encloses_exactly_the_auc():
   errors = np.random.default_rng(2).gamma(2, 2, 57)
   errors[:5] = 3.0  # a step of five
+
   x, y = metrics.ced(errors, 8)
+
   assert (x[0], x[-1], y[0]) == (0, 8, 0)
   assert (np.diff(x) >= 0).all()
   assert (np.diff(y) >= 0).all()
@@ -232,9 +269,10 @@ def test_the_staircase_encloses_exactly_the_auc():
   assert 100 * (1 - y[-1]) == pytest.approx(metrics.failure_rate(errors, 8), abs=1e-9)
 
 
-def test_an_error_equal_to_the_threshold_is_no_failure():
+def test_an_error_equal_to_the_threshold_is_not_a_failure():
   assert metrics.failure_rate([10.0, 10.0, 4.0, 4.0], 10) == 0
   assert metrics.failure_rate([np.nextafter(10.0, 11), 10.0, 4.0, 4.0], 10) == 25
+
   x, y = metrics.ced([10.0], 10)
   np.testing.assert_array_equal((x, y), ([0, 10, 10, 10], [0, 0, 1, 1]))
 
@@ -244,95 +282,55 @@ def test_a_face_beyond_all_bounds_counts_as_a_failure():
   assert metrics.auc([np.inf, 0.0], 10) == 0.5
 
 
-def test_summary_agrees_with_the_single_functions_and_is_json():
-  pred, true = _faces(40)
-  norms = metrics.norms(true, 68)
-  summary = json.loads(json.dumps(metrics.summarise(pred, true, norms), allow_nan=False))
-  errors = metrics.nme(pred, true, norms["ic"])
-  assert summary["num_images"] == 40
-  assert summary["nme_ic"] == pytest.approx(errors.mean(), rel=1e-12)
-  assert summary["auc_ic_10"] == pytest.approx(100 * metrics.auc(errors, 10), rel=1e-12)
-  assert summary["fr_ic_8"] == pytest.approx(metrics.failure_rate(errors, 8), rel=1e-12)
-  assert {"nme_ip", "nme_box", "nme_diag", "auc_ic_8", "fr_ic_10", "auc_box_7", "fr_box_7"} <= set(
-    summary
-  )
-  assert (summary["num_degenerate"], summary["degenerate"]) == (0, {})
+def test_the_mean_of_what_faces_contribute_is_the_metric_to_the_last_bit():
+  errors = np.random.default_rng(3).gamma(2, 2, 57)
 
+  contributions = list(metrics.per_face(errors, "box", (7, 2.5)))
 
-def test_degenerate_faces_are_named_counted_and_left_out_of_the_mean_they_spoil():
-  pred, true = _faces(5)
-  sound = metrics.summarise(pred[2:], true[2:], metrics.norms(true[2:], 68))
-  true[0, 36] = true[0, 45] + 0.5  # eye corners less than a pixel apart
-  true[1, 36] = np.nan
-  summary = metrics.summarise(pred, true, metrics.norms(true, 68), ids=list("abcde"))
-  assert summary["degenerate"] == {"ic": ["a", "b"], "ip": ["b"]}
-  assert summary["num_degenerate"] == 2
-  assert summary["num_images"] == 5
-  assert summary["nme_ic"] == pytest.approx(sound["nme_ic"], rel=1e-12)
-
-
-def test_a_normaliser_no_face_has_is_left_out_of_the_summary():
-  pred, true = _faces(4, 39)
-  summary = metrics.summarise(pred, true, metrics.norms(true, 39))
-  assert not [name for name in summary if "_ic" in name or "_ip" in name]
-  assert summary["num_degenerate"] == 0
-  assert "nme_box" in summary
-
-
-def test_thresholds_and_further_normalisers_are_the_callers_choice():
-  pred, true = _faces(4)
-  norms = {"box_dataset": np.full(4, 100.0)}
-  summary = metrics.summarise(pred, true, norms, thresholds={"box_dataset": (5, 2.5)})
-  expected = {
-    "nme_box_dataset",
-    "auc_box_dataset_5",
-    "fr_box_dataset_5",
-    "auc_box_dataset_2.5",
-    "fr_box_dataset_2.5",
+  means = {part.name: part.percent * part.values.mean() for part in contributions}
+  assert means == {
+    "nme_box": errors.mean(),
+    "auc_box_7": 100 * metrics.auc(errors, 7),
+    "fr_box_7": metrics.failure_rate(errors, 7),
+    "auc_box_2.5": 100 * metrics.auc(errors, 2.5),
+    "fr_box_2.5": metrics.failure_rate(errors, 2.5),
   }
-  assert set(summary) == expected | {"num_images", "num_degenerate", "degenerate"}
+  assert metrics.metric_names("box", (7, 2.5)) == list(means)
 
 
 def test_a_prediction_that_is_not_finite_is_an_error_that_names_its_rows():
   pred, true = _faces(20)
   pred[[3, 17], 5, 0] = np.nan, np.inf
+
   with pytest.raises(InputError, match=r"rows 3, 17 are not finite"):
     metrics.nme(pred, true, np.ones(20))
   with pytest.raises(InputError, match=r"rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 10 more"):
     metrics.nme(np.full_like(true, np.nan), true, np.ones(20))
 
 
-def test_mistakes_are_answered_with_what_was_got_and_expected():
-  pred, true = _faces(4)
-  norm = np.ones(4)
-  for match, call in {
-    r"pred has shape \(4, 67, 2\) but true \(4, 68, 2\)": lambda: metrics.nme(
-      pred[:, 1:], true, norm
-    ),
-    r"pred has shape \(68, 2\)": lambda: metrics.nme(pred[0], true, norm),
-    r"norm has shape \(3,\), expected \(4,\)": lambda: metrics.nme(pred, true, norm[1:]),
-    r"mask has shape \(68,\), expected \(4, 68\)": lambda: metrics.nme(
-      pred, true, norm, mask=np.ones(68)
-    ),
-    r"68 landmarks per face but the mark-up has 98": lambda: metrics.norms(true, 98),
-    r"box has shape \(4,\), expected \(4, 4\)": lambda: metrics.norms(true, 68, box=[0, 0, 1, 1]),
-    r"threshold is 0": lambda: metrics.auc(norm, 0),
-    r"at least one face": lambda: metrics.auc([], 10),
-    r"errors of 1 faces are NaN \(first row 2\)": lambda: metrics.failure_rate([1, 2, np.nan], 10),
-    r"2 ids for 4 faces": lambda: metrics.summarise(pred, true, {"ic": norm}, ids=["a", "b"]),
-  }.items():
-    with pytest.raises(InputError, match=match):
-      call()
+def _nme(pred=None, true=None, norm=None, **options):
+  """NME of four faces, some arguments replaced."""
+  faces = _faces(4)
+  pred, true = (faces[0] if pred is None else pred), (faces[1] if true is None else true)
+  return metrics.nme(pred, true, np.ones(4) if norm is None else norm, **options)
 
 
-def test_a_shift_of_one_pixel_costs_what_is_known_of_the_300w_test_faces():
-  root = os.environ.get("FAL_JAX_TEST_DATA")
-  path = pathlib.Path(root or "", "annotations", "w300_full.npz")
-  if not root or not path.is_file():
-    pytest.skip("FAL_JAX_TEST_DATA names no folder with annotations/w300_full.npz")
-  with np.load(path, allow_pickle=False) as archive:
-    true = archive["landmarks"]
-  summary = metrics.summarise(true + 1, true, metrics.norms(true, 68))
-  assert summary["nme_ic"] == pytest.approx(1.14, abs=0.005)
-  assert summary["nme_box"] == pytest.approx(0.66, abs=0.005)
-  assert summary["nme_ip"] / summary["nme_ic"] == pytest.approx(1.41, abs=0.02)
+MISTAKES = {
+  r"pred has shape \(4, 67, 2\) but true \(4, 68, 2\)": lambda: _nme(pred=_faces(4, 67)[0]),
+  r"pred has shape \(68, 2\)": lambda: _nme(pred=np.zeros((68, 2))),
+  r"norm has shape \(3,\), expected \(4,\)": lambda: _nme(norm=np.ones(3)),
+  r"mask has shape \(68,\), expected \(4, 68\)": lambda: _nme(mask=np.ones(68)),
+  r"68 landmarks per face but the mark-up has 98": lambda: metrics.norms(_faces(4)[1], 98),
+  r"box has shape \(4,\), expected \(4, 4\)": lambda: metrics.norms(
+    _faces(4)[1], 68, box=[0, 0, 1, 1]
+  ),
+  r"threshold is 0": lambda: metrics.auc(np.ones(4), 0),
+  r"at least one face": lambda: metrics.auc([], 10),
+  r"errors of 1 faces are NaN \(first row 2\)": lambda: metrics.failure_rate([1, 2, np.nan], 10),
+}
+
+
+@pytest.mark.parametrize("answer", MISTAKES)
+def test_mistakes_are_answered_with_what_was_got_and_expected(answer):
+  with pytest.raises(InputError, match=answer):
+    MISTAKES[answer]()

@@ -62,10 +62,10 @@ def test_the_aligner_agrees_with_the_evaluation_of_the_same_image(aligner, workd
     function, variables, source, rule=aligner.setup.crop, batch_size=8
   )
   for row in (0, 7):
-    seed = int(expected.ids[row].removeprefix("test/").removesuffix(".png"))
+    seed = int(expected.faces.ids[row].removeprefix("test/").removesuffix(".png"))
     size = 70 + seed % 7, 80 + seed % 5
     image = tiny_dataset.draw_face(tiny_dataset.face_landmarks(seed, size), size)
-    found = aligner(image, expected.boxes[row : row + 1])
+    found = aligner(image, expected.faces.boxes[row : row + 1])
     np.testing.assert_allclose(found.landmarks[0], expected.landmarks[row], atol=1e-3)
     np.testing.assert_allclose(found.scores[0], expected.scores[row], atol=1e-5)
 

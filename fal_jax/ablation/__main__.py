@@ -1,9 +1,8 @@
-"""python -m fal_jax.ablation --table=configs/ablations/table2.py:demo --seeds=3
---workdir=runs/ablation [--config.KEY=VALUE]
+"""python -m fal_jax.ablation --table=TABLE[:BASE] --workdir=DIR [--seeds=N] [--config.KEY=VALUE]
 
 Trains and evaluates the rows of a table over seeds, on top of the config in configs/ that follows
-the colon; a key given as in --config.data.dir=data is set in all rows. Started again, it does what
-is missing. Exit codes are those of fal_jax.main.
+the colon, e.g. --table=configs/ablations/table2.py:demo; a key given as in --config.data.dir=data
+is set in all rows. Started again, it does what is missing. Exit codes are those of fal_jax.main.
 """
 
 import shlex
@@ -46,13 +45,16 @@ def _run(overrides: Sequence[str]) -> int:
     )
   if _TABLE.value is None:
     raise InputError(
-      "No --table given: name one of those in configs/ablations/, e.g. --table=configs/ablations/table2.py:demo."
+      "No --table given: name one of those in configs/ablations/, e.g. "
+      "--table=configs/ablations/table2.py:demo."
     )
+
   path = config_flags.get_config_filename(flags.FLAGS["table"]).split(":")[0]
   if not isinstance(_TABLE.value, ConfigDict) or "rows" not in _TABLE.value:
     raise InputError(f"--table={path} is not a table: name one of those in configs/ablations/.")
-  command = shlex.join(["python", "-m", "fal_jax.ablate", *sys.argv[1:]])
+  command = shlex.join(["python", "-m", "fal_jax.ablation", *sys.argv[1:]])
   rows = read_rows(_TABLE.value, Path(path).parent, overrides)
+
   from fal_jax import train
   from fal_jax.ablation import run as ablation
 
@@ -75,10 +77,16 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
   """Loads the configs of a table's rows as the command line of `fal_jax.main` would.
 
   Args:
-    table: its `rows` name files in the folder, their labels and the paper's numbers; its `base` is
+    table: its `rows` name files in the folder, their labels and the paper's results; its `base` is
       given to each.
     folder: where the files are.
     overrides: --config.x.y=z, for all rows.
+
+  Returns:
+    The rows in the order of the table.
+
+  Raises:
+    InputError: the table or a config is wrong, or an override would make rows equal.
   """
   from fal_jax.ablation.run import Row
   from fal_jax.checkpoint import config_differences
@@ -87,15 +95,16 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
     raise InputError(
       "A table's rows are triples of file, label and the paper's number or None, at least one."
     )
+
   files = [folder / f"{name}.py" for name, _, _ in table.rows]
-  before = [_load(file, table.base, []).to_dict() for file in files]
-  own = {key for config in before for key in config_differences(before[0], config)}
-  if taken := [
-    override for override in overrides if override.removeprefix("--config.").split("=")[0] in own
-  ]:
+  plain = [_load(file, table.base, []).to_dict() for file in files]
+  varied = {key for config in plain for key in config_differences(plain[0], config)}
+  keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
+  if taken := [override for override, key in keys.items() if key in varied]:
     raise InputError(
       f"{' '.join(taken)} would make rows of the table alike, which differ in it: leave it out."
     )
+
   return [
     Row(name, label, paper, _load(file, table.base, overrides))
     for file, (name, label, paper) in zip(files, table.rows, strict=True)
@@ -103,7 +112,8 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
 
 
 def _load(file: Path, base: str, overrides: Sequence[str]) -> ConfigDict:
-  argv = ["ablate", f"--config={file}:{base}", *overrides]
+  """The config of one row on top of a base."""
+  argv = ["ablation", f"--config={file}:{base}", *overrides]
   values = flags.FlagValues()
   config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
   flag_parser.read(values, argv)
@@ -113,12 +123,10 @@ def _load(file: Path, base: str, overrides: Sequence[str]) -> ConfigDict:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-  """Flags of this program; those of the rows' configs are handed on to `main`."""
+  """Parses the flags of this program; those of the rows' configs are handed on to `main`."""
   overrides = [argument for argument in argv if argument.startswith("--config.")]
-  return [
-    *flag_parser.parse([argument for argument in argv if argument not in overrides]),
-    *overrides,
-  ]
+  own = [argument for argument in argv if argument not in overrides]
+  return [*flag_parser.parse(own), *overrides]
 
 
 if __name__ == "__main__":

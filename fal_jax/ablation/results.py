@@ -1,8 +1,10 @@
-"""Rows over seeds to numbers and Markdown; knows nothing of networks."""
+"""Rows over seeds to statistics and Markdown; knows nothing of networks."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from fal_jax.output import markdown as markdown_tables
 
 DECIMALS = 3
 
@@ -14,12 +16,14 @@ def spread(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def difference(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[str, Any]:
-  """Differences paired by seed: their mean, the standard error of that, and how many pairs there
-  are.
+  """Differences paired by seed.
 
   Args:
     values: by seed.
     reference: by seed; subtracted.
+
+  Returns:
+    Their `mean`, its `standard_error`, and `seeds`, how many pairs there are.
   """
   mean, deviation = spread([values[seed] - reference[seed] for seed in values if seed in reference])
   pairs = len(values.keys() & reference.keys())
@@ -34,19 +38,21 @@ def summarise(rows: Sequence[Mapping[str, Any]], *, against: str) -> list[dict[s
   """Adds to each row its mean, deviation and difference.
 
   Args:
-    rows: each with `label` and `values`, the number of each seed.
+    rows: each with `label` and `values`, the result of each seed.
     against: "previous" compares each row with the one above, "first" with the first one.
+
+  Returns:
+    The rows with `mean`, `standard_deviation`, `seeds` and, from the second on, `difference`.
   """
   summaries = []
   for index, row in enumerate(rows):
     mean, deviation = spread(list(row["values"].values()))
     summary = {**row, "mean": mean, "standard_deviation": deviation, "seeds": len(row["values"])}
+
     if index:
       reference = rows[index - 1 if against == "previous" else 0]
-      summary["difference"] = {
-        "from": reference["label"],
-        **difference(row["values"], reference["values"]),
-      }
+      paired = difference(row["values"], reference["values"])
+      summary["difference"] = {"from": reference["label"], **paired}
     summaries.append(summary)
   return summaries
 
@@ -55,69 +61,71 @@ def markdown(report: Mapping[str, Any]) -> str:
   """The table as a page.
 
   Args:
-    report: what is written as JSON; see `ablation.report`.
+    report: what is written as JSON; see `run.report`.
+
+  Returns:
+    Title, table, notes and command.
   """
-  seeds, metric = report["seeds"], report["metric"]
   paper = f"paper, {report['paper']}" if report["paper"] else "paper"
   compared = "row above" if report["against"] == "previous" else "first row"
-  header = [
+  head = [
     "row",
     paper,
-    f"{metric}, mean ± sd",
+    f"{report['metric']}, mean ± sd",
     "seeds",
-    *(f"seed {seed}" for seed in seeds),
+    *(f"seed {seed}" for seed in report["seeds"]),
     f"minus {compared} ± se",
   ]
-  lines = [header, ["---"] * len(header)]
-  for row in report["rows"]:
-    change = row.get("difference", {})
-    lines.append(
-      [
-        row["label"],
-        "" if row["paper"] is None else f"{row['paper']:.2f}",
-        _number(row["mean"], row["standard_deviation"]),
-        str(row["seeds"]),
-        *(_number(row["values"].get(seed)) for seed in seeds),
-        _number(change.get("mean"), change.get("standard_error"), sign="+"),
-      ]
-    )
-  table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+  table = markdown_tables.table(head, [_cells(row, report["seeds"]) for row in report["rows"]])
+  sentences = "\n".join(f"* {note}" for note in notes(report))
   command = f"```\n{report['command']}\n```"
-  return (
-    f"# {report['title']}\n\n{table}\n\n"
-    + "\n".join(f"* {note}" for note in notes(report))
-    + f"\n\n{command}\n"
-  )
+  return f"# {report['title']}\n\n{table}\n\n{sentences}\n\n{command}\n"
+
+
+def _cells(row: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
+  change = row.get("difference", {})
+  return [
+    row["label"],
+    "" if row["paper"] is None else f"{row['paper']:.2f}",
+    _number(row["mean"], row["standard_deviation"]),
+    str(row["seeds"]),
+    *(_number(row["values"].get(seed)) for seed in seeds),
+    _number(change.get("mean"), change.get("standard_error"), sign="+"),
+  ]
 
 
 def notes(report: Mapping[str, Any]) -> list[str]:
   """What a reader of the table must know."""
   seeds, rows = report["seeds"], report["rows"]
   commits = ", ".join(commit[:10] for commit in report["git_commits"]) or "unknown"
-  found = [
-    f"{report['metric']} on {report['dataset']}, split {report['split']}; base config {report['base']}; commit {commits}."
+  sentences = [
+    f"{report['metric']} on {report['dataset']}, split {report['split']}; base config "
+    f"{report['base']}; commit {commits}."
   ]
+
   missing = sum(len(seeds) - row["seeds"] for row in rows)
   if missing:
-    found.append(
+    sentences.append(
       f"Not finished: {missing} of {len(seeds) * len(rows)} numbers are missing, and left blank."
     )
   if len(report["git_commits"]) > 1:
-    found.append("The numbers were made by more than one version of the code.")
+    sentences.append("The numbers were made by more than one version of the code.")
+
   if len(seeds) == 1:
-    found.append("One seed: nothing here says how far another one would be.")
+    sentences.append("One seed: nothing here says how far another one would be.")
   else:
     doubt = round(100 / (2 * (len(seeds) - 1)) ** 0.5)
-    found.append(
-      f"sd is the standard deviation over seeds (n - 1). Differences are taken seed by seed, se is the standard error of their "
-      f"mean. From {len(seeds)} seeds, sd and se are themselves known to about {doubt} % only: a difference of two or three se "
-      "may be chance."
+    sentences.append(
+      "sd is the standard deviation over seeds (n - 1). Differences are taken seed by seed, se is "
+      f"the standard error of their mean. From {len(seeds)} seeds, sd and se are themselves known "
+      f"to about {doubt} % only: a difference of two or three se may be chance."
     )
+
   for training in dict.fromkeys(row["training"] for row in rows):
     sharing = [row["label"] for row in rows if row["training"] == training]
     if len(sharing) > 1:
-      found.append(f"The same trainings, read by different decoders: {'; '.join(sharing)}.")
-  return found
+      sentences.append(f"The same trainings, read by different decoders: {'; '.join(sharing)}.")
+  return sentences
 
 
 def _number(value: float | None, spread: float | None = None, *, sign: str = "") -> str:

@@ -1,5 +1,6 @@
-"""Ablations: rows of configs over seeds. Equal trainings are done once, and each row reads them
-with its own decoder.
+"""Ablations: rows of configs over seeds.
+
+Equal trainings are done once, and each row reads them with its own decoder.
 """
 
 import dataclasses
@@ -17,19 +18,16 @@ from fal_jax import build, evaluate, metrics, train
 from fal_jax.ablation import results
 from fal_jax.checkpoint import config_differences, write_atomic
 from fal_jax.errors import InputError
+from fal_jax.output.folders import make_dir
 
-# Keys that change no number of a finished training, and those that change only how its heatmaps are
-# read.
+# Keys that change no result of a finished training.
 FREE = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.")
+# Keys that change only how its heatmaps are read.
 DECODER = ("codec.decode", "codec.window", "codec.temperature")
 METRICS = [
-  *(f"nme_{norm}" for norm in ("ic", "ip", "box", "diag")),
-  *(
-    f"{kind}_{norm}_{at:g}"
-    for norm, all_at in metrics.THRESHOLDS.items()
-    for at in all_at
-    for kind in ("auc", "fr")
-  ),
+  name
+  for norm, thresholds in metrics.THRESHOLDS.items()
+  for name in metrics.metric_names(norm, thresholds)
 ]
 
 
@@ -52,11 +50,11 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """One number of a table.
+  """One cell of a table: a row with one seed.
 
   Attributes:
     row: which.
-    config: of the row, with the number's seed.
+    config: of the row, with the seed.
     result: the folder of its evaluation.
     training: the run folder that it evaluates.
     training_config: of that run: the row's own, or that of a row with an equal training.
@@ -78,11 +76,11 @@ def run(
   seeds: int,
   command: str,
 ) -> Iterator[str]:
-  """Trains and evaluates what is missing, seed by seed, and writes `<name>.md` and `<name>.json`
-  after each number.
+  """Trains and evaluates what is missing, seed by seed.
 
-  Below the folder, `trainings/<row>/seed<n>/` are ordinary runs and `rows/<row>/seed<n>/`
-  evaluations; other tables may use the same folder, and the trainings in it.
+  Writes `<name>.md` and `<name>.json` after each result. Below the folder,
+  `trainings/<row>/seed<n>/` are ordinary runs and `rows/<row>/seed<n>/` evaluations; other tables
+  may use the same folder, and the trainings in it.
 
   Args:
     table: `title`, `base`, `metric`, `paper` and `against`, see `configs/ablations/`.
@@ -93,10 +91,10 @@ def run(
     command: what makes the table again.
 
   Yields:
-    One line for each number, and what there is at the end.
+    One line for each result, and the table at the end.
 
   Raises:
-    InputError: a config does not fit, or the folder holds other numbers under these names.
+    InputError: a config does not fit, or the folder holds other results under these names.
     train.Interrupted: SIGTERM or Ctrl-C; the same command goes on.
     train.Diverged: trainings did, after all others were done.
   """
@@ -104,13 +102,8 @@ def run(
   for key, choices in (("metric", METRICS), ("against", ("previous", "first"))):
     if table[key] not in choices:
       raise InputError(f"The table's {key} is {table[key]!r}; choose one of {', '.join(choices)}.")
-  jobs = plan(rows, workdir, seeds=seeds)  # everything is looked at before hours of training
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise InputError(
-      f"Nothing can be written to --workdir={workdir} ({error.strerror}): name another folder."
-    ) from error
+  jobs = plan(rows, workdir, seeds=seeds)  # everything is checked before hours of training
+  make_dir(workdir)
   page = workdir / f"{name}.md"
 
   def write() -> None:
@@ -120,54 +113,68 @@ def run(
 
   write()
   missing = [job for job in jobs if not _is_done(job)]
-  if len(missing) < len(jobs):
-    yield f"{len(jobs) - len(missing)} of {len(jobs)} numbers are there already"
+  done = len(jobs) - len(missing)
+  if done:
+    yield f"{done} of {len(jobs)} numbers are there already"
+
   trained: set[Path] = set()
   diverged: dict[Path, train.Diverged] = {}
-  views, seconds = 0, 0.0  # of whole trainings: a step's time goes with the number of views
+  pace = _Pace()
   with train.stop_on_signal() as stop:
-    for number, job in enumerate(missing, len(jobs) - len(missing) + 1):
-      start, began = time.monotonic(), not (job.training / "checkpoints").exists()
+    for number, job in enumerate(missing, done + 1):
+      start = time.monotonic()
+      is_first_use = job.training not in trained
+      is_whole = is_first_use and not (job.training / "checkpoints").exists()
       value = None
-      try:
-        if job.training not in diverged:
-          value = _measure(
-            job, table.metric, train_it=job.training not in trained, stop_requested=stop
-          )
-      except train.Diverged as error:  # the other rows are worth having
-        diverged[job.training] = error
-      if began and job.training not in trained:
-        views, seconds = views + job.config.siamese.num_views, seconds + time.monotonic() - start
+      if job.training not in diverged:
+        try:
+          value = _measure(job, table.metric, train_it=is_first_use, stop_requested=stop)
+        except train.Diverged as error:  # the other rows are worth having
+          diverged[job.training] = error
+
+      seconds = time.monotonic() - start
+      if is_whole:
+        pace.add(job, seconds)
       trained.add(job.training)
       write()
-      left = {
-        later.training: later.config.siamese.num_views
-        for later in missing
-        if later.training not in trained
-      }
-      eta = (
-        f"; about {_duration(sum(left.values()) * seconds / views)} left" if left and views else ""
+
+      outcome = "diverged" if value is None else f"{table.metric} {value:.3f}"
+      left = pace.left([later for later in missing if later.training not in trained])
+      yield (
+        f"[{number}/{len(jobs)}] {job.row.name}, seed {job.config.seed}: {outcome} after "
+        f"{_duration(seconds)}{left}"
       )
-      shown = "diverged" if value is None else f"{table.metric} {value:.3f}"
-      took = _duration(time.monotonic() - start)
-      yield f"[{number}/{len(jobs)}] {job.row.name}, seed {job.config.seed}: {shown} after {took}{eta}"
       if stop.is_set() and number < len(jobs):
         raise train.Interrupted(
           f"Stopped after {number} of {len(jobs)} numbers; run the same command to go on."
         )
+
   if diverged:
     raise train.Diverged("\n".join(dict.fromkeys(str(error) for error in diverged.values())))
   yield f"{page.read_text(encoding='utf-8')}\nWritten to {page}"
 
 
 def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
-  """What to train where, seed by seed: an equal training is used again, whichever row or table it
-  was made for.
+  """What to train where, seed by seed.
+
+  An equal training is used again, whichever row or table it was made for.
+
+  Args:
+    rows: of the table.
+    workdir: the folder with what there is already.
+    seeds: how many, from each config's own upwards.
+
+  Returns:
+    A job for each row and seed.
+
+  Raises:
+    InputError: a config is wrong, or differs from the one that a folder was made with.
   """
   trainings = {
     path.parent: json.loads(path.read_text())
     for path in sorted(workdir.glob("trainings/*/seed*/config.json"))
   }
+
   jobs = []
   for offset in range(seeds):
     for row in rows:
@@ -175,37 +182,34 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
       with config.unlocked():
         config.seed = row.config.seed + offset
       build.setup(config, device_count=jax.device_count())
-      place = Path(row.name) / f"seed{config.seed}"
-      result = workdir / "rows" / place
+      values = _as_json(config)
+      folder = Path(row.name) / f"seed{config.seed}"
+
+      result = workdir / "rows" / folder
       if (result / "config.json").exists():
-        _refuse(
-          differences(json.loads((result / "config.json").read_text()), _as_json(config)), result
-        )
-      found = [
-        path
-        for path, other in trainings.items()
-        if not training_differences(other, _as_json(config))
-      ]
-      training = found[0] if found else workdir / "trainings" / place
-      if not found and training in trainings:
-        _refuse(training_differences(trainings[training], _as_json(config)), training)
-      trainings.setdefault(training, _as_json(config))
+        _check_same(differences(json.loads((result / "config.json").read_text()), values), result)
+
+      equal = (path for path, other in trainings.items() if not training_differences(other, values))
+      training = next(equal, workdir / "trainings" / folder)
+      if training in trainings:
+        _check_same(training_differences(trainings[training], values), training)
+      trainings.setdefault(training, values)
       jobs.append(Job(row, config, result, training, _with_decoder(config, trainings[training])))
   return jobs
 
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-  """Keys that a number depends on and that have other values now."""
-  return {
-    key: pair for key, pair in config_differences(saved, now).items() if not key.startswith(FREE)
-  }
+  """Keys that a result depends on and whose values differ: key -> (saved, now)."""
+  pairs = config_differences(saved, now)
+  return {key: pair for key, pair in pairs.items() if not key.startswith(FREE)}
 
 
 def training_differences(
   saved: Mapping[str, Any], now: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-  """Of these, the keys that the trained weights depend on: a head other than heatmaps learns
-  through its decoder.
+  """Of these, the keys that the trained weights depend on.
+
+  A head other than heatmaps learns through its decoder.
   """
   decoder_is_free = now["head"] == "heatmaps"
   return {
@@ -218,19 +222,23 @@ def training_differences(
 def report(
   table: ConfigDict, rows: Sequence[Row], jobs: Sequence[Job], *, command: str
 ) -> dict[str, Any]:
-  """What there is of a table, for JSON.
+  """The results of a table so far, for JSON.
 
   Args:
     table: see `run`.
     rows: of the table.
     jobs: from `plan`.
     command: what makes the table again.
+
+  Returns:
+    Where the results are from, and `rows` as in `results.summarise`.
   """
   split = jobs[0].config.eval.splits[0]
-  done = [
+  summaries = [
     (job, json.loads((job.result / f"{split}.json").read_text())) for job in jobs if _is_done(job)
   ]
-  commits = dict.fromkeys(result["provenance"]["git_commit"] for _, result in done)
+  commits = dict.fromkeys(summary["provenance"]["git_commit"] for _, summary in summaries)
+
   columns = [
     {
       "row": row.name,
@@ -238,11 +246,14 @@ def report(
       "paper": row.paper,
       "training": next(job.training.parent.name for job in jobs if job.row is row),
       "values": {
-        job.config.seed: _value(result, table.metric, job) for job, result in done if job.row is row
+        job.config.seed: metric_of(summary, table.metric, dataset=job.config.data.name)
+        for job, summary in summaries
+        if job.row is row
       },
     }
     for row in rows
   ]
+
   return {
     "title": table.title,
     "command": command,
@@ -258,34 +269,36 @@ def report(
   }
 
 
-def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading.Event) -> float:
-  (job.result / "config.json").unlink(missing_ok=True)
-  if train_it:
-    train.train_and_evaluate(job.training_config, job.training, stop_requested=stop_requested)
-  summary = evaluate.run(job.config, job.training, directory=job.result)[job.config.eval.splits[0]]
-  write_atomic(
-    job.result / "config.json", json.dumps(_as_json(job.config), indent=2) + "\n"
-  )  # last: from now on it counts
-  return _value(summary, metric, job)
-
-
-def _is_done(job: Job) -> bool:
-  return (job.result / "config.json").exists() and (
-    job.result / f"{job.config.eval.splits[0]}.json"
-  ).exists()
-
-
-def _value(summary: Mapping[str, Any], metric: str, job: Job) -> float:
+def metric_of(summary: Mapping[str, Any], metric: str, *, dataset: str) -> float:
+  """One metric of an evaluation's summary, in percent; `dataset` is for the message."""
   if metric not in summary:
     raise InputError(
-      f"{job.config.data.name} has no face with the normaliser of {metric}: choose another --table.metric."
+      f"{dataset} has no face with the normaliser of {metric}: choose another --table.metric."
     )
   return summary[metric]
 
 
+def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading.Event) -> float:
+  """Trains if asked, evaluates, and returns the metric in percent."""
+  (job.result / "config.json").unlink(missing_ok=True)
+  if train_it:
+    train.train_and_evaluate(job.training_config, job.training, stop_requested=stop_requested)
+  summary = evaluate.run(job.config, job.training, directory=job.result)[job.config.eval.splits[0]]
+
+  # Last: from now on the result counts.
+  write_atomic(job.result / "config.json", json.dumps(_as_json(job.config), indent=2) + "\n")
+  return metric_of(summary, metric, dataset=job.config.data.name)
+
+
+def _is_done(job: Job) -> bool:
+  summary = job.result / f"{job.config.eval.splits[0]}.json"
+  return (job.result / "config.json").exists() and summary.exists()
+
+
 def _with_decoder(config: ConfigDict, training: Mapping[str, Any]) -> ConfigDict:
-  """The config that a training goes on with: the decoder that it was begun with, which its own
-  evaluations use.
+  """The config that a training goes on with.
+
+  It has the decoder that the training was begun with, which its own evaluations use.
   """
   config = config.copy_and_resolve_references()
   with config.unlocked():
@@ -295,14 +308,36 @@ def _with_decoder(config: ConfigDict, training: Mapping[str, Any]) -> ConfigDict
   return config
 
 
-def _refuse(found: Mapping[str, tuple[Any, Any]], folder: Path) -> None:
-  if found:
+def _check_same(differences: Mapping[str, tuple[Any, Any]], folder: Path) -> None:
+  """Refuses a folder whose config differs: key -> (there, here)."""
+  if differences:
     keys = "; ".join(
-      f"{key} is {before} there and {now} here" for key, (before, now) in found.items()
+      f"{key} is {before} there and {now} here" for key, (before, now) in differences.items()
     )
     raise InputError(
-      f"{folder} was made with another config ({keys}): use another --workdir, or delete that folder."
+      f"{folder} was made with another config ({keys}): use another --workdir, or delete that "
+      "folder."
     )
+
+
+class _Pace:
+  """How long trainings take, from those done so far: in proportion to their number of views."""
+
+  def __init__(self) -> None:
+    self._views = 0
+    self._seconds = 0.0
+
+  def add(self, job: Job, seconds: float) -> None:
+    """Counts a whole training."""
+    self._views += job.config.siamese.num_views
+    self._seconds += seconds
+
+  def left(self, jobs: Sequence[Job]) -> str:
+    """How long the trainings of these jobs will take, or "" where nothing is known or left."""
+    views = {job.training: job.config.siamese.num_views for job in jobs}
+    if not views or not self._views:
+      return ""
+    return f"; about {_duration(sum(views.values()) * self._seconds / self._views)} left"
 
 
 def _as_json(config: ConfigDict) -> dict[str, Any]:

@@ -8,15 +8,14 @@ from typing import Any
 import jax
 import jaxlib
 import numpy as np
-from ml_collections import ConfigDict
 
-from fal_jax import evaluate
+import fal_jax
+from fal_jax.output.provenance import git_commit
 
 
-def describe(config: ConfigDict) -> dict[str, Any]:
+def describe() -> dict[str, Any]:
   """The hardware and the software that a measurement was made with."""
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-  provenance = evaluate.provenance(config, split="", step=0)
   return {
     "cpu": _cpu(),
     "cores": cores,
@@ -29,8 +28,8 @@ def describe(config: ConfigDict) -> dict[str, Any]:
     "python": platform.python_version(),
     "system": platform.platform(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
-    "fal_jax": provenance["fal_jax"],
-    "git_commit": provenance["git_commit"],
+    "fal_jax": fal_jax.__version__,
+    "git_commit": git_commit(),
   }
 
 

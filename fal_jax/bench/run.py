@@ -130,7 +130,7 @@ def run(
 
   # ---- Report
   load = [load_before, os.getloadavg()[0]]
-  report["machine"] = {**machine.describe(config), "load_average": load}
+  report["machine"] = {**machine.describe(), "load_average": load}
   report["seconds"] = time.monotonic() - start
   report["config"] = worker.config_to_dict(config)
   page = table.page(report)

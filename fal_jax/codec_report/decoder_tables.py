@@ -1,6 +1,4 @@
-"""What each decoder makes of heatmaps that are perfect, low, wide or noisy: tables about the codec
-alone, without any data.
-"""
+"""Decoders alone, without data: tables of their errors on perfect, low, wide and noisy heatmaps."""
 
 import dataclasses
 import functools
@@ -13,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fal_jax import build, heatmap
 from fal_jax.heatmap import HeatmapCodec
+from fal_jax.output import markdown
 
 # Encodings and decodings to compare: both baselines, and every decoder of continuous heatmaps.
 PAIRS = (
@@ -22,24 +21,25 @@ PAIRS = (
 )
 SIGMAS = (1.0, 1.5, 2.0, 3.0)  # heatmap px
 HEIGHTS = (1.0, 0.5, 0.25)  # of the peak
-WIDER = (1.0, 1.15)  # the peak's width in parts of the codec's sigma
+WIDTHS = (1.0, 1.15)  # of the peak, as a multiple of the codec's sigma
+# Kind, and standard deviation as a fraction of the peak's height.
 NOISES = (
   ("none", 0.0),
   ("white", 0.02),
   ("white", 0.1),
   ("blurred", 0.05),
-)  # kind, deviation in parts of the height
+)
 POINTS = 4000
 MAP = 32  # heatmap px, side of the maps
 
 
-@functools.partial(jax.jit, static_argnames=("codec", "wider", "blurred"))
+@functools.partial(jax.jit, static_argnames=("codec", "relative_width", "blurred"))
 def mean_error(
   key: jax.Array,
   codec: HeatmapCodec,
   *,
   height: float = 1.0,
-  wider: float = 1.0,
+  relative_width: float = 1.0,
   noise: float = 0.0,
   blurred: bool = False,
 ) -> jax.Array:
@@ -49,78 +49,97 @@ def mean_error(
     key: of the points and the noise.
     codec: encoder and decoder, of stride 1.
     height: of the peaks.
-    wider: width of the peaks in parts of the codec's sigma.
-    noise: its standard deviation in parts of the height.
+    relative_width: of the peaks, as a multiple of the codec's sigma.
+    noise: its standard deviation as a fraction of the height.
     blurred: whether the noise is smooth (a Gaussian of 1 heatmap px over white noise, brought to
-      the same deviation), as what is wrong about a network's heatmaps is.
+      the same deviation), as the errors of a network's heatmaps are.
 
   Returns:
     Scalar float32, heatmap px.
   """
   point_key, noise_key = jax.random.split(key)
   points = jax.random.uniform(point_key, (POINTS, 2), minval=4, maxval=codec.size - 5)
-  drawn = HeatmapCodec(
-    size=codec.size, stride=1, sigma=codec.sigma * wider, encoding=codec.encoding
-  )
+  sigma = codec.sigma * relative_width
+  drawn = HeatmapCodec(size=codec.size, stride=1, sigma=sigma, encoding=codec.encoding)
   heatmaps = height * drawn.encode(points)
+
   grain = jax.random.normal(noise_key, heatmaps.shape)
   if blurred:
     cells = jnp.arange(codec.size)
     blur = jnp.exp(-0.5 * (cells[:, None] - cells) ** 2)
     grain = jnp.einsum("ij,jlk,lm->imk", blur, grain, blur, precision=jax.lax.Precision.HIGHEST)
     grain = grain / grain.std()
+
   landmarks, _ = codec.decode(heatmaps + noise * height * grain)
   return jnp.linalg.norm(landmarks - points, axis=-1).mean()
 
 
 def perfect(config: ConfigDict) -> str:
-  """Markdown: the error of every decoder on perfect heatmaps against sigma, at the config's window
-  and temperature.
+  """Markdown: the error of every decoder on perfect heatmaps against sigma.
+
+  Args:
+    config: gives window and temperature.
+
+  Returns:
+    A row per decoder, a column per sigma, heatmap px.
   """
-  lines = [
-    "| encode + decode | " + " | ".join(f"sigma {sigma:g}" for sigma in SIGMAS) + " |",
-    "|---|" + "---|" * len(SIGMAS),
-  ]
+  rows = []
   for encode, decode in PAIRS:
     codecs = [_codec(config, sigma=sigma, encoding=encode, decoding=decode) for sigma in SIGMAS]
     errors = [mean_error(jax.random.key(0), codec) for codec in codecs]
-    lines.append(f"| {encode} + {decode} | " + " | ".join(map(_shown, errors)) + " |")
-  return "\n".join(lines)
+    rows.append([f"{encode} + {decode}", *map(_cell, errors)])
+  return markdown.table(["encode + decode", *(f"sigma {sigma:g}" for sigma in SIGMAS)], rows)
 
 
 def disturbed(config: ConfigDict) -> str:
-  """Markdown: the error of the decoders on low, wide and noisy peaks, at the config's sigma, window
-  and temperature.
+  """Markdown: the error of the decoders on low, wide and noisy peaks.
+
+  Args:
+    config: gives sigma, window and temperature.
+
+  Returns:
+    A row per disturbance, a column per decoder, heatmap px.
   """
-  names = [
-    name for name in get_args(heatmap.Decoding) if name != "global_softargmax"
-  ]  # noise anywhere on the map ruins it
-  lines = [
-    "| peak | width | noise | " + " | ".join(names) + " |",
-    "|---|---|---|" + "---|" * len(names),
-  ]
-  for height, wider, (kind, noise) in itertools.product(HEIGHTS, WIDER, NOISES):
-    options = {"height": height, "wider": wider, "noise": noise, "blurred": kind == "blurred"}
+  # Noise anywhere on the map ruins the global soft-argmax.
+  names = [name for name in get_args(heatmap.Decoding) if name != "global_softargmax"]
+  codecs = [_codec(config, decoding=name) for name in names]
+
+  rows = []
+  for height, width, (kind, noise) in itertools.product(HEIGHTS, WIDTHS, NOISES):
     errors = [
-      mean_error(jax.random.key(0), _codec(config, decoding=name), **options) for name in names
+      mean_error(
+        jax.random.key(0),
+        codec,
+        height=height,
+        relative_width=width,
+        noise=noise,
+        blurred=kind == "blurred",
+      )
+      for codec in codecs
     ]
     noise_name = kind if kind == "none" else f"{kind} {noise:g}"
-    lines.append(
-      f"| {height:g} | {wider:g} | {noise_name} | " + " | ".join(map(_shown, errors)) + " |"
-    )
-  return "\n".join(lines)
+    rows.append([f"{height:g}", f"{width:g}", noise_name, *map(_cell, errors)])
+  return markdown.table(["peak", "width", "noise", *names], rows)
 
 
 def report(config: ConfigDict) -> str:
-  """Both tables with what they are, as the text of a markdown file."""
+  """Both tables with their explanations, as the text of a Markdown file."""
   options = f"window {config.codec.window}, temperature {config.codec.temperature:g}"
-  return (
-    f"# Decoders alone\n\nMean error in heatmap px over {POINTS:,} random points away from the border, {options}.\n\n"
-    f"## Perfect heatmaps\n\n{perfect(config)}\n\n"
-    f"## Low, wide and noisy peaks, continuous, sigma {config.codec.sigma:g}\n\n"
-    "Width in parts of sigma; noise in parts of the peak's height, white or blurred by 1 heatmap px.\n\n"
-    f"{disturbed(config)}\n"
-  )
+  return f"""# Decoders alone
+
+Mean error in heatmap px over {POINTS:,} random points away from the border, {options}.
+
+## Perfect heatmaps
+
+{perfect(config)}
+
+## Low, wide and noisy peaks, continuous, sigma {config.codec.sigma:g}
+
+Width as a multiple of sigma; noise as a fraction of the peak's height, white or blurred by 1
+heatmap px.
+
+{disturbed(config)}
+"""
 
 
 def _codec(config: ConfigDict, **changes: Any) -> HeatmapCodec:
@@ -128,5 +147,5 @@ def _codec(config: ConfigDict, **changes: Any) -> HeatmapCodec:
   return dataclasses.replace(build.codec(config), size=MAP, stride=1, **options)
 
 
-def _shown(error: jax.Array) -> str:
+def _cell(error: jax.Array) -> str:
   return f"{float(error):.4f}"

@@ -1,6 +1,4 @@
-"""What comes back of landmarks that are encoded as perfect heatmaps and decoded again: the codec's
-own error.
-"""
+"""The codec's own error: landmarks encoded as perfect heatmaps and decoded again."""
 
 import functools
 import warnings
@@ -11,9 +9,8 @@ import numpy as np
 
 from fal_jax.heatmap import HeatmapCodec
 
-BATCH_SIZE = (
-  256  # the one batch that compiles, whatever N and K: its heatmaps, 4 MiB, stay in a CPU's cache
-)
+# The one batch that compiles, whatever N and K: its heatmaps, 4 MiB, stay in a CPU's cache.
+BATCH_SIZE = 256
 
 
 def roundtrip(codec: HeatmapCodec, landmarks: np.ndarray) -> np.ndarray:
@@ -21,8 +18,8 @@ def roundtrip(codec: HeatmapCodec, landmarks: np.ndarray) -> np.ndarray:
 
   Args:
     codec: both directions.
-    landmarks: (..., 2) float, crop px. Not annotated ones may be NaN: what comes back for them
-      means nothing.
+    landmarks: (..., 2) float, crop px. Those that are not annotated may be NaN: what comes back for
+      them has no meaning.
 
   Returns:
     (..., 2) float64, crop px.
@@ -35,6 +32,7 @@ def roundtrip(codec: HeatmapCodec, landmarks: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _roundtrip(codec: HeatmapCodec, landmarks: jax.Array) -> jax.Array:
+  """(B, 2) crop px, encoded and decoded."""
   return codec.decode(codec.encode(landmarks))[0]
 
 
@@ -43,7 +41,7 @@ def errors_by_temperature(codec: HeatmapCodec, temperatures: jax.Array) -> jax.A
   """Mean error of the local soft-argmax on perfect heatmaps, at many temperatures.
 
   Args:
-    codec: gives sigma, window and amplitude; the rest of it does not matter.
+    codec: gives sigma, window and amplitude; its other options do not matter.
     temperatures: (T,) float.
 
   Returns:
@@ -52,9 +50,8 @@ def errors_by_temperature(codec: HeatmapCodec, temperatures: jax.Array) -> jax.A
   """
   window = codec.window
   with warnings.catch_warnings():
-    warnings.simplefilter(
-      "ignore"
-    )  # about Eq. 1's amplitude at temperature 10: here the temperature is what is sought
+    # About Eq. 1's amplitude at temperature 10; here the temperature is what we look for.
+    warnings.simplefilter("ignore")
     local = HeatmapCodec(
       size=window,
       stride=1,
@@ -63,9 +60,11 @@ def errors_by_temperature(codec: HeatmapCodec, temperatures: jax.Array) -> jax.A
       temperature=1.0,
       amplitude=codec.amplitude,
     )
+
   offsets = (jnp.arange(24) + 0.5) / 48
   points = window // 2 + jnp.stack(jnp.meshgrid(offsets, offsets), -1).reshape(-1, 2)
   heatmaps = local.encode(points)
+
   # softmax(tau * h) is the softmax at temperature 1 of tau * h: so tau can be an array, and one
   # compilation serves all.
   return jax.lax.map(
@@ -75,15 +74,20 @@ def errors_by_temperature(codec: HeatmapCodec, temperatures: jax.Array) -> jax.A
 
 
 def recommend_temperature(codec: HeatmapCodec) -> float:
-  """The temperature at which the local soft-argmax errs least on perfect heatmaps of the codec's
-  sigma, window and amplitude.
+  """The temperature at which the local soft-argmax errs least on perfect heatmaps.
 
   Measured on a grid that is refined once, to 0.3 %. Too flat a softmax counts the whole window, too
-  sharp a one only the highest cell; between the two the error has a single minimum. With a window
-  of 1 the temperature does nothing: the codec's own is given.
+  sharp a one only the highest cell; between the two the error has a single minimum.
+
+  Args:
+    codec: gives sigma, window and amplitude.
+
+  Returns:
+    The best temperature; with a window of 1 it has no effect, and is the codec's own.
   """
   if codec.window == 1:
     return codec.temperature
+
   peak = 1 / (2 * np.pi * codec.sigma**2) if codec.amplitude == "normalised" else 1.0
   low, high = np.log(0.05 / peak), np.log(2000 / peak)
   for _ in range(2):

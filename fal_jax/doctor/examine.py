@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import build, evaluate, metrics
+import fal_jax
+from fal_jax import build, metrics
 from fal_jax.doctor import findings, procrustes, stats, symmetry
 from fal_jax.doctor.face_findings import face_findings
 from fal_jax.doctor.face_flags import flag_faces, shape_distances
 from fal_jax.doctor.findings import SEVERITIES, Finding
 from fal_jax.doctor.splits import Split
 from fal_jax.landmarks import Markup, tight_boxes
+from fal_jax.output.provenance import git_commit
 
 SIZE_EDGES = np.geomspace(4, 4096, 41)  # px, quarters of an octave
 
@@ -76,7 +78,6 @@ def examine(
     *findings.crop_findings(percents, rule, band),
   ]
 
-  provenance = evaluate.provenance(config, split="", step=0)
   report = {
     "splits": numbers,
     "face_size_edges": SIZE_EDGES.round(3).tolist(),
@@ -91,7 +92,8 @@ def examine(
     "markup": markup.num,
     "box": rule.box,
     "crop": config.crop.to_dict(),
-    **{key: provenance[key] for key in ("fal_jax", "git_commit")},
+    "fal_jax": fal_jax.__version__,
+    "git_commit": git_commit(),
   }
   return report, sorted(unsorted, key=lambda each: SEVERITIES.index(each.severity)), flags
 

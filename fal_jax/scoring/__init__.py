@@ -1,3 +1,1 @@
-"""How the published numbers of a dataset are made: protocols, annotated faces, metrics over faces
-and their reports.
-"""
+"""How the published results of a dataset are made: faces, their errors, protocols and reports."""

@@ -1,9 +1,9 @@
-"""How far a mean over faces would move with other faces of the same kind: bootstrap intervals.
+"""Bootstrap intervals: how far a mean over faces would move with other faces of the same kind.
 
-NME, area and failure rate are all means over faces, so one table of values (faces x statistics) and
+NME, area and failure rate are all means over faces, so one table of values (faces x metrics) and
 random counts of how often each face is drawn give all of them in one matrix product. This says how
-well a test set of this size tells two networks apart; it knows nothing of annotators, seeds of
-training, or other datasets.
+well a test set of this size tells two networks apart; it knows nothing of annotators, training
+seeds, or other datasets.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ def bootstrap(
     groups: N names; faces of one name are drawn together. Frames of a video resemble each other, so
       an interval over frames instead of videos would be far too narrow.
     resamples: how many times N faces (or all groups) are drawn with replacement.
-    level: part of the resamples inside the interval, equal parts outside on both sides.
+    level: fraction of the resamples inside the interval; equally many lie outside on both sides.
 
   Returns:
-    (S, 2) lower and upper end, in the unit of the values.
+    (S, 2) float64, lower and upper end, in the unit of the values.
 
   Raises:
     InputError: no face, values that are not finite, or an argument out of range.
@@ -43,30 +43,32 @@ def bootstrap(
   values = np.asarray(values, np.float64)
   if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
     raise InputError(
-      f"values have shape {values.shape}, expected (faces, statistics), at least one face and finite numbers only"
+      f"values have shape {values.shape}, expected (faces, metrics), at least one face and finite "
+      "numbers only"
     )
   if resamples < 1 or not 0 < level < 1:
     raise InputError(
-      f"resamples={resamples} and level={level}: give at least one resample and a level between 0 and 1"
+      f"resamples={resamples} and level={level}: give at least one resample and a level between 0 "
+      "and 1"
     )
   names = np.arange(len(values)) if groups is None else np.asarray(groups)
   if names.shape != (len(values),):
     raise InputError(
       f"groups have shape {names.shape}, expected ({len(values)},): one name per face"
     )
+
+  # A drawn mean is a ratio of two sums, and both need only the sums and sizes of the groups.
   _, member, sizes = np.unique(names, return_inverse=True, return_counts=True)
-  sums = (
-    np.stack([np.bincount(member, column) for column in values.T], 1)
-    if values.shape[1]
-    else np.zeros((len(sizes), 0))
-  )
+  sums = np.zeros((len(sizes), values.shape[1]))
+  for column, contributions in enumerate(values.T):
+    sums[:, column] = np.bincount(member, contributions)
+
   rng = np.random.default_rng(seed)
+  chances = np.full(len(sizes), 1 / len(sizes))
   means = np.empty((resamples, values.shape[1]))
   rows = max(1, _BLOCK // len(sizes))
   for first in range(0, resamples, rows):
     size = min(rows, resamples - first)
-    drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=size).astype(
-      np.float64
-    )
+    drawn = rng.multinomial(len(sizes), chances, size=size).astype(np.float64)
     means[first : first + size] = (drawn @ sums) / (drawn @ sizes)[:, None]
   return np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T

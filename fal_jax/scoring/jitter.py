@@ -1,4 +1,4 @@
-"""How much predicted landmarks tremble in videos, apart from how far off they are."""
+"""Temporal jitter of predicted landmarks in videos, apart from how far off they are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +17,13 @@ def jitter(
 
   With r = pred - true, the jitter of a pair of neighbouring frames is the mean over landmarks of
   |r_t - r_(t-1)|, in percent of the mean normaliser of both. The motion of the face cancels, and so
-  does an offset that stays; white noise of s px per axis in every frame gives sqrt(pi) s px. Pairs
-  are averaged within a video, and the number is the mean over videos, so that long ones do not
-  outweigh short ones. The tremor of the annotation is part of it: compare networks with each other,
-  not with zero.
+  does a constant offset; white noise of s px per axis in every frame gives sqrt(pi) s px. Pairs are
+  averaged within a video, and the result is the mean over videos, so that long ones do not outweigh
+  short ones. The jitter of the annotation is part of it: compare networks with each other, not with
+  zero.
 
   Neighbours are frames whose numbers differ by the smallest difference there is (the stride of the
-  dataset), so nothing is bridged where broken frames were left out. Compare numbers of one stride
+  dataset), so nothing is bridged where broken frames were left out. Compare results of one stride
   only.
 
   Args:
@@ -42,33 +42,38 @@ def jitter(
     InputError: shapes disagree, a prediction that counts is not finite, or a frame occurs twice.
   """
   pred, true, norm, frames = (np.asarray(array, np.float64) for array in (pred, true, norm, frames))
-  metrics.nme(pred, true, norm)  # its checks of the arrays
+  metrics.nme(pred, true, norm)  # only to check the arrays
   if frames.shape != norm.shape or len(videos) != len(frames):
     raise InputError(
-      f"there are {len(videos)} videos and {frames.size} frames for {len(norm)} faces: give one each"
+      f"there are {len(videos)} videos and {frames.size} frames for {len(norm)} faces: give one "
+      "each"
     )
+
+  # Sorted by video and frame, neighbours are next to each other.
   names, member = np.unique(np.asarray(videos), return_inverse=True)
   order = np.lexsort((frames, member))
   steps = np.diff(frames[order])
-  same = np.diff(member[order]) == 0
-  if twice := np.flatnonzero(same & (steps == 0)).tolist():
+  same_video = np.diff(member[order]) == 0
+  if twice := np.flatnonzero(same_video & (steps == 0)).tolist():
     row = order[twice[0]]
     raise InputError(
       f"frame {frames[row]:g} of video {videos[row]} occurs twice: give each frame once"
     )
-  apart = steps[same].min() if same.any() else 0.0
-  pairs = np.flatnonzero(same & (steps == apart))
+  stride = steps[same_video].min() if same_video.any() else 0.0
+  pairs = np.flatnonzero(same_video & (steps == stride))
+
   before, after = order[pairs], order[pairs + 1]
   change = np.linalg.norm((pred - true)[after] - (pred - true)[before], axis=-1)
   known = np.isfinite(change)
   both = (norm[before] + norm[after]) / 2
-  usable = known.any(1) & (both >= metrics.MIN_NORM)
-  percent = 100 * change.sum(1, where=known)[usable] / known.sum(1)[usable] / both[usable]
-  video, counts = np.unique(member[after][usable], return_counts=True)
-  means = np.bincount(member[after][usable], percent, minlength=len(names))[video] / counts
+  valid = known.any(1) & (both >= metrics.MIN_NORM)
+  percent = 100 * change.sum(1, where=known)[valid] / known.sum(1)[valid] / both[valid]
+
+  video, counts = np.unique(member[after][valid], return_counts=True)
+  means = np.bincount(member[after][valid], percent, minlength=len(names))[video] / counts
   return {
     "mean": float(means.mean()) if len(means) else None,
-    "frames_apart": int(apart),
+    "frames_apart": int(stride),
     "videos": dict(zip(names[video].tolist(), means.tolist(), strict=True)),
     "left_out": np.delete(names, video).tolist(),
   }

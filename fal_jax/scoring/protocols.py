@@ -1,30 +1,28 @@
-"""How each dataset's numbers are made: which faces, which normaliser and threshold, which box,
-which training data.
+"""Protocols: which faces, normaliser, threshold, box and training data make a dataset's results.
 
 One table; `--mode=eval`, `--mode=score` and training read it. All normalisers are always reported;
-a protocol says which of them the literature compares, and what else belongs beside it. Papers'
+a protocol says which of them the literature compares, and what else belongs beside it. The paper's
 values are those of Bulat et al. 2021 where they are known: its 300VW and Menpo rows, its failure
-rate on COFW and its subsets of WFLW are not to be had.
+rate on COFW and its subsets of WFLW are not available.
 """
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from fal_jax import metrics
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-  """One way to make numbers on some splits of one dataset.
+  """How results on some splits of one dataset are made.
 
   Attributes:
     title: what papers call it.
     dataset: TFDS name, without the config ("/68") unless it matters.
-    splits: split -> number of faces that it must have for a number to compare.
+    splits: split -> number of faces that it must have for a result to compare.
     norm: normaliser that papers compare: "ic", "ip", "box", "diag".
     threshold: percent, of its area and failure rate.
-    box: the box that our configs make crops from, "dataset" or "landmarks"; few papers say theirs.
+    box: the box that our configs make crops from, "dataset" or "landmarks"; few papers state it.
     train: which data the network may have seen.
     source: where this is written.
     subsets: subset -> number of faces, for the table of subsets.
@@ -32,8 +30,8 @@ class Protocol:
       subset's name.
     dataset_box_norms: whether "box" and "diag" are also measured by the dataset's own box
       (`box_dataset`, `diag_dataset`).
-    paper: split (or subset) -> number by its name in the summary.
-    note: what a reader of the number must know, or "".
+    paper: split (or subset) -> the paper's results by their names in the summary.
+    note: what a reader of the results must know, or "".
   """
 
   title: str
@@ -53,11 +51,11 @@ class Protocol:
   @property
   def thresholds(self) -> Mapping[str, tuple[float, ...]]:
     """Percents at which area and failures are reported, by normaliser, this protocol's first."""
-    found = {norm: metrics.THRESHOLDS[norm] for norm in metrics.THRESHOLDS}
-    found[self.norm] = tuple(dict.fromkeys((self.threshold, *found[self.norm])))
+    thresholds = dict(metrics.THRESHOLDS)
+    thresholds[self.norm] = tuple(dict.fromkeys((self.threshold, *thresholds[self.norm])))
     if self.dataset_box_norms:
-      found |= {f"{norm}_dataset": found[norm] for norm in ("box", "diag")}
-    return found
+      thresholds |= {f"{norm}_dataset": thresholds[norm] for norm in ("box", "diag")}
+    return thresholds
 
 
 _LP = "300W-LP (61,225 and mirrored), optionally fine-tuned on the 3,837 public 300W faces"
@@ -82,7 +80,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
       "blur": 773,
     },
     paper={"test": {"nme_ic": 3.72, "auc_ic_10": 63.1, "fr_ic_10": 1.55}},
-    note="Landmark box or the authors' rectangle: about 0.14 of nme_ic (H3R). Which the paper used is not stated.",
+    note="Landmark box or the authors' rectangle: about 0.14 of nme_ic (H3R). Which the paper used "
+    "is not stated.",
   ),
   Protocol(
     "300W common, challenge, full",
@@ -152,7 +151,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "Zhu et al. 2016 (CCL); LUVLi",
     dataset_box_norms=True,
     paper={"test_full": {"nme_diag": 1.31, "nme_box": 2.14, "auc_box_7": 70.0}},
-    note="The paper's 2.14 / 1.31 is not sqrt(2), so its two norms come from different boxes; both kinds are printed.",
+    note="The paper's 2.14 / 1.31 is not sqrt(2), so its two norms come from different boxes; both "
+    "kinds are printed.",
   ),
   Protocol(
     "AFLW-19 frontal",
@@ -165,7 +165,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "Zhu et al. 2016 (CCL); lists of SAN and SBR",
     dataset_box_norms=True,
     paper={"test_frontal": {"nme_diag": 1.12}, "test_frontal_inside": {"nme_diag": 1.12}},
-    note="Papers report 1,314 or 1,165 faces; that these are the two recipes is our reading. Say which you used.",
+    note="Papers report 1,314 or 1,165 faces; that these are the two recipes is our reading. Say "
+    "which you used.",
   ),
   Protocol(
     "Menpo semi-frontal",
@@ -176,7 +177,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "landmarks",
     _LP,
     "Bulat and Tzimiropoulos 2017 (FAN); Deng et al. 2019",
-    note="FAN, LUVLi and the paper test on the 6,679 of the challenge's training set; MenpoBenchmark's release has 6,653.",
+    note="FAN, LUVLi and the paper test on the 6,679 of the challenge's training set; "
+    "MenpoBenchmark's release has 6,653.",
   ),
   Protocol(
     "Menpo profile",
@@ -198,8 +200,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "landmarks",
     _LP,
     "Shen et al. 2015; Bulat and Tzimiropoulos 2017 (FAN)",
-    note="Counts are of all frames but the 2,127 broken ones (62,846, 32,872 and 27,687 with them); a stride leaves fewer. "
-    "Intervals are over videos. Jitter is a metric of ours.",
+    note="Counts are of all frames but the 2,127 broken ones (62,846, 32,872 and 27,687 with "
+    "them); a stride leaves fewer. Intervals are over videos. Jitter is a metric of ours.",
   ),
   Protocol(
     "synthetic faces",
@@ -222,22 +224,25 @@ def find(dataset: str, split: str, *, norm: str) -> Protocol:
     dataset: TFDS name, its config and version included, or a name of your own.
     split: name of a split; a slice of one ("test[:10%]") has its protocol and is not complete.
     norm: normaliser of the general protocol.
+
+  Returns:
+    One of `PROTOCOLS`, or one without splits, paper and note.
   """
   name, base = dataset.partition(":")[0], split.partition("[")[0]
   for protocol in PROTOCOLS:
-    if (
-      name == protocol.dataset or name.startswith(f"{protocol.dataset}/")
-    ) and base in protocol.splits:
+    is_dataset = name == protocol.dataset or name.startswith(f"{protocol.dataset}/")
+    if is_dataset and base in protocol.splits:
       return protocol
+
   return Protocol(
-    f"general (none is known for {dataset}, {split})",
-    dataset,
-    {},
-    norm,
-    metrics.THRESHOLDS[norm][0],
-    "",
-    "",
-    "",
+    title=f"general (none is known for {dataset}, {split})",
+    dataset=dataset,
+    splits={},
+    norm=norm,
+    threshold=metrics.THRESHOLDS[norm][0],
+    box="",
+    train="",
+    source="",
   )
 
 
@@ -248,23 +253,7 @@ def with_dataset_boxes(protocol: Protocol) -> Protocol:
 
 def markdown() -> str:
   """The table of protocols for README."""
-  rows: Iterator[list[str]] = (
-    [
-      protocol.title,
-      ", ".join(f"`{split}` {count:,}" for split, count in protocol.splits.items()),
-      f"nme_{protocol.norm}, {protocol.threshold:g} %"
-      + (", both boxes" if protocol.dataset_box_norms else ""),
-      ", ".join(f"{subset} {count}" for subset, count in protocol.subsets.items()),
-      protocol.box,
-      protocol.train,
-      "; ".join(
-        f"{of}: " + ", ".join(f"{k} {v:g}" for k, v in numbers.items())
-        for of, numbers in protocol.paper.items()
-      ),
-    ]
-    for protocol in PROTOCOLS
-  )
-  header = [
+  columns = (
     "protocol",
     "splits and faces",
     "norm, threshold",
@@ -272,7 +261,23 @@ def markdown() -> str:
     "crop box",
     "trained on",
     "the paper",
-  ]
-  return "\n".join(
-    f"| {' | '.join(row)} |" for row in itertools.chain([header, ["---"] * len(header)], rows)
   )
+  lines = [columns, ["---"] * len(columns), *map(_markdown_row, PROTOCOLS)]
+  return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _markdown_row(protocol: Protocol) -> list[str]:
+  boxes = ", both boxes" if protocol.dataset_box_norms else ""
+  paper = (
+    f"{of}: " + ", ".join(f"{name} {value:g}" for name, value in results.items())
+    for of, results in protocol.paper.items()
+  )
+  return [
+    protocol.title,
+    ", ".join(f"`{split}` {count:,}" for split, count in protocol.splits.items()),
+    f"nme_{protocol.norm}, {protocol.threshold:g} %{boxes}",
+    ", ".join(f"{subset} {count}" for subset, count in protocol.subsets.items()),
+    protocol.box,
+    protocol.train,
+    "; ".join(paper),
+  ]

@@ -1,8 +1,7 @@
-"""The command line of ablations: bad input ends with 2 and one sentence, and a killed ablation goes
-on.
-"""
+"""The command line of ablations: one sentence for bad input, and a killed ablation resumes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,26 +14,35 @@ from absl.testing import flagsaver
 from ml_collections import ConfigDict
 
 from fal_jax import train
-from fal_jax.ablation import __main__ as ablate
+from fal_jax.ablation import __main__ as command_line
 from fal_jax.ablation import run as ablation
 from fal_jax.errors import InputError
 
 TABLE = "--table=configs/ablations/table2.py"
 
 
-def ablate_command(*arguments):
-  return [sys.executable, "-m", "fal_jax.ablate", *arguments]
+def ablation_command(*arguments):
+  return [sys.executable, "-m", "fal_jax.ablation", *arguments]
 
 
 def start(*arguments):
-  command = ablate_command(*arguments)
+  """A running ablation whose stdout can be read line by line."""
   return subprocess.Popen(
-    command, cwd=tiny_dataset.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ablation_command(*arguments),
+    cwd=tiny_dataset.ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
   )
 
 
+def finish(command):
+  """The result of a command that ends by itself."""
+  return subprocess.run(command, cwd=tiny_dataset.ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
-  ("arguments", "named"),
+  ("arguments", "answer"),
   [
     (["--workdir=w"], "No --table given: name one of those in configs/ablations/"),
     ([TABLE], "No --workdir given"),
@@ -62,69 +70,57 @@ def start(*arguments):
     ([TABLE, "--workdir=w", "demo"], "Unexpected 'demo'"),
   ],
 )
-def test_bad_input_is_said_in_one_sentence(arguments, named):
-  done = subprocess.run(
-    ablate_command(*arguments), cwd=tiny_dataset.ROOT, capture_output=True, text=True, check=False
-  )
-  assert done.returncode == 2, done.stderr
-  assert (
-    named in done.stderr
-    and len(done.stderr.strip().splitlines()) == 1
-    and "Traceback" not in done.stderr
-  )
+def test_bad_input_is_answered_in_one_sentence(arguments, answer):
+  result = finish(ablation_command(*arguments))
+
+  assert result.returncode == 2, result.stderr
+  assert answer in result.stderr
+  assert len(result.stderr.strip().splitlines()) == 1
+  assert "Traceback" not in result.stderr
   assert not (tiny_dataset.ROOT / "w").exists()
 
 
 def test_a_row_of_an_unknown_base_is_refused_by_the_training_command_too():
-  command = [
-    sys.executable,
-    "-m",
-    "fal_jax.main",
-    "--config=configs/ablations/encoding.py:nope",
-    "--workdir=w",
-  ]
-  done = subprocess.run(command, cwd=tiny_dataset.ROOT, capture_output=True, text=True, check=False)
-  assert done.returncode == 2 and done.stderr.startswith("No dataset's config is called 'nope'")
-  assert len(done.stderr.splitlines()) == 1
+  row = "--config=configs/ablations/encoding.py:nope"
+
+  result = finish([sys.executable, "-m", "fal_jax.main", row, "--workdir=w"])
+
+  assert result.returncode == 2
+  assert result.stderr.startswith("No dataset's config is called 'nope'")
+  assert len(result.stderr.splitlines()) == 1
 
 
 def test_help_lists_the_flags():
-  done = subprocess.run(
-    ablate_command("--help"), cwd=tiny_dataset.ROOT, capture_output=True, text=True, check=False
-  )
-  assert (
-    all(flag in done.stdout for flag in ("--table", "--seeds", "--workdir")) and not done.stderr
-  )
+  result = finish(ablation_command("--help"))
+
+  assert all(flag in result.stdout for flag in ("--table", "--seeds", "--workdir"))
+  assert not result.stderr
 
 
 @pytest.fixture
 def rows(monkeypatch):
   """The rows of two files of one table under given overrides."""
   monkeypatch.syspath_prepend(str(tiny_dataset.ROOT))
-  table = ConfigDict(
-    {"base": "w300_small", "rows": (("baseline", "A", 4.2), ("siamese", "B", None))}
-  )
-  return lambda *overrides: ablate.read_rows(
-    table, tiny_dataset.ROOT / "configs" / "ablations", overrides
-  )
+  folder = tiny_dataset.ROOT / "configs" / "ablations"
+  files = (("baseline", "A", 4.2), ("siamese", "B", None))
+  table = ConfigDict({"base": "w300_small", "rows": files})
+  return lambda *overrides: command_line.read_rows(table, folder, overrides)
 
 
 def test_overrides_reach_every_row_and_keep_their_types(rows):
-  found = rows(
+  baseline, siamese = rows(
     "--config.train.epochs=3", "--config.eval.splits=('a','b')", "--config.data.dir=data"
   )
-  assert [(row.name, row.label, row.paper) for row in found] == [
-    ("baseline", "A", 4.2),
-    ("siamese", "B", None),
-  ]
-  for row in found:
-    assert (row.config.train.epochs, row.config.eval.splits, row.config.data.dir) == (
-      3.0,
-      ("a", "b"),
-      "data",
-    )
-    assert row.config.data.name == "w300"
-  assert [row.config.codec.encode for row in found] == ["rounded", "continuous"]
+
+  assert (baseline.name, baseline.label, baseline.paper) == ("baseline", "A", 4.2)
+  assert (siamese.name, siamese.label, siamese.paper) == ("siamese", "B", None)
+  for config in (baseline.config, siamese.config):
+    assert config.train.epochs == 3.0
+    assert config.eval.splits == ("a", "b")
+    assert config.data.dir == "data"
+    assert config.data.name == "w300"
+  assert baseline.config.codec.encode == "rounded"
+  assert siamese.config.codec.encode == "continuous"
 
 
 def test_a_key_that_the_rows_differ_in_cannot_be_set_for_all(rows):
@@ -139,30 +135,41 @@ def test_a_key_that_the_rows_differ_in_cannot_be_set_for_all(rows):
     (None, 0),
     (train.Diverged("NaN"), 3),
     (train.Interrupted("stopped"), 75),
-    (InputError("mend it"), 2),
+    (InputError("fix it"), 2),
   ],
 )
-def test_each_way_out_has_its_code_and_its_sentence(monkeypatch, capsys, error, code):
+def test_each_ending_has_its_exit_code_and_its_sentence(monkeypatch, capsys, error, code):
   def lines(*_, **__):
     yield "first line"
     if error:
       raise error
 
+  table = "configs/ablations/table2.py"
   monkeypatch.setattr(ablation, "run", lines)
-  monkeypatch.setattr(ablate, "read_rows", lambda *_: [])
-  monkeypatch.setattr(
-    ablate.config_flags, "get_config_filename", lambda _: "configs/ablations/table2.py"
-  )
+  monkeypatch.setattr(command_line, "read_rows", lambda *_: [])
+  monkeypatch.setattr(command_line.config_flags, "get_config_filename", lambda _: table)
   if not flags.FLAGS.is_parsed():
-    flags.FLAGS(["ablate"])
+    flags.FLAGS(["ablation"])
+
   with flagsaver.flagsaver(table=ConfigDict({"rows": ()}), workdir="w"):
-    found = ablate.main(["ablate"])
+    returned = command_line.main(["ablation"])
+
   printed = capsys.readouterr()
-  assert (found, printed.out, printed.err) == (code, "first line\n", f"{error}\n" if error else "")
+  assert returned == code
+  assert printed.out == "first line\n"
+  assert printed.err == (f"{error}\n" if error else "")
+
+
+def wait_for(process, text):
+  """Reads what a process prints until a line starts with a text."""
+  for line in process.stdout:
+    if " ".join(line.split()).startswith(text):
+      return
+  pytest.fail(f"ended with {process.wait()} before {text!r}")
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_it_goes_on_and_ends_in_the_same_table(tmp_path, tmp_path_factory):
+def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_path_factory):
   folder = tiny_dataset.folder(tmp_path_factory.getbasetemp())
   keys = {
     "data.name": tiny_dataset.NAME,
@@ -180,30 +187,24 @@ def test_stopped_and_killed_it_goes_on_and_ends_in_the_same_table(tmp_path, tmp_
     "checkpoint.every_steps": 5,
     "log.every_steps": 1,
   }
-  arguments = [
-    f"{TABLE}:default",
-    "--seeds=1",
-    *(f"--config.{key}={value}" for key, value in keys.items()),
-  ]
-
-  def wait_for(process, text):
-    for line in process.stdout:
-      if " ".join(line.split()).startswith(text):
-        return
-    pytest.fail(f"ended with {process.wait()} before {text!r}")
-
+  overrides = [f"--config.{key}={value}" for key, value in keys.items()]
+  arguments = [f"{TABLE}:default", "--seeds=1", *overrides]
   whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+
   process = start(*arguments, f"--workdir={whole}")
   output, _ = process.communicate(timeout=600)
   assert process.returncode == 0, output
 
+  # Stopped in the first training ...
   process = start(*arguments, f"--workdir={stopped}")
   wait_for(process, "[1/5] baseline")
   wait_for(process, "step 7/30")
   process.send_signal(signal.SIGINT)
   output, _ = process.communicate(timeout=120)
-  assert process.returncode == 75 and "Traceback" not in output, output
+  assert process.returncode == 75, output
+  assert "Traceback" not in output, output
 
+  # ... and killed in a later one.
   process = start(*arguments, f"--workdir={stopped}")
   wait_for(process, "[3/5] encoding_decoding")
   wait_for(process, "step 9/30")
@@ -213,12 +214,10 @@ def test_stopped_and_killed_it_goes_on_and_ends_in_the_same_table(tmp_path, tmp_
 
   process = start(*arguments, f"--workdir={stopped}")
   output, _ = process.communicate(timeout=600)
-  assert (
-    process.returncode == 0
-    and "3 of 5 numbers are there already" in output
-    and "Going on from step" in output
-  ), output
-  first, second = (
-    json.loads((folder / "table2.json").read_text())["rows"] for folder in (whole, stopped)
-  )
-  assert first == second and all(row["seeds"] == 1 for row in first)
+  assert process.returncode == 0, output
+  assert "3 of 5 numbers are there already" in output
+  assert re.search(r"(Going on|Resuming) from step", output), output
+
+  tables = [json.loads((run / "table2.json").read_text())["rows"] for run in (whole, stopped)]
+  assert tables[0] == tables[1]
+  assert all(row["seeds"] == 1 for row in tables[0])

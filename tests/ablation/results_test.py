@@ -1,4 +1,6 @@
-"""Means, deviations and paired differences against NumPy, and the page they stand on."""
+"""Means, deviations and paired differences against NumPy, and the page that shows them."""
+
+import re
 
 import numpy as np
 import pytest
@@ -31,92 +33,82 @@ def report(**changes):
   }
 
 
-def line(page, label):
-  (found,) = [line for line in page.splitlines() if line.startswith(f"| {label} |")]
-  return [cell.strip() for cell in found.strip("|").split("|")]
+def cells(page, label):
+  """The cells of the only line of the table that begins with a label."""
+  (line,) = [line for line in page.splitlines() if re.match(rf"\| {label} +\|", line)]
+  return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_the_numbers_are_those_of_numpy():
+def test_the_statistics_are_those_of_numpy():
+  values = np.array(list(SECOND.values()))
+  differences = np.array([SECOND[seed] - FIRST[seed] for seed in FIRST])
+
   first, second, _, _ = results.summarise(ROWS, against="previous")
-  values, differences = (
-    np.array(list(each))
-    for each in (SECOND.values(), (SECOND[seed] - FIRST[seed] for seed in FIRST))
-  )
-  assert second["mean"] == pytest.approx(values.mean()) and second["seeds"] == 3
+
+  assert "difference" not in first
+  assert second["mean"] == pytest.approx(values.mean())
   assert second["standard_deviation"] == pytest.approx(values.std(ddof=1))
+  assert second["seeds"] == 3
+  assert second["difference"]["from"] == "A"
   assert second["difference"]["mean"] == pytest.approx(differences.mean())
-  assert second["difference"]["standard_error"] == pytest.approx(
-    differences.std(ddof=1) / np.sqrt(3)
-  )
-  assert second["difference"]["from"] == "A" and "difference" not in first
+  standard_error = differences.std(ddof=1) / np.sqrt(3)
+  assert second["difference"]["standard_error"] == pytest.approx(standard_error)
 
 
 def test_differences_are_paired_by_seed_and_not_by_place():
   """C lacks seed 1: paired with B by place, its second value would meet the wrong one."""
-  third = results.summarise(ROWS, against="previous")[2]
   differences = np.array([4.25 - 4.0, 4.75 - 4.6])
-  assert (
-    third["difference"]["mean"] == pytest.approx(differences.mean())
-    and third["difference"]["seeds"] == 2
-  )
-  assert third["difference"]["standard_error"] == pytest.approx(
-    differences.std(ddof=1) / np.sqrt(2)
-  )
+
+  third = results.summarise(ROWS, against="previous")[2]
   paired = results.difference({2: 1.0, 0: 3.0}, {0: 1.0, 1: 9.0, 2: 2.0})
-  assert paired["mean"] == 0.5 and paired["seeds"] == 2
+
+  assert third["difference"]["mean"] == pytest.approx(differences.mean())
+  assert third["difference"]["seeds"] == 2
+  standard_error = differences.std(ddof=1) / np.sqrt(2)
+  assert third["difference"]["standard_error"] == pytest.approx(standard_error)
+  assert (paired["mean"], paired["seeds"]) == (0.5, 2)
 
 
 def test_the_page_shows_what_was_calculated_by_hand():
   page = results.markdown(report())
+
   # A: 16.1 / 3, deviations -0.3667 -0.1667 0.5333; B - A: -1.0 -0.7 -1.3.
-  assert line(page, "A") == ["A", "4.20", "5.367 ± 0.473", "3", "5.000", "5.200", "5.900", ""]
-  assert line(page, "B") == [
-    "B",
-    "",
-    "4.367 ± 0.321",
-    "3",
-    "4.000",
-    "4.500",
-    "4.600",
-    "-1.000 ± 0.173",
-  ]
-  assert line(page, "C") == [
-    "C",
-    "3.72",
-    "4.500 ± 0.354",
-    "2",
-    "4.250",
-    "",
-    "4.750",
-    "+0.200 ± 0.050",
-  ]
-  assert line(page, "D") == ["D", "", "", "0", "", "", "", ""]
-  assert (
-    line(page, "row")[1:3] == ["paper, WFLW", "nme_ic, mean ± sd"]
-    and line(page, "row")[-1] == "minus row above ± se"
-  )
+  a, b, c, d = (cells(page, label) for label in "ABCD")
+  assert a == ["A", "4.20", "5.367 ± 0.473", "3", "5.000", "5.200", "5.900", ""]
+  assert b == ["B", "", "4.367 ± 0.321", "3", "4.000", "4.500", "4.600", "-1.000 ± 0.173"]
+  assert c == ["C", "3.72", "4.500 ± 0.354", "2", "4.250", "", "4.750", "+0.200 ± 0.050"]
+  assert d == ["D", "", "", "0", "", "", "", ""]
+  head = cells(page, "row")
+  assert head[1:3] == ["paper, WFLW", "nme_ic, mean ± sd"]
+  assert head[-1] == "minus row above ± se"
+
+
+def test_the_table_lines_up():
+  rows = [line for line in results.markdown(report()).splitlines() if line.startswith("|")]
+
+  assert len({len(row) for row in rows}) == 1
 
 
 def test_differences_may_be_from_the_first_row_instead():
   page = results.markdown(report(against="first"))
-  assert (
-    line(page, "C")[-1] == "-0.950 ± 0.200" and line(page, "row")[-1] == "minus first row ± se"
-  )  # -0.75, -1.15
+
+  assert cells(page, "C")[-1] == "-0.950 ± 0.200"  # -0.75, -1.15
+  assert cells(page, "row")[-1] == "minus first row ± se"
 
 
 def test_one_seed_gives_no_deviation_and_says_so():
-  rows = [
-    {**row, "values": {seed: value for seed, value in row["values"].items() if seed == 0}}
-    for row in ROWS
-  ]
-  page = results.markdown(report(seeds=[0], rows=results.summarise(rows, against="previous")))
-  assert line(page, "B") == ["B", "", "4.000", "1", "4.000", "-1.000"]
+  rows = [{**row, "values": {k: v for k, v in row["values"].items() if k == 0}} for row in ROWS]
+  summaries = results.summarise(rows, against="previous")
+
+  page = results.markdown(report(seeds=[0], rows=summaries))
+
+  assert cells(page, "B") == ["B", "", "4.000", "1", "4.000", "-1.000"]
   assert "One seed" in page
 
 
-def test_the_page_says_what_its_reader_must_know():
-  page = results.markdown(report())
-  for part in (
+@pytest.mark.parametrize(
+  "part",
+  [
     "# Title\n",
     "nme_ic on faces, split test; base config demo; commit 0123456789.",
     "From 3 seeds",
@@ -124,7 +116,14 @@ def test_the_page_says_what_its_reader_must_know():
     "4 of 12 numbers are missing",
     "The same trainings, read by different decoders: B; C.",
     "```\npython -m it\n```",
-  ):
-    assert part in page, part
-  assert "more than one version" not in page
-  assert "more than one version" in results.markdown(report(git_commits=["a" * 40, "b" * 40]))
+  ],
+)
+def test_the_page_says_what_its_reader_must_know(part):
+  assert part in results.markdown(report())
+
+
+def test_the_page_warns_of_several_versions_of_the_code():
+  several = results.markdown(report(git_commits=["a" * 40, "b" * 40]))
+
+  assert "more than one version" in several
+  assert "more than one version" not in results.markdown(report())

@@ -1,6 +1,4 @@
-"""The table of protocols: found by dataset and split, consistent in itself, and with the builders'
-own counts.
-"""
+"""The table of protocols: found by dataset and split, consistent, with the builders' own counts."""
 
 import importlib
 import pathlib
@@ -32,43 +30,55 @@ def test_a_protocol_is_found_by_dataset_and_split(dataset, split, title):
   ("dataset", "split"),
   [("w300", "val"), ("w300lp", "test_full"), ("my.csv", "my"), ("wflw2", "test")],
 )
-def test_what_has_none_gets_all_normalisers_and_the_one_asked_for(dataset, split):
-  found = protocols.find(dataset, split, norm="box")
-  assert found.title.startswith("general (none is known for") and (found.norm, found.threshold) == (
-    "box",
-    7,
-  )
-  assert found.thresholds == metrics.THRESHOLDS and not found.splits and not found.subsets
+def test_a_split_without_a_protocol_gets_a_general_one(dataset, split):
+  """With all normalisers, and the one asked for first."""
+  general = protocols.find(dataset, split, norm="box")
+
+  assert general.title.startswith("general (none is known for")
+  assert (general.norm, general.threshold) == ("box", 7)
+  assert general.thresholds == metrics.THRESHOLDS
+  assert not general.splits
+  assert not general.subsets
 
 
-def test_the_usual_thresholds_are_always_reported_and_the_protocol_s_own_comes_first():
+def test_the_usual_thresholds_are_always_reported_and_the_protocol_s_own_first():
   for protocol in protocols.PROTOCOLS:
     for norm, usual in metrics.THRESHOLDS.items():
       assert set(usual) <= set(protocol.thresholds[norm])
     assert protocol.thresholds[protocol.norm][0] == protocol.threshold
+
   both = protocols.with_dataset_boxes(protocols.find("w300", "test_private", norm="ic"))
   assert both.thresholds["box_dataset"] == both.thresholds["box"]
 
 
-def test_numbers_of_the_paper_have_names_that_a_summary_has_and_belong_to_a_split_or_subset():
+@pytest.mark.parametrize("protocol", protocols.PROTOCOLS, ids=lambda protocol: protocol.title)
+def test_the_paper_s_results_have_the_names_that_a_summary_has(protocol):
+  """And belong to one of the protocol's splits or subsets."""
+  names = {f"nme_{norm}" for norm in protocol.thresholds}
+  names |= {
+    f"{kind}_{norm}_{at:g}"
+    for norm, all_at in protocol.thresholds.items()
+    for at in all_at
+    for kind in ("auc", "fr")
+  }
+
+  assert {name for results in protocol.paper.values() for name in results} <= names
+  assert protocol.paper.keys() <= {*protocol.splits, *protocol.subsets}
+  assert protocol.tags.keys() <= protocol.subsets.keys()
+
+
+def test_every_protocol_states_its_box_source_and_training_data():
   for protocol in protocols.PROTOCOLS:
-    names = {f"nme_{norm}" for norm in protocol.thresholds}
-    names |= {
-      f"{kind}_{norm}_{at:g}"
-      for norm, all_at in protocol.thresholds.items()
-      for at in all_at
-      for kind in ("auc", "fr")
-    }
-    assert protocol.paper.keys() <= {*protocol.splits, *protocol.subsets}
-    assert {name for numbers in protocol.paper.values() for name in numbers} <= names
-    assert protocol.tags.keys() <= protocol.subsets.keys()
-    assert protocol.box in ("dataset", "landmarks") and protocol.source and protocol.train
+    assert protocol.box in ("dataset", "landmarks")
+    assert protocol.source
+    assert protocol.train
 
 
 def test_no_split_has_two_protocols():
   splits = [
     (protocol.dataset, split) for protocol in protocols.PROTOCOLS for split in protocol.splits
   ]
+
   assert len(splits) == len(set(splits))
 
 
@@ -78,7 +88,8 @@ def test_the_counts_are_those_of_the_builders_where_they_have_one(protocol):
   try:
     builder = importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder").Builder
   except ModuleNotFoundError:
-    pytest.skip(f"the builder of {name} is not there")
+    pytest.skip(f"the builder of {name} is missing")
+
   for split in protocol.splits.keys() & builder.OFFICIAL_COUNTS.keys():
     assert protocol.splits[split] == builder.OFFICIAL_COUNTS[split]
 
@@ -91,6 +102,7 @@ def test_the_subsets_of_300w_make_the_whole():
 
 def test_the_table_for_the_readme_has_a_row_for_each_protocol():
   header, rule, *rows = protocols.markdown().splitlines()
+
   assert len(rows) == len(protocols.PROTOCOLS)
   assert {line.count("|") for line in (header, rule, *rows)} == {8}
 

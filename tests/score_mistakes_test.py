@@ -1,0 +1,229 @@
+"""--mode=score: bad files and flags are answered in one line and with exit code 2."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+from command_line import run_main
+from landmark_tables import IDS, N, make_faces, write, write_csv
+
+from fal_jax import score
+from fal_jax.errors import InputError
+from fal_jax.scoring import landmark_files
+
+
+@pytest.fixture
+def truth(tmp_path):
+  return write_csv(tmp_path / "truth.csv", make_faces())
+
+
+@pytest.fixture
+def command_line(capsys):
+  """Exit code, stdout and stderr of `main --mode=score`."""
+  return functools.partial(run_main, capsys, mode="score")
+
+
+def _head(num=68):
+  return ",".join(["id", *(f"{axis}{k}" for k in range(num) for axis in "xy")])
+
+
+def _line(name, value="1.5", num=68):
+  return ",".join([name, *[value] * (2 * num)])
+
+
+def _faces_json(**changes):
+  faces = {name: face.tolist() for name, face in zip(IDS, make_faces(), strict=True)}
+  return json.dumps({**faces, **changes})
+
+
+HEAD = _head()
+ALL = "\n".join(_line(name) for name in IDS)
+# File name -> its content, and part of the answer.
+BAD = {
+  "missing.csv": (None, "cannot be read: No such file"),
+  "mine.txt": ("x", "landmarks are read from .csv, .json, .npz, .npy files, not from .txt"),
+  "empty.csv": ("", "the first line must be id,x0,y0,x1,y1"),
+  "html.csv": ("<!doctype html><title>Log in</title>", "the first line must be id,x0,y0,x1,y1"),
+  "no_header.csv": (ALL, "the first line must be id,x0,y0"),
+  "columns.csv": (HEAD.replace("y3", "y33x") + "\n" + ALL, "missing y3"),
+  "extra.csv": (HEAD + ",score\n" + ALL, "unknown or double score"),
+  "partial.csv": (HEAD + ",visible0,visible1\n" + ALL, "missing visible2, visible3, visible4"),
+  "only_header.csv": (HEAD, "holds no face"),
+  "short_row.csv": (
+    HEAD + "\n" + _line(IDS[0], num=67),
+    f"face 1 ('{IDS[0]}'): 135 columns, expected 137",
+  ),
+  "word.csv": (
+    HEAD + "\n" + _line(IDS[0]).replace("1.5", "left", 1),
+    "x0 is 'left', not a number",
+  ),
+  "underscore.csv": (HEAD + "\n" + _line(IDS[0], "1_0"), "x0 is '1_0', not a number"),
+  "huge.csv": (HEAD + "\n" + _line(IDS[0], "1e400"), "coordinates beyond 1e+07 px"),
+  "nan.csv": (
+    HEAD + "\n" + ALL.replace("1.5", "nan", 1),
+    "1 faces are NaN or missing where landmarks are annotated",
+  ),
+  "twice.csv": (
+    HEAD + "\n" + ALL + "\n" + _line(IDS[3]),
+    f"gives 1 ids more than once ({IDS[3]})",
+  ),
+  "nameless.csv": (HEAD + "\n" + _line(""), "has a face without an id (face 1)"),
+  "lacking.csv": (
+    HEAD + "\n" + _line(IDS[0], "50"),
+    f"6 of 7 faces have no prediction ({', '.join(IDS[1:])})",
+  ),
+  "unknown.csv": (
+    HEAD + "\n" + ALL + "\n" + _line("c.jpg"),
+    "1 predictions have ids that truth.csv does not know (c.jpg)",
+  ),
+  "cofw.csv": (
+    "\n".join([_head(29), *(_line(name, num=29) for name in IDS)]),
+    "has 29 landmarks per face, truth.csv has 68",
+  ),
+  "wflw.csv": (
+    "\n".join([_head(98), *(_line(name, num=98) for name in IDS)]),
+    "add --map_98_to_68",
+  ),
+  "parts.csv": (
+    "\n".join([HEAD, *(_line(name, "0.5") for name in IDS)]),
+    "fractions of the image's size; multiply them by it",
+  ),
+  "latin.csv": ("id,é".encode("latin-1"), "is not a text in UTF-8"),
+  "quote.csv": (HEAD + '\n"' + _line(IDS[0]), "is not a CSV file"),
+  "cut.json": ('{"a": [[1, 2]', "is not a JSON file"),
+  "deep.json": ("[" * 100_000, "is not a JSON file"),
+  "number.json": ("3", 'must be {"id": [[x, y], ...], ...} or a list'),
+  "nothing.json": ("{}", "must be"),
+  "keys.json": ('[{"name": "a", "landmarks": [[1, 2]]}]', "must be"),
+  "flat.json": (
+    _faces_json(**{IDS[2]: [1.0] * 136}),
+    f"the landmarks of {IDS[2]} are not a list of [x, y]",
+  ),
+  "text.json": (json.dumps({IDS[0]: [["1", "2"]]}), "are not a list of [x, y]"),
+  "ragged.json": (
+    _faces_json(**{IDS[2]: [[1.0, 2.0]] * 67}),
+    f"{IDS[0]} has 68 landmarks, but not {IDS[2]}",
+  ),
+  "twice.json": (
+    _faces_json()[:-1] + f', "{IDS[1]}": [[1, 2]]}}'.replace("[[1, 2]]", json.dumps([[1, 2]] * 68)),
+    f"gives 1 ids more than once ({IDS[1]})",
+  ),
+  "null.json": (
+    _faces_json(**{IDS[2]: [[None, None]] * 68}),
+    "1 faces are NaN or missing",
+  ),
+  "infinite.json": (
+    _faces_json(**{IDS[2]: [[float("inf"), 0.0]] * 68}),
+    f"beyond 1e+07 px for {IDS[2]}",
+  ),
+  "text.npz": ("not a zip", "cannot be read"),
+  "pickled.npz": ({"landmarks": np.array([[{}]], object)}, "Python objects are not read"),
+  "unnamed.npz": ({"points": np.zeros((N, 68, 2))}, "has no array `landmarks`"),
+  "words.npz": ({"landmarks": np.full((N, 68, 2), "x")}, "`landmarks` must be numbers"),
+  "flat.npz": (
+    {"landmarks": np.zeros((N, 136)), "ids": np.array(IDS)},
+    "have shape (7, 136), expected (faces, landmarks, 2)",
+  ),
+  "few_ids.npz": ({"landmarks": make_faces(), "ids": np.array(IDS[:3])}, "has 3 ids for 7 faces"),
+  "no_ids.npz": ({"landmarks": make_faces()}, "has no ids: add them, or --assume_order"),
+  "bad_visible.npz": (
+    {"landmarks": make_faces(), "ids": np.array(IDS), "visible": np.ones(3)},
+    "`visible` has shape (3,)",
+  ),
+  "bad_subsets.npz": (
+    {"landmarks": make_faces(), "ids": np.array(IDS), "subsets": np.ones(N)},
+    "`subsets` must be (N,) texts",
+  ),
+  "pickle.npy": (b"\x80\x04K\x01.", "Python objects are not read"),
+  "few.npy": (make_faces()[:3], "has no ids"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_of_predictions_is_answered_in_one_line(command_line, tmp_path, truth, name):
+  content, answer = BAD[name]
+  path = tmp_path / name
+  if isinstance(content, dict):
+    np.savez(path, **content)
+  elif isinstance(content, np.ndarray):
+    np.save(path, content)
+  elif content is not None:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+  code, out, err = command_line(
+    workdir=str(tmp_path / "run"), predictions=str(path), truth=str(truth)
+  )
+
+  assert code == 2
+  assert not out
+  assert answer in err
+  assert name in err
+  assert len(err.splitlines()) == 1
+  assert len(err) < 600
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  ("values", "answer"),
+  [
+    ({"predictions": None}, "No --predictions given"),
+    ({"truth": None}, "Give --truth, a file with the annotated landmarks, or --config"),
+    ({"markup": 98}, "has 68 landmarks per face but --markup is 98"),
+    ({"markup": 5}, "no mark-up has 5 landmarks"),
+    ({"workdir": None}, "No --workdir given"),
+    ({"workdir": "{truth}"}, "Nothing can be written to --workdir="),
+    ({"map_98_to_68": True}, "needs predictions of 98 landmarks"),
+  ],
+)
+def test_flags_that_do_not_fit_are_answered_in_one_line(
+  command_line, tmp_path, truth, values, answer
+):
+  pred = write_csv(tmp_path / "mine.csv", make_faces())
+  arguments = {"workdir": str(tmp_path / "run"), "predictions": str(pred), "truth": str(truth)}
+  arguments |= {
+    key: value.format(truth=truth) if isinstance(value, str) else value
+    for key, value in values.items()
+  }
+
+  code, _, err = command_line(**arguments)
+
+  assert code == 2
+  assert answer in err
+  assert len(err.splitlines()) == 1
+
+
+def test_a_file_that_is_larger_than_any_landmarks_is_refused_unread(
+  command_line, tmp_path, truth, monkeypatch
+):
+  monkeypatch.setattr(landmark_files, "MAX_BYTES", 100_000)
+  flags_but_predictions = {"workdir": str(tmp_path), "truth": str(truth)}
+  np.savez_compressed(tmp_path / "bomb.npz", landmarks=np.zeros((1000, 68, 2)))
+  write_csv(tmp_path / "long.csv", np.full((200, 68, 2), 1 / 3), [f"{row}" for row in range(200)])
+
+  for name, answer in (
+    ("bomb.npz", "unpacks to 1,088,"),
+    ("long.csv", "bytes, more than 100,000"),
+  ):
+    code, _, err = command_line(predictions=str(tmp_path / name), **flags_but_predictions)
+    assert code == 2
+    assert answer in err
+
+
+def test_a_truth_with_an_empty_face_is_refused(tmp_path):
+  pred, true = write_csv(tmp_path / "mine.csv", make_faces()), make_faces()
+  true[2] = np.nan
+  path = write(tmp_path / "hollow.npz", true)
+
+  answer = f"faces without a single landmark, leave them out: {IDS[2]}"
+  with pytest.raises(InputError, match=answer):
+    score.run(tmp_path, pred, truth=path)
+
+
+def test_a_truth_that_gives_an_id_twice_is_refused(tmp_path):
+  pred = write_csv(tmp_path / "mine.csv", make_faces())
+  path = write(tmp_path / "double.npz", make_faces(), [*IDS[:-1], IDS[0]])
+
+  answer = f"double.npz gives 1 ids more than once .{IDS[0]}"
+  with pytest.raises(InputError, match=answer):
+    score.run(tmp_path, pred, truth=path)
