@@ -86,7 +86,7 @@ def test_heatmaps_have_a_quarter_of_the_side_and_come_once_per_stack(two_stacks)
 
 
 def test_the_first_convolution_is_centred_on_even_pixels_as_in_pytorch(two_stacks):
-  """XLA's SAME padding would centre it on odd ones, and imported weights would be off by a pixel."""
+  """XLA's SAME padding would centre it on odd ones: imported weights would be off by a pixel."""
   apply, variables = two_stacks
   kernel = np.zeros_like(variables["params"]["conv1"]["kernel"])
   kernel[3, 3, 0] = 1  # copies red
