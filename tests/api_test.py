@@ -48,7 +48,7 @@ TO_FIX = {
 }
 
 ARRAY = re.compile(r"\b(Array|ndarray)\b")
-AXIS = r"(?:\.\.\.|[A-Z][a-z]?|\d{1,3})"
+AXIS = r"(?:\.\.\.|[A-Z][a-z]?'?|\d{1,3})"
 LATER_AXIS = rf"(?:{AXIS}|[a-z_]+(?:\[\d\])?)(?: [/*+-] \w+)?"
 SHAPE = re.compile(
   rf"\({AXIS}(?: [/*+-] \w+)?(?:, {LATER_AXIS})*,?\)"  # (B, K, 2), (..., 2, 3), (N,), (B, H / 4)
