@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fan_variables import PARAMETERS, random_variables
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
-from networks import PARAMETERS, random_images, random_variables, shapes
 from step_fixtures import QUICKLY
 
 from fal_jax.hourglass import FAN, Hourglass, Norm
@@ -18,6 +18,16 @@ from fal_jax.hourglass import FAN, Hourglass, Norm
 QUICK = {(1, 19), (1, 29), (1, 39), (1, 68), (2, 98), (4, 68)}
 
 SIZE, LANDMARKS = 64, 5
+
+
+def shapes(model: nn.Module, x: np.ndarray) -> dict:
+  """The tree of a model's variables, as `jax.ShapeDtypeStruct`."""
+  return jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), x)
+
+
+def random_images(count: int = 2) -> np.ndarray:
+  """(count, SIZE, SIZE, 3) float32 in [0, 1]."""
+  return np.random.default_rng(1).uniform(size=(count, SIZE, SIZE, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
