@@ -65,9 +65,11 @@ def public_functions() -> Iterator[tuple[str, Callable]]:
       continue
 
     module = importlib.import_module(".".join(("fal_jax", *parts)))
+
     for name, member in vars(module).items():
       if name.startswith("_") or getattr(member, "__module__", None) != module.__name__:
         continue
+
       prefix = ".".join((*parts, name))
       if inspect.isclass(member):
         for method, function in public_methods(member):
@@ -82,6 +84,7 @@ def public_methods(cls: type) -> Iterator[tuple[str, Callable]]:
     function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
     if (name.startswith("_") and name != "__call__") or not callable(function):
       continue
+
     function = inspect.unwrap(function)
     if inspect.isfunction(function) and function.__module__ == cls.__module__ and function.__doc__:
       yield name, function
@@ -108,6 +111,7 @@ def section(name: str, title: str) -> str:
 
 def described_arguments(name: str) -> dict[str, str]:
   """Argument -> its description."""
+  # An entry begins with a name in the section's first column; its further lines are indented.
   entries = re.split(r"^  (?=\*{0,2}\w+: )", section(name, "Args"), flags=re.MULTILINE)
   pairs = (entry.split(":", 1) for entry in entries if ":" in entry)
   return {argument.lstrip("*"): text for argument, text in pairs}

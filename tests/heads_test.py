@@ -45,7 +45,7 @@ def test_the_static_target_is_what_rounding_loses():
   assert np.abs(target).max() <= 0.5
 
 
-def test_the_dynamic_target_leads_from_the_highest_cell_to_the_truth_within_the_window():
+def test_the_dynamic_target_leads_from_the_highest_cell_to_the_truth_in_the_window():
   landmarks = np.array([[[20.0, 31.0], [40.0, 9.0], [50.0, 50.0]]], np.float32)
   cells = np.array([[[5, 7], [9, 3], [1, 12]]])
   heatmaps = np.zeros((1, CELLS, CELLS, 3), np.float32)

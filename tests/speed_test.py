@@ -29,6 +29,7 @@ COLLECTIVES = (
 
 def paper_recipe(**model) -> steps.Recipe:
   config = default.get_config().unlock()
+  config.data.name = "wflw"
   config.data.markup = 98
   config.model.update(model)
   return build.setup(config).recipe(steps_per_epoch=100)

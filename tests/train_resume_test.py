@@ -81,6 +81,7 @@ def test_a_stop_during_an_evaluation_takes_effect_after_the_next_step(
     return predict_split(*args, **options)
 
   monkeypatch.setattr(evaluate, "predict_split", interrupted)
+
   with pytest.raises(Interrupted, match="Stopped at step 3 of 12 and saved"):
     tiny_dataset.run(tiny_dataset.config(folder, eval__every_epochs=1.0), tmp_path)
   assert saved_steps(tmp_path) == [3]
@@ -111,6 +112,7 @@ def copy(whole, tmp_path_factory):
 
 def test_a_run_does_not_resume_under_another_codec_and_nothing_is_changed(copy, folder):
   before = (copy / "config.json").read_text()
+
   with pytest.raises(InputError, match=r"another config.*\n  codec\.sigma: 1\.5 there, 2\.0 here$"):
     tiny_dataset.run(tiny_dataset.config(folder, codec__sigma=2.0), copy)
   assert saved_steps(copy) == [10, LAST]
@@ -139,8 +141,10 @@ def test_a_difference_that_affects_the_weights_is_named(folder, tmp_path, key, v
   saved, now = (
     {"config": config, "train_images": 12} for config in configs(folder, **{key: value})
   )
+
   with pytest.raises(InputError) as error:
     train.check_resumable(saved, now, tmp_path)
+
   assert str(error.value).endswith(f"or revert these keys:\n  {line}")
 
 
@@ -189,7 +193,9 @@ def test_a_second_run_in_the_same_folder_is_refused(copy, folder):
 
 def test_a_finished_run_started_again_only_evaluates_with_fewer_epochs_too(copy, folder):
   before = last_digest(copy)
+
   tiny_dataset.run(tiny_dataset.config(folder, train__epochs=4.0), copy)
+
   assert last_digest(copy) == before
   assert saved_steps(copy) == [10, LAST]
   assert json.loads((copy / "eval" / "test.json").read_text())["provenance"]["step"] == LAST
@@ -200,7 +206,9 @@ def test_a_finished_run_resumes_under_more_epochs_and_other_intervals(copy, fold
   longer = tiny_dataset.config(
     folder, train__epochs=10.0, log__every_steps=2, checkpoint__every_steps=7
   )
+
   tiny_dataset.run(longer, copy)
+
   assert saved_steps(copy) == [14, 15]
   assert list(records(copy)) == [*range(1, LAST + 1), 14, 15]
 
@@ -273,6 +281,7 @@ def test_sigterm_exits_with_75_and_after_that_and_kill_9_the_bits_are_the_same(f
 
   process = start(folder, stopped)
   output, _ = process.communicate(timeout=300)
+
   assert process.returncode == 0, output
   assert "Resuming from step" in output
   assert last_digest(stopped) == last_digest(whole)
