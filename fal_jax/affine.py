@@ -29,6 +29,13 @@ def _namespace(*arrays: Array) -> ModuleType:
   return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
 
 
+def _same_rank(a: Array, b: Array) -> tuple[Array, Array]:
+  """Both, (...,) each, with axes of length 1 in front of the one that has fewer."""
+  rank = max(a.ndim, b.ndim)
+  a, b = (array.reshape((1,) * (rank - array.ndim) + array.shape) for array in (a, b))
+  return a, b
+
+
 def _matrix(xp: ModuleType, *entries: Array) -> Array:
   """(..., 2, 3) from its six entries (...,), row by row."""
   a, b, c, d, e, f = xp.broadcast_arrays(*(xp.asarray(entry) for entry in entries))
@@ -109,7 +116,7 @@ def compose(a: Array, b: Array) -> Array:
     (..., 2, 3) c_from_a.
   """
   xp = _namespace(a, b)
-  a, b = xp.asarray(a), xp.asarray(b)
+  a, b = _same_rank(xp.asarray(a), xp.asarray(b))
 
   # The columns of b, moved by the linear part of a ...
   linear = a[..., :, 0, None] * b[..., 0, None, :] + a[..., :, 1, None] * b[..., 1, None, :]
@@ -166,7 +173,10 @@ def apply(m: Array, points: Array) -> Array:
   xp = _namespace(m, points)
   m, points = xp.asarray(m), xp.asarray(points)
   if m.ndim > 2:
-    m = m[..., None, :, :]
+    # An axis for the landmarks, and as many leading ones as the points have, which stand in columns
+    # (..., 2, 1) for that.
+    m, columns = _same_rank(m[..., None, :, :], points[..., None])
+    points = columns[..., 0]
 
   x, y = points[..., 0], points[..., 1]
   return xp.stack([m[..., i, 0] * x + m[..., i, 1] * y + m[..., i, 2] for i in range(2)], -1)
@@ -248,7 +258,7 @@ def _sample(image: jax.Array, dst_from_src: jax.Array, size: tuple[int, int]) ->
     """The weighted pixels (size[0], size[1], C) at one corner of every source point's cell."""
     weight_x = fraction[..., 0] if dx else 1 - fraction[..., 0]
     weight_y = fraction[..., 1] if dy else 1 - fraction[..., 1]
-    return _read(image, corner + np.array([dx, dy], np.float32), weight_x * weight_y)
+    return _read(image, corner + np.array([[[dx, dy]]], np.float32), weight_x * weight_y)
 
   return tap(0, 0) + tap(1, 0) + tap(0, 1) + tap(1, 1)
 
@@ -279,7 +289,7 @@ def _adjoint(cotangent: jax.Array, dst_from_src: jax.Array, size: tuple[int, int
     return _read(cotangent, candidates, jnp.prod(jnp.maximum(1 - distance, 0), -1))
 
   near = range(1 - _GATHER_RADIUS, 1 + _GATHER_RADIUS)
-  shares = (read(middle + np.array([dx, dy], np.float32)) for dy in near for dx in near)
+  shares = (read(middle + np.array([[[dx, dy]]], np.float32)) for dy in near for dx in near)
   total = functools.reduce(jnp.add, shares)
 
   # A map that reaches further needs a loop over a larger square around `middle`, or over all pixels
@@ -289,7 +299,7 @@ def _adjoint(cotangent: jax.Array, dst_from_src: jax.Array, size: tuple[int, int
   side = jnp.minimum(2 * reach, max(cotangent.shape[:2])).astype(jnp.int32)
 
   def add(i: jax.Array, total: jax.Array) -> jax.Array:
-    candidates = first + jnp.stack([i % side, i // side], -1)
+    candidates = first + jnp.stack([i % side, i // side])[None, None]
     near = (candidates > middle - _GATHER_RADIUS) & (candidates <= middle + _GATHER_RADIUS)
     done = near.all(-1, keepdims=True)
     return total + jnp.where(done, 0, read(candidates))

@@ -97,7 +97,9 @@ class HeatmapCodec:
     known = jnp.isfinite(centre).all(-1)
 
     # The Gaussian is separable: (..., cells, K) profiles along x and y.
-    cells = jnp.arange(self.size, dtype=jnp.float32)[:, None]
+    cells = jax.lax.broadcast_to_rank(
+      jnp.arange(self.size, dtype=jnp.float32)[:, None], centre.ndim
+    )
     x, y = (
       jnp.exp(-0.5 * ((cells - centre[..., None, :, axis]) / self.sigma) ** 2) for axis in (0, 1)
     )

@@ -36,7 +36,7 @@ def _upsample(images: jax.Array) -> jax.Array:
   return blocks.reshape(batch, 2 * height, 2 * width, channels)
 
 
-class _Norm(nn.Module):
+class Norm(nn.Module):
   """BatchNorm and ReLU, with statistics over all devices of `axis_name`."""
 
   momentum: float = 0.9
@@ -204,7 +204,7 @@ class FAN(nn.Module):
       features: (B, H / 4, W / 4, features) float32.
     """
     features = self.features
-    norm = functools.partial(_Norm, self.momentum, self.axis_name)
+    norm = functools.partial(Norm, self.momentum, self.axis_name)
     before_norm = functools.partial(
       _ConvFrozenBias, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve
     )

@@ -30,7 +30,9 @@ def heatmap_l2(heatmaps: jax.Array, target: jax.Array, weight: jax.Array) -> jax
       f"heatmaps {heatmaps.shape} and target {target.shape} must agree except for the stacks"
     )
 
-  return (weight * (heatmaps - target) ** 2).sum()
+  # One target and one weight for all stacks.
+  weight = jax.lax.broadcast_to_rank(weight, heatmaps.ndim)
+  return (weight * (heatmaps - target[None]) ** 2).sum()
 
 
 def point_l2(points: jax.Array, target: jax.Array) -> jax.Array:

@@ -52,7 +52,7 @@ def windows(heatmaps: jax.Array, x: jax.Array, y: jax.Array, size: int) -> jax.A
     (..., d, d, K) float32; -inf beyond the map.
   """
   height, width = heatmaps.shape[-3:-1]
-  offsets = _offsets(size).astype(jnp.int32)
+  offsets = _offsets(size, rank=y.ndim + 1).astype(jnp.int32)
   rows = y[..., None, :] + offsets  # (..., d, K)
   columns = x[..., None, :] + offsets
 
@@ -156,7 +156,7 @@ def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Arr
   """
   inside = jnp.isfinite(patch)
   heat = jnp.where(inside, patch, 0)
-  cells = _offsets(patch.shape[-2])
+  cells = _offsets(patch.shape[-2], rank=start.ndim)
   reach = (patch.shape[-2] - 1) / 2
 
   def total(array: jax.Array) -> jax.Array:
@@ -223,7 +223,7 @@ def second_moment(patch: jax.Array, position: jax.Array) -> jax.Array:
   even = 1 / (patch.shape[-3] * patch.shape[-2])
   share = jnp.where(amount > 0, heat / jnp.where(amount > 0, amount, 1), even)
 
-  cells = _offsets(patch.shape[-2])
+  cells = _offsets(patch.shape[-2], rank=position.ndim)
   from_x = (cells - position[..., None, :, 0])[..., None, :, :]
   from_y = (cells - position[..., None, :, 1])[..., :, None, :]
   xx = (share * from_x**2).sum((-3, -2))
@@ -233,15 +233,16 @@ def second_moment(patch: jax.Array, position: jax.Array) -> jax.Array:
   return jnp.stack([jnp.stack([xx, xy], -1), jnp.stack([xy, yy], -1)], -2)
 
 
-def _offsets(size: int) -> jax.Array:
-  """(size, 1) float32: cells along an axis, from the middle."""
-  return jnp.arange(size, dtype=jnp.float32)[:, None] - (size - 1) / 2
+def _offsets(size: int, *, rank: int) -> jax.Array:
+  """(1, ..., size, 1) float32, of `rank` axes: cells along the last but one, from the middle."""
+  offsets = jnp.arange(size, dtype=jnp.float32)[:, None] - (size - 1) / 2
+  return jax.lax.broadcast_to_rank(offsets, rank)
 
 
 def _mean(share: jax.Array) -> jax.Array:
   """Mean position (..., K, 2) under shares (..., rows, columns, K), from the middle."""
-  rows = _offsets(share.shape[-3])
-  columns = _offsets(share.shape[-2])
+  rows = _offsets(share.shape[-3], rank=share.ndim - 1)
+  columns = _offsets(share.shape[-2], rank=share.ndim - 1)
   x = (share.sum(-3) * columns).sum(-2)
   y = (share.sum(-2) * rows).sum(-2)
   return jnp.stack([x, y], -1)

@@ -1,4 +1,4 @@
-"""Eight fake CPU devices for every test, and a clean JAX configuration."""
+"""Eight fake CPU devices and a strict JAX for every test."""
 
 import os
 import shutil
@@ -11,6 +11,9 @@ os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# Arrays of different ranks are never combined by accident, nor in the processes that tests start.
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 
 # A shell that starts a job in the background lets it ignore Ctrl-C; the tests of signals need
 # Python's own handler.
@@ -28,8 +31,9 @@ def pytest_itemcollected(item):
 
 @pytest.fixture(autouse=True)
 def verbosity():
-  """Command lines that a test, or a fixture of several, runs in its own process silence the log;
-  others read it after them.
+  """Restores the verbosity of the log.
+
+  Command lines that a test or a fixture runs in this process silence it, and later tests read it.
   """
   logging.set_verbosity(VERBOSITY)
 

@@ -121,8 +121,14 @@ def test_a_report_reads_each_record_once_and_the_images_of_its_sheets_again(
   counting = Counting(source)
 
   with mock.patch.object(evaluate, "SHEET_FACES", 3):
-    evaluate.report(
-      config, tmp_path, "test", counting, predict=predict, variables=variables, step=12
+    evaluate.evaluate_split(
+      build.setup(config),
+      "test",
+      counting,
+      predict=predict,
+      variables=variables,
+      step=12,
+      report_to=tmp_path,
     )
 
   assert counting.reads.keys() == set(range(tiny_dataset.TEST))
@@ -267,12 +273,13 @@ def test_evaluating_changes_nothing(run, config, workdir, variables):
 
   assert tiny_dataset.last_digest(workdir) == saved
   assert times() == before
-  assert digest(variables) == digest(evaluate.restore_variables(config, workdir)[0]) == weights
+  restored, _ = restore.restore_variables(build.setup(config), workdir)
+  assert digest(variables) == digest(restored) == weights
 
 
 def test_a_network_can_be_evaluated_on_one_device(config, variables, source, predictions):
   one = jax.tree.map(lambda leaf: jax.device_put(leaf, jax.devices()[0]), variables)
-  model, codec = build.model(config, axis_name=None), build.codec(config)
+  model, codec = build.network(config), build.codec(config)
   rule = build.crop_rule(config)
   examples = [data.load_eval_example(source, row, rule) for row in range(3)]
   images = np.stack([example["image"] for example in examples])

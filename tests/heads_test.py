@@ -1,6 +1,4 @@
-"""Table 1's other ways from an image to landmarks: what their targets are, what their losses count,
-and that they learn.
-"""
+"""Table 1's alternatives to heatmaps: their targets, their losses, and that they learn."""
 
 import dataclasses
 
@@ -9,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from steps_test import CODEC, CROP, FLIP, RECIPE, initial_state, make_batch, run, views_of
+from step_fixtures import CODEC, CROP, FLIP, RECIPE, initial_state, make_batch, run, views_of
 
 from fal_jax import affine, heads, siamese, steps
 from fal_jax.augment import ViewRange
 from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
+from fal_jax.network import Output
 
 CELLS = CROP // 4
 ARGMAX = HeatmapCodec(size=CELLS, sigma=1.0, decoding="argmax")
@@ -26,57 +25,59 @@ def to_heatmap(points: np.ndarray) -> np.ndarray:
   return (points + 0.5) / 4 - 0.5
 
 
-def random_heatmaps(*shape: int, seed: int = 0) -> np.ndarray:
-  return (
-    np.random.default_rng(seed).normal(size=(*shape, CELLS, CELLS, len(FLIP))).astype(np.float32)
-  )
+def random_heatmaps(*shape: int) -> np.ndarray:
+  heatmaps = np.random.default_rng(0).normal(size=(*shape, CELLS, CELLS, len(FLIP)))
+  return heatmaps.astype(np.float32)
 
 
-def landmark_loss(
-  recipe: steps.Recipe, heatmaps: np.ndarray, landmarks: np.ndarray, step: int = 0
-) -> float:
-  views = views_of(recipe, step, np.arange(len(landmarks), dtype=np.int32))
+def landmark_loss(recipe: steps.Recipe, heatmaps: np.ndarray, landmarks: np.ndarray) -> float:
+  views = views_of(recipe, 0, np.arange(len(landmarks), dtype=np.int32))
   return float(jax.jit(steps.landmark_loss, static_argnums=0)(recipe, heatmaps, landmarks, views))
 
 
 def test_the_static_target_is_what_rounding_loses():
   landmarks = np.random.default_rng(0).uniform(0, CROP, (5, 7, 2)).astype(np.float32)
   position = to_heatmap(landmarks.astype(np.float64))
+
   target = np.asarray(heads.static_target(landmarks, CODEC))
+
   np.testing.assert_allclose(target, position - np.round(position), atol=1e-5)
   assert np.abs(target).max() <= 0.5
 
 
-def test_the_dynamic_target_leads_from_the_highest_cell_to_the_truth_and_no_further_than_the_window():
+def test_the_dynamic_target_leads_from_the_highest_cell_to_the_truth_in_the_window():
   landmarks = np.array([[[20.0, 31.0], [40.0, 9.0], [50.0, 50.0]]], np.float32)
+  cells = np.array([[[5, 7], [9, 3], [1, 12]]])
   heatmaps = np.zeros((1, CELLS, CELLS, 3), np.float32)
-  for k, (x, y) in enumerate([(5, 7), (9, 3), (1, 12)]):
+  for k, (x, y) in enumerate(cells[0]):
     heatmaps[0, y, x, k] = 1
+
   target = np.asarray(heads.dynamic_target(landmarks, heatmaps, ARGMAX))
-  expected = np.clip(to_heatmap(landmarks) - np.array([[[5, 7], [9, 3], [1, 12]]]), -2.5, 2.5)
+  gradient_of = jax.grad(lambda h: heads.dynamic_target(landmarks, h, ARGMAX).sum())
+
+  expected = np.clip(to_heatmap(landmarks) - cells, -2.5, 2.5)
   np.testing.assert_allclose(target, expected, atol=1e-5)
-  gradient = jax.grad(lambda h: heads.dynamic_target(landmarks, h, ARGMAX).sum())(
-    jnp.asarray(heatmaps)
-  )
-  assert not np.asarray(gradient).any()
+  assert not np.asarray(gradient_of(jnp.asarray(heatmaps))).any()
 
 
 @pytest.mark.slow
 def test_landmarks_in_views_are_where_the_heatmaps_of_an_ideal_network_are():
-  """Pulled back, heatmaps drawn at `landmarks_in_views` lie on the landmarks, under their own
-  names: mirror and all.
+  """Pulled back, heatmaps drawn at `landmarks_in_views` lie on the landmarks, under their names.
+
+  Mirrored views included.
   """
   landmarks = np.random.default_rng(1).uniform(20, CROP - 20, (8, len(FLIP), 2)).astype(np.float32)
   views = views_of(RECIPE, 3, np.arange(8, dtype=np.int32))
   assert views.mirrored.any() and not views.mirrored.all()
+
   flip = jnp.asarray(FLIP)
   heatmaps = CODEC.encode(siamese.landmarks_in_views(landmarks, views, flip=flip))
   combined, _ = siamese.combine(heatmaps[None], views, stride=4, flip=flip, reduce="mean")
   decoded, _ = CODEC.decode(combined[0])
+
   assert np.linalg.norm(decoded - landmarks, axis=-1).mean() < 0.5
-  assert np.isnan(
-    siamese.landmarks_in_views(np.full_like(landmarks, np.nan), views, flip=flip)
-  ).all()
+  missing = np.full_like(landmarks, np.nan)
+  assert np.isnan(siamese.landmarks_in_views(missing, views, flip=flip)).all()
 
 
 def test_the_sum_of_two_views_against_a_doubled_target_is_four_times_the_mean():
@@ -84,33 +85,31 @@ def test_the_sum_of_two_views_against_a_doubled_target_is_four_times_the_mean():
   heatmaps = random_heatmaps(2, 2, len(landmarks))
   mean = dataclasses.replace(RECIPE, ranges=STILL)
   total = dataclasses.replace(mean, reduce="sum", target_scale=2.0)
-  assert landmark_loss(total, heatmaps, landmarks) == pytest.approx(
-    4 * landmark_loss(mean, heatmaps, landmarks), rel=1e-5
-  )
+
+  expected = 4 * landmark_loss(mean, heatmaps, landmarks)
+  assert landmark_loss(total, heatmaps, landmarks) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_views_own_loss_is_held_against_gaussians_in_their_own_frames():
+def test_the_loss_of_single_views_compares_them_with_gaussians_in_their_own_frames():
   landmarks = make_batch()["landmarks"]
   landmarks[2, 1] = np.nan
   heatmaps = random_heatmaps(2, 2, len(landmarks))
-  plain, both = (
-    landmark_loss(r, heatmaps, landmarks)
-    for r in (RECIPE, dataclasses.replace(RECIPE, view_loss=0.3))
-  )
   views = views_of(RECIPE, 0, np.arange(len(landmarks), dtype=np.int32))
+  row, column = np.mgrid[:CELLS, :CELLS]
+
   total = 0.0
   for v, b, k in np.ndindex(2, len(landmarks), len(FLIP)):
-    name = (
-      FLIP[k] if views.mirrored[v, b] else k
-    )  # what channel k of this view is called in the crop
-    if np.isfinite(landmarks[b, name]).all():
-      x, y = to_heatmap(
-        affine.apply(np.asarray(views.view_from_crop[v, b], np.float64), landmarks[b, name])
-      )
-      row, column = np.mgrid[:CELLS, :CELLS]
-      total += (
-        (heatmaps[:, v, b, ..., k] - np.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)) ** 2
-      ).sum()
+    # What channel k of this view is called in the crop.
+    name = FLIP[k] if views.mirrored[v, b] else k
+    if not np.isfinite(landmarks[b, name]).all():
+      continue
+    view_from_crop = np.asarray(views.view_from_crop[v, b], np.float64)
+    x, y = to_heatmap(affine.apply(view_from_crop, landmarks[b, name]))
+    gaussian = np.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)
+    total += ((heatmaps[:, v, b, ..., k] - gaussian) ** 2).sum()
+
+  with_view_loss = dataclasses.replace(RECIPE, view_loss=0.3)
+  both, plain = (landmark_loss(r, heatmaps, landmarks) for r in (with_view_loss, RECIPE))
   assert both - plain == pytest.approx(0.3 * total / 2, rel=1e-3)
 
 
@@ -119,61 +118,61 @@ def test_the_loss_through_the_global_softargmax_counts_distances_of_mean_positio
   landmarks[1, 0] = np.nan
   recipe = dataclasses.replace(RECIPE, head="global_softargmax", num_views=1, ranges=STILL)
   heatmaps = random_heatmaps(2, 1, len(landmarks))
+
   weights = np.exp(10 * heatmaps.astype(np.float64))
   weights /= weights.sum((3, 4), keepdims=True)
   row, column = np.mgrid[:CELLS, :CELLS][..., None]
   position = np.stack([(weights * column).sum((3, 4)), (weights * row).sum((3, 4))], -1)[:, 0]
   expected = np.nansum((position - to_heatmap(landmarks)) ** 2)
+
   assert landmark_loss(recipe, heatmaps, landmarks) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("head", ["correction_static", "correction_dynamic"])
-def test_the_correction_s_loss_is_its_distance_from_its_target(head):
+def test_the_loss_of_the_correction_is_its_distance_from_its_target(head):
   recipe = dataclasses.replace(RECIPE, head=head, codec=ARGMAX)
   landmarks = make_batch()["landmarks"]
   landmarks[0, 2] = np.nan
+  heatmaps = random_heatmaps(2, len(landmarks))
+
   views = views_of(recipe, 0, np.arange(len(landmarks), dtype=np.int32))
   in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
-  heatmaps = random_heatmaps(2, len(landmarks))
-  static = head == "correction_static"
-  target = (
-    heads.static_target(in_views, ARGMAX)
-    if static
-    else heads.dynamic_target(in_views, heatmaps, ARGMAX)
-  )
+  if head == "correction_static":
+    target = heads.static_target(in_views, ARGMAX)
+  else:
+    target = heads.dynamic_target(in_views, heatmaps, ARGMAX)
   known = np.isfinite(in_views).all(-1)
   assert not known.all()
-  exact = jnp.where(
-    known[..., None], target, 7.0
-  )  # where nothing is annotated, anything may be said
+
+  # Where nothing is annotated, anything may be predicted.
+  exact = jnp.where(known[..., None], target, 7.0)
   assert float(steps.correction_loss(recipe, exact, heatmaps, landmarks, views)) == 0
   loss = float(steps.correction_loss(recipe, exact + 0.5, heatmaps, landmarks, views))
   assert loss == pytest.approx(0.5 * known.sum() / 2)
 
 
-class KnowsBoth(CorrectedFAN):
-  """Heatmaps with peaks on given cells, and the displacement that is missing."""
+@dataclasses.dataclass(frozen=True)
+class KnowsBoth:
+  """Predicts heatmaps with peaks on given cells, and the displacement that is missing."""
 
-  cells: tuple = ()
-  displacement: tuple = ()
+  cells: tuple
+  displacement: tuple
 
-  def apply(self, variables, images, train):
-    del variables, train
-    heatmaps = HeatmapCodec(size=CELLS, stride=1, sigma=1.0).encode(
-      jnp.asarray(self.cells, jnp.float32)[None]
-    )
-    return heatmaps[None].repeat(len(images), 1), jnp.asarray(self.displacement, jnp.float32)[
-      None
-    ].repeat(len(images), 0)
+  def apply(self, variables: dict, images: jax.Array, train: bool) -> Output:
+    codec = HeatmapCodec(size=CELLS, stride=1, sigma=1.0)
+    heatmaps = codec.encode(jnp.asarray(self.cells, jnp.float32)[None])
+    displacement = jnp.asarray(self.displacement, jnp.float32)[None]
+    return Output(heatmaps[None].repeat(len(images), 1), displacement.repeat(len(images), 0))
 
 
 def test_predictions_are_the_highest_cell_and_the_displacement():
   model = KnowsBoth(
-    fan=None, cells=((3, 4), (7, 9), (12, 2)), displacement=((0.25, -0.5), (0, 0), (1.0, 0.125))
+    cells=((3, 4), (7, 9), (12, 2)), displacement=((0.25, -0.5), (0, 0), (1.0, 0.125))
   )
-  landmarks, _ = steps.predict_step(
-    {}, np.zeros((2, CROP, CROP, 3), np.uint8), model=model, codec=ARGMAX
-  )
+  images = np.zeros((2, CROP, CROP, 3), np.uint8)
+
+  landmarks, _ = steps.predict_step({}, images, model=model, codec=ARGMAX)
+
   expected = np.array([[3.25, 3.5], [7, 9], [13, 2.125]])
   np.testing.assert_allclose(to_heatmap(np.asarray(landmarks)), np.stack([expected] * 2), atol=1e-5)
 
@@ -181,30 +180,35 @@ def test_predictions_are_the_highest_cell_and_the_displacement():
 def test_the_correction_adds_one_layer_to_the_network():
   fan = FAN(1, len(FLIP), 16, depth=2)
   images = jnp.zeros((2, CROP, CROP, 3))
-  variables = jax.eval_shape(lambda: CorrectedFAN(fan).init(jax.random.key(0), images, False))
-  alone = jax.eval_shape(lambda: fan.init(jax.random.key(0), images, False))
-  assert jax.tree.map(jnp.shape, variables["params"]["fan"]) == jax.tree.map(
-    jnp.shape, alone["params"]
+  key = jax.random.key(0)
+  variables = jax.eval_shape(lambda: CorrectedFAN(fan).init(key, images, False))
+  alone = jax.eval_shape(lambda: fan.init(key, images, False))
+
+  corrected, plain = (
+    jax.tree.map(jnp.shape, tree) for tree in (variables["params"], alone["params"])
   )
-  assert jax.tree.map(jnp.shape, variables["params"]["correction"]) == {
-    "kernel": (16, 6),
-    "bias": (6,),
-  }
-  heatmaps, displacement = jax.eval_shape(
-    lambda v: CorrectedFAN(fan).apply(v, images, False), variables
-  )
-  assert heatmaps.shape == (1, 2, CELLS, CELLS, 3) and displacement.shape == (2, 3, 2)
+  assert corrected == {"fan": plain, "correction": {"kernel": (16, 6), "bias": (6,)}}
+
+  output = jax.eval_shape(lambda v: CorrectedFAN(fan).apply(v, images, False), variables)
+  assert output.heatmaps.shape == (1, 2, CELLS, CELLS, 3)
+  assert output.displacement.shape == (2, 3, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["correction_static", "correction_dynamic", "global_softargmax"])
-def test_every_head_learns_four_images_by_heart(head):
+def test_every_head_overfits_four_images(head):
   fan = FAN(1, len(FLIP), 8, depth=2, axis_name=steps.DEVICES)
-  model = fan if head == "global_softargmax" else CorrectedFAN(fan)
-  tx = optax.adam(3e-3)
   recipe = dataclasses.replace(
-    RECIPE, model=model, codec=ARGMAX, tx=tx, head=head, num_views=1, ranges=STILL
+    RECIPE,
+    model=fan if head == "global_softargmax" else CorrectedFAN(fan),
+    codec=ARGMAX,
+    tx=optax.adam(3e-3),
+    head=head,
+    num_views=1,
+    ranges=STILL,
   )
+
   _, log = run(recipe, initial_state(recipe), make_batch(4), devices=2, count=60)
+
   losses = [metrics["loss"] for metrics in log]
   assert np.mean(losses[-5:]) < 0.5 * losses[0]

@@ -1,5 +1,7 @@
 """The command line: a user's mistake ends with 2 and one sentence, never with a traceback."""
 
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +14,8 @@ from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
+from fal_jax import evaluate, parallel, train
 from fal_jax import main as command_line
-from fal_jax import parallel, train
 from fal_jax.errors import InputError
 
 
@@ -26,7 +28,7 @@ def main(*arguments):
 
 
 def refused(*arguments):
-  """What the command line says to a mistake, after checking that it is short and no traceback."""
+  """The command line's answer to a mistake, checked to be short and not a traceback."""
   code, out, err = main(*arguments)
   assert code == 2, err
   assert "Traceback" not in out + err
@@ -56,6 +58,9 @@ CONFIG = "--config=configs/default.py"
     ([CONFIG, "--workdir=w", "--mode=fly"], "train|eval|predict"),
     ([CONFIG, "--wrkdir=w"], "Did you mean: workdir"),
     ([CONFIG, "--workdir=w", "train"], "Unexpected 'train'"),
+    (["--workdir=w", "--config.seed=3"], "No --config given"),
+    (["--workdir=w", "--mode=predict", "--config.seed=3"], "No --config given"),
+    (["--mode=eval"], "No --workdir given"),
     (
       ["--workdir=w", "--mode=predict", "--images=a.png", "--box=1,2,x,4"],
       "--box must be four numbers",
@@ -80,7 +85,7 @@ CONFIG = "--config=configs/default.py"
     ),
   ],
 )
-def test_bad_flags_are_said_in_one_sentence(arguments, named):
+def test_a_bad_flag_is_named_in_one_sentence(arguments, named):
   """Before JAX is imported, so each in well under a second."""
   assert named in refused(*arguments)
 
@@ -95,27 +100,18 @@ def test_a_config_that_lacks_its_neighbours_says_where_to_start(tmp_path):
 def test_help_lists_the_flags_without_waiting_for_jax():
   start = time.monotonic()
   _, out, err = main("--help")
+
   assert time.monotonic() - start < 5
-  flags = (
-    "--config",
-    "--workdir",
-    "--mode",
-    "--images",
-    "--box",
-    "--landmarks",
-    "--weights",
-    "--predictions",
-    "--truth",
-  )
-  flags += ("--parts", "--rounds", "--batch_sizes")
-  assert all(flag in out for flag in flags) and not err
+  assert not err
+  names = "config workdir mode images box landmarks weights predictions truth parts rounds"
+  for name in [*names.split(), "batch_sizes"]:
+    assert f"--{name}" in out
+
   code = "import sys; from fal_jax import main; sys.exit('jax' in sys.modules)"
-  assert (
-    subprocess.run([sys.executable, "-c", code], cwd=tiny_dataset.ROOT, check=False).returncode == 0
-  )
+  subprocess.run([sys.executable, "-c", code], cwd=tiny_dataset.ROOT, check=True)
 
 
-def test_predict_on_the_command_line_writes_points_and_pictures(workdir, tmp_path):
+def test_predict_on_the_command_line_writes_points_and_images(workdir, tmp_path):
   Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(tmp_path / "a.png")
   code, out, err = main(
     f"--workdir={workdir}",
@@ -123,56 +119,61 @@ def test_predict_on_the_command_line_writes_points_and_pictures(workdir, tmp_pat
     f"--images={tmp_path / 'a.png'},{tmp_path}",
     "--box=5,5,40,50",
   )
+
   assert code == 0, err
-  assert f"Landmarks and pictures are in {workdir / 'predict'}" in out
-  assert (workdir / "predict" / "0000_a.jpg").is_file() and (
-    workdir / "predict" / "0001_a.jpg"
-  ).is_file()
-  assert len((workdir / "predict" / "predictions.csv").read_text().splitlines()) == 3
+  directory = workdir / "predict"
+  assert f"are in {directory}" in out
+  assert (directory / "0000_a.jpg").is_file()
+  assert (directory / "0001_a.jpg").is_file()
+  assert len((directory / "predictions.csv").read_text().splitlines()) == 3
 
 
 @pytest.fixture
-def said(capsys, monkeypatch):
-  """What `main` prints for given flags in this process, where JAX is warm, and its exit code."""
+def run(capsys, monkeypatch):
+  """Runs `main` with given flags in this process, where JAX is warm.
+
+  Returns its exit code, and what it prints to stdout and stderr. `overrides` are flags such as
+  --config.seed=3 without a --config.
+  """
   monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(["main"])
 
-  def said(**values):
+  def run(*overrides, **values):
     with flagsaver.flagsaver(**values):
-      code = command_line.main([])
+      code = command_line.main(["main", *overrides])
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 
-  return said
+  return run
 
 
 @pytest.mark.slow
 def test_what_is_compiled_is_kept_beside_the_workdir_or_where_the_user_says(workdir, tmp_path):
-  Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(tmp_path / "a.png")
-  command = [
-    sys.executable,
-    "-m",
-    "fal_jax.main",
-    f"--workdir={workdir}",
-    "--mode=predict",
-    f"--images={tmp_path / 'a.png'}",
-  ]
-  environment = {
-    name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"
-  }
-  environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-  subprocess.run(command, cwd=tiny_dataset.ROOT, env=environment, capture_output=True, check=True)
+  image = tmp_path / "a.png"
+  Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(image)
+  flags = [f"--workdir={workdir}", "--mode=predict", f"--images={image}"]
+  command = [sys.executable, "-m", "fal_jax.main", *flags]
+  run = functools.partial(
+    subprocess.run, command, cwd=tiny_dataset.ROOT, capture_output=True, check=True
+  )
+
+  environment = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+  environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+  run(env=environment)
   assert any((workdir.parent / ".compiled").iterdir())
-  environment |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "there")}
-  subprocess.run(command, cwd=tiny_dataset.ROOT, env=environment, capture_output=True, check=True)
+
+  environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "there")
+  run(env=environment)
   assert any((tmp_path / "there").iterdir())
 
 
-def test_predict_refuses_what_is_no_photograph_and_boxes_that_are_none(said, workdir, tmp_path):
-  good, login = tmp_path / "good.png", tmp_path / "login.jpg"
+def test_predict_refuses_what_is_not_a_photograph_or_not_a_box(run, workdir, tmp_path):
+  good = tmp_path / "good.png"
+  login = tmp_path / "login.jpg"
   login.write_text("<!doctype html><title>Log in</title>")
   Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(good)
+
   for images, box, named in [
     ([], None, "No image given"),
     ([tmp_path / "missing.jpg"], None, "missing.jpg cannot be read"),
@@ -181,18 +182,24 @@ def test_predict_refuses_what_is_no_photograph_and_boxes_that_are_none(said, wor
     ([good], ["1", "2", "3"], "--box must be four numbers"),
     ([good], ["1", "2", "nan", "3"], "four finite numbers"),
   ]:
-    code, _, err = said(
-      workdir=str(workdir), mode="predict", images=[str(image) for image in images], box=box
-    )
-    assert code == 2 and named in err and len(err.splitlines()) == 1, err
+    paths = [str(image) for image in images]
+    code, _, err = run(workdir=str(workdir), mode="predict", images=paths, box=box)
+    assert code == 2
+    assert named in err
+    assert len(err.splitlines()) == 1, err
 
 
-def test_several_mistakes_in_a_config_are_named_at_once_and_before_anything_is_written(
-  said, folder, tmp_path
-):
+# ---- Training
+
+
+def test_all_mistakes_in_a_config_are_named_before_anything_is_written(run, folder, tmp_path):
   config = tiny_dataset.config(folder, train__batch_size=9, siamese__reduce="max", data__name="")
-  code, _, err = said(workdir=str(tmp_path / "w"), mode="train", config=config)
-  assert code == 2 and len(err.splitlines()) == 3 and not (tmp_path / "w").exists()
+
+  code, _, err = run(workdir=str(tmp_path / "w"), mode="train", config=config)
+
+  assert code == 2
+  assert len(err.splitlines()) == 3
+  assert not (tmp_path / "w").exists()
   assert "siamese.reduce" in err and "config.data.name is empty" in err
   assert "config.train.batch_size (9) must be a multiple of the number of devices (8)" in err
 
@@ -211,55 +218,127 @@ def test_several_mistakes_in_a_config_are_named_at_once_and_before_anything_is_w
   ],
 )
 def test_a_config_that_does_not_fit_is_refused_in_one_sentence(
-  said, folder, workdir, changes, named
+  run, folder, workdir, changes, named
 ):
+  config = tiny_dataset.config(folder, **changes)
   for mode in ("train", "eval"):
-    code, _, err = said(
-      workdir=str(workdir), mode=mode, config=tiny_dataset.config(folder, **changes)
-    )
-    assert code == 2 and named in err and len(err.splitlines()) == 1, mode
+    code, _, err = run(workdir=str(workdir), mode=mode, config=config)
+    assert code == 2, mode
+    assert named in err
+    assert len(err.splitlines()) == 1, err
 
 
 @pytest.mark.parametrize("mode", ["eval", "predict"])
-def test_a_folder_without_a_run_is_refused_and_not_made(said, folder, tmp_path, mode):
+def test_a_folder_without_a_run_is_refused_and_not_made(run, folder, tmp_path, mode):
   none = tmp_path / "none"
-  code, _, err = said(
-    workdir=str(none), mode=mode, images=["a.png"], config=tiny_dataset.config(folder)
-  )
-  assert code == 2 and "train first, or give the --workdir of a run" in err and not none.exists()
-
-
-def test_a_workdir_that_is_a_file_is_refused(said, folder, tmp_path):
-  (tmp_path / "file").write_text("kept")
-  code, _, err = said(
-    workdir=str(tmp_path / "file"), mode="train", config=tiny_dataset.config(folder)
-  )
-  assert code == 2 and "Nothing can be written to --workdir=" in err and len(err.splitlines()) == 1
-  assert (tmp_path / "file").read_text() == "kept"
-
-
-def test_evaluation_prints_its_table(said, folder, workdir):
-  code, out, _ = said(workdir=str(workdir), mode="eval", config=tiny_dataset.config(folder))
-  assert code == 0 and out.startswith("test: 11 images, 0 without a usable normaliser\n  nme_ic ")
-
-
-def test_weights_cannot_be_imported_without_pytorch_and_that_is_said(
-  said, folder, tmp_path, monkeypatch
-):
-  monkeypatch.setitem(sys.modules, "torch", None)
-  (tmp_path / "fan.pth").write_text("")
   config = tiny_dataset.config(folder)
-  code, _, err = said(
-    workdir=str(tmp_path / "w"),
-    mode="import_torch",
-    weights=str(tmp_path / "fan.pth"),
-    config=config,
+
+  code, _, err = run(workdir=str(none), mode=mode, images=["a.png"], config=config)
+
+  assert code == 2
+  assert "train first, or give the --workdir of a run" in err
+  assert not none.exists()
+
+
+def test_a_workdir_that_is_a_file_is_refused(run, folder, tmp_path):
+  file = tmp_path / "file"
+  file.write_text("kept")
+
+  code, _, err = run(workdir=str(file), mode="train", config=tiny_dataset.config(folder))
+
+  assert code == 2
+  assert "Nothing can be written to --workdir=" in err
+  assert len(err.splitlines()) == 1
+  assert file.read_text() == "kept"
+
+
+# ---- Evaluation
+
+
+DIFFERS = "is evaluated under another config than its own"
+
+
+def test_evaluation_without_a_config_uses_the_run_s_own_and_prints_its_table(run, workdir):
+  code, out, _ = run(workdir=str(workdir), mode="eval")
+  assert code == 0
+  assert out.startswith("test: 11 images, 0 without a ")
+  assert out.splitlines()[1].startswith("  nme_ic ")
+  assert DIFFERS not in out
+
+
+@pytest.fixture
+def evaluated_setups(workdir, monkeypatch):
+  """The setups that splits are evaluated under; the network is not run."""
+  setups = []
+  summary = json.loads((workdir / "eval" / "test.json").read_text())
+
+  def evaluate_split(setup, *_, **__):
+    setups.append(setup)
+    return summary
+
+  monkeypatch.setattr(evaluate, "evaluate_split", evaluate_split)
+  return setups
+
+
+def test_keys_override_the_run_s_own_config_and_each_difference_is_printed(
+  run, workdir, evaluated_setups
+):
+  flags = ["--config.codec.decode=calibrated", "--config.eval.splits=('test','train')"]
+
+  code, out, err = run(*flags, workdir=str(workdir), mode="eval")
+
+  assert code == 0, err
+  assert [setup.codec.decoding for setup in evaluated_setups] == ["calibrated"] * 2
+  lines = [line for line in out.splitlines() if DIFFERS in line]
+  assert [line.split(": ", 1)[1] for line in lines] == [
+    "codec.decode: local_softargmax in training, calibrated here"
+  ]
+
+
+def test_a_config_with_another_crop_is_printed_as_a_difference(
+  run, folder, workdir, evaluated_setups
+):
+  config = tiny_dataset.config(folder, crop__face=50.0, log__every_steps=3)
+
+  code, out, err = run(workdir=str(workdir), mode="eval", config=config)
+
+  assert code == 0, err
+  assert evaluated_setups[0].crop.face == 50.0
+  lines = [line for line in out.splitlines() if DIFFERS in line]
+  assert lines == [f"{workdir} {DIFFERS}: crop.face: 55.0 in training, 50.0 here"]
+
+
+@pytest.mark.parametrize(
+  ("flag", "named"),
+  [
+    ("--config.codec.decod=argmax", "No such key in the config"),
+    ("--config.codec.decode=softmax", "softmax"),
+    ("--config.model.name=resnet", "choose fan"),
+  ],
+)
+def test_a_wrong_key_of_the_run_s_own_config_is_one_sentence(run, workdir, flag, named):
+  code, _, err = run(flag, workdir=str(workdir), mode="eval")
+  assert code == 2
+  assert named in err
+  assert len(err.splitlines()) == 1
+
+
+# ---- Ends
+
+
+def test_weights_cannot_be_imported_without_pytorch(run, folder, tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "torch", None)
+  weights = tmp_path / "fan.pth"
+  weights.write_text("")
+  config = tiny_dataset.config(folder)
+
+  code, _, err = run(
+    workdir=str(tmp_path / "w"), mode="import_torch", weights=str(weights), config=config
   )
-  assert (
-    code == 2
-    and "pip install torch, or pip install 'fal_jax[torch]'" in err
-    and len(err.splitlines()) == 1
-  )
+
+  assert code == 2
+  assert "pip install torch, or pip install 'fal_jax[torch]'" in err
+  assert len(err.splitlines()) == 1
   assert not (tmp_path / "w").exists()
 
 
@@ -268,13 +347,13 @@ def test_weights_cannot_be_imported_without_pytorch_and_that_is_said(
   [
     (train.Diverged("loss is NaN"), 3),
     (train.Interrupted("stopped"), 75),
-    (InputError("mend it"), 2),
+    (InputError("fix it"), 2),
   ],
 )
-def test_each_way_out_has_its_code_and_its_sentence(said, folder, monkeypatch, error, code):
+def test_each_end_has_its_exit_code_and_its_sentence(run, folder, monkeypatch, error, code):
   def fail(*_):
     raise error
 
   monkeypatch.setattr(train, "train_and_evaluate", fail)
-  found, _, err = said(workdir="w", mode="train", config=tiny_dataset.config(folder))
-  assert (found, err) == (code, f"{error}\n")
+  exit_code, _, err = run(workdir="w", mode="train", config=tiny_dataset.config(folder))
+  assert (exit_code, err) == (code, f"{error}\n")

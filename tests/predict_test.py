@@ -1,6 +1,4 @@
-"""Prediction on photographs: any number of faces, points in the photograph's own pixels, whatever
-its format.
-"""
+"""Prediction on photographs: any number of faces, any format, points in the photograph's pixels."""
 
 import csv
 
@@ -9,7 +7,7 @@ import pytest
 import tiny_dataset
 from PIL import Image
 
-from fal_jax import build, data, evaluate, parallel, predict, restore
+from fal_jax import data, evaluate, parallel, predict, restore
 from fal_jax.errors import InputError
 from fal_jax.predict import FaceAligner
 
@@ -33,11 +31,8 @@ def aligner(workdir):
 def face():
   """Image, landmarks and box of a face that was not trained on."""
   landmarks = tiny_dataset.face_landmarks(999, SIZE)
-  return (
-    tiny_dataset.draw_face(landmarks, SIZE),
-    landmarks,
-    np.concatenate([landmarks.min(0), landmarks.max(0)]),
-  )
+  box = np.concatenate([landmarks.min(0), landmarks.max(0)])
+  return tiny_dataset.draw_face(landmarks, SIZE), landmarks, box
 
 
 def boxes(count):
@@ -46,7 +41,9 @@ def boxes(count):
 
 
 def test_a_run_s_network_comes_with_the_config_it_was_trained_under(aligner, workdir):
-  assert aligner.setup.markup.num == tiny_dataset.MARKUP and aligner.setup.crop.size == 64
+  assert aligner.setup.markup.num == tiny_dataset.MARKUP
+  assert aligner.setup.crop.size == 64
+
   again = FaceAligner.from_checkpoint(str(workdir / "checkpoints"))
   assert again.setup.config == aligner.setup.config
 
@@ -57,62 +54,60 @@ def test_the_aligner_agrees_with_the_evaluation_of_the_same_image(aligner, workd
     config.data.name, "test", data_dir=config.data.dir, num_landmarks=tiny_dataset.MARKUP
   )
   variables, _ = restore.restore_variables(aligner.setup, workdir)
-  function = tiny_dataset.make_predict(build.network(config), build.codec(config))
-  expected = evaluate.predict_split(
-    function, variables, source, rule=aligner.setup.crop, batch_size=8
-  )
+  rule = aligner.setup.crop
+  function = tiny_dataset.make_predict(aligner.setup.network, aligner.setup.codec)
+  expected = evaluate.predict_split(function, variables, source, rule=rule, batch_size=8)
+
   for row in (0, 7):
-    seed = int(expected.faces.ids[row].removeprefix("test/").removesuffix(".png"))
-    size = 70 + seed % 7, 80 + seed % 5
+    seed = int(data.example_id(source[row]).removeprefix("test/").removesuffix(".png"))
+    size = tiny_dataset.image_size(seed)
     image = tiny_dataset.draw_face(tiny_dataset.face_landmarks(seed, size), size)
-    found = aligner(image, expected.faces.boxes[row : row + 1])
-    np.testing.assert_allclose(found.landmarks[0], expected.landmarks[row], atol=1e-3)
-    np.testing.assert_allclose(found.scores[0], expected.scores[row], atol=1e-5)
+
+    result = aligner(image, data.face_box(source[row], rule)[None])
+
+    np.testing.assert_allclose(result.landmarks[0], expected.landmarks[row], atol=1e-3)
+    np.testing.assert_allclose(result.scores[0], expected.scores[row], atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 3, 11])
 def test_each_box_gets_its_own_landmarks(aligner, face, count):
-  found = aligner(face[0], boxes(count))
-  assert found.landmarks.shape == (count, tiny_dataset.MARKUP, 2) and found.scores.shape == (
-    count,
-    tiny_dataset.MARKUP,
-  )
-  assert np.isfinite(found.landmarks).all() and np.isfinite(found.scores).all()
+  result = aligner(face[0], boxes(count))
+  assert result.landmarks.shape == (count, tiny_dataset.MARKUP, 2)
+  assert result.scores.shape == (count, tiny_dataset.MARKUP)
+  assert np.isfinite(result.landmarks).all()
+  assert np.isfinite(result.scores).all()
+
   last = aligner(face[0], boxes(count)[-1:])
-  np.testing.assert_allclose(found.landmarks[-1], last.landmarks[0], atol=1e-3)
+  np.testing.assert_allclose(result.landmarks[-1], last.landmarks[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("none", [[], np.zeros((0, 4)), np.zeros(0)])
 def test_no_box_gives_no_face_and_no_error(aligner, face, none):
-  found = aligner(face[0], none)
-  assert found.landmarks.shape == (0, tiny_dataset.MARKUP, 2) and found.scores.shape == (
-    0,
-    tiny_dataset.MARKUP,
-  )
+  result = aligner(face[0], none)
+  assert result.landmarks.shape == (0, tiny_dataset.MARKUP, 2)
+  assert result.scores.shape == (0, tiny_dataset.MARKUP)
 
 
-def test_moving_the_picture_moves_the_landmarks_with_it(aligner, face):
+def test_moving_the_image_moves_the_landmarks_with_it(aligner, face):
   image, _, box = face
   moved = aligner(np.pad(image, ((7, 0), (7, 0), (0, 0))), box[None] + 7)
   np.testing.assert_allclose(moved.landmarks, aligner(image, box[None]).landmarks + 7, atol=1e-2)
 
 
-def test_enlarging_the_picture_enlarges_the_landmarks_with_it(aligner, face):
+def test_enlarging_the_image_enlarges_the_landmarks_with_it(aligner, face):
   image, _, box = face
-  large = np.repeat(
-    np.repeat(image, 4, 0), 4, 1
-  )  # pixel centres: x becomes 4 x + 1.5; shrinks by 4 again in the crop
-  found = aligner(large, (4 * box + 1.5)[None])
-  difference = np.linalg.norm(
-    (found.landmarks - 1.5) / 4 - aligner(image, box[None]).landmarks, axis=-1
-  )
+  large = np.repeat(np.repeat(image, 4, 0), 4, 1)
+
+  # Pixel centres: x becomes 4 x + 1.5. The crop shrinks the image by 4 again.
+  in_large = (aligner(large, (4 * box + 1.5)[None]).landmarks - 1.5) / 4
+  difference = np.linalg.norm(in_large - aligner(image, box[None]).landmarks, axis=-1)
+
   assert np.median(difference) < 0.5
 
 
-def test_a_box_beyond_the_image_is_legal(aligner, face):
-  assert np.isfinite(
-    aligner(face[0], np.array([[-40, -30, 50, 60], [500, 500, 600, 600]])).landmarks
-  ).all()
+def test_a_box_beyond_the_image_is_valid(aligner, face):
+  outside = np.array([[-40, -30, 50, 60], [500, 500, 600, 600]])
+  assert np.isfinite(aligner(face[0], outside).landmarks).all()
 
 
 @pytest.mark.parametrize(
@@ -150,57 +145,53 @@ def read_csv(folder):
   return {row[0]: np.array(row[1:], np.float64).reshape(-1, 2) for row in rows}
 
 
-def test_one_photograph_in_every_dress_gives_the_same_points(workdir, aligner, face, tmp_path):
-  """RGB, with alpha, grey and turned by its EXIF tag: the points are those of the upright picture."""
+def test_one_photograph_in_any_format_gives_the_same_points(workdir, aligner, face, tmp_path):
+  """RGB, with alpha, grey, turned by its EXIF tag: the points are those of the upright image."""
   image, _, box = face
   grey = np.repeat(image.max(-1, keepdims=True), 3, -1)
   folder = tmp_path / "photos"
   folder.mkdir()
+
   Image.fromarray(grey[..., 0]).save(folder / "a grey.png")
   Image.fromarray(np.dstack([grey, np.full(SIZE, 255, np.uint8)])).save(folder / "b_alpha.PNG")
   exif = Image.Exif()
-  exif[0x0112] = 6  # stored lying on its left side
+  exif[0x0112] = 6  # stored on its left side
   Image.fromarray(np.rot90(grey).copy()).save(folder / "c_turned.png", exif=exif)
   Image.fromarray(grey).save(folder / "d_plain.png")
   (folder / "notes.txt").write_text("no image")
 
   directory = predict.run(workdir, [str(folder)], list(box))
-  found = read_csv(directory)
-  assert [name.rsplit("/", 1)[1] for name in found] == [
-    "a grey.png",
-    "b_alpha.PNG",
-    "c_turned.png",
-    "d_plain.png",
-  ]
+
+  rows = read_csv(directory)
+  names = [name.rsplit("/", 1)[1] for name in rows]
+  assert names == ["a grey.png", "b_alpha.PNG", "c_turned.png", "d_plain.png"]
   expected = aligner(grey, box[None]).landmarks[0]
-  for landmarks in found.values():
+  for landmarks in rows.values():
     np.testing.assert_allclose(landmarks, expected, atol=1e-2)
-  pictures = sorted(path.name for path in directory.glob("*.jpg"))
-  assert pictures == [
-    "0000_a grey.jpg",
-    "0001_b_alpha.jpg",
-    "0002_c_turned.jpg",
-    "0003_d_plain.jpg",
-  ]
+
+  drawn = sorted(path.stem for path in directory.glob("*.jpg"))
+  assert drawn == ["0000_a grey", "0001_b_alpha", "0002_c_turned", "0003_d_plain"]
 
 
 def test_a_large_photograph_is_drawn_small_but_its_points_are_its_own(workdir, tmp_path, face):
   image, _, _ = face
   large = np.repeat(np.repeat(image, 15, 0), 15, 1)
   Image.fromarray(large).save(tmp_path / "large.png")
+
   directory = predict.run(workdir, [str(tmp_path / "large.png")], None)
   assert max(Image.open(directory / "0000_large.jpg").size) < 1100
   (landmarks,) = read_csv(directory).values()
   assert np.ptp(landmarks, 0).max() > 100
 
 
-def test_the_map_to_a_smaller_picture_keeps_its_corners(face):
+def test_the_map_to_a_smaller_image_keeps_its_corners():
+  corners = np.array([[-0.5, -0.5], [416.5, 299.5]])
+
   small, small_from_image = predict._at_most(np.zeros((300, 417, 3), np.uint8), 100)
+
   assert small.shape == (72, 100, 3)
-  corners = (
-    np.array([[-0.5, -0.5], [416.5, 299.5]]) @ small_from_image[:, :2].T + small_from_image[:, 2]
-  )
-  np.testing.assert_allclose(corners, [[-0.5, -0.5], [99.5, 71.5]], atol=1e-6)
+  in_small = corners @ small_from_image[:, :2].T + small_from_image[:, 2]
+  np.testing.assert_allclose(in_small, [[-0.5, -0.5], [99.5, 71.5]], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +203,7 @@ def test_the_map_to_a_smaller_picture_keeps_its_corners(face):
     (lambda path: path.mkdir(), "holds no image"),
   ],
 )
-def test_what_is_no_photograph_is_named(workdir, tmp_path, make, named):
+def test_what_is_not_a_photograph_is_named(workdir, tmp_path, make, named):
   make(tmp_path / "photo.jpg")
   with pytest.raises(InputError, match=named) as error:
     predict.run(workdir, [str(tmp_path / "photo.jpg")], None)

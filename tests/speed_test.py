@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_dataset
-from steps_test import QUICKLY, RECIPE, initial_state, make_batch
+from step_fixtures import QUICKLY, RECIPE, initial_state, make_batch
 
 from configs import default
 from fal_jax import build, parallel, steps, train
@@ -29,6 +29,7 @@ COLLECTIVES = (
 
 def paper_recipe(**model) -> steps.Recipe:
   config = default.get_config().unlock()
+  config.data.name = "wflw"
   config.data.markup = 98
   config.model.update(model)
   return build.setup(config).recipe(steps_per_epoch=100)

@@ -38,7 +38,7 @@ def affine_relu(
     (..., C), in bfloat16 if x is, else float32.
   """
   slope = jax.lax.rsqrt(variance + EPSILON) * scale
-  y = _at_least_float32(x) * slope + (bias - mean * slope)
+  y = _at_least_float32(x) * _per_channel(slope, x) + _per_channel(bias - mean * slope, x)
 
   # relu(y); but a maximum takes an array of zeros, which XLA's CPU compiler may write out in full.
   y = jax.lax.clamp(y.dtype.type(0), y, y.dtype.type(jnp.inf))
@@ -104,7 +104,8 @@ def _backward(
   # The ReLU passes the gradient where its input, recomputed here, is positive.
   inverse = jax.lax.rsqrt(variance + EPSILON)
   slope = inverse * scale
-  dy = jnp.where(x * slope + (bias - mean * slope) > 0, _at_least_float32(cotangents[0]), 0)
+  input_of_relu = x * _per_channel(slope, x) + _per_channel(bias - mean * slope, x)
+  dy = jnp.where(input_of_relu > 0, _at_least_float32(cotangents[0]), 0)
 
   # The parameters' gradients stay this device's share, to be summed with all others.
   dbias = dy.sum(axes)
@@ -114,9 +115,15 @@ def _backward(
   count = x.size / x.shape[-1]
   mean_dbias, mean_dscale = pmean(jnp.stack([dbias, dscale]) / count, axis_name)
   through_scale = slope * inverse * mean_dscale
-  dx = slope * dy - through_scale * x + (through_scale * mean - slope * mean_dbias)
+  shift = through_scale * mean - slope * mean_dbias
+  dx = _per_channel(slope, x) * dy - _per_channel(through_scale, x) * x + _per_channel(shift, x)
 
   return dx.astype(narrow.dtype), dscale, dbias
+
+
+def _per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
+  """(C,) as (1, ..., C), with as many axes as x (..., C)."""
+  return jax.lax.broadcast_to_rank(values, x.ndim)
 
 
 def _at_least_float32(x: jax.Array) -> jax.Array:

@@ -1,8 +1,7 @@
-"""A dataset of a dozen drawn "faces" whose landmarks are known to a hundredth of a pixel, and a
-config to train on it in seconds.
+"""A dozen drawn faces with exactly known landmarks, and a config to train on them in seconds.
 
 Each face is a constellation of soft discs, one colour for each landmark, on dark ground. The discs'
-centres are the landmarks, so a test can measure where a picture really shows a landmark.
+centres are the landmarks, so a test can measure where an image really shows a landmark.
 """
 
 import functools
@@ -29,24 +28,35 @@ from tfds_builders.common.schema import FaceDatasetBuilder, face_example, face_f
 ROOT = Path(__file__).parents[2]
 NAME = "tiny_faces"
 MARKUP = 29
-TRAIN, TEST = (
-  12,
-  11,
-)  # images; neither the batch nor the device count of the tests divides the latter
-EYES = MARKUPS[MARKUP].outer_eyes  # their discs are white, wider, and far from all others
+SIGMA = 1.5  # px, of a disc
+TRAIN = 12  # images
+TEST = 11  # images; neither the batch size nor the device count of the tests divides it
+EYES = MARKUPS[MARKUP].outer_eyes  # their discs are white and far from all others
+
+
+def image_size(seed: int) -> tuple[int, int]:
+  """Rows and columns of the dataset's image `seed`."""
+  return 70 + seed % 7, 80 + seed % 5
 
 
 def face_landmarks(seed: int, size: tuple[int, int]) -> np.ndarray:
-  """(K, 2) float64 image px: one constellation, mirror-symmetric, placed at random in an image of
-  `size` rows and columns.
+  """One mirror-symmetric constellation, placed at random.
+
+  Args:
+    seed: of the place.
+    size: rows and columns of the image.
+
+  Returns:
+    (K, 2) float64 image px.
   """
-  rng = np.random.default_rng(0)
   flip = MARKUPS[MARKUP].flip
-  shape = rng.uniform([-0.25, -0.3], [0.25, 0.5], (MARKUP, 2))
+  shape = np.random.default_rng(0).uniform([-0.25, -0.3], [0.25, 0.5], (MARKUP, 2))
   shape[list(EYES)] = [[-0.5, -0.5], [0.5, -0.5]]
   shape = (shape + shape[flip] * [-1, 1]) / 2
+
   rng = np.random.default_rng(seed)
-  scale, angle = rng.uniform(0.35, 0.5) * min(size), rng.uniform(-0.3, 0.3)
+  scale = rng.uniform(0.35, 0.5) * min(size)
+  angle = rng.uniform(-0.3, 0.3)
   turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
   centre = np.array([size[1], size[0]]) * rng.uniform(0.45, 0.55, 2)
   return scale * shape @ turn + centre
@@ -56,15 +66,17 @@ def draw_face(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """(H, W, 3) uint8: the discs are Gaussians, so that their centre of mass is the landmark."""
   colours = np.random.default_rng(1).uniform(0, 90, (len(landmarks), 3))
   colours[list(EYES)] = 220
-  sigmas = np.full(len(landmarks), 1.5)
   rows, columns = np.mgrid[: size[0], : size[1]]
+
   image = np.zeros((*size, 3))
-  for (x, y), colour, sigma in zip(landmarks, colours, sigmas, strict=True):
-    image += colour * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))[..., None]
+  for (x, y), colour in zip(landmarks, colours, strict=True):
+    disc = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * SIGMA**2))
+    image += colour * disc[..., None]
   return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
 def png(image: np.ndarray) -> bytes:
+  """(H, W, 3) uint8 as the bytes of a file."""
   file = io.BytesIO()
   Image.fromarray(image).save(file, "PNG")
   return file.getvalue()
@@ -91,20 +103,19 @@ class TinyFaces(FaceDatasetBuilder, skip_registration=True):
     self, split: str, first: int, count: int
   ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for seed in range(first, first + count):
-      size = 70 + seed % 7, 80 + seed % 5
+      size = image_size(seed)
       landmarks = face_landmarks(seed, size)
-      box = (
-        None if split == "nowhere" else np.concatenate([landmarks.min(0) - 3, landmarks.max(0) + 5])
+      box = None
+      if split != "nowhere":
+        box = np.concatenate([landmarks.min(0) - 3, landmarks.max(0) + 5])
+
+      example = face_example(
+        image=png(draw_face(landmarks, size)),
+        landmarks=landmarks,
+        file_name=f"{split}/{seed:03d}.png",
+        box_dataset=box,
       )
-      yield (
-        f"{seed}",
-        face_example(
-          image=png(draw_face(landmarks, size)),
-          landmarks=landmarks,
-          file_name=f"{split}/{seed:03d}.png",
-          box_dataset=box,
-        ),
-      )
+      yield str(seed), example
 
 
 def prepare(data_dir: Path) -> Path:
@@ -115,8 +126,9 @@ def prepare(data_dir: Path) -> Path:
 
 
 def config(data_dir: Path, **changes: Any) -> ConfigDict:
-  """The default config with a network of 8 features, for 8 epochs of one and a half batches: 12
-  steps.
+  """The default config with a network of 8 features, for 12 steps.
+
+  These are 8 epochs of one and a half batches.
 
   Args:
     data_dir: where the dataset is.
@@ -146,25 +158,31 @@ def config(data_dir: Path, **changes: Any) -> ConfigDict:
   return config.lock()
 
 
-# The runs of all tests share what they compile, which takes most of their time; the sub-processes
-# through this folder.
+# The runs of all tests share what they compile, which takes most of their time: in this process
+# through these two, with other processes through the folder of JAX's compilation cache.
 make_predict = functools.cache(parallel.make_predict)
 _train_functions: dict[str, Callable] = {}
 
 
 @functools.cache
 def folder(session: Path) -> Path:
-  """Folder of the prepared dataset, made once below the session's
-  (`tmp_path_factory.getbasetemp()`).
+  """Prepares the dataset, once, and has all that is compiled from here on kept.
+
+  Args:
+    session: folder of this session, `tmp_path_factory.getbasetemp()`.
+
+  Returns:
+    Where the dataset is.
   """
-  cache = session / "compilations"
+  cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(session / "compilations")
   os.environ |= {
-    "JAX_COMPILATION_CACHE_DIR": str(cache),
+    "JAX_COMPILATION_CACHE_DIR": cache,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
-  jax.config.update("jax_compilation_cache_dir", str(cache))
+  jax.config.update("jax_compilation_cache_dir", cache)
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-  # or else it stays unused in a process that has compiled something before
+
+  # Without this it stays unused in a process that has compiled something before.
   compilation_cache.reset_cache()
   return prepare(session / "tiny_faces")
 
@@ -181,16 +199,15 @@ def run(
     config: of the run.
     workdir: of the run.
     around_step: puts something around the compiled training step.
+
+  Returns:
+    Summary of each split.
   """
   sections = json.loads(config.to_json_best_effort())
   del sections["data"]["cache"]  # another way to the same batches
-  key = json.dumps(
-    {
-      name: value
-      for name, value in sections.items()
-      if name not in ("eval", "train", "checkpoint", "log")
-    }
-  )
+  for name in ("eval", "train", "checkpoint", "log"):
+    del sections[name]
+  key = json.dumps(sections)
   make = parallel.make_train_step
 
   def shared(recipe: Any) -> Callable:
@@ -204,7 +221,7 @@ def run(
 
 @functools.cache
 def trained(session: Path) -> Path:
-  """Workdir of a finished run, made once: nobody writes there."""
+  """Workdir of a finished run, made once; it must not be written to."""
   run(config(folder(session)), session / "trained")
   return session / "trained"
 

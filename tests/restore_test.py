@@ -1,0 +1,112 @@
+"""What a run has saved: its config with types that flags can override, and its weights."""
+
+import jax
+import numpy as np
+import pytest
+import tiny_dataset
+from ml_collections import ConfigDict
+
+from fal_jax import build, flag_parser, restore
+from fal_jax.errors import InputError
+
+LAST = 12  # steps of the run
+
+
+@pytest.fixture(scope="module")
+def saved(workdir):
+  return restore.saved_config(workdir)
+
+
+def test_the_saved_config_is_the_one_of_the_run(saved, folder):
+  assert saved.to_dict() == tiny_dataset.config(folder).to_dict()
+
+
+def test_lists_are_tuples_again_and_what_was_none_takes_a_string(saved):
+  assert saved.augment.scale == (0.85, 1.15)
+  assert saved.eval.splits == ("test",)
+  assert saved.eval.name is None
+
+  changed = flag_parser.override(
+    saved,
+    [
+      "--config.eval.name=wflw",
+      "--config.eval.splits=('test','train')",
+      "--config.augment.scale=(0.9,1.1)",
+      "--config.codec.sigma=2",
+      "--config.seed=3",
+    ],
+  )
+
+  assert changed.eval.to_dict() | {"name": "wflw", "splits": ("test", "train")} == (
+    changed.eval.to_dict()
+  )
+  assert changed.augment.scale == (0.9, 1.1)
+  assert (changed.codec.sigma, changed.seed) == (2.0, 3)
+  assert saved.eval.name is None, "the saved one stays as it is"
+  build.setup(changed)
+
+
+@pytest.mark.parametrize(
+  ("flag", "message"),
+  [
+    ("--config.codec.decod=argmax", "No such key in the config"),
+    ("--config.train.batch_size=many", "--config.train.batch_size=many"),
+    ("--config.seed.x=1", "seed"),
+  ],
+)
+def test_a_wrong_flag_is_one_sentence(saved, flag, message):
+  with pytest.raises(InputError, match=message) as error:
+    flag_parser.override(saved, [flag])
+  assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
+  (tmp_path / "checkpoints").mkdir()
+  with pytest.raises(InputError, match="train first, or give the --workdir of a run"):
+    restore.saved_config(tmp_path)
+
+
+# ---- Weights
+
+
+def test_the_newest_weights_are_restored_on_every_device(saved, workdir):
+  variables, step = restore.restore_variables(build.setup(saved), workdir)
+
+  assert step == LAST
+  assert variables.keys() == {"params", "batch_stats"}
+  for leaf in jax.tree.leaves(variables):
+    assert len(leaf.sharding.device_set) == jax.device_count()
+    assert np.isfinite(leaf).all()
+
+
+def test_weights_of_another_network_are_refused(saved, workdir):
+  other = flag_parser.override(saved, ["--config.model.features=16"])
+  with pytest.raises(InputError, match=r"network: params/\S+ has shape"):
+    restore.restore_variables(build.setup(other), workdir)
+
+
+# ---- Differences
+
+
+def test_what_changes_an_evaluation_is_named(saved):
+  changed = flag_parser.override(
+    saved, ["--config.codec.decode=calibrated", "--config.crop.face=50"]
+  )
+  assert restore.evaluation_differences(saved, changed) == [
+    "codec.decode: local_softargmax in training, calibrated here",
+    "crop.face: 55.0 in training, 50.0 here",
+  ]
+
+
+def test_what_changes_nothing_about_an_evaluation_is_not_named(saved):
+  changed = flag_parser.override(
+    saved,
+    ["--config.data.dir=elsewhere", "--config.eval.name=wflw", "--config.optimizer.drop_factor=1"],
+  )
+  assert restore.evaluation_differences(saved, changed) == []
+
+
+def test_keys_that_an_earlier_release_did_not_have_are_no_difference(saved):
+  before = saved.to_dict()
+  del before["model"]["name"], before["data"]["own_markup"], before["head"]
+  assert restore.evaluation_differences(ConfigDict(before), saved) == []
