@@ -176,14 +176,24 @@ def test_faces_without_a_normaliser_are_named_and_left_out(predictions, caplog):
   assert np.isfinite(summary["nme_ic"])
 
 
-def test_evaluating_twice_with_other_batches_writes_the_same_files(run, workdir):
+def test_evaluating_twice_writes_the_same_files(run, workdir):
   names = ("eval/test.json", "eval/test_predictions.csv")
 
   assert run()["test"]["num_images"] == tiny_dataset.TEST
   before = [(workdir / name).read_text() for name in names]
-  run(eval__batch_size=16)
+  run()
 
   assert [(workdir / name).read_text() for name in names] == before
+
+
+def test_other_batches_change_no_more_than_the_rounding(run, workdir):
+  """On some processors XLA sums in another order for another number of images per device."""
+  whole, pieces = run()["test"], run(eval__batch_size=16)["test"]
+
+  assert whole.keys() == pieces.keys()
+  for name, value in whole.items():
+    if isinstance(value, float):
+      assert pieces[name] == pytest.approx(value, rel=1e-5), name
 
 
 def test_the_predictions_file_holds_every_image_once_in_original_pixels(run, workdir, predictions):
@@ -314,7 +324,7 @@ def test_the_table_shows_every_normaliser(predictions):
     ({"eval__splits": ("valid",)}, "no split 'valid'"),
     ({"eval__name": "elsewhere"}, "The dataset 'elsewhere' is not prepared"),
     ({"eval__splits": ()}, "config.eval.splits"),
-    ({"model__features": 16}, "another network"),
+    ({"model__features": 16}, "by a different network"),
     ({"eval__batch_size": 5}, "multiple of the number of devices"),
   ],
 )

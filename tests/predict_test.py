@@ -179,7 +179,8 @@ def test_a_large_photograph_is_drawn_small_but_its_points_are_its_own(workdir, t
   Image.fromarray(large).save(tmp_path / "large.png")
 
   directory = predict.run(workdir, [str(tmp_path / "large.png")], None)
-  assert max(Image.open(directory / "0000_large.jpg").size) < 1100
+  with Image.open(directory / "0000_large.jpg") as drawn:
+    assert max(drawn.size) < 1100
   (landmarks,) = read_csv(directory).values()
   assert np.ptp(landmarks, 0).max() > 100
 
