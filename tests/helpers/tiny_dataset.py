@@ -174,7 +174,9 @@ def folder(session: Path) -> Path:
   Returns:
     Where the dataset is.
   """
-  cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(session / "compilations")
+  # Processes that pytest-xdist starts have folders of their own in one of the session.
+  shared = session.parent if "PYTEST_XDIST_WORKER" in os.environ else session
+  cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(shared / "compilations")
   os.environ |= {
     "JAX_COMPILATION_CACHE_DIR": cache,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
