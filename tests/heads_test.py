@@ -7,7 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from step_fixtures import CODEC, CROP, FLIP, RECIPE, initial_state, make_batch, run, views_of
+from step_fixtures import (
+  CODEC,
+  CROP,
+  FLIP,
+  QUICKLY,
+  RECIPE,
+  initial_state,
+  make_batch,
+  run,
+  views_of,
+)
 
 from fal_jax import affine, heads, siamese, steps
 from fal_jax.augment import ViewRange
@@ -32,7 +42,8 @@ def random_heatmaps(*shape: int) -> np.ndarray:
 
 def landmark_loss(recipe: steps.Recipe, heatmaps: np.ndarray, landmarks: np.ndarray) -> float:
   views = views_of(recipe, 0, np.arange(len(landmarks), dtype=np.int32))
-  return float(jax.jit(steps.landmark_loss, static_argnums=0)(recipe, heatmaps, landmarks, views))
+  loss_of = jax.jit(steps.landmark_loss, static_argnums=0, compiler_options=QUICKLY)
+  return float(loss_of(recipe, heatmaps, landmarks, views))
 
 
 def test_the_static_target_is_what_rounding_loses():

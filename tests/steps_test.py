@@ -104,7 +104,7 @@ def test_loss_and_gradient_are_those_of_the_definition(start):
     combined, weight = siamese.combine(
       heatmaps, views, stride=4, flip=jnp.asarray(FLIP), reduce="mean"
     )
-    squares = (weight[..., None] * (combined - target) ** 2).sum((0, 2, 3))  # (B, K)
+    squares = (weight[None, ..., None] * (combined - target[None]) ** 2).sum((0, 2, 3))  # (B, K)
     return squares[annotated].sum() / annotated.sum()
 
   loss, gradient = jax.jit(jax.value_and_grad(loss_of), compiler_options=QUICKLY)(start.params)
