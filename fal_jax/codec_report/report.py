@@ -1,10 +1,8 @@
 """What heatmaps alone cost: landmarks encoded and decoded again (Figure 3 of the paper)."""
 
 import csv
-import dataclasses
 import json
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from ml_collections import ConfigDict
 
 from fal_jax import affine, build, metrics
 from fal_jax.codec_report import decoder_tables
+from fal_jax.codec_report.decoder_tables import codec
 from fal_jax.codec_report.figure import draw_codec_report
 from fal_jax.codec_report.roundtrip import errors_by_temperature, recommend_temperature, roundtrip
 from fal_jax.crop import crop_from_image
@@ -60,16 +59,6 @@ def run(
   (directory / "decoders.md").write_text(decoder_tables.report(config), encoding="utf-8")
   for faces, (report, errors) in zip(faces_list, measured, strict=True):
     yield _write(directory, faces, report, errors, config, command=command)
-
-
-def codec(config: ConfigDict, **changes: Any) -> HeatmapCodec:
-  """The config's codec with other options.
-
-  Without its warning: the report itself says what is wrong with Eq. 1's amplitude.
-  """
-  with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    return dataclasses.replace(build.codec(config), **changes)
 
 
 def methods(config: ConfigDict) -> dict[str, HeatmapCodec]:
