@@ -50,6 +50,9 @@ class Setup:
 
     Args:
       steps_per_epoch: optimiser steps in one pass over the data, may be fractional.
+
+    Returns:
+      The recipe, whose network spans all devices.
     """
     config = self.config
     tx, schedule = optimizer.adam_with_drops(
@@ -78,6 +81,9 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
   Args:
     config: see `configs/default.py`.
     device_count: devices of all processes together, over which batches are split.
+
+  Returns:
+    The one bundle that everything else is given.
 
   Raises:
     InputError: with every problem found, one per line.
@@ -163,6 +169,9 @@ def network(config: ConfigDict, *, axis_name: str | None = None) -> Network:
     config: all of it.
     axis_name: the device axis that it is trained over, or None.
 
+  Returns:
+    A Flax module, see `fal_jax.network`.
+
   Raises:
     InputError: there is no such network, or it cannot have these options.
   """
@@ -201,6 +210,9 @@ def eval_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
 
   Args:
     config: all of it; one that a run saved before there was this key will do.
+
+  Returns:
+    The name, e.g. "w300".
   """
   return config["eval"].get("name") or config["data"]["name"]
 

@@ -216,8 +216,8 @@ def train_batches(
     process_count: number of shares.
 
   Returns:
-    A grain iterator (close it when done) of `load_train_example` stacked to (batch_size /
-    process_count, ...).
+    A grain iterator (close it when done) of `load_train_example`, stacked to (B, ...); B is
+    batch_size / process_count.
   """
 
   def load(index: int) -> dict[str, np.ndarray]:

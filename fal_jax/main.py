@@ -78,6 +78,7 @@ _MAP = flags.DEFINE_bool(
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the mode that the flags ask for, and returns the exit code."""
   overrides = argv[1:]  # of the saved config, where no --config was given
   return flag_parser.exit_code(lambda: _run(overrides))
 

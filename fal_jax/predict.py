@@ -64,6 +64,12 @@ class FaceAligner:
 
     Args:
       path: the run's `--workdir`, or the `checkpoints` folder in it.
+
+    Returns:
+      An aligner with the network of the run.
+
+    Raises:
+      InputError: there is no run, or no readable checkpoint.
     """
     workdir = Path(path).expanduser()
     workdir = workdir.parent if workdir.name == "checkpoints" else workdir
@@ -78,6 +84,9 @@ class FaceAligner:
       image: (H, W, 3) uint8 RGB.
       boxes: (N, 4) x0, y0, x1, y1 in image px, around the face from the brows to the chin; may
         reach beyond the image, and N may be 0.
+
+    Returns:
+      (N, K, 2) landmarks and (N, K) scores.
 
     Raises:
       InputError: the image is not uint8 RGB, or a box is inverted, empty or not finite.

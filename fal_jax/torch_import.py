@@ -129,7 +129,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     path: a state dict of arrays, or a dictionary with one under "state_dict"; old or new format.
 
   Returns:
-    Key -> float32 array, shaped as in PyTorch. A prefix `module.` of all keys and
+    Key -> float32 array (...), shaped as in PyTorch. A prefix `module.` of all keys and
     `num_batches_tracked` are left out.
 
   Raises:

@@ -20,21 +20,6 @@ POSITIONAL_DEFAULTS = {
   "output.folders.make_dir": {"name"},
 }
 
-# Functions whose docstrings still lack a shape or a section: none may be added.
-TO_FIX = {
-  "build.Setup.recipe",
-  "build.eval_dataset",
-  "build.network",
-  "build.setup",
-  "data.train_batches",
-  "main.main",
-  "predict.FaceAligner.__call__",
-  "predict.FaceAligner.from_checkpoint",
-  "scoring.face_errors.Errors.take",
-  "scoring.face_errors.NormErrors.take",
-  "torch_import.read_state_dict",
-}
-
 ARRAY = re.compile(r"\b(Array|ndarray)\b")
 AXIS = r"(?:\.\.\.|[A-Z][a-z]?'?|\d{1,3})"
 LATER_AXIS = rf"(?:{AXIS}|[a-z_]+(?:\[\d\])?)(?: [/*+-] \w+)?"
@@ -79,7 +64,7 @@ def public_methods(cls: type) -> Iterator[tuple[str, Callable]]:
 
 
 FUNCTIONS = dict(public_functions())
-everywhere = pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in TO_FIX])
+everywhere = pytest.mark.parametrize("name", FUNCTIONS)
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
@@ -181,7 +166,3 @@ def test_what_the_docstring_describes_under_args_exists(name):
   assert described <= set(parameters(name))
   if described:
     assert described == set(parameters(name)), "describe all arguments or none"
-
-
-def test_nothing_to_fix_is_listed_that_does_not_exist():
-  assert FUNCTIONS.keys() >= TO_FIX

@@ -31,14 +31,10 @@ _SEEDS = flags.DEFINE_integer(
 
 
 def main(argv: Sequence[str]) -> int:
-  try:
-    return _run(argv[1:])
-  except InputError as error:
-    print(error, file=sys.stderr)
-    return 2
+  return flag_parser.exit_code(lambda: _run(argv[1:]))
 
 
-def _run(overrides: Sequence[str]) -> int:
+def _run(overrides: Sequence[str]) -> None:
   if not _WORKDIR.value:
     raise InputError(
       "No --workdir given: name the folder of the ablation, e.g. --workdir=runs/ablation."
@@ -55,22 +51,13 @@ def _run(overrides: Sequence[str]) -> int:
   command = shlex.join(["python", "-m", "fal_jax.ablation", *sys.argv[1:]])
   rows = read_rows(_TABLE.value, Path(path).parent, overrides)
 
-  from fal_jax import train
   from fal_jax.ablation import run as ablation
 
-  try:
-    lines = ablation.run(
-      _TABLE.value, rows, _WORKDIR.value, name=Path(path).stem, seeds=_SEEDS.value, command=command
-    )
-    for line in lines:
-      print(line, flush=True)
-  except train.Diverged as error:
-    print(error, file=sys.stderr)
-    return 3
-  except train.Interrupted as error:
-    print(error, file=sys.stderr)
-    return 75
-  return 0
+  lines = ablation.run(
+    _TABLE.value, rows, _WORKDIR.value, name=Path(path).stem, seeds=_SEEDS.value, command=command
+  )
+  for line in lines:
+    print(line, flush=True)
 
 
 def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list["Row"]:

@@ -41,7 +41,14 @@ class NormErrors:
     return np.stack([metric.percent * metric.values[self.valid] for metric in self.metrics], 1)
 
   def take(self, rows: np.ndarray) -> "NormErrors":
-    """The errors of some faces, given by row (M,) int."""
+    """The errors of some faces.
+
+    Args:
+      rows: (M,) int, their rows.
+
+    Returns:
+      M errors, in the order of the rows.
+    """
     parts = tuple(metric._replace(values=metric.values[rows]) for metric in self.metrics)
     return NormErrors(self.norm[rows], self.nme[rows], self.valid[rows], parts)
 
@@ -86,7 +93,14 @@ class Errors:
     }
 
   def take(self, rows: np.ndarray) -> "Errors":
-    """The errors of some faces, given by row (M,) int."""
+    """The errors of some faces.
+
+    Args:
+      rows: (M,) int, their rows.
+
+    Returns:
+      M errors, in the order of the rows.
+    """
     by_norm = {name: errors.take(rows) for name, errors in self.by_norm.items()}
     return Errors([self.ids[row] for row in rows], by_norm)
 
