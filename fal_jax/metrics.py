@@ -212,7 +212,7 @@ def valid_errors(
     norm: (N,) normalisers, px.
 
   Returns:
-    (N,) float64 percent, and (N,) bool. A large error is no reason to leave a face out.
+    (N,) float64 percent, and (N,) bool. A large error does not leave a face out.
   """
   errors = nme(pred, true, norm)
   return errors, ~np.isnan(errors) & (np.asarray(norm, np.float64) >= MIN_NORM)

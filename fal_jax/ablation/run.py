@@ -95,7 +95,7 @@ def run(
 
   Raises:
     InputError: a config does not fit, or the folder holds other results under these names.
-    train.Interrupted: SIGTERM or Ctrl-C; the same command goes on.
+    train.Interrupted: SIGTERM or Ctrl-C; the same command resumes.
     train.Diverged: trainings did, after all others were done.
   """
   workdir = Path(workdir).expanduser()
@@ -146,7 +146,7 @@ def run(
       )
       if stop.is_set() and number < len(jobs):
         raise train.Interrupted(
-          f"Stopped after {number} of {len(jobs)} numbers; run the same command to go on."
+          f"Stopped after {number} of {len(jobs)} numbers; run the same command to resume."
         )
 
   if diverged:
@@ -296,7 +296,7 @@ def _is_done(job: Job) -> bool:
 
 
 def _with_decoder(config: ConfigDict, training: Mapping[str, Any]) -> ConfigDict:
-  """The config that a training goes on with.
+  """The config that a training resumes with.
 
   It has the decoder that the training was begun with, which its own evaluations use.
   """

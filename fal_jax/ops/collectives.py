@@ -35,5 +35,5 @@ def pmean(tree: Any, axis_name: str | None) -> Any:
 
 
 def _alone(axis_name: str | None) -> bool:
-  """Whether there is nobody to exchange anything with."""
+  """Whether there is no other device to exchange anything with."""
   return axis_name is None or jax.lax.axis_size(axis_name) == 1
