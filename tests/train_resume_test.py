@@ -277,7 +277,7 @@ def test_sigterm_exits_with_75_and_after_that_and_kill_9_the_bits_are_the_same(f
   wait_for_step(process, saved + random.randint(1, 20))
   time.sleep(random.uniform(0, 0.5))
   process.kill()
-  process.wait()
+  process.communicate()  # closes its pipe too
 
   process = start(folder, stopped)
   output, _ = process.communicate(timeout=300)
