@@ -233,7 +233,7 @@ def test_brightness_contrast_and_saturation_do_what_they_are_called():
   np.testing.assert_allclose(ends((1, 1, 1)), colours, atol=1e-5)
   np.testing.assert_allclose(ends((0.6, 1, 1)), 0.6 * colours, atol=1e-5)
 
-  mean = colours.mean(0)
+  mean = colours.mean(0, keepdims=True)
   np.testing.assert_allclose(ends((1, 0.6, 1)), mean + 0.6 * (colours - mean), atol=1e-5)
 
   grey = ends((1, 1, 0))
