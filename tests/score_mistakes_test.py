@@ -47,7 +47,7 @@ BAD = {
   "html.csv": ("<!doctype html><title>Log in</title>", "the first line must be id,x0,y0,x1,y1"),
   "no_header.csv": (ALL, "the first line must be id,x0,y0"),
   "columns.csv": (HEAD.replace("y3", "y33x") + "\n" + ALL, "missing y3"),
-  "extra.csv": (HEAD + ",score\n" + ALL, "unknown or double score"),
+  "extra.csv": (HEAD + ",score\n" + ALL, "unknown or duplicate score"),
   "partial.csv": (HEAD + ",visible0,visible1\n" + ALL, "missing visible2, visible3, visible4"),
   "only_header.csv": (HEAD, "holds no face"),
   "short_row.csv": (

@@ -125,5 +125,5 @@ def test_the_page_says_what_its_reader_must_know(part):
 def test_the_page_warns_of_several_versions_of_the_code():
   several = results.markdown(report(git_commits=["a" * 40, "b" * 40]))
 
-  assert "more than one version" in several
-  assert "more than one version" not in results.markdown(report())
+  assert "several versions" in several
+  assert "several versions" not in results.markdown(report())
