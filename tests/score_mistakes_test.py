@@ -168,7 +168,7 @@ def test_a_bad_file_of_predictions_is_answered_in_one_line(command_line, tmp_pat
   ("values", "answer"),
   [
     ({"predictions": None}, "No --predictions given"),
-    ({"truth": None}, "Give --truth, a file with the annotated landmarks, or --config"),
+    ({"truth": None}, "Give exactly one of --truth, a file with the annotated landmarks, and"),
     ({"markup": 98}, "has 68 landmarks per face but --markup is 98"),
     ({"markup": 5}, "no mark-up has 5 landmarks"),
     ({"workdir": None}, "No --workdir given"),

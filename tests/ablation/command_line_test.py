@@ -125,7 +125,7 @@ def test_overrides_reach_every_row_and_keep_their_types(rows):
 
 def test_a_key_that_the_rows_differ_in_cannot_be_set_for_all(rows):
   for override in ("codec.encode=rounded", "siamese.num_views=2", "codec.decode=argmax"):
-    with pytest.raises(InputError, match=f"--config.{override} would make rows"):
+    with pytest.raises(InputError, match=f"--config.{override} would erase the difference"):
       rows(f"--config.{override}")
 
 

@@ -113,7 +113,7 @@ def test_one_seed_gives_no_deviation_and_says_so():
     "nme_ic on faces, split test; base config demo; commit 0123456789.",
     "From 3 seeds",
     "about 50 %",
-    "4 of 12 numbers are missing",
+    "4 of 12 results are missing",
     "The same trainings, read by different decoders: B; C.",
     "```\npython -m it\n```",
   ],

@@ -107,7 +107,7 @@ PTS = {
   "underscore": (with_line("1_000 2"), "line 13: '1_000 2' is not a landmark"),
   "nan": (with_line("nan 2"), "line 13: 'nan 2' is not a landmark"),
   "inf": (with_line("inf 2"), "'inf 2' is not a landmark"),
-  "overflow": (with_line("1e400 2"), "'1e400' is too large"),
+  "overflow": (with_line("1e400 2"), "'1e400' is out of range"),
   "comma_between": (with_line("1.5,2.5"), "'1.5,2.5' is not a landmark"),
   "decimal_commas": (with_line("1,5 2,5"), "'1,5 2,5' is not a landmark"),
   "three_numbers": (with_line("1 2 3"), "'1 2 3' is not a landmark"),

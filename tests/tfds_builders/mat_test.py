@@ -46,6 +46,11 @@ def version_73(path):
     file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
 
 
+def pickled(path):
+  with path.open("wb") as file:
+    np.save(file, np.array([{}]), allow_pickle=True)
+
+
 BAD = {
   "absent": (lambda path: path.unlink(), "cannot be read: No such file"),
   "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
@@ -82,7 +87,7 @@ BAD = {
   ),
   "nothing in it": (lambda path: scipy.io.savemat(path, {}), "no variable 'bbox'; it has none"),
   "pickled": (
-    lambda path: np.save(path.open("wb"), np.array([{}]), allow_pickle=True),
+    pickled,
     "not a readable MATLAB file",
   ),
 }
