@@ -6,7 +6,7 @@
 FOLDER holds aflw/data/flickr/ and AFLWinfo_release.mat.
 
 Expected (the paper's, as leader-boards give them): NME_diag 1.31, NME_box 2.14, AUC_box_7
-70.0 on full; NME_diag 1.12 on frontal. Ours: not run, it takes an accelerator and the
+70.0 on full; NME_diag 1.12 on frontal. Ours: not run, it requires an accelerator and the
 official images. Two things are ambiguous there: 2.14 / 1.31 is not the square root of 2,
 so the two norms cannot stem from one box that is about square; and frontal has 1,165 or
 1,314 faces, by source. Both of our frontal splits are evaluated; evaluation takes both

@@ -6,7 +6,7 @@
 FOLDER holds COFW_color.zip. Occluded landmarks count like the others.
 
 Expected (the paper's entry on Papers with Code): NME_ic 3.02; its failure rate is not
-available to us. Ours: not run, it takes an accelerator and the data. The dataset's boxes
+available to us. Ours: not run, it requires an accelerator and the data. The dataset's boxes
 come from a detector and are rough in the training file, so crops follow the landmarks;
 --config.data.box=dataset takes the boxes.
 """

@@ -9,7 +9,7 @@ changed the network there (--config.model...). The results are in
 runs/w300lp/eval/cofw68/test.json.
 
 Expected (the paper's entry on Papers with Code): NME_box 2.47, AUC_box_7 64.9. Ours: not
-run, it takes an accelerator and the data. Crops follow the landmarks as in training;
+run, it requires an accelerator and the data. Crops follow the landmarks as in training;
 --config.data.box=dataset takes the benchmark's detector boxes.
 """
 

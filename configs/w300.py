@@ -7,7 +7,7 @@ FOLDER holds afw/, helen/, ibug/ and lfpw/. 3,148 training images, NME by the ou
 corners.
 
 Expected (Table 4b of the paper): NME_ic 2.61 common, 4.13 challenge, 2.94 full. Ours: not
-run, it takes an accelerator and the official test images. The same method at laptop size
+run, it requires an accelerator and the official test images. The same method at laptop size
 is configs/w300_small.py.
 """
 

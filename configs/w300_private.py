@@ -10,7 +10,7 @@ VIEWS holds 300W_LP.zip or 300W_LP/, PHOTOGRAPHS the 600 test images in 300W/01_
 Expected (the paper's entry on leader-boards, "300W Split 2 (300W-LP)"): NME_box 2.04,
 AUC_box_7 71.1. The text that we have does not say whether the paper trained on 300W-LP
 alone, as here, or continued with the 3,837 public photographs of 300W as LUVLi did. Ours:
-not run, it takes an accelerator, the archive and the private test images.
+not run, it requires an accelerator, the archive and the private test images.
 
 The same run is what configs/cofw68.py, menpo.py and w300vw.py test on other datasets.
 Never report its results on 300W's common, challenge or full test: 300W-LP holds views of

@@ -6,10 +6,10 @@
 FOLDER holds WFLW_images.tar.gz and WFLW_annotations.tar.gz.
 
 Expected (Table 4a of the paper): NME_ic 3.72, AUC_ic_10 63.1, FR_ic_10 1.55. Ours: not
-run, it takes an accelerator and the official images. Which box the paper cropped by is not
+run, it requires an accelerator and the official images. Which box the paper cropped by is not
 stated; in other work the authors' rectangles cost 0.14 of NME_ic over boxes around the
-landmarks. --config.data.train_split=fit --config.eval.splits="('val',)" tunes without a
-look at the test.
+landmarks. --config.data.train_split=fit --config.eval.splits="('val',)" tunes without
+touching the test set.
 """
 
 from ml_collections import ConfigDict

@@ -57,8 +57,8 @@ class Checkpoints:
   def save(self, step: int, state: Any, extra: Mapping[str, Any]) -> None:
     """Saves the state after `step` steps; returns once the arrays are copied.
 
-    A step that is there already is left alone, unless `restore_latest` has found it damaged: a run
-    that comes to that step again replaces it.
+    A step that already exists is left alone, unless `restore_latest` found it damaged: a run that
+    reaches that step again replaces it.
 
     Args:
       step: number of updates made.
@@ -157,7 +157,7 @@ def digest(state: Any) -> str:
   """SHA-256 over names, types, shapes and bytes of all leaves of a tree of arrays.
 
   Returns:
-    Hexadecimal digits, equal for equal bits, on whatever devices they live.
+    Hexadecimal digits, equal for equal bits on any devices.
   """
   sha = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(state):
@@ -252,7 +252,7 @@ def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
     name = min(different, key=lambda name: not name.startswith("params/"))
     raise InputError(
       f"The checkpoint {where} was saved by a different network: "
-      f"{name} has shape {before.get(name)} there and {after.get(name)} here "
+      f"{name} has shape {before.get(name)} in the checkpoint and {after.get(name)} in this config "
       f"({len(different)} arrays differ in all); "
       "use the config it was trained with, or another --workdir."
     )

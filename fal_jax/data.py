@@ -98,7 +98,7 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
     source[0]
   except ValueError as error:
     raise InputError(
-      f"The split {split!r} of {name!r} holds no image: write parts of a split as in 'train[:90%]'."
+      f"The split {split!r} of {name!r} holds no image: slices look like 'train[:90%]'."
     ) from error
   except RuntimeError as error:  # array_record raises this for missing or damaged files
     raise InputError(

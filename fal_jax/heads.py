@@ -58,7 +58,7 @@ class CorrectedFAN(nn.Module):
 
 
 def static_target(landmarks: jax.Array, codec: HeatmapCodec) -> jax.Array:
-  """What rounding to cells loses, whatever the network predicts.
+  """What rounding to cells loses, independent of the prediction.
 
   Args:
     landmarks: (..., K, 2) float32, px of the network's input.

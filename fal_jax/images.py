@@ -29,7 +29,7 @@ from fal_jax.errors import InputError
 # Only these: Pillow would pass EPS files to Ghostscript, and the rarer formats are attack surface.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
-# What the decoders raise on damaged files: they unpack and look up whatever the file says.
+# What the decoders raise on damaged files: they trust any size the header claims.
 _DECODER_ERRORS = (
   OSError,
   SyntaxError,
@@ -130,7 +130,7 @@ def read_image(
       cause = f"{error}" if str(error) else type(error).__name__
       raise InputError(
         f"{name}: this {header.format} file cannot be decoded, "
-        f"it is probably cut short or damaged, fetch it again ({cause})."
+        f"it is probably truncated or damaged, download it again ({cause})."
       ) from error
 
   # Pillow turns TIFF files, and only those, while loading: undo that unless it was asked for.
@@ -198,11 +198,11 @@ def _read_bytes(source: str | os.PathLike[str], name: str) -> bytes:
 def _likely_cause(data: bytes) -> str:
   """Says what a file that no decoder recognises most likely is."""
   if not data:
-    return "the file is empty (an interrupted download?), fetch it again"
+    return "the file is empty (an interrupted download?), download it again"
 
   signatures = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
   if data.startswith(signatures) or data[8:12] in (b"WEBP", b"avif"):
-    return "it starts like one, but its header is cut short or damaged, fetch it again"
+    return "it has an image signature but its header is truncated or damaged, download it again"
 
   start = data[:512].lower()
   for signs, cause in _LOOKALIKES:

@@ -143,8 +143,8 @@ def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Arr
   between cells the window is cut on one side, and low peaks pull towards the middle of the window.
   We also know that the network was taught Gaussians of one width. The fit is Gauss-Newton on
   squared differences, weighted by the squared Gaussian, so that the slopes of the peak count and
-  the noise at its foot does not. A perfect peak is recovered exactly, whatever its height, also at
-  the border, since the cells beyond it are missing on both sides of the comparison.
+  the noise at its foot does not. A perfect peak is recovered exactly, independent of its height,
+  also at the border, since the cells beyond it are missing on both sides of the comparison.
 
   Args:
     patch: (..., d, d, K) float32, d at least 3.

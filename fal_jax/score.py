@@ -81,8 +81,8 @@ def run(
   """
   if (truth is None) == (config is None):
     raise InputError(
-      "Give --truth, a file with the annotated landmarks, or --config, of a prepared dataset; one "
-      "of them."
+      "Give exactly one of --truth, a file with the annotated landmarks, and --config, of a "
+      "prepared dataset."
     )
 
   file = landmark_files.read(predictions)
@@ -142,7 +142,7 @@ def _from_file(path: str | Path, num_landmarks: int | None, *, assume_order: boo
   file = landmark_files.read(path)
   if file.ids is None and not assume_order:
     raise InputError(
-      f"{file.path} has no ids: add them, or --assume_order if both files have their faces in the "
+      f"{file.path} has no ids: add them, or --assume_order if both files list their faces in the "
       "same order."
     )
 
@@ -219,7 +219,7 @@ def _join_by_order(faces: Faces, file: LandmarkFile, *, assume_order: bool) -> n
   """(N, K, 2) predictions as they are in the file."""
   if not assume_order:
     raise InputError(
-      f"{file.path} has no ids: add them, or --assume_order if its faces are in the order of "
+      f"{file.path} has no ids: add them, or --assume_order if it lists its faces in the order of "
       f"{faces.dataset}."
     )
   if len(file.landmarks) != len(faces.ids):
@@ -237,7 +237,7 @@ def _join_by_id(faces: Faces, file: LandmarkFile) -> np.ndarray:
   known = set(faces.ids)
   if len(known) < len(faces.ids):
     raise InputError(
-      f"{faces.dataset} has ids more than once, so faces cannot be told apart: make them unique."
+      f"{faces.dataset} has duplicate ids, so faces cannot be told apart: make them unique."
     )
 
   missing = [name for name in faces.ids if name not in row]
@@ -277,7 +277,8 @@ def _check_predictions_finite(faces: Faces, pred: np.ndarray, path: Path) -> Non
     names = [faces.ids[row] for row in np.flatnonzero(broken)]
     raise InputError(
       f"{path}: the predictions of {len(names)} faces are NaN or missing where landmarks are "
-      f"annotated ({join_names(names)}): predict every landmark; misses count with their distance."
+      f"annotated ({join_names(names)}): predict every landmark; a missed one still "
+      "counts with its distance."
     )
 
 

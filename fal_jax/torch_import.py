@@ -53,7 +53,7 @@ _LEAVES = {
 def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
   """--mode=import_torch: makes a checkpoint at step 0, to evaluate, predict and train with.
 
-  Stacks, features and depth are the file's, whatever the config says; all else is the config's.
+  Stacks, features and depth come from the file, everything else from the config.
 
   Args:
     config: of the run; its mark-up must have the file's number of landmarks.
@@ -81,12 +81,12 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
     raise InputError(f"{weights}: {error}") from error
   if network.num_landmarks != config.data.markup:
     raise InputError(
-      f"{weights} finds {network.num_landmarks} landmarks "
-      f"and config.data.markup is {config.data.markup}: take the config of a dataset with as many."
+      f"{weights} predicts {network.num_landmarks} landmarks "
+      f"and config.data.markup is {config.data.markup}: use a config with that many landmarks."
     )
   if config.head.startswith("correction"):
     raise InputError(
-      f"{weights} holds heatmaps alone and config.head is {config.head!r}: "
+      f"{weights} predicts heatmaps only and config.head is {config.head!r}: "
       "set --config.head=heatmaps."
     )
 
@@ -147,8 +147,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     if _is_torchscript(file):
       extract = f"torch.save(torch.jit.load('{path}', 'cpu').state_dict(), 'weights.pth')"
       raise InputError(
-        f"{path} is not loaded, it is a TorchScript archive, a program with its weights: "
-        f'if you trust it, extract those by python -c "import torch; {extract}" and import them.'
+        f"{path} is a TorchScript archive and was not loaded, since it is a program with weights: "
+        f'if you trust it, extract these by python -c "import torch; {extract}" and import them.'
       )
     loaded = torch.load(file, map_location="cpu", weights_only=True)
   except InputError:
@@ -156,12 +156,12 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
   except Exception as error:  # whatever a damaged or malicious file makes torch raise
     calls = re.search(r"GLOBAL (\S+)", str(error))
     if calls:
-      reason = f"it wants to call {calls[1]}"
+      reason = f"it tries to call {calls[1]}"
     else:
       reason = f"it is damaged or not from PyTorch ({type(error).__name__})"
     raise InputError(
-      f"{path} is not loaded, {reason}, and only plain arrays are: give a file that was written by "
-      "torch.save(model.state_dict(), ...)."
+      f"{path} was not loaded: {reason}, and only plain arrays are accepted. Give a file written "
+      "by torch.save(model.state_dict(), ...)."
     ) from error
 
   try:

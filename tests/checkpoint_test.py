@@ -216,7 +216,9 @@ def test_the_config_is_read_from_the_checkpoint_before_a_damaged_one(workdir):
 
 
 def test_a_checkpoint_of_another_mark_up_is_refused_in_one_sentence(two_steps):
-  named = r"shape \(29,\) there and \(68,\) here .* use the config it was trained"
+  named = (
+    r"shape \(29,\) in the checkpoint and \(68,\) in this config .* use the config it was trained"
+  )
   with pytest.raises(InputError, match=named) as error:
     restore(two_steps, make_state(0, landmarks=68))
   assert "\n" not in str(error.value)
@@ -226,7 +228,7 @@ def test_a_checkpoint_of_a_deeper_network_is_refused_in_one_sentence(two_steps):
   state = make_state(0)
   deeper = state.replace(params={**state.params, "m1": {"kernel": jnp.zeros((3, 3))}})
 
-  named = r"m1/kernel has shape None there and \(3, 3\) here"
+  named = r"m1/kernel has shape None in the checkpoint and \(3, 3\) in this config"
   with pytest.raises(InputError, match=named) as error:
     restore(two_steps, deeper)
   assert "\n" not in str(error.value)

@@ -174,7 +174,7 @@ def test_size_is_refused_from_the_header_alone():
     read_image(png_without_pixels(9000, 9000), name="face.png")
   with pytest.raises(InputError, match=r"^face.png: the image is too large .*400000000 pixels"):
     read_image(png_without_pixels(20_000, 20_000), name="face.png")
-  with pytest.raises(InputError, match="cut short or damaged"):
+  with pytest.raises(InputError, match="truncated or damaged"):
     read_image(png_without_pixels(90, 90))
 
   data = encoded(_SMOOTH, "PNG")
@@ -193,18 +193,18 @@ _PNG = encoded(_SMOOTH, "PNG")
 _PNG_16_BITS = sixteen_bits(_SMOOTH.astype(int) * 257, ".png")
 _THUMBNAIL = b"\xff\xe1" + struct.pack(">H", 2 + 4) + b"ab\xff\xd9"
 _NOT_IMAGES = {
-  "JPEG cut in half": (_JPEG[: len(_JPEG) // 2], "cut short or damaged"),
-  "JPEG one byte short": (_JPEG[:-1], "cut short or damaged"),
+  "JPEG cut in half": (_JPEG[: len(_JPEG) // 2], "truncated or damaged"),
+  "JPEG one byte short": (_JPEG[:-1], "truncated or damaged"),
   "JPEG cut in half with thumbnail inside": (
     _JPEG[:2] + _THUMBNAIL + _JPEG[2 : len(_JPEG) // 2],
-    "cut short or damaged",
+    "truncated or damaged",
   ),
-  "PNG cut in half": (_PNG[: len(_PNG) // 2], "cut short or damaged"),
-  "WebP cut in half": (encoded(_SMOOTH, "WEBP")[:200], "cut short or damaged"),
-  "BMP cut in half": (encoded(_SMOOTH, "BMP")[:1000], "cut short or damaged"),
-  "GIF cut in half": (encoded(_SMOOTH, "GIF")[:500], "cut short or damaged"),
-  "16-bit PNG cut short": (_PNG_16_BITS[:600], "cut short or damaged"),
-  "JPEG header cut": (_JPEG[:20], "cut short or damaged"),
+  "PNG cut in half": (_PNG[: len(_PNG) // 2], "truncated or damaged"),
+  "WebP cut in half": (encoded(_SMOOTH, "WEBP")[:200], "truncated or damaged"),
+  "BMP cut in half": (encoded(_SMOOTH, "BMP")[:1000], "truncated or damaged"),
+  "GIF cut in half": (encoded(_SMOOTH, "GIF")[:500], "truncated or damaged"),
+  "16-bit PNG truncated": (_PNG_16_BITS[:600], "truncated or damaged"),
+  "JPEG header cut": (_JPEG[:20], "truncated or damaged"),
   "empty": (b"", "the file is empty"),
   "login page": (
     b"\n<!DOCTYPE HTML><title>Sign in</title>",

@@ -229,7 +229,7 @@ def test_percentiles_of_a_hundred_and_one_errors_known_by_heart():
     metrics.percentiles([1.0, np.nan])
 
 
-def test_a_prediction_at_the_end_of_the_world_counts_as_a_failure():
+def test_a_prediction_far_beyond_any_image_counts_as_a_failure():
   """Its square would overflow, and a face dropped as not finite would improve the mean."""
   pred, true = _faces(4)
   pred[1, 0] = 1e200
@@ -282,7 +282,7 @@ def test_a_face_beyond_all_bounds_counts_as_a_failure():
   assert metrics.auc([np.inf, 0.0], 10) == 0.5
 
 
-def test_the_mean_of_what_faces_contribute_is_the_metric_to_the_last_bit():
+def test_the_mean_of_what_faces_contribute_is_exactly_the_metric():
   errors = np.random.default_rng(3).gamma(2, 2, 57)
 
   contributions = list(metrics.per_face(errors, "box", (7, 2.5)))

@@ -47,7 +47,7 @@ BAD = {
   "html.csv": ("<!doctype html><title>Log in</title>", "the first line must be id,x0,y0,x1,y1"),
   "no_header.csv": (ALL, "the first line must be id,x0,y0"),
   "columns.csv": (HEAD.replace("y3", "y33x") + "\n" + ALL, "missing y3"),
-  "extra.csv": (HEAD + ",score\n" + ALL, "unknown or double score"),
+  "extra.csv": (HEAD + ",score\n" + ALL, "unknown or duplicate score"),
   "partial.csv": (HEAD + ",visible0,visible1\n" + ALL, "missing visible2, visible3, visible4"),
   "only_header.csv": (HEAD, "holds no face"),
   "short_row.csv": (
@@ -168,7 +168,7 @@ def test_a_bad_file_of_predictions_is_answered_in_one_line(command_line, tmp_pat
   ("values", "answer"),
   [
     ({"predictions": None}, "No --predictions given"),
-    ({"truth": None}, "Give --truth, a file with the annotated landmarks, or --config"),
+    ({"truth": None}, "Give exactly one of --truth, a file with the annotated landmarks, and"),
     ({"markup": 98}, "has 68 landmarks per face but --markup is 98"),
     ({"markup": 5}, "no mark-up has 5 landmarks"),
     ({"workdir": None}, "No --workdir given"),

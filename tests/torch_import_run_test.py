@@ -133,7 +133,7 @@ def test_a_workdir_with_checkpoints_is_left_as_it_is(imported, config):
 
 def test_weights_of_another_mark_up_are_refused_before_anything_is_written(folder, tmp_path):
   torch.save(torch_fan.small().state_dict(), tmp_path / "fan.pth")
-  named = r"finds 5 landmarks and config\.data\.markup is 29"
+  named = r"predicts 5 landmarks and config\.data\.markup is 29"
   with pytest.raises(InputError, match=named) as error:
     torch_import.run(tiny_dataset.config(folder), tmp_path / "run", tmp_path / "fan.pth")
   assert "\n" not in str(error.value) and not (tmp_path / "run").exists()

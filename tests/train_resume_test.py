@@ -168,7 +168,7 @@ def test_what_does_not_affect_the_weights_may_change(folder, tmp_path, key, valu
 
 
 def test_a_run_does_not_resume_with_another_network(copy, folder):
-  shapes = r"network: params/\S+ has shape .* there and .* here"
+  shapes = r"network: params/\S+ has shape .* in the checkpoint and .* in this config"
   with pytest.raises(InputError, match=shapes):
     tiny_dataset.run(tiny_dataset.config(folder, model__features=16), copy)
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"error: {error}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
-    message = "Interrupted. Nothing unfinished was kept; the same command starts again."
+    message = "Interrupted. Nothing incomplete was kept; run the same command to start again."
     print(message, file=sys.stderr)
     return 130
   return 0
@@ -78,12 +78,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   parser.add_argument(
     "--allow_partial",
     action="store_true",
-    help="build what is there although the official dataset has more",
+    help="build even if parts of the official dataset are missing",
   )
   parser.add_argument(
     "--skip_bad", action="store_true", help="leave bad files out, and list them in metadata.json"
   )
-  parser.add_argument("--overwrite", action="store_true", help="build again what is built already")
+  parser.add_argument("--overwrite", action="store_true", help="rebuild an existing dataset")
   parser.add_argument(
     "--crops",
     type=int,
@@ -95,7 +95,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     "--crops_box",
     choices=get_args(BoxKind),
     default="landmarks",
-    help="around which box they are cut",
+    help="the box around which they are cut",
   )
   parser.add_argument(
     "--dry_run", action="store_true", help="check all files and report, write nothing"
@@ -210,7 +210,7 @@ def _make(
     builder = new_builder()  # as the folder is now
     if path.exists() and not args.overwrite:
       _check_complete(builder, args)
-      print(f"{full_name} is built already; --overwrite builds it again.")
+      print(f"{full_name} is already built; --overwrite rebuilds it.")
     else:
       start = time.monotonic()
       write(builder, manual_dir)

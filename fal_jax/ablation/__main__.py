@@ -21,7 +21,9 @@ if TYPE_CHECKING:
   from fal_jax.ablation.run import Row
 
 _TABLE = config_flags.DEFINE_config_file(
-  "table", None, "Table and, after a colon, base: configs/ablations/table2.py:demo."
+  "table",
+  None,
+  "Table config, optionally followed by :base, e.g. configs/ablations/table2.py:demo.",
 )
 _WORKDIR = flag_parser.WORKDIR
 flags.declare_key_flag("workdir")  # for --help
@@ -80,7 +82,7 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
 
   if not table.rows or any(len(row) != 3 for row in table.rows):
     raise InputError(
-      "A table's rows are triples of file, label and the paper's number or None, at least one."
+      "The table's `rows` must be a non-empty list of (file, label, the paper's number or None)."
     )
 
   files = [folder / f"{name}.py" for name, _, _ in table.rows]
@@ -89,7 +91,7 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
   keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
   if taken := [override for override, key in keys.items() if key in varied]:
     raise InputError(
-      f"{' '.join(taken)} would make rows of the table alike, which differ in it: leave it out."
+      f"{' '.join(taken)} would erase the difference between rows of the table: leave it out."
     )
 
   return [

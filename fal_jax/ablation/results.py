@@ -106,10 +106,10 @@ def notes(report: Mapping[str, Any]) -> list[str]:
   missing = sum(len(seeds) - row["seeds"] for row in rows)
   if missing:
     sentences.append(
-      f"Not finished: {missing} of {len(seeds) * len(rows)} numbers are missing, and left blank."
+      f"Incomplete: {missing} of {len(seeds) * len(rows)} results are missing and left blank."
     )
   if len(report["git_commits"]) > 1:
-    sentences.append("The numbers were made by more than one version of the code.")
+    sentences.append("Results come from several versions of the code.")
 
   if len(seeds) == 1:
     sentences.append("One seed: nothing here says how far another one would be.")

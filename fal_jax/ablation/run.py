@@ -115,7 +115,7 @@ def run(
   missing = [job for job in jobs if not _is_done(job)]
   done = len(jobs) - len(missing)
   if done:
-    yield f"{done} of {len(jobs)} numbers are there already"
+    yield f"{done} of {len(jobs)} results already exist"
 
   trained: set[Path] = set()
   diverged: dict[Path, train.Diverged] = {}
@@ -146,7 +146,7 @@ def run(
       )
       if stop.is_set() and number < len(jobs):
         raise train.Interrupted(
-          f"Stopped after {number} of {len(jobs)} numbers; run the same command to resume."
+          f"Stopped after {number} of {len(jobs)} results; run the same command to resume."
         )
 
   if diverged:

@@ -124,7 +124,7 @@ def measure(
     config: of the run.
     pairs: the batch size.
     rounds: how often each is measured.
-    echo: takes a line of progress.
+    echo: progress callback.
 
   Returns:
     `alone`: by source and cache, the spread of images per second. `overlapped`: by cache, of the

@@ -64,7 +64,7 @@ def run(
     parts: some of `PARTS`; by default all that make sense on this machine.
     rounds: how often everything is measured.
     batch_sizes: images per step; the first is that of the tables. By default what suits the device.
-    echo: takes a line of progress.
+    echo: progress callback.
 
   Returns:
     The tables, and where they are.
@@ -162,7 +162,7 @@ def check_parts(config: ConfigDict, parts: Sequence[str]) -> list[str]:
     InputError: a part does not exist, or is requested but not possible here.
   """
   if unknown := [part for part in parts if part not in PARTS]:
-    raise InputError(f"--parts={','.join(unknown)} does not exist; choose from {','.join(PARTS)}.")
+    raise InputError(f"Unknown --parts={','.join(unknown)}; choose from {','.join(PARTS)}.")
   has_torch = importlib.util.find_spec("torch") is not None
   if not has_torch and REFERENCES.keys() & set(parts):
     raise InputError(
@@ -194,7 +194,7 @@ def first_steps(
     config: of the run.
     batch_sizes: the first is measured; none means the platform's default.
     cache: an empty folder.
-    echo: takes a line of progress.
+    echo: progress callback.
 
   Returns:
     The measurements `cold` and `cached`.
@@ -253,7 +253,7 @@ def measure_kernels(
     chosen: parts to measure.
     directory: gets the trace.
     rounds: how often everything is measured.
-    echo: takes a line of progress.
+    echo: progress callback.
 
   Returns:
     Entries of the report: `parts`, those of PyTorch, and `memory` and `trace` of the step.
@@ -344,7 +344,7 @@ def sweep(
     config: of the run.
     pairs: the batch size.
     rounds: how often both are measured.
-    echo: takes a line of progress.
+    echo: progress callback.
 
   Returns:
     `pairs`, and either `step` and `forward`, described by `rates.describe`, or `too_large`.

@@ -37,7 +37,7 @@ def measure_fake_devices(
     pairs: batch size per device.
     rounds: how often each count is measured.
     environment: variables to set for the processes.
-    echo: takes a line of progress.
+    echo: progress callback.
     counts: numbers of devices, the smallest first.
 
   Returns:
@@ -52,8 +52,8 @@ def measure_fake_devices(
     available = available_bytes()
     if available is not None and needed > available:
       echo(
-        f"{count} fake devices may need {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are "
-        "available: left out"
+        f"{count} fake devices may need {needed / 1e9:.1f} GB and only "
+        f"{available / 1e9:.1f} GB are available: skipped"
       )
       results.append({"devices": count, "too_large": True})
       continue
@@ -82,14 +82,14 @@ def measure_processes(
 ) -> dict[str, Any]:
   """Two processes that train together, and two that train alone, on half of the cores each.
 
-  The former are joined by `jax.distributed`; the latter do not know of each other.
+  The former are joined by `jax.distributed`; the latter are independent.
 
   Args:
     config: of the run.
     pairs: batch size per process, which has one device.
     rounds: how often each pair of processes is measured.
     environment: variables to set for the processes.
-    echo: takes a line of progress.
+    echo: progress callback.
 
   Returns:
     `processes`, their number, and the rest as in an entry of `measure_fake_devices`.
@@ -118,7 +118,7 @@ def measure_processes(
         for rank, half in zip(ranks, halves, strict=True)
       ]
       seconds = max(worker.answer()["step"] for worker in workers)
-      how = "together" if together else "by themselves"
+      how = "together" if together else "independently"
       echo(f"2 processes {how}: first step after {seconds:.1f} s")
       return workers
 

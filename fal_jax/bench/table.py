@@ -56,8 +56,8 @@ def _machine(report: Mapping[str, Any]) -> str:
   lines = [hardware, software, work]
   if load_before > machine["cores"] / 2:
     lines.append(
-      "WARNING: other processes are using this CPU. Times are too long, and PyTorch's even more "
-      "so: its threads wait for each other."
+      "WARNING: other processes are using this CPU. All times are inflated, PyTorch's even "
+      "more so: its threads wait for each other."
     )
   return "\n".join(f"* {line}" for line in lines)
 
@@ -90,7 +90,7 @@ def sweep(sizes: Sequence[Mapping[str, Any]]) -> str:
   for size in sizes:
     row = [str(size["pairs"])]
     if size.get("too_large"):
-      row += ["does not fit", "", "", "", "", ""]
+      row += ["out of memory", "", "", "", "", ""]
     else:
       for name in ("step", "forward"):
         part = size[name]
@@ -111,7 +111,7 @@ def _torch(result: Mapping[str, Any]) -> str:
 
 
 def _first_step(result: Mapping[str, Any]) -> str:
-  """What a user waits for."""
+  """Start-up time, stage by stage."""
   columns = {
     "seconds": "total",
     "import_and_devices": "imports, devices",
@@ -183,10 +183,7 @@ def _input(result: Mapping[str, Any]) -> str:
 def processes(result: Mapping[str, Any]) -> str:
   """What `scaling.measure_processes` returns, as a section."""
   table = markdown.table(SCALING, [_scaling("2 processes, CPU", result)])
-  note = (
-    "The control: two processes with the same work that do not know of each other. Each has half "
-    "of the cores."
-  )
+  note = "The control: two independent processes with the same work. Each has half of the cores."
   return f"## Processes\n\n{table}\n\n{note}"
 
 

@@ -30,7 +30,7 @@ def interleaved(
     max_repeats: the most repeats within one turn.
     before: by name, what must happen before each turn of a task and is not measured.
     clock: returns seconds, rising; replaced by tests.
-    echo: takes a line of progress per task and round.
+    echo: progress callback, called per task and round.
 
   Returns:
     For each task the seconds that one repeat took, one value per round; equal positions in two
@@ -85,5 +85,5 @@ def spread(samples: Sequence[float]) -> dict[str, float]:
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-  """One measurement over another, round by round: whatever slowed both down cancels out."""
+  """One measurement over another, round by round: a slowdown of both cancels out."""
   return [a / b for a, b in zip(numerators, denominators, strict=True)]

@@ -88,7 +88,7 @@ class Worker:
   def __exit__(
     self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
   ) -> None:
-    """Ends the process, whatever it is doing."""
+    """Kills the process, busy or not."""
     for pipe in (self._process.stdin, self._process.stdout):
       if pipe is not None:
         pipe.close()

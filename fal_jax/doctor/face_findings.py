@@ -15,7 +15,7 @@ _FINDINGS = {
     "error",
     title="Images whose header cannot be read",
     meaning="Training stops when it reaches one of them.",
-    remedy="Fetch these files again and prepare the dataset anew; --skip_bad leaves them out.",
+    remedy="Download these files again and prepare the dataset anew; --skip_bad leaves them out.",
   ),
   "empty": Finding(
     "error",
@@ -34,19 +34,19 @@ _FINDINGS = {
   ),
   "swapped": Finding(
     "error",
-    title="Left and right exchanged in individual faces",
+    title="Left and right swapped in individual faces",
     meaning=(
-      "These faces fit the mean shape far better once left and right landmarks are exchanged: they "
+      "These faces fit the mean shape far better once left and right landmarks are swapped: they "
       "are mirrored without the permutation, or labelled the other way round. The network is "
       "taught contradictions."
     ),
-    remedy="Look at them below; apply the mark-up's flip permutation to their landmarks.",
+    remedy="Inspect them below; apply the mark-up's flip permutation to their landmarks.",
   ),
   "far_outside": Finding(
     "error",
     title="Landmarks further outside the image than the face is large",
     meaning=(
-      "They most likely belong to another image, to another size of it, or have x and y exchanged."
+      "They most likely belong to another image, to another size of it, or have x and y swapped."
     ),
     remedy="Compare the annotation file with the image.",
   ),
@@ -99,7 +99,8 @@ _FINDINGS = {
       "mean errors by eye distance."
     ),
     remedy=(
-      "Report a box normaliser (nme_box) beside nme_ic and nme_ip, or evaluate profiles separately."
+      "Report a box normaliser (nme_box) alongside nme_ic and nme_ip, or evaluate profiles "
+      "separately."
     ),
   ),
   "odd": Finding(
@@ -109,7 +110,7 @@ _FINDINGS = {
       "Their landmarks are six robust standard deviations further from the mean shape than usual: "
       "often a wrong annotation, sometimes an extreme pose."
     ),
-    remedy="Look at them below.",
+    remedy="Inspect them below.",
   ),
   "tiny": Finding(
     "note",
@@ -155,8 +156,8 @@ _FINDINGS = {
     title="Images with an EXIF orientation",
     meaning="It is ignored: annotations belong to the stored pixels.",
     remedy=(
-      "If landmarks lie beside their faces below, they were made on the rotated image: rotate the "
-      "files and annotate them again."
+      "If landmarks are offset from their faces below, they were made on the rotated image: rotate "
+      "the files and annotate them again."
     ),
   ),
 }

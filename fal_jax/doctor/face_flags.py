@@ -12,7 +12,7 @@ MIN_NORM_SHARE = 0.2  # of the face's size, sqrt(width * height)
 MIN_BOX_IOU = 0.2  # intersection over union of the dataset's box and the landmarks' box
 MAX_ENLARGEMENT = 8  # from the image to the crop
 
-# Of the distance to the mean shape, once left and right are exchanged; 3,162 genuine test faces:
+# Of the distance to the mean shape, once left and right are swapped; 3,162 genuine test faces:
 # 1.8 and more.
 _SWAPPED = 0.75
 
@@ -78,7 +78,7 @@ def flag_faces(
 def shape_distances(
   split: Split, mean: np.ndarray, markup: Markup
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Distances of faces to the mean shape as they are, and with left and right exchanged.
+  """Distances of faces to the mean shape as they are, and with left and right swapped.
 
   Args:
     split: N faces.

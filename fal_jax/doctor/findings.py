@@ -65,15 +65,15 @@ def shape_findings(shape: Mapping[str, Any], markup: Markup) -> Iterator[Finding
     markup: the mark-up.
 
   Yields:
-    Exchanged sides; then wrong pairs or, where there are none, asymmetry.
+    Swapped sides; then wrong pairs or, where there are none, asymmetry.
   """
   if shape["sides"] == "exchanged":
     yield Finding(
       "error",
-      title="Left and right are exchanged in the whole dataset",
+      title="Left and right are swapped in the whole dataset",
       meaning=(
         "On the mean face the landmarks named right_ lie on the person's left. Either all images "
-        "or coordinates are mirrored, x and y are exchanged, or the mark-up's names are the wrong "
+        "or coordinates are mirrored, x and y are swapped, or the mark-up's names are the wrong "
         "way round."
       ),
       remedy="Check the reader's order of x and y first, then the mark-up's names.",
@@ -163,7 +163,7 @@ def overlap_findings(
         "warning",
         title=f"{a} and {b} share {_count(images, 'image')}, but no face",
         meaning=(
-          "Different people in the same photograph: light, blur and background are known from "
+          "Different people in the same photograph: light, blur and background have been seen in "
           "training."
         ),
         remedy="Keep it in mind when you compare results; most published protocols have it too.",
@@ -202,8 +202,7 @@ def crop_findings(
       "warning" if worst > 0.5 else "note",
       title="Landmarks outside the crop",
       meaning=(
-        f"{per_split('outside')}. A heatmap cannot represent them: the network is bound to miss "
-        "them."
+        f"{per_split('outside')}. A heatmap cannot represent them: the network will miss them."
       ),
       remedy=f"{lower_face} or crop by another box.",
     )
@@ -234,7 +233,7 @@ def metadata_findings(metadata: Mapping[str, Any]) -> Iterator[Finding]:
       "warning",
       title="The dataset is not complete",
       meaning=f"{'; '.join(missing)}. Its results are not those of the official splits.",
-      remedy="Fetch the rest and prepare it again, or say so beside every result.",
+      remedy="Download the rest and prepare it again, or state this with every result.",
     )
 
   if skipped := metadata.get("skipped"):

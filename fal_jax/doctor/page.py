@@ -49,12 +49,11 @@ def render(
     f"evaluated on {tests}.</p>",
     f"<h2>Findings: {severity_counts(findings, zeros=False) or 'Nothing found'}</h2>",
     *map(_finding, findings),
-    "<h2>Numbers</h2>",
-    _numbers(report["splits"]),
-    '<p class="quiet">Three numbers are the 5 % quantile, the median and the 95 % quantile, in px '
-    "of the stored image unless stated otherwise. Distance to the mean face: root mean square over "
-    "the landmarks after the best similarity, in percent of the mean face's root mean square "
-    "radius.</p>",
+    "<h2>Statistics</h2>",
+    _statistics(report["splits"]),
+    '<p class="quiet">Triples: 5th percentile, median, 95th percentile, in px of the stored image '
+    "unless stated otherwise. Distance to the mean face: root mean square over the landmarks after "
+    "the best similarity, in percent of the mean face's root mean square radius.</p>",
     *shared_images,
     "<h2>Mean face</h2>",
     _shape(report["shape"], markup),
@@ -132,7 +131,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   )
 
 
-def _numbers(splits: Mapping[str, Mapping[str, Any]]) -> str:
+def _statistics(splits: Mapping[str, Mapping[str, Any]]) -> str:
   def quantiles(values: Sequence[float] | None, factor: float = 1, unit: str = "") -> str:
     """The inner three of five numbers."""
     if not values:
@@ -223,8 +222,9 @@ def _shape(shape: Mapping[str, Any], markup: Markup) -> str:
 def _heat(report: Mapping[str, Any]) -> str:
   band = report["band"]
   caption = (
-    "Stronger is more, on a logarithmic scale. Solid: the border of the heatmap; beyond it nothing "
-    f"can be found. Dashed: {band} cells inside, where the decoder's window is cut."
+    "A stronger colour means more landmarks, on a logarithmic scale. Solid: the border of the "
+    f"heatmap; beyond it nothing can be found. Dashed: {band} cells inside, where the decoder's "
+    "window is cut."
   )
   figures = "".join(
     _figure(name, shape_plots.draw_heat(counts, margin=stats.MARGIN, band=band))

@@ -23,7 +23,7 @@ _CAPTIONS = {
   "unreadable": "header unreadable",
   "empty": "no landmark",
   "no_extent": "no extent",
-  "swapped": "left and right exchanged",
+  "swapped": "left and right swapped",
   "far_outside": "far outside",
   "box_degenerate": "box degenerate",
   "no_crop": "no crop",

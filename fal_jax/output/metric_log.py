@@ -1,4 +1,4 @@
-"""The log of a run: JSON lines and TensorBoard events, and a line of progress on the screen."""
+"""The log of a run: JSON lines and TensorBoard events, and progress lines on the screen."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from fal_jax.errors import InputError
 class MetricLog:
   """Appends the metrics of a run to its work directory.
 
-  `workdir/metrics.jsonl` holds {"step": 100, "train/loss": 0.01, ...} per line, in order of time; a
+  `workdir/metrics.jsonl` holds {"step": 100, "train/loss": 0.01, ...} per line, oldest first; a
   number that is not finite is null there, since JSON cannot express it. `workdir/tensorboard/`
   holds the same scalars for TensorBoard.
   """
@@ -37,10 +37,10 @@ class MetricLog:
     Args:
       workdir: created if missing.
       resume_step: updates already done; 0 for a fresh run, which clears the log.
-      enabled: False makes a log that touches no file and prints nothing, whatever is called. In a
-        run of several processes only the first one may write.
-      clock: seconds, rising; tests pass their own.
-      echo: takes a progress line.
+      enabled: False makes a log whose methods touch no file and print nothing. In a run of several
+        processes only the first one may write.
+      clock: monotonic, s; tests pass their own.
+      echo: progress callback, called with each line.
 
     Raises:
       InputError: if a line of an existing metrics.jsonl, other than a half-written last one, is not
@@ -50,7 +50,7 @@ class MetricLog:
     if not enabled:
       return
 
-    # A third of a second, which prediction need not spend.
+    # Importing it takes a third of a second, which prediction need not spend.
     from tensorboardX import SummaryWriter
 
     workdir = pathlib.Path(workdir)
@@ -90,10 +90,10 @@ class MetricLog:
   ) -> None:
     """Records metrics and prints the step, the percentage, images per second and the time left.
 
-    The rate is that since the last call, which shows a stall at once. The time left comes from the
-    mean rate, which does not jump. The mean includes pauses for evaluation, since there will be
-    more of them, but from the second call on it excludes the time up to the first call, since
-    compilation happens only once.
+    The rate is measured since the last call, so that a stall shows at once. The time left is
+    estimated from the mean rate, which is steadier. The mean includes pauses for evaluation, since
+    there will be more of them, but from the second call on it excludes the time up to the first
+    call, since compilation happens only once.
 
     Args:
       step: updates done.
@@ -121,7 +121,7 @@ class MetricLog:
     self._echo("  ".join(parts))
 
   def close(self) -> None:
-    """Writes everything out; calling it again does nothing."""
+    """Flushes and closes the files; calling it again does nothing."""
     if not self._enabled:
       return
 

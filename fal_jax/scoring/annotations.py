@@ -39,7 +39,7 @@ def read_split(
 def from_records(
   records: Iterable[Mapping[str, Any]], *, dataset: str, split: str, rule: CropRule
 ) -> Faces:
-  """The faces of records, with whatever else these say of them.
+  """The faces of records, with their optional fields.
 
   Args:
     records: as in `tfds_builders.common.schema`; their images are not looked at. They are read one

@@ -132,7 +132,7 @@ def measure(
   count = len(np.asarray(true))
   names = [str(row) for row in range(count)] if ids is None else list(ids)
   if len(names) != count:
-    raise InputError(f"{len(names)} ids for {count} faces: give one each")
+    raise InputError(f"{len(names)} ids for {count} faces: give one id per face")
 
   by_norm = {}
   for name, norm in norms.items():

@@ -46,7 +46,7 @@ def jitter(
   if frames.shape != norm.shape or len(videos) != len(frames):
     raise InputError(
       f"there are {len(videos)} videos and {frames.size} frames for {len(norm)} faces: give one "
-      "each"
+      "video and one frame number per face"
     )
 
   # Sorted by video and frame, neighbours are next to each other.

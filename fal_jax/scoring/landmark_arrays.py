@@ -98,7 +98,7 @@ def _subsets(path: Path, count: int, arrays: dict[str, np.ndarray]) -> list[tupl
 
 
 def _texts(array: np.ndarray) -> list[str]:
-  """The elements as str, whatever the shape."""
+  """The elements of an array of any shape, as str."""
   return [
     text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     for text in array.reshape(-1).tolist()

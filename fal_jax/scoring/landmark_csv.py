@@ -72,19 +72,19 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _check_header(path: Path, header: list[str], points: list[str], visible: list[str]) -> None:
-  """Refuses a first line without ids or landmarks, or with columns that are unknown or double."""
+  """Refuses a first line without ids or landmarks, or with unknown or duplicate columns."""
   known = {"id", "subsets", *points, *visible, *_BOX}
   unknown = [name for name in header if name not in known][:3]
   groups = [points, *(group for group in (visible, _BOX) if {*group} & {*header})]
   missing = [name for group in groups for name in group if name not in header][:3]
-  is_double = len({*header}) < len(header)
-  if points and "id" in header and not (missing or unknown or is_double):
+  has_duplicates = len({*header}) < len(header)
+  if points and "id" in header and not (missing or unknown or has_duplicates):
     return
 
   reason = ""
   if points and "id" in header:
     columns = ", ".join(unknown) or "columns"
-    reason = f" (missing {', '.join(missing)})" if missing else f" (unknown or double {columns})"
+    reason = f" (missing {', '.join(missing)})" if missing else f" (unknown or duplicate {columns})"
   expected = f"id,{','.join(points[:4]) or 'x0,y0,x1,y1'},... as our evaluation writes it"
   raise InputError(
     f"{path}: the first line must be {expected}, got {','.join(header)[:60]!r}{reason}."

@@ -34,7 +34,7 @@ def read(path: str | Path) -> LandmarkFile:
     path: of the file; `~` is expanded.
 
   Returns:
-    (N, K, 2) landmarks and whatever else the file holds.
+    (N, K, 2) landmarks and the file's optional fields.
 
   Raises:
     InputError: one sentence on what is wrong and where; among others: ids given twice, faces with
@@ -86,7 +86,9 @@ def _check_shapes(file: LandmarkFile) -> None:
     )
 
   if file.ids is not None and len(file.ids) != shape[0]:
-    raise InputError(f"{file.path} has {len(file.ids)} ids for {shape[0]} faces: give one each.")
+    raise InputError(
+      f"{file.path} has {len(file.ids)} ids for {shape[0]} faces: give one id per face."
+    )
 
   expected = {"visible": (file.visible, shape[:2]), "box": (file.boxes, (shape[0], 4))}
   for name, (array, wanted) in expected.items():

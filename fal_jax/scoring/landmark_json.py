@@ -25,8 +25,8 @@ def read(path: Path) -> LandmarkFile:
   num = len(landmarks[0])
   if odd := [name for name, points in zip(ids, landmarks, strict=True) if len(points) != num]:
     raise InputError(
-      f"{path}: {ids[0]} has {num} landmarks, but not {join_names(odd)}: give all faces equally "
-      "many."
+      f"{path}: {ids[0]} has {num} landmarks, but not {join_names(odd)}: all faces need "
+      "the same number of landmarks."
     )
 
   visible, boxes, subsets = (_column(path, faces, key) for key in ("visible", "box", "subsets"))

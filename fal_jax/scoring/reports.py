@@ -20,7 +20,7 @@ def warn_of_degenerate(summary: Mapping[str, Any]) -> None:
   """Logs which faces no mean includes, and why."""
   for norm, ids in summary["degenerate"].items():
     logging.warning(
-      "%d faces have no usable normaliser %s and are not in its metrics: %s",
+      "%d faces have no usable normaliser %s and are excluded from its metrics: %s",
       len(ids),
       norm,
       ", ".join(ids[:10]),
@@ -75,8 +75,7 @@ def _protocol_lines(summary: Mapping[str, Any]) -> list[str]:
     lines.append(f"  note: {protocol['note']}")
   if protocol["expected"] not in (None, protocol["found"]):
     lines.append(
-      f"  NOT COMPARABLE: the protocol has {protocol['expected']} faces, "
-      f"these are {protocol['found']}"
+      f"  NOT COMPARABLE: the protocol has {protocol['expected']} faces, found {protocol['found']}"
     )
 
   bounds = summary["intervals"]
@@ -87,7 +86,7 @@ def _protocol_lines(summary: Mapping[str, Any]) -> list[str]:
   for name in names:
     if name in summary["auc_variants"]:
       others = {k: v for k, v in summary["auc_variants"][name].items() if k != "exact"}
-      lines.append(f"  {name} by other projects' formulas: {_listed(others)}")
+      lines.append(f"  {name} by other implementations: {_listed(others)}")
 
   if "visibility" in summary:
     kinds = dict(summary["visibility"])

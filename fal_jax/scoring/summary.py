@@ -74,7 +74,7 @@ def summarise(
       protocol: title, norm, threshold, source, note, the paper's results, and faces `expected` and
         `found`
       percentiles: of the faces' errors, by normaliser
-      auc_variants: each area as other projects compute it, see `auc_variants`
+      auc_variants: each area as other implementations compute it, see `auc_variants`
       intervals: 95 % bootstrap intervals of each metric by its name; over videos where there are
         any, else over faces
       regions, landmarks: the protocol's error by part of the face and by landmark (null where not
@@ -116,8 +116,8 @@ def summarise(
     summary["subsets"] = subsets
   if faces.videos is not None and faces.frames is not None:
     videos = [faces.videos[row] for row in np.flatnonzero(valid)]
-    trembling = jitter.jitter(*arrays, videos=videos, frames=faces.frames[valid])
-    summary["jitter"] = {"norm": norm, **trembling}
+    jitter_stats = jitter.jitter(*arrays, videos=videos, frames=faces.frames[valid])
+    summary["jitter"] = {"norm": norm, **jitter_stats}
   return summary
 
 

@@ -34,8 +34,8 @@ def unit_warnings(pred: np.ndarray, true: np.ndarray, errors: NormErrors) -> lis
   if offset[0] > 0:
     hint = "predictions that count pixels from 1 need --origin=1"
   return [
-    f"The predictions lie ({offset[0]:+.2f}, {offset[1]:+.2f}) px beside the annotation in the "
-    f"median: {hint}."
+    f"The predictions are offset by a median of ({offset[0]:+.2f}, {offset[1]:+.2f}) px from the "
+    f"annotation: {hint}."
   ]
 
 
@@ -55,7 +55,7 @@ def _frame_warning(pred: np.ndarray, true: np.ndarray, norm: np.ndarray, median:
   swapped = float(np.median(metrics.nme(pred[..., ::-1], true, norm)))
   if swapped < 25:
     return (
-      f"{text}, but by {swapped:.1f} % if x and y change places: the predictions seem to be (y, x)."
+      f"{text}, but by {swapped:.1f} % if x and y are swapped: the predictions seem to be (y, x)."
     )
   aligned = float(np.median(metrics.nme(_align(pred, true), true, norm)))
   if aligned < 25:

@@ -61,10 +61,10 @@ def finish(command):
     ([TABLE, "--workdir=w", "--config.model.featurs=3"], 'Did you mean "features"'),
     (
       [TABLE, "--workdir=w", "--config.codec.decode=dark"],
-      "codec.decode=dark would make rows of the table alike",
+      "codec.decode=dark would erase the difference between rows",
     ),
     ([TABLE, "--workdir=w", "--table.metric=nme_x"], "metric is 'nme_x'; choose one of nme_ic"),
-    ([TABLE, "--workdir=w", "--table.rows=baseline"], "rows are triples"),
+    ([TABLE, "--workdir=w", "--table.rows=baseline"], "`rows` must be a non-empty list"),
     ([TABLE, "--workdir=/dev/null/w"], "Nothing can be written to --workdir=/dev/null/w"),
     ([TABLE, "--workdir=w", "--config.train.batch_size=0"], "config.train.batch_size"),
     ([TABLE, "--workdir=w", "demo"], "Unexpected 'demo'"),
@@ -125,7 +125,7 @@ def test_overrides_reach_every_row_and_keep_their_types(rows):
 
 def test_a_key_that_the_rows_differ_in_cannot_be_set_for_all(rows):
   for override in ("codec.encode=rounded", "siamese.num_views=2", "codec.decode=argmax"):
-    with pytest.raises(InputError, match=f"--config.{override} would make rows"):
+    with pytest.raises(InputError, match=f"--config.{override} would erase the difference"):
       rows(f"--config.{override}")
 
 
@@ -215,7 +215,7 @@ def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_
   process = start(*arguments, f"--workdir={stopped}")
   output, _ = process.communicate(timeout=600)
   assert process.returncode == 0, output
-  assert "3 of 5 numbers are there already" in output
+  assert "3 of 5 results already exist" in output
   assert re.search(r"(Going on|Resuming) from step", output), output
 
   tables = [json.loads((run / "table2.json").read_text())["rows"] for run in (whole, stopped)]

@@ -113,7 +113,7 @@ def test_one_seed_gives_no_deviation_and_says_so():
     "nme_ic on faces, split test; base config demo; commit 0123456789.",
     "From 3 seeds",
     "about 50 %",
-    "4 of 12 numbers are missing",
+    "4 of 12 results are missing",
     "The same trainings, read by different decoders: B; C.",
     "```\npython -m it\n```",
   ],
@@ -125,5 +125,5 @@ def test_the_page_says_what_its_reader_must_know(part):
 def test_the_page_warns_of_several_versions_of_the_code():
   several = results.markdown(report(git_commits=["a" * 40, "b" * 40]))
 
-  assert "more than one version" in several
-  assert "more than one version" not in results.markdown(report())
+  assert "several versions" in several
+  assert "several versions" not in results.markdown(report())

@@ -164,7 +164,7 @@ def copy(whole, tmp_path):
 def test_a_finished_ablation_started_again_does_nothing(run, copy):
   before, page = times(copy), (copy / "table.md").read_text()
 
-  assert run(copy)[0] == "6 of 6 numbers are there already"
+  assert run(copy)[0] == "6 of 6 results already exist"
 
   assert not run.trained
   assert not run.evaluated
@@ -278,10 +278,10 @@ def test_a_signal_in_a_training_saves_it_and_the_same_command_resumes(
   expected = values(whole[0])
   assert run.evaluated == ["rounded/seed0"]
   page = (tmp_path / "table.md").read_text()
-  assert "Not finished: 5 of 6 numbers" in page
+  assert "Incomplete: 5 of 6 results" in page
   assert f"{expected['rounded']['0']:.3f}" in page
 
-  assert run(tmp_path)[0] == "1 of 6 numbers are there already"
+  assert run(tmp_path)[0] == "1 of 6 results already exist"
   assert run.trained == ["plain/seed0", "rounded/seed1", "plain/seed1"]
   assert values(tmp_path) == expected
 
@@ -289,7 +289,7 @@ def test_a_signal_in_a_training_saves_it_and_the_same_command_resumes(
 def test_a_signal_in_an_evaluation_is_acted_on_before_the_next_training(run, tmp_path):
   run.before_evaluate = send(signal.SIGINT, at=1)
 
-  with pytest.raises(train.Interrupted, match="Stopped after 1 of 6 numbers; run the same command"):
+  with pytest.raises(train.Interrupted, match="Stopped after 1 of 6 results; run the same command"):
     run(tmp_path)
 
   assert run.evaluated == ["rounded/seed0"]

@@ -46,7 +46,7 @@ def test_unions_by_design_are_a_note_unless_the_config_trains_and_tests_on_them(
 
 
 @pytest.mark.parametrize("how", ["labels", "x and y"])
-def test_left_and_right_exchanged_everywhere_is_said_of_the_whole_dataset(how):
+def test_left_and_right_swapped_everywhere_is_said_of_the_whole_dataset(how):
   records = clean_records()
   for faces in records.values():
     for row, face in enumerate(faces):
@@ -55,7 +55,7 @@ def test_left_and_right_exchanged_everywhere_is_said_of_the_whole_dataset(how):
 
   report, findings, flags = examine_records(records)
 
-  assert "Left and right are exchanged in the whole dataset" in titles(findings, "error")
+  assert "Left and right are swapped in the whole dataset" in titles(findings, "error")
   assert report["shape"]["sides"] == "exchanged"
   assert not flags["train"]["swapped"].any()
 

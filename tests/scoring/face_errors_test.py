@@ -50,7 +50,7 @@ def test_every_metric_is_the_mean_of_what_valid_faces_contribute():
   np.testing.assert_allclose(values.mean(0), [*of_norm.means().values()], rtol=1e-12)
 
 
-def test_a_prediction_at_the_end_of_the_world_is_a_failure_of_the_summary():
+def test_a_prediction_far_beyond_any_image_is_a_failure_of_the_summary():
   pred, true = _faces(4)
   pred[1, 0] = 1e200
 
@@ -112,7 +112,7 @@ def test_some_of_the_faces_have_the_errors_that_they_have_alone():
 
 
 def test_a_number_of_ids_that_does_not_fit_is_refused():
-  with pytest.raises(InputError, match="2 ids for 4 faces: give one each"):
+  with pytest.raises(InputError, match="2 ids for 4 faces: give one id per face"):
     _measure(*_faces(4), ids=["a", "b"])
 
 

@@ -168,7 +168,7 @@ def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
 def test_images_or_annotations_alone_are_refused_even_for_a_partial_build(gone, root):
   path = root / gone
   shutil.rmtree(path) if path.is_dir() else path.unlink()
-  with pytest.raises(InputError, match=r"nothing of it lies below .*\n.* not found"):
+  with pytest.raises(InputError, match=r"none of its files were found below .*\n.* not found"):
     build(root, allow_partial=True).plan(root)
 
 
@@ -190,11 +190,11 @@ _BAD_VARIABLES = {
   "number for a name": (changed("nameList", (4, 0), 5.0), "nameList, row 5, holds no file name"),
   "name that leads out": (
     changed("nameList", (4, 0), "../a.jpg"),
-    "nameList, row 5: '../a.jpg' leads out",
+    "nameList, row 5: '../a.jpg' is outside",
   ),
   "absolute name": (
     changed("nameList", (4, 0), "/etc/a.jpg"),
-    "nameList, row 5: '/etc/a.jpg' leads out",
+    "nameList, row 5: '/etc/a.jpg' is outside",
   ),
   "visibility of two": (changed("mask_new", (3, 4), 2), "mask_new holds 2, expected 0 and 1 only"),
   "a row twice": (changed("ra", (0, 0), 1), r"ra is not a permutation of 1 \.\.\. 8"),
@@ -241,7 +241,7 @@ def test_files_that_are_not_such_a_mat_are_one_sentence(root):
   for bad, cause in (
     (b"", "is empty"),
     (b"<html>", "is a web page"),
-    (content[:-100], "cut short"),
+    (content[:-100], "truncated"),
     (b"x" * 999, "not a readable MATLAB file"),
   ):
     (root / MAT).write_bytes(bad)
@@ -300,7 +300,7 @@ def test_a_bad_image_and_a_link_that_leads_out_are_named(root):
   first, second = str(caught.value).splitlines()[1:]
   assert first.startswith("  0/image00042.jpg#0: not an image: looks like HTML")
   assert second.startswith(
-    "  0/image00070.jpg#0: the image 0/image00070.jpg leads out of the dataset's folder"
+    "  0/image00070.jpg#0: the image 0/image00070.jpg is outside the dataset's folder"
   )
 
 
@@ -320,7 +320,7 @@ def test_points_outside_and_faces_annotated_twice_are_notes(root):
   }
 
 
-def test_genuine_faces_are_read_to_the_last_digit(tmp_path, monkeypatch):
+def test_genuine_faces_are_read_exactly(tmp_path, monkeypatch):
   samples = genuine_files.path("samples", "aflw")
   files = sorted(samples.glob("*.pts"))
 

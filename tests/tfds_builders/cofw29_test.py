@@ -130,7 +130,7 @@ def test_a_missing_file_is_named_with_where_to_get_it(root):
 
 def test_without_h5py_the_sentence_says_how_to_install_it(root, monkeypatch):
   monkeypatch.setitem(sys.modules, "h5py", None)
-  with pytest.raises(InputError, match=r"takes h5py to read: `pip install 'fal_jax\[datasets\]'`"):
+  with pytest.raises(InputError, match=r"requires h5py: `pip install 'fal_jax\[datasets\]'`"):
     build(root).plan(root)
 
 
@@ -146,7 +146,7 @@ def change(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[P
 _BAD_FILES = {
   "login page": (lambda file: file.write_bytes(b"<!DOCTYPE html><html>"), "is a web page"),
   "empty": (lambda file: file.write_bytes(b""), "is empty"),
-  "cut short": (lambda file: cut(file, 0.5), "is cut short"),
+  "truncated": (lambda file: cut(file, 0.5), "is truncated"),
   "version 5": (
     lambda file: scipy.io.savemat(file, {"IsT": 1}),
     "is a MATLAB 5 file, expected version 7.3",
@@ -268,7 +268,7 @@ def test_files_that_count_from_zero_are_told_by_their_first_landmark(root, monke
     build(root).plan(root)
 
 
-def test_all_genuine_test_annotations_are_read_to_the_last_digit(tmp_path):
+def test_all_genuine_test_annotations_are_read_exactly(tmp_path):
   """The 507 genuine faces, counted from 1 again and put into a file as MATLAB writes it."""
   shared = genuine_files.path()
   faces = np.load(shared / "annotations" / "cofw29_test.npz")

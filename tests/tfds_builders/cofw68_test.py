@@ -198,7 +198,7 @@ def test_bad_landmarks_are_one_line_naming_the_face(root):
     build(root).plan(root)
 
 
-def test_the_genuine_annotations_are_read_to_the_last_digit(tmp_path):
+def test_the_genuine_annotations_are_read_exactly(tmp_path):
   """Five genuine faces and all boxes; their photographs are not at hand, 507 others stand in."""
   samples = genuine_files.path("samples", "cofw68")
   path = tmp_path / "COFW_test_color.mat"

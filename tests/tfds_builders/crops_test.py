@@ -83,7 +83,7 @@ def test_the_command_line_builds_crops_and_says_how_to_train_on_them(tmp_path, m
   assert prepare.main(["w300", *options]) == 0
 
   out = capsys.readouterr().out
-  assert "w300/1.0.0 is built already" in out and "w300_crops320/1.0.0 is built already" in out
+  assert "w300/1.0.0 is already built" in out and "w300_crops320/1.0.0 is already built" in out
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ COCO = {
   ),
   "image elsewhere": (
     lambda content: content["images"][1].update(file_name="../a.png"),
-    "the image '../a.png' leads out of",
+    "the image '../a.png' is outside",
   ),
   "image turned": (
     lambda content: content["images"][1].update(width=50, height=60),
@@ -70,7 +70,7 @@ COCO = {
   ),
   "other order": (
     lambda content: content["categories"][0]["keypoints"].reverse(),
-    "key-points in another order than",
+    "key-point order differs",
   ),
   "face twice": (
     lambda content: content["annotations"].append(content["annotations"][1]),

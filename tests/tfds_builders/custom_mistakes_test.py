@@ -66,7 +66,7 @@ TABLES = {
     "line 3: x1: 'nan' is not a decimal number; y1: 'nan' is not",
   ),
   "infinite": (text(table(_2_3="-inf")), "x1: '-inf' is not a decimal number"),
-  "too large": (text(table(_2_3="1e400")), "x1: '1e400' is too large a number"),
+  "too large": (text(table(_2_3="1e400")), "x1: '1e400' is out of range"),
   "digits of another script": (text(table(_2_3="٣")), "x1: '٣' is not a decimal number"),
   "hexadecimal": (text(table(_2_3="0x10")), "x1: '0x10' is not a decimal number"),
   "one coordinate": (
@@ -103,12 +103,12 @@ TABLES = {
   ),
   "path that climbs out": (
     text(table(_1_0="../x.jpg")),
-    "line 2: the image '../x.jpg' leads out of the dataset's folder",
+    "line 2: the image '../x.jpg' is outside the dataset's folder",
   ),
-  "hidden climb": (text(table(_1_0="images/../../x.jpg")), "leads out of the dataset's folder"),
+  "hidden climb": (text(table(_1_0="images/../../x.jpg")), "is outside the dataset's folder"),
   "absolute path": (
     text(table(_1_0="/etc/passwd")),
-    "line 2: the image '/etc/passwd' leads out of the dataset's folder",
+    "line 2: the image '/etc/passwd' is outside the dataset's folder",
   ),
   "backslashes": (
     text(table(_1_0=r"images\face 00.png")),
@@ -118,7 +118,7 @@ TABLES = {
     text(table(_1_0="images/none.png")),
     "line 2: there is no image 'images/none.png', neither here",
   ),
-  "no image named": (text(table(_1_0="")), "landmarks.csv, line 2: no image is named"),
+  "no image named": (text(table(_1_0="")), "landmarks.csv, line 2: missing image name"),
   "a folder for an image": (text(table(_1_0="images")), "there is no image 'images'"),
   "semicolons": (
     text(table(), ";"),
@@ -142,7 +142,7 @@ TABLES = {
   "zero bytes": (GOOD.replace("face 00", "face\x0000"), "holds zero bytes"),
   "open quotation mark": (
     GOOD.replace("images/face 02", '"images/face 02'),
-    "unexpected end of data; write one face a line",
+    "unexpected end of data; write one face per line",
   ),
   "letters of a code page": (
     GOOD.replace("face 00", "Gesicht für").encode("latin-1"),
@@ -217,7 +217,7 @@ def test_lists_of_splits_that_do_not_fit_are_named(custom_root, refused):
     "train.txt, line 3: images/more.png is not annotated",
     "test.txt, line 1: images/face 00.png is listed twice, in train.txt before",
     "test.txt, line 2: there is no image 'none.png'",
-    "test.txt, line 3: the image '../x.png' leads out of the dataset's folder",
+    "test.txt, line 3: the image '../x.png' is outside the dataset's folder",
     "images/face 02.png: is annotated but not listed in train.txt, test.txt",
     "images/face 03.png: is annotated but not listed in train.txt, test.txt",
   ):

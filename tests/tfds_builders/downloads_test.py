@@ -181,12 +181,12 @@ HOSTILE = {
   "zip bomb": (zip_bytes([("a.bin", b"\0" * 300_000_000)]), "far more than its size allows"),
   "zip lies about a size": (lying_zip(), "damaged|larger than the archive says"),
   "zip with a password": (encrypted_zip(), "password"),
-  "zip cut short": (zip_bytes([("a.bin", os.urandom(9000))])[:5000], "cut short or damaged"),
+  "zip truncated": (zip_bytes([("a.bin", os.urandom(9000))])[:5000], "truncated or damaged"),
   "zip with a flipped bit": (
     zip_bytes([("a.bin", b"0123456789" * 99)], compression=zipfile.ZIP_STORED).replace(
       b"78901", b"78801", 1
     ),
-    "cut short or damaged",
+    "truncated or damaged",
   ),
   "tar climbs out": (tar_bytes([("../evil.txt", b"x")]), "leads out of the archive"),
   "tar is absolute": (tar_bytes([("/tmp/evil.txt", b"x")]), "leads out of the archive"),
@@ -201,16 +201,16 @@ HOSTILE = {
   "tar holds a pipe": (tar_bytes([tar_link("a", "", tarfile.FIFOTYPE)]), "a link or a device"),
   "tar holds a device": (tar_bytes([tar_link("a", "", tarfile.CHRTYPE)]), "a link or a device"),
   "tar bomb": (tar_bytes([("a.bin", b"\0" * 300_000_000)]), "far more than its size allows"),
-  "tar cut short": (tar_bytes([("a.bin", os.urandom(9000))])[:5000], "cut short or damaged"),
+  "tar truncated": (tar_bytes([("a.bin", os.urandom(9000))])[:5000], "truncated or damaged"),
   "tar with a wrong checksum": (
     gzip.compress(tar_bytes([("a.bin", b"1")], mode="w"))[:-6] + b"123456",
-    "cut short or damaged",
+    "truncated or damaged",
   ),
   "empty": (b"", "empty"),
   "a login page": (PAGE, "web page"),
   "a RAR archive": (b"Rar!\x1a\x07\x00" + bytes(100), "RAR and 7z"),
   "text": (b"not an archive at all", "neither a zip nor a tar"),
-  "zeros": (bytes(5000), "neither a zip nor a tar|cut short"),
+  "zeros": (bytes(5000), "neither a zip nor a tar|truncated"),
 }
 
 
@@ -240,7 +240,5 @@ def test_a_name_in_an_annotation_file_cannot_leave_the_dataset(root):
   )
 
   for path in ("../evil.jpg", "a/../../evil.jpg", "out/passwd", "/etc/passwd"):
-    with pytest.raises(
-      InputError, match=r"list\.txt, line 3: .* leads out of the dataset's folder"
-    ):
+    with pytest.raises(InputError, match=r"list\.txt, line 3: .* is outside the dataset's folder"):
       files.inside(root / "manual" / path, named=f"list.txt, line 3: {path}")

@@ -46,6 +46,11 @@ def version_73(path):
     file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
 
 
+def pickled(path):
+  with path.open("wb") as file:
+    np.save(file, np.array([{}]), allow_pickle=True)
+
+
 BAD = {
   "absent": (lambda path: path.unlink(), "cannot be read: No such file"),
   "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
@@ -53,19 +58,19 @@ BAD = {
   "login page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "web page"),
   "text": (lambda path: path.write_text("1 2 3\n" * 100), "not a readable MATLAB file"),
   "zeros": (lambda path: path.write_bytes(bytes(1000)), "not a readable MATLAB file|no variable"),
-  "header only": (lambda path: path.write_bytes(path.read_bytes()[:128]), "no variable|cut short"),
+  "header only": (lambda path: path.write_bytes(path.read_bytes()[:128]), "no variable|truncated"),
   "header cut": (
     lambda path: path.write_bytes(path.read_bytes()[:100]),
-    "not a readable MATLAB file|cut short",
+    "not a readable MATLAB file|truncated",
   ),
-  "cut": (lambda path: path.write_bytes(path.read_bytes()[:600]), "cut short"),
+  "cut": (lambda path: path.write_bytes(path.read_bytes()[:600]), "truncated"),
   "last byte missing": (
     lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    "cut short|no variable",
+    "truncated|no variable",
   ),
   "flipped": (
     lambda path: path.write_bytes(path.read_bytes()[:150] + b"\xff" * 40 + path.read_bytes()[190:]),
-    "cut short",
+    "truncated",
   ),
   "version 7.3": (version_73, "MATLAB 7.3 file, expected version 5"),
   "a zip": (
@@ -74,7 +79,7 @@ BAD = {
   ),
   "an image": (
     lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(300)),
-    "not a readable MATLAB file|cut short",
+    "not a readable MATLAB file|truncated",
   ),
   "another file": (
     lambda path: scipy.io.savemat(path, {"points": [1]}),
@@ -82,7 +87,7 @@ BAD = {
   ),
   "nothing in it": (lambda path: scipy.io.savemat(path, {}), "no variable 'bbox'; it has none"),
   "pickled": (
-    lambda path: np.save(path.open("wb"), np.array([{}]), allow_pickle=True),
+    pickled,
     "not a readable MATLAB file",
   ),
 }

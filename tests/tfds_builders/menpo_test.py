@@ -331,7 +331,7 @@ _BAD_LISTS = {
   "leads out": (
     change_line(lambda text: "../../../" + text),
     _LIST,
-    f"line 2: '../../../{_SECOND}' leads out",
+    f"line 2: '../../../{_SECOND}' is outside",
   ),
   "twice": (
     change_line(lambda _: line("train", 68, 0)),
@@ -353,7 +353,7 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, benchmark):
   assert text.startswith(f"  Menpo2D/Train/{file}: ") and cause in text
 
 
-def test_the_genuine_profiles_are_read_to_the_last_digit(tmp_path):
+def test_the_genuine_profiles_are_read_exactly(tmp_path):
   """The 2,300 genuine profiles, counted from 1 again and written as `.pts`; the first ones are
   known.
   """

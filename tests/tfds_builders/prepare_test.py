@@ -140,7 +140,7 @@ def test_building_again_does_nothing_unless_told_to(run, tmp_path):
   before = (tmp_path / "data" / "w300" / "1.0.0").stat()
   code, out, _ = run()
 
-  assert code == 0 and "is built already; --overwrite builds it again" in out
+  assert code == 0 and "is already built; --overwrite rebuilds it" in out
   assert ["train", "18", "3,148"] in prepared.table(out)
   assert (tmp_path / "data" / "w300" / "1.0.0").stat().st_ino == before.st_ino
 
@@ -209,7 +209,7 @@ def test_a_killed_overwrite_gives_the_former_dataset_back(run, tmp_path, version
   (folder / "1.0.0").rename(folder / "incomplete.former_1.0.0")
   (folder / "incomplete.A1B2C3_1.0.0").mkdir()
   code, out, _ = run()
-  assert code == 0 and "is built already" in out
+  assert code == 0 and "is already built" in out
   assert versions() == ["1.0.0"] and num_train(tmp_path) == 18
 
 

@@ -190,7 +190,8 @@ def test_a_partial_build_leaves_absent_splits_out_and_says_so(root, tmp_path):
 def test_an_unrelated_folder_is_refused_even_for_a_partial_build(tmp_path):
   with pytest.raises(
     InputError,
-    match=r"w300: nothing of it lies below .*\n  afw: expected 337 annotated images, found 0",
+    match=r"w300: none of its files were found below .*\n"
+    r"  afw: expected 337 annotated images, found 0",
   ):
     build(tmp_path / "300w", allow_partial=True).plan(tmp_path)
 
@@ -324,7 +325,7 @@ def test_oddities_are_kept_and_counted(root):
   }
 
 
-def test_the_real_training_images_are_read_to_the_last_digit(tmp_path):
+def test_the_real_training_images_are_read_exactly(tmp_path):
   root = genuine_files.path("300w")
   builder = Builder(data_dir=tmp_path, allow_partial=True)
   builder.download_and_prepare(
@@ -347,7 +348,7 @@ def test_the_real_training_images_are_read_to_the_last_digit(tmp_path):
   np.testing.assert_array_equal(first, np.float32([93.167660, 107.807529]))
 
 
-def test_a_genuine_file_without_header_is_read_to_the_last_digit(tmp_path):
+def test_a_genuine_file_without_header_is_read_exactly(tmp_path):
   samples = genuine_files.path("samples", "w300")
   layout = Builder(data_dir=tmp_path, allow_partial=True).layout(Downloads([samples]))
   landmarks = {face.file_name: face.landmarks for face in layout.splits["train"]}

@@ -229,7 +229,8 @@ def test_mirrored_views_with_landmarks_of_their_own_betray_another_origin(root, 
   builder, _ = plan(root, "with_flips")
   notes = {note: len(files) for note, files in builder.info.metadata["notes"].items()}
   message = (
-    "landmarks lie +2.0 px beside the mirrored ones of the view: is pts_2d counted from 1.0?"
+    "landmarks are offset by +2.0 px from the mirrored ones of the view: "
+    "is pts_2d counted from 1.0?"
   )
 
   assert notes == ({message: 30} if origin else {})
@@ -268,10 +269,10 @@ _BAD_FILES = {
     "landmarks/AFW/AFW_1001_1_0_pts.mat",
     "is a web page",
   ),
-  "cut short": (
+  "truncated": (
     lambda r, mat: mat.write_bytes(mat.read_bytes()[:600]),
     "landmarks/AFW/AFW_1001_1_0_pts.mat",
-    "cut short",
+    "truncated",
   ),
   "the image's own mat": (
     lambda r, mat: shutil.copy(r / "AFW/AFW_1001_1_0.mat", mat),
@@ -293,7 +294,7 @@ _BAD_FILES = {
     "AFW/AFW_1001_1_0.jpg",
     "not a face",
   ),
-  "image cut short": (
+  "image truncated": (
     lambda r, mat: (r / "AFW/AFW_1001_1_0.jpg").write_bytes(
       (r / "AFW/AFW_1001_1_0.jpg").read_bytes()[:-9]
     ),

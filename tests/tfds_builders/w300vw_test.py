@@ -300,7 +300,7 @@ _BAD_FILES = {
   "fewer frames than annotations": (
     lambda d: write_video(d / "vid.avi", 20),
     "vid.avi",
-    "20 frames can be decoded and annotations go on to frame 23",
+    "20 frames can be decoded but annotations continue to frame 23",
   ),
   "no annotations": (lambda d: shutil.rmtree(d / "annot"), "annot", "no annotation files"),
   "annotation cut short": (
@@ -366,7 +366,7 @@ def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
   assert len(splits["test_a"]) == 12
 
 
-def test_genuine_frames_are_read_to_the_last_digit(tmp_path, monkeypatch):
+def test_genuine_frames_are_read_exactly(tmp_path, monkeypatch):
   samples = genuine_files.path("samples", "w300vw")
   builder = Builder(data_dir=tmp_path / "data", config="every1", allow_partial=True)
   splits = builder.plan(samples)

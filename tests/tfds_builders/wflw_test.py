@@ -146,7 +146,7 @@ def test_everything_missing_is_listed_at_once_with_where_to_get_it(root):
 @pytest.mark.parametrize("folder", ["WFLW_images", "WFLW_annotations"])
 def test_a_folder_without_the_other_is_refused_even_for_a_partial_build(folder, root):
   shutil.rmtree(root / folder)
-  with pytest.raises(InputError, match=r"nothing of it lies below .*\n.* not found"):
+  with pytest.raises(InputError, match=r"none of its files were found below .*\n.* not found"):
     build(root, allow_partial=True).plan(root)
 
 
@@ -181,11 +181,11 @@ _BAD_LINES = {
   ),
   "name that leads out": (
     lambda line: line.replace("37--Soccer", ".."),
-    "leads out of the dataset's folder",
+    "is outside the dataset's folder",
   ),
   "absolute name": (
     lambda line: line.replace("37--Soccer", "/etc"),
-    "leads out of the dataset's folder",
+    "is outside the dataset's folder",
   ),
   "endless name": (lambda line: line.replace("37--Soccer", "x" * 300), "is not a valid file name"),
 }
@@ -212,7 +212,7 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, root):
     (b"<!DOCTYPE html><html>", "is a web page"),
     (
       b"\xff\xfe1 2 3",
-      r"is not text in UTF-8 \(byte 0 is not; saved as UTF-16\?\): fetch it again",
+      r"is not text in UTF-8 \(byte 0 is not; saved as UTF-16\?\): download it again",
     ),
     (
       b"1 2 3 a.jpg\n",
@@ -251,7 +251,7 @@ def test_a_link_that_leads_out_of_the_folder_is_not_read(root):
 
   with pytest.raises(
     InputError,
-    match=r"\n  0--Parade/0_Parade_Parade_0_3.jpg#0: .* leads out of the dataset's folder",
+    match=r"\n  0--Parade/0_Parade_Parade_0_3.jpg#0: .* is outside the dataset's folder",
   ):
     build(root).plan(root)
 
@@ -307,7 +307,7 @@ def test_known_flaws_of_annotations_are_kept_and_noted(root):
 
   notes = builder.info.metadata["notes"]
   assert notes["a left landmark and its right counterpart coincide"] == [f"{ALL.format(4)}#0"]
-  assert notes["all landmarks lie beside the rectangle"] == [f"{ALL.format(5)}#0"]
+  assert notes["all landmarks are outside the rectangle"] == [f"{ALL.format(5)}#0"]
   assert len(notes["landmarks outside the image"]) == 17
 
 
@@ -325,7 +325,7 @@ def test_one_face_of_an_image_with_the_known_first_landmark_is_enough(root, monk
     build(root).plan(root)
 
 
-def test_genuine_lines_of_the_subset_lists_are_read_to_the_last_digit():
+def test_genuine_lines_of_the_subset_lists_are_read_exactly():
   folder = samples()
 
   assert {

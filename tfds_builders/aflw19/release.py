@@ -109,7 +109,7 @@ def _names(cells: np.ndarray, path: Path) -> list[str]:
 
     if not _stays_below(name):
       raise InputError(
-        f"{path}: nameList, row {row}: {name[:60]!r} leads out of the folder of images "
+        f"{path}: nameList, row {row}: {name[:60]!r} is outside the folder of images "
         "or is not a file name."
       )
     names.append(name)

@@ -96,7 +96,7 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
   images = cofw.read_images(path, images_name, findings)
   if len(images) != len(points):
     raise InputError(
-      f"{path} holds {len(images)} images but {len(points)} rows of landmarks: fetch it again."
+      f"{path} holds {len(images)} images but {len(points)} rows of landmarks: download it again."
     )
 
   faces: list[Face | None] = []

@@ -1,4 +1,4 @@
-"""Unpacking zip and tar archives safely: whatever is damaged or hostile is refused by name."""
+"""Unpacks zip and tar archives safely: anything damaged or hostile is refused by name."""
 
 import contextlib
 import io
@@ -132,7 +132,7 @@ def _copy(source: IO[bytes], target: Path, *, size: int, name: str) -> None:
   """Writes a member, and no more of it than the archive's table promised: `size` bytes."""
   target.parent.mkdir(parents=True, exist_ok=True)
   if target.exists():
-    raise InputError(f"{name} holds {target.name!r} twice: fetch it again.")
+    raise InputError(f"{name} holds {target.name!r} twice: download it again.")
 
   with target.open("xb") as file:
     while chunk := source.read(_CHUNK):
@@ -143,7 +143,7 @@ def _copy(source: IO[bytes], target: Path, *, size: int, name: str) -> None:
         )
       file.write(chunk)
   if size:
-    raise InputError(f"{name}: {target.name!r} is cut short, fetch the archive again.")
+    raise InputError(f"{name}: {target.name!r} is truncated, download the archive again.")
 
 
 def _check_size(total: int, into: Path, *, name: str, limit: int, more: int | None = None) -> None:
@@ -166,14 +166,15 @@ def _check_size(total: int, into: Path, *, name: str, limit: int, more: int | No
   free = shutil.disk_usage(into).free
   if needed > free:
     raise InputError(
-      f"{name} needs {needed / 1e9:.1f} GB to unpack and {into} has {free / 1e9:.1f} GB: make room."
+      f"{name} needs {needed / 1e9:.1f} GB to unpack but only {free / 1e9:.1f} GB are free in "
+      f"{into}: make room."
     )
 
 
 def _likely_cause(start: bytes, error: Exception) -> str:
   """Why an archive with these first bytes cannot be unpacked, and what to do about it."""
   if not start:
-    return "the file is empty (an interrupted download?), fetch it again"
+    return "the file is empty (an interrupted download?), download it again"
   if is_web_page(start):
     return "it is a web page (a login or error page?), download it again"
   if "password" in str(error) or "encrypted" in str(error):
@@ -181,10 +182,10 @@ def _likely_cause(start: bytes, error: Exception) -> str:
 
   if start.startswith((b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")) or b"ustar" in start:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return f"it is cut short or damaged ({reason}), fetch it again"
+    return f"it is truncated or damaged ({reason}), download it again"
   if start.startswith((b"Rar!", b"7z\xbc\xaf")):
     return "RAR and 7z archives are not read, unpack it yourself"
-  return "it is neither a zip nor a tar archive, fetch it again"
+  return "it is neither a zip nor a tar archive, download it again"
 
 
 @contextlib.contextmanager

@@ -68,11 +68,11 @@ class Downloads:
       The same path.
 
     Raises:
-      InputError: it leads out, by `..`, an absolute name or a symbolic link.
+      InputError: it is outside, by `..`, an absolute name or a symbolic link.
     """
     resolved = path.resolve()
     if not any(resolved.is_relative_to(root.resolve()) for root in self.roots):
-      raise InputError(f"{named} leads out of the dataset's folder; it is not read.")
+      raise InputError(f"{named} is outside the dataset's folder; it is not read.")
     return path
 
 

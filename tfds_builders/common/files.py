@@ -45,4 +45,4 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
 
 def empty_download(path: str | os.PathLike[str]) -> InputError:
   """The error for a fetched file that holds nothing."""
-  return InputError(f"{path} is empty (an interrupted download?): fetch it again.")
+  return InputError(f"{path} is empty (an interrupted download?): download it again.")

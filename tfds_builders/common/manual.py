@@ -165,7 +165,7 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     return {name: split for name, split in splits.items() if split}
 
   def _check_complete(self, layout: Layout, manual_dir: Path) -> None:
-    """Refuses a folder in which there is nothing, or not all."""
+    """Refuses an empty or incomplete folder."""
     how_to_get = textwrap.dedent(self.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
     sizes = [f"{archive.name} ({archive.size})" for archive in self.ARCHIVES if archive.size]
     if sizes:
@@ -174,7 +174,7 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
     if not any(layout.splits.values()) and not _errors(layout.findings):
       raise InputError(
-        f"{self.name}: nothing of it lies below {manual_dir}.\n{missing}\n{how_to_get}"
+        f"{self.name}: none of its files were found below {manual_dir}.\n{missing}\n{how_to_get}"
       )
 
     if layout.missing and not self.allow_partial:

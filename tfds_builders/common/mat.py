@@ -15,7 +15,7 @@ from scipy.io.matlab import MatReadError
 from fal_jax.errors import InputError
 from tfds_builders.common.files import check_download
 
-# What SciPy raises on files that are damaged or not MATLAB's: it unpacks whatever the bytes say.
+# What SciPy raises on files that are damaged or not MATLAB's: it trusts any size the bytes claim.
 _READ_ERRORS = (
   OSError,
   ValueError,
@@ -47,7 +47,7 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
     The variables by name: matrices (rows, columns), cells as object arrays.
 
   Raises:
-    InputError: the file cannot be read, is of version 7.3, cut short, not MATLAB's, or lacks a
+    InputError: the file cannot be read, is of version 7.3, truncated, not MATLAB's, or lacks a
       variable.
   """
   check_download(path)
@@ -55,13 +55,11 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
   try:
     variables = scipy.io.loadmat(path, variable_names=list(names))
   except NotImplementedError as error:
-    raise InputError(
-      f"{path} is a MATLAB 7.3 file, expected version 5: is it another file of that name?"
-    ) from error
+    raise InputError(f"{path} is a MATLAB 7.3 file, expected version 5: wrong file?") from error
   except _READ_ERRORS as error:
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     raise InputError(
-      f"{path} is not a readable MATLAB file, or is cut short ({reason}): fetch it again."
+      f"{path} is not a readable MATLAB file, or is truncated ({reason}): download it again."
     ) from error
 
   if missing := [name for name in names if name not in variables]:
@@ -107,7 +105,7 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
     The `h5py.File`.
 
   Raises:
-    InputError: h5py is not installed, or the file cannot be read, is of another version, cut short,
+    InputError: h5py is not installed, or the file cannot be read, is of another version, truncated,
       not MATLAB's, or lacks a variable.
   """
   start = check_download(path)
@@ -115,7 +113,7 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
     import h5py
   except ImportError as error:
     raise InputError(
-      f"{path} takes h5py to read: `pip install 'fal_jax[datasets]'` installs it."
+      f"{path} requires h5py: `pip install 'fal_jax[datasets]'` installs it."
     ) from error
 
   with _HDF5, contextlib.ExitStack() as stack:
@@ -123,12 +121,10 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
       file = stack.enter_context(h5py.File(path, "r"))
     except OSError as error:
       if start.startswith(b"MATLAB 5"):
-        raise InputError(
-          f"{path} is a MATLAB 5 file, expected version 7.3: is it another file of that name?"
-        ) from error
+        raise InputError(f"{path} is a MATLAB 5 file, expected version 7.3: wrong file?") from error
       reason = " ".join(str(error).split()).rstrip(".")
       raise InputError(
-        f"{path} is not a readable MATLAB 7.3 file, or is cut short ({reason}): fetch it again."
+        f"{path} is not a readable MATLAB 7.3 file, or is truncated ({reason}): download it again."
       ) from error
 
     if missing := [name for name in names if not isinstance(file.get(name), h5py.Dataset)]:
@@ -197,6 +193,4 @@ def _lacking(
   """The error for a file without some of its variables."""
   wanted = ", ".join(map(repr, missing))
   there = ", ".join(present) or "none"
-  return InputError(
-    f"{path} has no variable {wanted}; it has {there}: is it another file of that name?"
-  )
+  return InputError(f"{path} has no variable {wanted}; it has {there}: wrong file?")

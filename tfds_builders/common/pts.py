@@ -31,14 +31,14 @@ def read_pts(
     (K, 2) float64, (x, y) in image px, pixel-centre, 0-based.
 
   Raises:
-    InputError: the file cannot be read, holds another number of landmarks, is cut short, or a
+    InputError: the file cannot be read, holds another number of landmarks, is truncated, or a
       coordinate is not a finite number.
   """
   if origin not in (0, 1):
     raise InputError(f"origin must be 0 or 1, not {origin!r}.")
   accepted = (num_landmarks,) if isinstance(num_landmarks, int) else tuple(num_landmarks)
   expected = " or ".join(map(str, accepted))
-  text = decode(path, advice="fetch it again, or save it as plain text")
+  text = decode(path, advice="download it again, or save it as plain text")
 
   points: list[tuple[float, float]] = []
   opened = closed = False
@@ -54,7 +54,7 @@ def read_pts(
         if header[2] not in map(str, accepted):
           raise InputError(
             f"{path}: the header says n_points {header[2]!r}, expected {expected}; "
-            "is it another mark-up?"
+            "different mark-up?"
           )
         accepted = (int(header[2]),)
         expected = header[2]
@@ -69,8 +69,8 @@ def read_pts(
 
   if opened and not closed:
     raise InputError(
-      f"{path}: no closing brace after {len(points)} landmarks, the file is cut short, "
-      "fetch it again."
+      f"{path}: no closing brace after {len(points)} landmarks, the file is truncated, "
+      "download it again."
     )
   if len(points) not in accepted:
     raise InputError(f"{path} holds {len(points)} landmarks, expected {expected}.")

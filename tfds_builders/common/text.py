@@ -70,5 +70,5 @@ def decimal(text: str) -> float:
   if not DECIMAL.fullmatch(text):
     raise InputError(f"{text[:40]!r} is not a decimal number")
   if not np.isfinite(number := float(text)):
-    raise InputError(f"{text[:40]!r} is too large a number")
+    raise InputError(f"{text[:40]!r} is out of range")
   return number

@@ -1,4 +1,4 @@
-"""Writing a dataset so that whatever interrupts it, the folder holds a whole one or none."""
+"""Writes a dataset so that after any interruption the folder holds a whole one or none."""
 
 import contextlib
 import errno

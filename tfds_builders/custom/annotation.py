@@ -50,16 +50,16 @@ def find_image(root: Path, name: str) -> Path:
     The image's path.
 
   Raises:
-    InputError: there is none, or the name leads out of the folder.
+    InputError: there is none, or it is outside the folder.
   """
   path = PurePosixPath(name)
   if not name.strip():
-    raise InputError("no image is named")
+    raise InputError("missing image name")
   if "\\" in name:
     raise InputError(f"the image {name!r} is written with backslashes, expected / between folders")
   if path.is_absolute() or ".." in path.parts or "\0" in name:
     raise InputError(
-      f"the image {name!r} leads out of the dataset's folder, expected its path below it"
+      f"the image {name!r} is outside the dataset's folder, expected its path below it"
     )
 
   for folder in (root, root / IMAGES):

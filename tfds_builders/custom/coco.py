@@ -112,8 +112,7 @@ def _check_order(path: Path, categories: Sequence[Any], names: Iterable[str]) ->
 
     if sorted(map(str, order)) == sorted(expected):
       raise InputError(
-        f"{path} has its key-points in another order than the mark-up file has the landmarks: "
-        f"{order}."
+        f"{path}: the key-point order differs from that of the mark-up file's landmarks: {order}."
       )
 
 

@@ -84,7 +84,7 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
     rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
   except csv.Error as error:
     raise InputError(
-      f"{path}, line {reader.line_num}: {error}; write one face a line, quotation marks in pairs."
+      f"{path}, line {reader.line_num}: {error}; write one face per line, quotation marks in pairs."
     ) from error
 
   rows = [(line, row) for line, row in rows if any(row)]

@@ -34,7 +34,7 @@ def read_list(
   """
   name = downloads.name(path)
   try:
-    lines = decode(path, advice="fetch it again").splitlines()
+    lines = decode(path, advice="download it again").splitlines()
   except InputError as error:
     findings.append(Finding.from_error(name, error, path=path))
     return []

@@ -65,7 +65,7 @@ def check_mirrored(views: Iterable[Face], mirrored: Iterable[Face]) -> list[Find
     shift = float(np.median(face.landmarks[:, 0] - mirror(landmarks)[:, 0]))
     if abs(shift) > 0.1:
       message = (
-        f"landmarks lie {shift:+.1f} px beside the mirrored ones of the view: "
+        f"landmarks are offset by {shift:+.1f} px from the mirrored ones of the view: "
         f"is pts_2d counted from {shift / 2:.1f}?"
       )
       findings.append(Finding(face.file_name, message, "note"))

@@ -62,7 +62,7 @@ def extract(video: Path, wanted: Collection[int], into: Path) -> int:
 
     if not count:
       raise InputError(
-        f"{video} is not a video that can be decoded, or is cut short: fetch it again."
+        f"{video} is not a video that can be decoded, or is truncated: download it again."
       )
     done.write_text(f"{stamp} {count}")
   finally:

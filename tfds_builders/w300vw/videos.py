@@ -121,8 +121,8 @@ def _frames(
 
   if decoded < last:
     message = (
-      f"{decoded} frames can be decoded and annotations go on to frame {last}: "
-      "cut short, or other frames are missing"
+      f"{decoded} frames can be decoded but annotations continue to frame {last}: "
+      "truncated, or other frames are missing"
     )
     return {}, [Finding(label, message)]
 

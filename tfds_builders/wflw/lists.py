@@ -49,7 +49,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     InputError: it cannot be read, is empty, or is not text.
   """
   check_download(path)
-  text = decode(path, advice="fetch it again")
+  text = decode(path, advice="download it again")
 
   # splitlines() would also cut at rarer signs, which names may hold.
   stripped = map(str.strip, text.split("\n"))
@@ -117,7 +117,7 @@ def _split(line: str, count: int) -> tuple[list[float], str]:
 
   path = PurePosixPath(name)
   if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-    raise InputError(f"the image's name {name[:60]!r} leads out of the dataset's folder")
+    raise InputError(f"the image {name[:60]!r} is outside the dataset's folder")
   if not path.parts or max(len(os.fsencode(part)) for part in path.parts) > 255:
     raise InputError(f"{name[:60]!r} is not a valid file name")
   return numbers, name

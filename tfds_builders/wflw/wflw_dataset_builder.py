@@ -146,7 +146,7 @@ def _face(
   absent: list[str],
   findings: list[Finding],
 ) -> Face | None:
-  """The face of a line; None where its image is `absent` or leads out of the folder."""
+  """The face of a line; None where its image is `absent` or outside the folder."""
   extra = {
     "box_dataset": line.box,
     "face_index": indices[line.name],
@@ -178,7 +178,7 @@ def _oddities(face: Face) -> list[Finding]:
 
   notes = []
   if (landmarks.max(0) < box[:2]).any() or (landmarks.min(0) > box[2:]).any():
-    notes.append("all landmarks lie beside the rectangle")
+    notes.append("all landmarks are outside the rectangle")
   if (landmarks == landmarks[flip]).all(-1)[paired].any():
     notes.append("a left landmark and its right counterpart coincide")
   return [Finding(face.label, note, "note") for note in notes]
