@@ -106,7 +106,7 @@ def shrink(stride: float) -> np.ndarray:
 
 
 def compose(a: Array, b: Array) -> Array:
-  """The map that does first `b`, then `a`: c_from_a = compose(c_from_b, b_from_a).
+  """The map that applies `b`, then `a`: c_from_a = compose(c_from_b, b_from_a).
 
   Args:
     a: (..., 2, 3) c_from_b.
@@ -140,8 +140,9 @@ def invert(m: Array) -> Array:
   a, b, c, d, e, f = (m[..., i, j] for i in range(2) for j in range(3))
 
   determinant = a * e - b * d
-  a, b, d, e = e / determinant, -b / determinant, -d / determinant, a / determinant
-  return _matrix(xp, a, b, -(a * c + b * f), d, e, -(d * c + e * f))
+  xx, xy = e / determinant, -b / determinant
+  yx, yy = -d / determinant, a / determinant
+  return _matrix(xp, xx, xy, -(xx * c + xy * f), yx, yy, -(yx * c + yy * f))
 
 
 def at_stride(m: Array, stride: float) -> Array:

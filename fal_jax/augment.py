@@ -47,7 +47,7 @@ class ViewRange:
         )
 
     if not 0 <= self.mirror <= 1:
-      problems.append(f"config.augment.mirror is a probability, got {self.mirror}.")
+      problems.append(f"config.augment.mirror must be in [0, 1], got {self.mirror}.")
 
     for name in ("rotation", "translation"):
       if not 0 <= getattr(self, name) < math.inf:
@@ -64,7 +64,7 @@ class View:
   """One sampled transform, or a batch of them with leading axes.
 
   Attributes:
-    view_from_crop: (..., 2, 3) float32, crop px to view px; holds the mirror too.
+    view_from_crop: (..., 2, 3) float32, crop px to view px; includes mirroring.
     mirrored: (...,) bool; a mirrored view has its left and right landmarks exchanged.
     colour: (..., 3) float32 factors of brightness, contrast and saturation.
   """
@@ -102,7 +102,7 @@ def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
 def render_view(
   stored: jax.Array, view: View, *, crop_from_stored: affine.Array, size: int
 ) -> jax.Array:
-  """Renders one view straight from the stored pixels: resampled once, however many maps compose.
+  """Renders one view from the stored pixels in a single resampling step.
 
   Args:
     stored: (Hs, Ws, 3) uint8, the crop with its margin.

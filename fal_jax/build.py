@@ -114,14 +114,14 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
     attempt(lambda config: _check_size(config.crop.size, parts["network"]))
   problems += _value_problems(config, device_count)
   if problems:
-    raise InputError("\n".join(dict.fromkeys(problems)))  # without repetitions
+    raise InputError("\n".join(dict.fromkeys(problems)))  # duplicates removed
 
   return Setup(config, **parts, eval_dataset=eval_dataset(config), norm=config.eval.norm)
 
 
 def markup(config: ConfigDict) -> Markup:
   """The mark-up that a config names by its number of landmarks, or describes itself."""
-  description = config.data.get("own_markup")  # configs saved by earlier releases lack the key
+  description = config.data.get("own_markup")  # older configs lack the key
   if not description:
     return landmarks.markup(config.data.markup)
 
@@ -175,28 +175,60 @@ def network(config: ConfigDict, *, axis_name: str | None = None) -> Network:
   Raises:
     InputError: there is no such network, or it cannot have these options.
   """
-  options = config.model.to_dict()
-  name = options.pop("name", "fan")  # configs saved by earlier releases lack the key, and the next
-  sync_batch_norm = options.pop("sync_batch_norm", True)
-  options["dtype"] = jnp.bfloat16 if precision(config) == "bfloat16" else None
-
+  name = config.model.get("name", "fan")  # older configs lack the key
   match name:
     case "fan":
-      if config.model.pool not in ("avg", "max"):
-        raise InputError(f"config.model.pool is {config.model.pool!r}; choose avg or max.")
-      # The stem has half of the features and splits that into quarters.
-      if config.model.features < 8 or config.model.features % 8:
-        raise InputError(
-          f"config.model.features must be a multiple of 8, got {config.model.features}."
-        )
-      fan = FAN(
-        num_landmarks=config.data.markup,
-        axis_name=axis_name if sync_batch_norm else None,
-        **options,
-      )
-      return CorrectedFAN(fan) if config.head.startswith("correction") else fan
+      plain = _fan(config, axis_name)
     case _:
       raise InputError(f"config.model.name is {name!r}; choose fan.")
+  return with_head(plain, config.head)
+
+
+def with_head(plain: Network, head: str) -> Network:
+  """Adds what `config.head` predicts beside heatmaps.
+
+  Args:
+    plain: the network itself.
+    head: see `heads.Head`.
+
+  Returns:
+    `plain`, or a network around it.
+
+  Raises:
+    InputError: the head needs a network of another kind.
+  """
+  if not head.startswith("correction"):
+    return plain
+  if not isinstance(plain, FAN):
+    raise InputError(
+      f"config.head={head} reads features that only FAN has: set --config.model.name=fan "
+      "or --config.head=heatmaps."
+    )
+  return CorrectedFAN(plain)
+
+
+def _fan(config: ConfigDict, axis_name: str | None) -> FAN:
+  """FAN with its keys of `config.model`; those of other networks do not concern it."""
+  model = config.model
+  if model.pool not in ("avg", "max"):
+    raise InputError(f"config.model.pool is {model.pool!r}; choose avg or max.")
+  # The stem has half of the features and splits that into quarters.
+  if model.features < 8 or model.features % 8:
+    raise InputError(f"config.model.features must be a multiple of 8, got {model.features}.")
+
+  sync_batch_norm = model.get("sync_batch_norm", True)  # older configs lack these two keys
+  remat = model.get("remat", False)
+  return FAN(
+    num_stacks=model.num_stacks,
+    num_landmarks=config.data.markup,
+    features=model.features,
+    depth=model.depth,
+    pool=model.pool,
+    momentum=model.momentum,
+    axis_name=axis_name if sync_batch_norm else None,
+    dtype=jnp.bfloat16 if precision(config) == "bfloat16" else None,
+    remat=remat,
+  )
 
 
 def view_range(config: ConfigDict) -> ViewRange:
@@ -219,7 +251,7 @@ def eval_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
 
 def precision(config: ConfigDict) -> Precision:
   """The precision of the network's convolutions; "auto" is what these devices are built for."""
-  choice = config.model.get("dtype", "float32")  # runs older than the option have none
+  choice = config.model.get("dtype", "float32")  # older configs lack the key
   if choice not in get_args(Precision):
     raise InputError(
       f"config.model.dtype is {choice!r}; choose one of {', '.join(get_args(Precision))}."

@@ -28,7 +28,7 @@ class Checkpoints:
     """Opens the folder.
 
     Args:
-      workdir: of the run.
+      workdir: the run's folder.
       keep: how many of the newest stay on disk; None keeps all.
       create: whether to create a missing folder; if not, it is an InputError.
 
@@ -175,7 +175,7 @@ def config_differences(
   Args:
     saved: nested mappings of JSON values.
     now: the same.
-    prefix: of the keys returned.
+    prefix: what the returned keys begin with.
 
   Returns:
     Dotted key -> the saved and the present value, None where a side lacks the key.
@@ -188,6 +188,32 @@ def config_differences(
     elif _through_json(before) != _through_json(after):
       differences[prefix + key] = before, after
   return differences
+
+
+def changes_since(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+  """The keys of a saved config that have another value now, or are gone.
+
+  Keys that the saved config lacks are left out: a later release has added them, and runs that were
+  saved before must go on. So the default of every new key must keep the old behaviour. Nothing
+  compares the first value that a user gives such a key in an old run; the next checkpoint saves it.
+
+  Args:
+    saved: nested mappings of JSON values.
+    now: the same.
+
+  Returns:
+    As `config_differences`.
+  """
+  differences = config_differences(saved, now)
+  return {key: pair for key, pair in differences.items() if _has(saved, key)}
+
+
+def _has(config: Mapping[str, Any], key: str) -> bool:
+  """Whether a config has a dotted key."""
+  *sections, name = key.split(".")
+  for section in sections:
+    config = config.get(section, {})
+  return name in config
 
 
 def _through_json(value: Any) -> Any:

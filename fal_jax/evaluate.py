@@ -69,13 +69,13 @@ def predict_split(
   for batch in data.eval_batches(source, rule=rule, batch_size=batch_size):
     images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
     images[: len(batch)] = [example["image"] for example in batch]
-    landmarks_crop, heights = predict(variables, images)
+    landmarks_crop, batch_scores = predict(variables, images)
 
     # zip ends where the batch does, before the padding.
-    for example, points, peaks in zip(batch, landmarks_crop, heights, strict=False):
+    for example, points, point_scores in zip(batch, landmarks_crop, batch_scores, strict=False):
       image_from_crop = affine.invert(example["crop_from_image"])
       landmarks.append(affine.apply(image_from_crop, points.astype(np.float64)))
-      scores.append(peaks)
+      scores.append(point_scores)
       records.append(example["record"])
 
   faces = annotations.from_records(records, dataset=dataset, split=split, rule=rule)
@@ -97,13 +97,14 @@ def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule
   """
   shapes = []
   for record in train_source:
-    crop = crop_from_image(data.face_box(record, rule), rule)
-    shapes.append(affine.apply(crop, record["landmarks"].astype(np.float64)))
+    to_crop = crop_from_image(data.face_box(record, rule), rule)
+    shapes.append(affine.apply(to_crop, record["landmarks"].astype(np.float64)))
   mean = np.nanmean(shapes, 0)
 
   faces = annotations.from_records(source, dataset="", split="", rule=rule)
-  crops = np.stack([crop_from_image(box, rule) for box in faces.boxes])
-  landmarks = affine.apply(affine.invert(crops), np.broadcast_to(mean, faces.landmarks.shape))
+  crops_from_image = np.stack([crop_from_image(box, rule) for box in faces.boxes])
+  images_from_crop = affine.invert(crops_from_image)
+  landmarks = affine.apply(images_from_crop, np.broadcast_to(mean, faces.landmarks.shape))
   return Predictions(faces, landmarks, np.ones(landmarks.shape[:2], np.float32))
 
 
@@ -141,8 +142,8 @@ def run(
   printed.
 
   Args:
-    config: of the evaluation; None for the one that the run has saved.
-    workdir: of the run.
+    config: what to evaluate under; None for the config that the run has saved.
+    workdir: the run's folder.
     overrides: flags of the form --config.x.y=z that change the saved config.
     directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for
       another dataset than the run's own, whose splits may have the same names.
@@ -157,7 +158,10 @@ def run(
   if config is None:
     config = flag_parser.override(saved, overrides)
   for difference in restore.evaluation_differences(saved, config):
-    print(f"{workdir} is evaluated under another config than its own: {difference}", flush=True)
+    print(
+      f"Note: evaluating {workdir} with a config that differs from training: {difference}",
+      flush=True,
+    )
 
   setup = build.setup(config, device_count=jax.device_count())
   sources = open_splits(setup)
@@ -201,12 +205,12 @@ def evaluate_split(
   """Evaluates one split, which is read once.
 
   Args:
-    setup: of the run.
+    setup: what the run's config describes.
     split: its name, for files and messages.
     source: its records.
     predict: from `parallel.make_predict`.
     variables: `params` and `batch_stats`.
-    step: of the training that they are from.
+    step: the training step that they are from.
     report_to: where `report` writes its files; None for the metrics alone, as while training.
 
   Returns:
@@ -238,12 +242,12 @@ def report(
   """Writes `<split>.json`, `<split>_predictions.csv` and figures into a folder.
 
   Args:
-    setup: of the evaluation.
+    setup: what the evaluation's config describes.
     directory: where the files go.
     split: its name.
     source: its records; the images of the figures are read from it.
-    predictions: of all its faces.
-    step: of the training that they are from.
+    predictions: landmarks of all its faces.
+    step: the training step that they are from.
 
   Returns:
     What `summary.summarise` returns under the protocol of the dataset.
@@ -289,12 +293,12 @@ def _draw_sheets(
   faces = predictions.faces
   for name, rows in (("first", valid[:SHEET_FACES]), ("worst", worst[:SHEET_FACES])):
     examples = [data.load_eval_example(source, int(row), sheet_rule) for row in rows]
-    crops = [example["crop_from_image"] for example in examples]
+    crops_from_image = np.stack([example["crop_from_image"] for example in examples])
     sheets.draw_faces(
       directory / f"{split}_{name}.jpg",
       [example["image"] for example in examples],
-      [affine.apply(m, faces.landmarks[row]) for m, row in zip(crops, rows, strict=True)],
-      [affine.apply(m, predictions.landmarks[row]) for m, row in zip(crops, rows, strict=True)],
+      affine.apply(crops_from_image, faces.landmarks[rows]),
+      affine.apply(crops_from_image, predictions.landmarks[rows]),
       markup=setup.markup,
       titles=[f"{faces.ids[row]}  {errors.nme[row]:.2f} %" for row in rows],
       columns=4,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Literal, get_args
+from typing import Literal, assert_never, get_args
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ class HeatmapCodec:
     stride: crop px per heatmap px.
     sigma: standard deviation of the Gaussian, heatmap px. The paper gives none (it calls sigma "the
       variance").
-    window: odd side d of the patch that is read around a peak, heatmap px (Sec. 3.3, 5 in the
+    window: odd side d of the window around the peak that is read, heatmap px (Sec. 3.3, 5 in the
       paper).
     temperature: tau of Eq. 4 (10 in the paper).
     encoding: "continuous" centres the Gaussian on the real-valued position (Eq. 3); "rounded" on
@@ -70,7 +70,8 @@ class HeatmapCodec:
         "codec.decode='calibrated' fits a window of at least 3 x 3 cells, "
         f"but codec.window is {self.window}."
       )
-    if self.amplitude == "normalised" and "softargmax" in self.decoding:
+    soft = self.decoding in ("local_softargmax", "global_softargmax")
+    if self.amplitude == "normalised" and soft:
       warnings.warn(
         "codec.amplitude='normalised' is Eq. 1 as printed: a soft-argmax at temperature 10 cannot "
         "read such low peaks. Scale the temperature by 2 pi sigma^2, or keep amplitude='peak_one'.",
@@ -174,11 +175,13 @@ class HeatmapCodec:
       case "calibrated":
         start = peaks.softmax_mean(patch, self.temperature)
         offset = peaks.gaussian_fit(patch, start, sigma=self.sigma)
+      case _:
+        assert_never(self.decoding)
 
     landmarks = affine.apply(affine.invert(affine.shrink(self.stride)), cell + offset)
     covariance = self.stride**2 * peaks.second_moment(patch, offset)
 
-    # On CPU max ignores NaN; a sum never does, and is 5x faster than an elementwise isnan.
+    # On CPU max may skip NaN; a sum does not, and is 5x faster than an elementwise isnan.
     broken = jnp.isnan(heatmaps.sum((-3, -2)))
     landmarks = jnp.where(broken[..., None], jnp.nan, landmarks)
     scores = jnp.where(broken, jnp.nan, scores)

@@ -1,5 +1,6 @@
-"""FAN, the stacked hourglass network of Bulat and Tzimiropoulos (ICCV 2017) that the paper trains,
-in two stacks.
+"""FAN (Face Alignment Network): stacked hourglasses, of which the paper trains two.
+
+Source: Bulat and Tzimiropoulos, ICCV 2017.
 
 Modules carry the names of the published PyTorch state dicts (`conv1`, `m0`, `b1_4`, `top_m_0`,
 `bl0` ...), so that an import is a change of layout and not a table.
@@ -28,8 +29,9 @@ def _pool(images: jax.Array, pool: Pool) -> jax.Array:
 
 
 def _upsample(images: jax.Array) -> jax.Array:
-  """Nearest neighbour, x2: every pixel becomes a 2 x 2 block, which keeps pixel centres where
-  `affine.shrink(2)` has them.
+  """Nearest neighbour, x2: every pixel becomes a 2 x 2 block.
+
+  That keeps pixel centres where `affine.shrink(2)` has them.
   """
   batch, height, width, channels = images.shape
   blocks = jnp.broadcast_to(images[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
@@ -139,14 +141,14 @@ class Hourglass(nn.Module):
 
 
 class FAN(nn.Module):
-  """Stacked hourglasses on a stem that shrinks the image four times.
+  """Stacked hourglasses on a stem that shrinks the image by a factor of 4.
 
   Source: Bulat and Tzimiropoulos 2017; Bulat et al. 2021, Sec. 5 (two stacks, width 256).
 
   Attributes:
     num_stacks: hourglasses in a row; each one's heatmaps are returned, and all are supervised.
     num_landmarks: K.
-    features: width of the hourglasses; the stem has a quarter and a half of it.
+    features: width of the hourglasses; the stem widths are 1/4 and 1/2 of it.
     depth: how often each hourglass halves the resolution.
     pool: "avg" as in the published PyTorch models, "max" as in the Lua training code.
     momentum: share of the running statistics that each training step keeps; PyTorch's 0.1 is the

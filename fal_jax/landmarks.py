@@ -91,7 +91,7 @@ def markup(num: int) -> Markup:
 
 
 def as_markup(scheme: int | Markup) -> Markup:
-  """The mark-up itself, given as one or by its number of landmarks.
+  """Accepts a Markup or its landmark count.
 
   Raises:
     InputError: as `markup`.

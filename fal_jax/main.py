@@ -26,6 +26,11 @@ MODES = (
   "bench",
   "import_torch",
 )
+# predict takes the config that its run has saved, eval too unless one is given; score needs one
+# only for a dataset.
+MODES_WITHOUT_CONFIG = ("predict", "score", "eval")
+# bench measures compiling; the others do not compile.
+MODES_WITHOUT_COMPILATION = ("bench", "score", "doctor")
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z."
@@ -40,7 +45,7 @@ _MODE = flags.DEFINE_enum(
 )
 _IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
 _BOX = flags.DEFINE_list(
-  "box", None, "predict: x0,y0,x1,y1 of the face in image pixels; by default the whole image."
+  "box", None, "predict: x0,y0,x1,y1 of the face in image pixels; default: the whole image."
 )
 _LANDMARKS = flags.DEFINE_string(
   "landmarks", None, "codec_report: .npz of landmarks (N, K, 2), image px, instead of a dataset."
@@ -49,11 +54,9 @@ _WEIGHTS = flags.DEFINE_string(
   "weights", None, "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar."
 )
 _PARTS = flags.DEFINE_list(
-  "parts", [], "bench: what to measure, e.g. forward,step; by default all that makes sense here."
+  "parts", [], "bench: what to measure, e.g. forward,step; default: all applicable parts."
 )
-_ROUNDS = flags.DEFINE_integer(
-  "rounds", 7, "bench: how often everything is measured.", lower_bound=1
-)
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "bench: number of rounds.", lower_bound=1)
 _BATCH_SIZES = flags.DEFINE_list(
   "batch_sizes", [], "bench: images per step; the first is that of the tables."
 )
@@ -64,17 +67,17 @@ _TRUTH = flags.DEFINE_string(
   "truth", None, "score: such a file of annotated landmarks, instead of --config of a dataset."
 )
 _MARKUP = flags.DEFINE_integer(
-  "markup", None, "score: number of landmarks of --truth; by default as many as it has."
+  "markup", None, "score: number of landmarks of --truth; default: as many as it has."
 )
 _ORIGIN = flags.DEFINE_integer(
-  "origin", 0, "score: number of the first pixel in --predictions.", lower_bound=0, upper_bound=1
+  "origin",
+  0,
+  "score: index of the first pixel (0 or 1) in --predictions.",
+  lower_bound=0,
+  upper_bound=1,
 )
-_ORDER = flags.DEFINE_bool(
-  "assume_order", False, "score: take the order for granted where a file has no ids."
-)
-_MAP = flags.DEFINE_bool(
-  "map_98_to_68", False, "score: make the 68 landmarks of 300W of predictions with WFLW's 98."
-)
+_ORDER = flags.DEFINE_bool("assume_order", False, "score: match faces by order if ids are missing.")
+_MAP = flags.DEFINE_bool("map_98_to_68", False, "score: convert WFLW-98 predictions to 300W-68.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -86,15 +89,11 @@ def main(argv: Sequence[str]) -> int:
 def _run(overrides: Sequence[str]) -> None:
   """Runs the mode; every heavy import waits until it is known which one."""
   mode, workdir = _MODE.value, _WORKDIR.value
-  if mode not in ("predict", "score", "eval") or overrides:
+  if mode not in MODES_WITHOUT_CONFIG or overrides:
     _check_config_given()
   if not workdir:
     raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
-  if mode not in (
-    "bench",
-    "score",
-    "doctor",
-  ):  # bench measures compiling; the others do not compile
+  if mode not in MODES_WITHOUT_COMPILATION:
     enable_compilation_cache(workdir)
   command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
 
@@ -120,7 +119,7 @@ def _run(overrides: Sequence[str]) -> None:
       from fal_jax import predict
 
       directory = predict.run(workdir, _IMAGES.value, box)
-      print(f"Landmarks and pictures are in {directory}")
+      print(f"Wrote landmarks and images to {directory}")
 
     case "score":
       _score(workdir)
@@ -166,8 +165,8 @@ def enable_compilation_cache(workdir: str) -> None:
   """Lets JAX keep what it compiles in `.compiled` beside the workdir, for the next start.
 
   Args:
-    workdir: of the run. JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty; JAX
-      reads it when it is imported.
+    workdir: the run's folder. JAX_COMPILATION_CACHE_DIR names another place, or none if it is
+      empty; JAX reads it when it is imported.
   """
   if "://" not in workdir:
     cache = Path(workdir).expanduser().absolute().parent / ".compiled"
@@ -194,7 +193,7 @@ def _score(workdir: str) -> None:
     map_98_to_68=_MAP.value,
   )
   print(reports.table(title, summary))
-  print(f"As JSON, with the error of each face and pictures: {workdir}/score")
+  print(f"As JSON, with the error of each face and figures: {workdir}/score")
 
 
 def _config() -> ConfigDict:
@@ -214,7 +213,7 @@ def _check_config_given() -> None:
 
 
 def _parse_ints(texts: list[str]) -> list[int]:
-  """The numbers of --batch_sizes."""
+  """The whole numbers of --batch_sizes."""
   try:
     return [int(text) for text in texts]
   except ValueError:

@@ -1,6 +1,6 @@
 """Normalised mean error and what is derived from it, in float64 on the host.
 
-Every error is in percent of a normaliser in pixels. A number without its normaliser means nothing:
+Every error is in percent of a normaliser in pixels. Always report the normaliser:
 nme_ip is about 1.4 nme_ic, and nme_diag about nme_box / sqrt(2) for square boxes. `norms` gives
 four under fixed names:
 
@@ -9,7 +9,8 @@ four under fixed names:
   box   sqrt(width * height) of the face box (300W private, COFW-68, Menpo, 300VW, AFLW)
   diag  diagonal of the face box (AFLW)
 
-`per_face` defines the metrics: a new one is one `yield` there.
+`per_face` defines the metrics: a new one is one `yield` there. It must be a function of each face's
+own NME, finite on valid faces, and what is reported is its mean over faces.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ class PerFace(NamedTuple):
   `failure_rate` to the last bit.
 
   Attributes:
-    name: of the metric in summaries, e.g. "auc_ic_10".
+    name: the metric's name in summaries, e.g. "auc_ic_10".
     values: (N,) float64.
     percent: 1 where the values are in percent, 100 where they are fractions.
   """
@@ -204,7 +205,7 @@ def percentiles(nme: ArrayLike) -> dict[str, float]:
 def valid_errors(
   pred: ArrayLike, true: ArrayLike, norm: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-  """`nme`, and which faces a mean may take: those with an error and a normaliser of at least 1 px.
+  """`nme`, and which faces are valid: those with an error and a normaliser of at least 1 px.
 
   Args:
     pred: (N, K, 2) predicted landmarks, px.
@@ -212,7 +213,8 @@ def valid_errors(
     norm: (N,) normalisers, px.
 
   Returns:
-    (N,) float64 percent, and (N,) bool. A large error does not leave a face out.
+    (N,) float64 percent, and (N,) bool, the mask of faces included in means. A large error does not
+    leave a face out.
   """
   errors = nme(pred, true, norm)
   return errors, ~np.isnan(errors) & (np.asarray(norm, np.float64) >= MIN_NORM)
@@ -342,4 +344,4 @@ def _distribution(errors: ArrayLike, limit: float) -> np.ndarray:
 
 def _check_threshold(threshold: float) -> None:
   if not threshold > 0:
-    raise InputError(f"the error threshold is {threshold}, expected percents greater than 0")
+    raise InputError(f"the error threshold is {threshold}, it must be > 0 percent")

@@ -1,7 +1,9 @@
 """What the library asks of a network, whatever is inside it.
 
-A network is one file (`hourglass.py` is FAN) and one `case` in `build.network`. Nothing else knows
-which one is trained.
+A network is one file (`hourglass.py` is FAN) and one `case` in `build.network`. Training and
+prediction do not know which one it is. Three other places know FAN: `heads.CorrectedFAN` (the
+correction heads read its features), the bench (`bench/flops.py` counts its operations and
+`bench/torch_reference.py` is its PyTorch twin) and `torch_import.py`.
 """
 
 from collections.abc import Callable
@@ -29,8 +31,8 @@ class Output:
 class Network(Protocol):
   """A Flax module from images (B, H, W, 3) float32 in [0, 1] to heatmaps.
 
-  Its call returns an `Output`, or the heatmaps alone; its collections are `params` and
-  `batch_stats`.
+  Its call returns an `Output`, or the heatmaps alone. Its collections are `params` and, if it has
+  running statistics, `batch_stats`: no other is saved or restored.
   """
 
   @property
@@ -77,10 +79,10 @@ def train(network: Network, variables: Any, images: jax.Array) -> tuple[Output, 
     images: (B, H, W, 3) float32 RGB in [0, 1].
 
   Returns:
-    Its output, and the new `batch_stats`.
+    Its output, and the new `batch_stats`; empty if it has none.
   """
   result, updated = network.apply(variables, images, True, mutable=["batch_stats"])
-  return _output(result), updated["batch_stats"]
+  return _output(result), updated.get("batch_stats", {})
 
 
 def _output(result: Any) -> Output:

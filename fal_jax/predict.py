@@ -16,7 +16,7 @@ from fal_jax.plots import sheets
 from fal_jax.scoring import landmark_csv
 
 MAX_DRAWN_SIZE = 1024  # px
-BATCH_SIZE = 8  # the one batch size that compiles; further faces go in further batches
+BATCH_SIZE = 8  # faces per call of the network; fixed, so it compiles once
 IMAGE_SUFFIXES = (
   ".jpg",
   ".jpeg",
@@ -47,10 +47,10 @@ class FaceLandmarks:
 
 
 class FaceAligner:
-  """A trained network, ready for photographs. It has no face detector: give it anybody's boxes.
+  """A trained network, ready for photographs. It has no face detector: give it boxes from any.
 
   Attributes:
-    setup: what the network was trained under: mark-up, crop, codec.
+    setup: what the network was trained with: mark-up, crop, codec.
   """
 
   def __init__(self, setup: Setup, variables: Any):
@@ -113,13 +113,13 @@ class FaceAligner:
       maps = crops_from_image[first : first + BATCH_SIZE]
       images = np.zeros((BATCH_SIZE, size, size, 3), np.uint8)
       images[: len(maps)] = [crop.extract(image, crop_from_image, size) for crop_from_image in maps]
-      landmarks_crop, peaks = self._predict(self._variables, images)
+      landmarks_crop, batch_scores = self._predict(self._variables, images)
 
       for row, crop_from_image in enumerate(maps):
         image_from_crop = affine.invert(crop_from_image)
         in_crop = landmarks_crop[row].astype(np.float64)
         landmarks[first + row] = affine.apply(image_from_crop, in_crop)
-        scores[first + row] = peaks[row]
+        scores[first + row] = batch_scores[row]
 
     return FaceLandmarks(landmarks, scores)
 
@@ -128,7 +128,7 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
   """--mode=predict: writes `predict/predictions.csv` and each image with its points drawn.
 
   Args:
-    workdir: of a trained run.
+    workdir: a trained run's folder.
     images: image files and folders of them.
     box: x0, y0, x1, y1 of the face, for all images; None takes each image as a whole, which suits
       portraits.
@@ -140,8 +140,8 @@ def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path
   aligner = FaceAligner.from_checkpoint(workdir)
   if box is None:
     print(
-      "No --box given: each image is taken as one face from brows to chin. "
-      "Low scores mean that it is not.",
+      "No --box given: treating each whole image as one face, from brows to chin; "
+      "low scores suggest it is not.",
       flush=True,
     )
   directory = folders.make_dir(workdir, "predict")

@@ -1,6 +1,5 @@
 """The weights and the config that a run has saved."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from ml_collections import ConfigDict, config_dict
 
 from fal_jax import parallel, steps
 from fal_jax.build import Setup
-from fal_jax.checkpoint import Checkpoints, config_differences
+from fal_jax.checkpoint import Checkpoints, changes_since
 from fal_jax.errors import InputError
 
 # Keys of a config that decide what a network predicts and what that is compared with. Where the
@@ -36,11 +35,11 @@ def saved_config(workdir: str | Path) -> ConfigDict:
 
 
 def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
-  """The newest whole checkpoint of a run, on this process's devices.
+  """The newest intact checkpoint of a run, on this process's devices.
 
   Args:
-    setup: of the network that was trained.
-    workdir: of the run.
+    setup: describes the network that was trained.
+    workdir: the run's folder.
 
   Returns:
     `params` and `batch_stats`, and the step they are from.
@@ -72,32 +71,23 @@ def evaluation_differences(saved: ConfigDict, config: ConfigDict) -> list[str]:
   """Where a config predicts or measures differently from the one a run was trained under.
 
   Args:
-    saved: of the run.
-    config: that it is about to be evaluated under.
+    saved: the config of the run.
+    config: the one that it is about to be evaluated under.
 
   Returns:
-    A line per key: `codec.decode: local_softargmax in training, calibrated here`; none if they
+    A line per key: `codec.decode: trained with local_softargmax, now calibrated`; none if they
     agree.
   """
-  before = saved.to_dict()
-  differences = config_differences(before, config.to_dict())
+  changes = changes_since(saved.to_dict(), config.to_dict())
   return [
-    f"{key}: {old} in training, {new} here"
-    for key, (old, new) in differences.items()
-    if key.startswith(_EVALUATION) and _has(before, key)
+    f"{key}: trained with {old}, now {new}"
+    for key, (old, new) in changes.items()
+    if key.startswith(_EVALUATION)
   ]
 
 
-def _has(config: Mapping[str, Any], key: str) -> bool:
-  """Whether a config has a dotted key; those of earlier releases lack the newer ones."""
-  *sections, name = key.split(".")
-  for section in sections:
-    config = config.get(section, {})
-  return name in config
-
-
 def _typed(value: Any) -> Any:
-  """What JSON has made of a config, with the types that let flags override it."""
+  """Restores tuples and typed placeholders lost in JSON, so that flags can override them."""
   if isinstance(value, dict):
     return {key: _typed(item) for key, item in value.items()}
   if isinstance(value, list):

@@ -29,8 +29,8 @@ def pull_back(
 ) -> tuple[jax.Array, jax.Array]:
   """T^-1 of Eq. 6: brings one view's heatmaps into the frame of the crop.
 
-  The mirror is undone twice over: in space, as part of the affine map, and in the channels, since
-  the left eye's channel of a mirrored view lies on the right eye.
+  The mirror is undone in space, as part of the affine map, and in the channels, since the left
+  eye's channel of a mirrored view lies on the right eye.
 
   Args:
     heatmaps: (H, W, K) float32 of one view.

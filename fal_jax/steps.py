@@ -1,6 +1,6 @@
-"""One training step and one evaluation step, as pure functions of one device's share of the batch.
+"""One training step and one prediction step, as pure functions of one device's share of the batch.
 
-Nothing here knows how many devices there are: `train.py` maps these functions over the axis
+Nothing here knows how many devices there are: `parallel.py` maps these functions over the axis
 `DEVICES`, and whatever must agree between devices is summed over it here.
 """
 
@@ -32,9 +32,9 @@ class TrainState:
 
   Attributes:
     step: () int32, optimiser steps done.
-    params: of the network.
-    batch_stats: the running statistics of its BatchNorms.
-    opt_state: of the optimiser, over all parameters as one vector.
+    params: the network's weights.
+    batch_stats: the running statistics of its BatchNorms; empty if it has none.
+    opt_state: the optimiser's state, over all parameters as one vector.
   """
 
   step: jax.Array
@@ -63,8 +63,8 @@ class Recipe:
     ranges: what the random views may do.
     num_views: views per image, 2 in the paper.
     reduce: how the views' heatmaps are combined.
-    seed: of the views; the order of the images has its own in `data.py`.
-    target_scale: of the heatmaps that the combined views are held against.
+    seed: seed of the views; the order of the images has its own in `data.py`.
+    target_scale: height of the heatmaps that the combined views are held against.
     view_loss: weight of each view's own heatmap loss in its own frame.
     head: what the network gives beside heatmaps, or is trained through.
   """
@@ -91,13 +91,13 @@ def init_state(key: jax.Array, recipe: Recipe) -> TrainState:
 
 
 def first_state(variables: Any, recipe: Recipe) -> TrainState:
-  """Step 0 with given `params` and `batch_stats`."""
+  """Step 0 with given `params`, and `batch_stats` if the network has them."""
   params = variables["params"]
   flat_params, _ = ravel_pytree(params)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    batch_stats=variables["batch_stats"],
+    batch_stats=variables.get("batch_stats", {}),
     opt_state=recipe.tx.init(flat_params),
   )
 
@@ -209,7 +209,7 @@ def correction_loss(
 def train_step(
   state: TrainState, batch: Batch, *, recipe: Recipe
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """One optimiser step on two views of every image, their heatmaps pulled back and combined.
+  """One optimiser step on all views of every image, their heatmaps pulled back and combined.
 
   Source: Bulat et al. 2021, Sec. 3.4, Eq. 6, and Sec. 5.
 
@@ -224,28 +224,26 @@ def train_step(
   """
   views = sample_views(recipe, state.step, batch["index"])
   images = render_views(recipe, batch["image"], views)
-  num_views_and_images = images.shape[:2]
+  views_and_images = images.shape[:2]
 
   annotated = jnp.isfinite(batch["landmarks"]).all(-1)
-  count = jnp.maximum(psum(annotated.sum(), DEVICES), 1)
+  num_annotated = jnp.maximum(psum(annotated.sum(), DEVICES), 1)
 
   def loss_of(params: Any) -> tuple[jax.Array, Any]:
     # All views go through the network as one batch: one pass, shared BatchNorm statistics.
-    together = images.reshape(-1, *images.shape[2:])
+    flat_images = images.reshape(-1, *images.shape[2:])
     variables = {"params": params, "batch_stats": state.batch_stats}
-    output, batch_stats = network.train(recipe.model, variables, together)
+    output, batch_stats = network.train(recipe.model, variables, flat_images)
 
     stacks, _, *rest = output.heatmaps.shape
-    heatmaps = output.heatmaps.reshape(stacks, *num_views_and_images, *rest).astype(jnp.float32)
+    heatmaps = output.heatmaps.reshape(stacks, *views_and_images, *rest).astype(jnp.float32)
     loss = landmark_loss(recipe, heatmaps, batch["landmarks"], views)
 
     if output.displacement is not None:
-      displacement = output.displacement.reshape(
-        *num_views_and_images, *output.displacement.shape[1:]
-      )
+      displacement = output.displacement.reshape(*views_and_images, *output.displacement.shape[1:])
       loss += correction_loss(recipe, displacement, heatmaps[-1], batch["landmarks"], views)
 
-    return loss / count, batch_stats
+    return loss / num_annotated, batch_stats
 
   (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
 

@@ -5,7 +5,7 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from fal_jax.output import metric_log
 from fal_jax.output.metric_log import MetricLog
 from fal_jax.plots import curves, figure
 
-# Sections of the config that may change between two starts of one run: they do not affect the
-# trained weights. The number of epochs may change too, since the learning rate drops at given
+# Sections and keys of the config that may change when resuming: they do not affect the trained
+# weights. The number of epochs may change too, since the learning rate drops at given
 # epochs and not at given fractions of the run.
 FREE_ON_RESUME = (
   "data.dir",
@@ -37,11 +37,11 @@ FREE_ON_RESUME = (
 def train_and_evaluate(
   config: ConfigDict, workdir: str | Path, *, stop_requested: threading.Event | None = None
 ) -> dict[str, dict[str, Any]]:
-  """Trains to the end of `config.train.epochs`, from the newest checkpoint on, and evaluates.
+  """Trains to `config.train.epochs`, starting from the newest checkpoint, and evaluates.
 
   Args:
     config: see `configs/default.py`.
-    workdir: of the run; everything is written below it.
+    workdir: the run's folder; everything is written below it.
     stop_requested: flag of a caller that catches signals for more than this run; by default the run
       catches them itself.
 
@@ -50,7 +50,7 @@ def train_and_evaluate(
 
   Raises:
     InputError: the config, the dataset or the checkpoints need the user.
-    Diverged: a number became NaN or infinite.
+    Diverged: a metric became NaN or infinite.
     Interrupted: SIGTERM or Ctrl-C; the state is saved.
   """
   workdir = Path(workdir).expanduser()
@@ -145,20 +145,22 @@ def train_and_evaluate(
       process_count=jax.process_count(),
     )
     on_exit.callback(batches.close)  # type: ignore[attr-defined]  # grain's iterators have it
-    to_devices: Callable = parallel.split_over_devices
-    if config.data.cache == "device":
-      to_devices = parallel.make_device_cache(data.decode_all(source, setup.crop))
+    to_devices = (
+      parallel.make_device_cache(data.decode_all(source, setup.crop))
+      if config.data.cache == "device"
+      else parallel.split_over_devices
+    )
 
     if is_first_process and start_step < total_steps:
       print(
         f"Training on {len(source):,} images, steps {start_step + 1} to {total_steps}; "
-        "the first one takes longer, it is compiled",
+        "the first step is slower (compilation)",
         flush=True,
       )
     eval_every = config.eval.every_epochs * steps_per_epoch
 
     for step in range(start_step + 1, total_steps + 1):
-      state, metrics = train_step(state, to_devices(next(batches)))
+      state, step_metrics = train_step(state, to_devices(next(batches)))
 
       last = step == total_steps
       stop = stop_requested.is_set()  # read once: a step announced as saved must have been saved
@@ -168,7 +170,7 @@ def train_and_evaluate(
       if not (log_now or save_now or eval_now):
         continue  # steps are dispatched without waiting; only below do we look at a result
 
-      values = {name: float(value) for name, value in metrics.items()}
+      values = {name: float(value) for name, value in step_metrics.items()}
       check_finite(values, step, workdir)  # before anything is written
 
       if log_now:
@@ -197,20 +199,22 @@ def crosses_multiple(step: int, every: float) -> bool:
 
 
 def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any], workdir: Path) -> None:
-  """A run resumes only under what its numbers depend on: its config and its number of images.
+  """Checks that a run resumes under its own config and number of images.
+
+  Keys that configs have gained since it was saved may differ, see `checkpoint.changes_since`.
 
   Args:
     saved: `config` and `train_images` of the newest checkpoint.
     now: the same of this start.
-    workdir: of the run.
+    workdir: the run's folder.
 
   Raises:
-    InputError: they differ.
+    InputError: they differ in what the results depend on.
   """
-  differences = checkpoint.config_differences(saved["config"], now["config"])
+  changes = checkpoint.changes_since(saved["config"], now["config"])
   lines = [
     f"  {key}: {before} there, {after} here"
-    for key, (before, after) in differences.items()
+    for key, (before, after) in changes.items()
     if not key.startswith(FREE_ON_RESUME)
   ]
   if lines:
@@ -225,7 +229,7 @@ def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any], workdir: P
     raise InputError(
       f"{workdir} holds a run on {saved['train_images']} images and "
       f"{now['config']['data']['name']!r} now has {now['train_images']}: use another --workdir, "
-      "or the former dataset."
+      "or the original dataset."
     )
 
 
@@ -236,7 +240,7 @@ def check_finite(values: Mapping[str, float], step: int, workdir: Path) -> None:
     raise Diverged(
       f"{' and '.join(bad)} became NaN or infinite at or shortly before step {step}. The "
       f"checkpoints in {workdir} are from before that; lower config.optimizer.learning_rate and "
-      "start in another --workdir."
+      "restart with a new --workdir."
     )
 
 
@@ -301,7 +305,7 @@ def stop_on_signal() -> Iterator[threading.Event]:
     restore_handlers()
     name = signal.Signals(number).name
     print(
-      f"\nReceived {name}: saving after this step; press again to stop immediately.", flush=True
+      f"\nReceived {name}: saving after this step; send it again to stop immediately.", flush=True
     )
 
   for number in handlers:

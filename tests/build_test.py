@@ -110,12 +110,27 @@ def test_a_correction_comes_with_its_head():
   assert setup.network.stride == 4
 
 
+def test_keys_of_other_networks_do_not_concern_fan():
+  other = config().unlock()
+  other.model.tokens = 4
+
+  assert build.network(other) == build.network(config())
+
+
 @dataclasses.dataclass(frozen=True)
 class Coarse:
   """What `build` asks of any network."""
 
   stride: int = 8
   size_multiple: int = 24
+
+
+def test_a_correction_of_another_network_than_fan_is_refused():
+  with pytest.raises(
+    InputError, match="config.head=correction_static reads features that only FAN"
+  ):
+    build.with_head(Coarse(), "correction_static")
+  assert build.with_head(Coarse(), "global_softargmax") == Coarse()
 
 
 def test_heatmap_size_and_size_multiple_come_from_the_network(monkeypatch):
@@ -143,6 +158,7 @@ def test_a_config_of_an_earlier_release_may_lack_newer_keys():
     ("model", "name"),
     ("model", "dtype"),
     ("model", "sync_batch_norm"),
+    ("model", "remat"),
   ]:
     del old[section][key]
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from fal_jax import checkpoint, parallel
-from fal_jax.checkpoint import Checkpoints, config_differences, digest
+from fal_jax.checkpoint import Checkpoints, changes_since, config_differences, digest
 from fal_jax.errors import InputError
 from fal_jax.steps import TrainState
 
@@ -272,6 +272,17 @@ def test_differences_of_configs_have_dotted_names_and_both_values():
     "codec.new": (None, True),
     "data": (None, {"name": None}),
     "old": (1, None),
+  }
+
+
+def test_changes_are_of_keys_that_the_saved_config_had():
+  saved = {"seed": 0, "codec": {"sigma": 1.5, "old": 1}, "log": {"every": 2}}
+  now = {"seed": 0, "codec": {"sigma": 2.0, "new": True}, "data": {"name": "wflw"}}
+
+  assert changes_since(saved, now) == {
+    "codec.sigma": (1.5, 2.0),
+    "codec.old": (1, None),
+    "log": ({"every": 2}, None),
   }
 
 

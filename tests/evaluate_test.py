@@ -314,7 +314,7 @@ def test_the_table_shows_every_normaliser(predictions):
   table = reports.table("test", evaluate.score(predictions, tiny_dataset.MARKUP))
 
   title, *lines = table.splitlines()
-  assert title == "test: 11 images, 0 without a usable normaliser"
+  assert title == "test: 11 images, 0 without a valid normaliser"
   assert [line.split()[0] for line in lines] == ["nme_ic", "nme_ip", "nme_box", "nme_diag"]
 
 

@@ -122,7 +122,7 @@ def test_predict_on_the_command_line_writes_points_and_images(workdir, tmp_path)
 
   assert code == 0, err
   directory = workdir / "predict"
-  assert f"are in {directory}" in out
+  assert f"Wrote landmarks and images to {directory}" in out
   assert (directory / "0000_a.jpg").is_file()
   assert (directory / "0001_a.jpg").is_file()
   assert len((directory / "predictions.csv").read_text().splitlines()) == 3
@@ -255,7 +255,7 @@ def test_a_workdir_that_is_a_file_is_refused(run, folder, tmp_path):
 # ---- Evaluation
 
 
-DIFFERS = "is evaluated under another config than its own"
+DIFFERS = "with a config that differs from training"
 
 
 def test_evaluation_without_a_config_uses_the_run_s_own_and_prints_its_table(run, workdir):
@@ -290,8 +290,8 @@ def test_keys_override_the_run_s_own_config_and_each_difference_is_printed(
   assert code == 0, err
   assert [setup.codec.decoding for setup in evaluated_setups] == ["calibrated"] * 2
   lines = [line for line in out.splitlines() if DIFFERS in line]
-  assert [line.split(": ", 1)[1] for line in lines] == [
-    "codec.decode: local_softargmax in training, calibrated here"
+  assert [line.split(f"{DIFFERS}: ")[1] for line in lines] == [
+    "codec.decode: trained with local_softargmax, now calibrated"
   ]
 
 
@@ -305,7 +305,7 @@ def test_a_config_with_another_crop_is_printed_as_a_difference(
   assert code == 0, err
   assert evaluated_setups[0].crop.face == 50.0
   lines = [line for line in out.splitlines() if DIFFERS in line]
-  assert lines == [f"{workdir} {DIFFERS}: crop.face: 55.0 in training, 50.0 here"]
+  assert lines == [f"Note: evaluating {workdir} {DIFFERS}: crop.face: trained with 55.0, now 50.0"]
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ def test_what_changes_an_evaluation_is_named(saved):
     saved, ["--config.codec.decode=calibrated", "--config.crop.face=50"]
   )
   assert restore.evaluation_differences(saved, changed) == [
-    "codec.decode: local_softargmax in training, calibrated here",
-    "crop.face: 55.0 in training, 50.0 here",
+    "codec.decode: trained with local_softargmax, now calibrated",
+    "crop.face: trained with 55.0, now 50.0",
   ]
 
 

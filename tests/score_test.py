@@ -232,7 +232,7 @@ def test_the_command_line_prints_the_table_and_needs_no_config(command_line, tmp
   assert code == 0
   assert not err
   title, metrics_line, *_ = out.splitlines()
-  assert title == "mine.csv on truth.csv: 7 images, 0 without a usable normaliser"
+  assert title == "mine.csv on truth.csv: 7 images, 0 without a valid normaliser"
   assert metrics_line.startswith("  nme_ic 12.50      auc_ic_10 0.00")
   assert "95 % interval over faces: nme_ic 12.50 to 12.50" in out
   assert "by region: jaw 12.50" in out

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 from step_fixtures import (
   BATCH,
   CODEC,
@@ -44,6 +45,28 @@ def test_the_variables_of_a_state_are_what_the_network_is_applied_with(start):
   images = jnp.zeros((1, CROP, CROP, 3))
   shape = jax.eval_shape(lambda: SmallNet().apply(start.variables, images, False)).shape
   assert shape == (2, 1, CROP // 4, CROP // 4, len(FLIP))
+
+
+class NoNorm(nn.Module):
+  """A network without running statistics, and so without the collection `batch_stats`."""
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    return nn.Conv(len(FLIP), (4, 4), strides=(4, 4), name="conv")(images)[None]
+
+
+def test_a_network_without_batch_norm_trains_and_predicts():
+  recipe = dataclasses.replace(RECIPE, model=NoNorm())
+  fresh = initial_state(recipe)
+  assert fresh.batch_stats == {}
+
+  state, (first, second) = run(recipe, fresh, make_batch(), devices=2, count=2)
+
+  assert (state.step, state.batch_stats) == (2, {})
+  assert 0 < second["loss"] < first["loss"]
+  images = jnp.zeros((1, CROP, CROP, 3), jnp.uint8)
+  points, _ = steps.predict_step(state.variables, images, model=NoNorm(), codec=CODEC)
+  assert points.shape == (1, len(FLIP), 2)
 
 
 # ---- Views

@@ -167,6 +167,19 @@ def test_what_does_not_affect_the_weights_may_change(folder, tmp_path, key, valu
   train.check_resumable(saved, now, tmp_path)
 
 
+def test_a_run_saved_before_a_key_existed_resumes(folder, tmp_path):
+  saved, now = (
+    {"config": config, "train_images": 12} for config in configs(folder, model__name="fan")
+  )
+  del saved["config"]["model"]["name"]
+  del saved["config"]["siamese"]
+
+  train.check_resumable(saved, now, tmp_path)
+
+  with pytest.raises(InputError, match="\n  model.name: fan there, None here"):
+    train.check_resumable(now, saved, tmp_path)
+
+
 def test_a_run_does_not_resume_with_another_network(copy, folder):
   shapes = r"network: params/\S+ has shape .* in the checkpoint and .* in this config"
   with pytest.raises(InputError, match=shapes):

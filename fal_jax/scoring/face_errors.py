@@ -69,12 +69,14 @@ class Errors:
     """The metrics of all faces, ready for JSON.
 
     Returns:
-      num_images; each metric by name in percent, e.g. nme_ic, auc_ic_10, fr_ic_10; num_degenerate
-      and degenerate, the ids by normaliser of faces whose normaliser is unknown or below a pixel,
-      or that have no annotated landmark. These are not in the means of that normaliser: print
-      them. A normaliser that no face has (eyes in profiles) is left out.
+      num_images; each metric by name in percent, e.g. nme_ic, auc_ic_10, fr_ic_10; metric_names,
+      these names by normaliser; num_degenerate and degenerate, the ids by normaliser of faces whose
+      normaliser is unknown or below a pixel, or that have no annotated landmark. These are not in
+      the means of that normaliser: print them. A normaliser that no face has (eyes in profiles) is
+      left out.
     """
     summary: dict[str, Any] = {"num_images": len(self.ids)}
+    metric_names: dict[str, list[str]] = {}
     degenerate: dict[str, list[str]] = {}
     valid_in_all = np.ones(len(self.ids), bool)
 
@@ -84,10 +86,13 @@ class Errors:
       valid_in_all &= errors.valid
       if not errors.valid.all():
         degenerate[name] = [self.ids[row] for row in np.flatnonzero(~errors.valid)]
-      summary |= errors.means()
+      means = errors.means()
+      summary |= means
+      metric_names[name] = list(means)
 
     return {
       **summary,
+      "metric_names": metric_names,
       "num_degenerate": int((~valid_in_all).sum()),
       "degenerate": degenerate,
     }

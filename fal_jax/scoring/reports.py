@@ -1,7 +1,6 @@
 """What people see of a summary: the table on the screen, curves, and the errors of each face."""
 
 import csv
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ def warn_of_degenerate(summary: Mapping[str, Any]) -> None:
   """Logs which faces no mean includes, and why."""
   for norm, ids in summary["degenerate"].items():
     logging.warning(
-      "%d faces have no usable normaliser %s and are excluded from its metrics: %s",
+      "%d faces have no valid normaliser %s and are excluded from its metrics: %s",
       len(ids),
       norm,
       ", ".join(ids[:10]),
@@ -29,12 +28,7 @@ def warn_of_degenerate(summary: Mapping[str, Any]) -> None:
 
 def metrics_of(summary: Mapping[str, Any], norm: str) -> dict[str, float]:
   """The metrics of a summary under one normaliser, by name, in its order."""
-  of_norm = re.compile(rf"[a-z]+_{norm}(_[0-9.]+)?")
-  return {
-    name: value
-    for name, value in summary.items()
-    if isinstance(value, float) and of_norm.fullmatch(name)
-  }
+  return {name: summary[name] for name in summary["metric_names"].get(norm, ())}
 
 
 def table(split: str, summary: Mapping[str, Any]) -> str:
@@ -49,7 +43,7 @@ def table(split: str, summary: Mapping[str, Any]) -> str:
   """
   lines = [
     f"{split}: {summary['num_images']} images, "
-    f"{summary['num_degenerate']} without a usable normaliser"
+    f"{summary['num_degenerate']} without a valid normaliser"
   ]
   for norm in NORMS:
     cells = [f"{name} {value:.2f}" for name, value in metrics_of(summary, norm).items()]
@@ -139,10 +133,10 @@ def draw(
 
   Args:
     directory: where the files go.
-    name: of the files.
+    name: what the files are called.
     predictions: (N, K, 2) landmarks, image px, and their faces.
-    errors: theirs.
-    markup: theirs, or its number of landmarks.
+    errors: the errors of these predictions.
+    markup: their mark-up, or its number of landmarks.
     norm: name of the normaliser.
     threshold: percent, where the curve ends.
   """
@@ -173,7 +167,7 @@ def write_errors(path: Path, errors: Errors) -> None:
   """Writes a CSV with the error of each face in percent.
 
   Args:
-    path: of the file.
+    path: the file to write.
     errors: a column per normaliser; cells of faces that are not valid under it stay empty.
   """
   with path.open("w", newline="", encoding="utf-8") as file:

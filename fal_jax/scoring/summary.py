@@ -206,7 +206,9 @@ def _subsets(faces: Faces, errors: Errors, protocol: Protocol) -> dict[str, dict
   subsets = {}
   for name, rows in _subset_rows(faces, protocol).items():
     summary = errors.take(rows).summary()
-    del summary["degenerate"]  # they are named once, for the whole split
+    # They are named once, for the whole split.
+    del summary["degenerate"]
+    del summary["metric_names"]
     if is_whole_split and name in protocol.subsets:
       summary["expected"] = protocol.subsets[name]
     if name in protocol.paper:

@@ -3,6 +3,7 @@
 import numpy as np
 from scored_faces import make_faces, percent, summarise
 
+from fal_jax import metrics
 from fal_jax.scoring import protocols, reports
 from fal_jax.scoring import summary as summaries
 from fal_jax.scoring.faces import Predictions
@@ -59,14 +60,31 @@ def test_the_screen_shows_a_split_without_any_normaliser_in_one_line():
 
   table = reports.table("test", summary)
 
-  assert table == "test: 2 images, 2 without a usable normaliser"
+  assert table == "test: 2 images, 2 without a valid normaliser"
 
 
 def test_metrics_are_found_by_their_normaliser():
-  summary = {"num_images": 3, "nme_box": 1.0, "fr_box_2.5": 2.0, "nme_box_dataset": 3.0}
+  names = {"box": ["nme_box", "nme_median_box"], "box_dataset": ["nme_box_dataset"]}
+  summary = {"nme_box": 1.0, "nme_median_box": 2.0, "nme_box_dataset": 3.0, "metric_names": names}
 
-  assert reports.metrics_of(summary, "box") == {"nme_box": 1.0, "fr_box_2.5": 2.0}
+  assert reports.metrics_of(summary, "box") == {"nme_box": 1.0, "nme_median_box": 2.0}
   assert reports.metrics_of(summary, "box_dataset") == {"nme_box_dataset": 3.0}
+  assert reports.metrics_of(summary, "ic") == {}
+
+
+def test_a_new_metric_is_on_the_screen_whatever_its_name(monkeypatch):
+  per_face = metrics.per_face
+
+  def with_squares(nme, norm, thresholds):
+    yield from per_face(nme, norm, thresholds)
+    yield metrics.PerFace(f"rms2_{norm}", nme**2, 1)
+
+  monkeypatch.setattr(metrics, "per_face", with_squares)
+  faces = make_faces(2)
+  protocol = protocols.find("mine", "test", norm="ic")
+  summary = summarise(faces, faces.landmarks + percent(2, 4), protocol)
+
+  assert "rms2_ic 10.00" in reports.table("test", summary)
 
 
 def test_errors_of_faces_are_written_for_all_of_them(tmp_path):
