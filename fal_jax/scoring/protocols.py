@@ -61,8 +61,9 @@ class Protocol:
 
 _LP = "300W-LP (61,225 and mirrored), optionally fine-tuned on the 3,837 public 300W faces"
 _AFLW_NORMS = (
-  'Published as "NME_diag" is nme_box_dataset, by the side of the dataset\'s square box: so LUVLi '
-  "and HRNet divide, whom the paper follows. FaRL's NME_box, NME_diag and AUC are all by that box."
+  'What is published as "NME_diag" is, by all evidence, nme_box_dataset, by the side of the '
+  "dataset's square box: the code of LUVLi, which the paper follows, and of HRNet divides by it. "
+  "FaRL's NME_box, NME_diag and AUC are all by that box."
 )
 _SPLIT_NAMES = "Papers number the two splits of 300W either way round: name them by content."
 

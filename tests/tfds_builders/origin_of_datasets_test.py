@@ -117,7 +117,7 @@ def test_a_cropped_training_image_neither_confirms_nor_contradicts(tmp_path):
   builder = W300(data_dir=tmp_path / "data", allow_partial=True)
 
   assert len(builder.plan(tmp_path)["train"]) == 1
-  assert builder.info.metadata["origin"].startswith("not confirmed: afw/2437602091_1.jpg is not")
+  assert builder.info.metadata["origin"].startswith("not confirmed; afw/2437602091_1.jpg is not")
 
 
 def test_the_known_test_images_of_300w_are_those_of_an_independent_copy():

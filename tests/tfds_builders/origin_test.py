@@ -61,8 +61,13 @@ def test_a_crop_says_nothing_where_crops_are_tolerated(tmp_path):
   other = check_origin(faces, KNOWN, sizes={"two.png": (120, 100)})
   same = check_origin(faces, KNOWN, sizes={"two.png": (60, 50)})
 
-  assert not other.differing and str(other).startswith("not confirmed: two.png is not the official")
+  assert not other.differing
+  assert str(other) == "not confirmed; two.png is not the official image but a crop"
   assert [*same.differing] == [0]
+
+  faces.append(face("b/one.png", (10.0, 20.0), tmp_path))
+  beside = str(check_origin(faces, KNOWN, sizes={"two.png": (120, 100)}))
+  assert beside.startswith("confirmed by the first landmark of b/one.png; two.png is not")
 
 
 def test_without_any_known_face_the_log_says_that_none_could_confirm(tmp_path):

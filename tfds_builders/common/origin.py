@@ -31,13 +31,15 @@ class OriginCheck:
   def __str__(self) -> str:
     """One line for the log."""
     differing = [finding.file for finding in self.differing.values()]
-    if self.confirmed and not differing:
-      return f"confirmed by the first landmark of {', '.join(self.confirmed)}"
+    crops = "".join(f"; {name} is not the official image but a crop" for name in self.resized)
+
     if differing:
       but = f" (confirmed by {', '.join(self.confirmed)})" if self.confirmed else ""
       return f"NOT CONFIRMED, contradicted by the first landmark of {', '.join(differing)}{but}"
-    if self.resized:
-      return f"not confirmed: {', '.join(self.resized)} is not the official image but a crop"
+    if self.confirmed:
+      return f"confirmed by the first landmark of {', '.join(self.confirmed)}{crops}"
+    if crops:
+      return f"not confirmed{crops}"
     return "not confirmed: none of the faces whose first landmark is known is among these files"
 
 
