@@ -7,7 +7,7 @@ four under fixed names:
   ic    distance of the outer eye corners (300W common/challenge/full, WFLW, COFW-29)
   ip    distance of the eye centres, which are pupils where the mark-up has them
   box   sqrt(width * height) of the face box (300W private, COFW-68, Menpo, 300VW, AFLW)
-  diag  diagonal of the face box (AFLW)
+  diag  diagonal of the face box (Menpo profile)
 
 `per_face` defines the metrics: a new one is one `yield` there. It must be a function of each face's
 own NME, finite on valid faces, and what is reported is its mean over faces.

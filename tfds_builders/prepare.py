@@ -252,6 +252,8 @@ def _print_table(builder: FaceDatasetBuilder, counts: Mapping[str, int]) -> None
   metadata = builder.info.metadata or {}
   if "release" in metadata:
     print(f"release: {metadata['release']}")
+  if "origin" in metadata:
+    print(f"origin: {metadata['origin']}")
   for line in metadata.get("missing", ()):
     print(f"missing: {line}")
 

@@ -67,6 +67,28 @@ def test_the_paper_s_results_have_the_names_that_a_summary_has(protocol):
   assert protocol.tags.keys() <= protocol.subsets.keys()
 
 
+def test_aflw_s_published_nme_diag_is_beside_the_error_by_the_dataset_s_box():
+  """By the side of its square box: what the paper's numbers are beside, see scoring/README.md."""
+  full = protocols.find("aflw19", "test_full", norm="ic")
+  frontal = protocols.find("aflw19", "test_frontal", norm="ic")
+
+  assert full.paper["test_full"] == {"nme_box_dataset": 1.31, "nme_box": 2.14, "auc_box_7": 70.0}
+  assert {*frontal.paper} == {"test_frontal", "test_frontal_inside"}
+  assert all(paper == {"nme_box_dataset": 1.12} for paper in frontal.paper.values())
+
+  assert importlib.import_module("configs.aflw19").get_config().eval.norm == full.norm == "box"
+  assert "NME_diag" in full.note and "NME_diag" in frontal.note
+
+
+def test_no_number_of_frontal_faces_is_called_the_official_one():
+  """Papers have 1,165 or 1,314, and none says by which recipe."""
+  protocol = protocols.find("aflw19", "test_frontal", norm="ic")
+
+  assert [*protocol.splits.values()] == [None, None]
+  assert "1,165 or 1,314" in protocol.note
+  assert "`test_frontal`, `test_frontal_inside` |" in protocols.markdown()
+
+
 def test_every_protocol_states_its_box_source_and_training_data():
   for protocol in protocols.PROTOCOLS:
     assert protocol.box in ("dataset", "landmarks")

@@ -42,7 +42,7 @@ def test_the_screen_shows_the_normalisers_of_both_boxes_once():
   table = reports.table("test", summary)
 
   assert "nme_diag_dataset 1.00" in table
-  assert table.count("nme_box_dataset") == 1
+  assert table.count("\n  nme_box_dataset ") == 1
 
 
 def test_the_screen_shows_the_jitter_of_videos():

@@ -49,6 +49,13 @@ def test_a_slice_of_a_split_expects_no_count():
   assert summarise(faces, faces.landmarks, protocol)["protocol"]["expected"] is None
 
 
+def test_a_split_of_which_no_source_gives_the_number_expects_none():
+  faces = make_faces(2, 19, name="test_frontal", dataset_boxes=np.tile([0.0, 0, 30, 30], (2, 1)))
+  protocol = protocols.find("aflw19", "test_frontal", norm="ic")
+
+  assert summarise(faces, faces.landmarks, protocol)["protocol"]["expected"] is None
+
+
 def test_subsets_that_hold_every_face_are_left_out():
   faces = make_faces(3, name="test_common", subsets=[("helen",), ("lfpw",), ("lfpw",)])
   protocol = protocols.find("w300", "test_common", norm="ic")

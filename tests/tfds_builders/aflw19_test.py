@@ -1,5 +1,6 @@
 """The AFLW-19 builder: orders of the .mat file undone, the split and both frontal recipes."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ import scipy.io
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from fal_jax import metrics
 from fal_jax.errors import InputError
 from tfds_builders import prepare
 from tfds_builders.aflw19 import release
@@ -318,6 +320,29 @@ def test_points_outside_and_faces_annotated_twice_are_notes(root):
     "landmarks outside the image": ["0/image00002.jpg#0"],
     "same image and landmarks as 2/image00013.jpg#1": ["2/image00013.jpg#0"],
   }
+
+
+def test_only_the_side_of_the_square_box_fits_the_ratio_of_the_published_norms():
+  """On six genuine faces; the paper has 2.14 by the landmarks' box and 1.31 as "NME_diag"."""
+  samples = genuine_files.path("samples", "aflw")
+  faces = []
+  for file in sorted(samples.glob("*.pts")):
+    x0, _, x1, _ = map(float, file.with_suffix(".rct").read_text().split())
+    faces.append((np.loadtxt(file)[:, :2], x1 - x0))
+  for face in json.loads((samples / "test_aflw.json").read_text())["annotations"]:
+    faces.append((np.reshape(face["keypoints"], (19, 3))[:, :2], face["box_size"]))
+
+  norms = metrics.norms(np.array([points for points, _ in faces]), 19)
+  sides = np.array([side for _, side in faces])
+  ratios = {
+    "side": np.mean(sides / norms["box"]),
+    "diagonal": np.mean(sides * np.sqrt(2) / norms["box"]),
+    "landmarks' diagonal": np.mean(norms["diag"] / norms["box"]),
+  }
+
+  assert len(faces) == 6
+  assert ratios["side"] == pytest.approx(2.14 / 1.31, abs=0.05)
+  assert all(abs(ratio - 2.14 / 1.31) > 0.1 for name, ratio in ratios.items() if name != "side")
 
 
 def test_genuine_faces_are_read_exactly(tmp_path, monkeypatch):

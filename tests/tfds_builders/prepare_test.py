@@ -124,15 +124,24 @@ def test_a_file_of_another_version_is_noticed_by_its_first_landmark(run, tmp_pat
   x, y = w300_files.face_landmarks(first)[0]
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x, y)})
 
-  assert run()[0] == 0
+  code, out, _ = run()
+  assert code == 0
+  assert f"\norigin: confirmed by the first landmark of {name}\n" in out
 
   monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {name: (x + 1, y + 1)})
+  assert "\norigin: NOT CONFIRMED, contradicted by" in run("--overwrite", "--skip_bad")[1]
   code, _, err = run("--overwrite")
 
   assert code == 2
   assert (
     f"{name}: the first landmark is ({x:.3f}, {y:.3f}), in the official files ({x + 1:.3f}" in err
   )
+
+
+def test_the_log_says_that_no_face_could_confirm_the_origin(run, monkeypatch):
+  monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {"ibug/not_here.png": (1.0, 2.0)})
+
+  assert "\norigin: not confirmed: none of the faces whose first" in run("--dry_run")[1]
 
 
 def test_building_again_does_nothing_unless_told_to(run, tmp_path):

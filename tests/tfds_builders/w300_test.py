@@ -339,6 +339,7 @@ def test_the_real_training_images_are_read_exactly(tmp_path):
     "val": 202,
   }
   assert info.metadata["partial"] and len(info.metadata["missing"]) == 7
+  assert info.metadata["origin"].startswith("not confirmed; afw/2437602091_1.jpg is not")
 
   train = {row["file_name"].decode(): row for row in records["train"]}
   for name, row in train.items():

@@ -72,6 +72,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def root(made, tmp_path, monkeypatch):
   monkeypatch.setattr(broken_frames, "_RANGES", BROKEN)
+  monkeypatch.setattr(Builder, "FIRST_LANDMARKS", {})  # those of the genuine frames
   splits = {
     name: w300vw_dataset_builder._Split(video, FRAMES[video])
     for name, video in zip(("train", "test_a", "test_b", "test_c"), FRAMES, strict=True)
@@ -377,4 +378,5 @@ def test_genuine_frames_are_read_exactly(tmp_path, monkeypatch):
   np.testing.assert_allclose(
     splits["test_a"][0].landmarks[0], [362.817, 270.708], rtol=0, atol=1e-9
   )
+  assert builder.info.metadata["origin"].endswith("first landmark of 001/000006, 401/000732")
   assert not (tmp_path / "data").exists(), "nothing is extracted where frames are there"

@@ -60,6 +60,17 @@ class Builder(ManualFaceBuilder):
     Archive("aflw-images-3.tar.gz"),
     Archive("aflw.tar.gz"),
   )
+  # As others' copies of the annotations have them, from two independent hands: the first four from
+  # one, the last two from the other. The file itself we have not seen.
+  FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
+    "image00002.jpg": (153.527863, 139.100616),
+    "image00010.jpg": (618.074074, 204.074074),
+    "image00081.jpg": (1087.429952, 1956.73913),
+    "image00120.jpg": (214.147934, 70.774994),
+    "image04476.jpg": (126.647453, 157.273056),
+    "image22568.jpg": (337.283414, 205.78905),
+  }
+  FIRST_LANDMARKS_SECOND_HAND = True
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {"train": 20_000, "test_full": 4386}
 
   def layout(self, downloads: Downloads) -> Layout:

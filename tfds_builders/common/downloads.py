@@ -53,8 +53,13 @@ class Downloads:
     return next((candidate for candidate in candidates if candidate), None)
 
   def name(self, path: Path) -> str:
-    """The path below its root, with "/" on every system."""
-    root = next(root for root in self.roots if path.is_relative_to(root))
+    """The path below its root, with "/" on every system.
+
+    Archives may be unpacked below the user's own folder: the innermost root counts, so that names
+    do not depend on where.
+    """
+    around = (root for root in self.roots if path.is_relative_to(root))
+    root = max(around, key=lambda root: len(root.parts))
     return path.relative_to(root).as_posix()
 
   def inside(self, path: Path, *, named: str) -> Path:

@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from fal_jax.errors import InputError
 from tfds_builders.common.downloads import Archive, Downloads, unpack
 from tfds_builders.common.hold_out import hold_out
+from tfds_builders.common.origin import check_origin
 from tfds_builders.common.schema import FaceDatasetBuilder, face_example
 from tfds_builders.common.validate import Face, Finding, check_faces, listing
 
@@ -28,11 +29,13 @@ class Layout:
     splits: the faces of each split; a face may be in several.
     missing: one line for everything that the official dataset has and this folder has not.
     findings: what is wrong with single annotation files.
+    witnesses: annotated faces that are not built, read for the sake of their first landmark.
   """
 
   splits: dict[str, list[Face]]
   missing: list[str] = dataclasses.field(default_factory=list)
   findings: list[Finding] = dataclasses.field(default_factory=list)
+  witnesses: list[Face] = dataclasses.field(default_factory=list)
 
   @classmethod
   def empty(cls, splits: Iterable[str]) -> "Layout":
@@ -62,16 +65,21 @@ class ManualFaceBuilder(FaceDatasetBuilder):
   A dataset's own builder says which archives there are (`ARCHIVES`), what lies where in them
   (`layout`), how many faces each official split has (`OFFICIAL_COUNTS`) and which mark-up they have
   (`NUM_LANDMARKS`). The build adds to the metadata `partial` (bool), `missing` (one line per gap),
-  `skipped` (file -> why), `notes` (what -> files) and `official_counts` (split -> faces).
+  `skipped` (file -> why), `notes` (what -> files), `official_counts` (split -> faces) and, where
+  there are `FIRST_LANDMARKS`, `origin` (which of them confirmed it, or that none could).
   """
 
   # Whether NaN is the dataset's sign for "not annotated".
   MISSING_LANDMARKS: ClassVar[bool] = False
   # Those that lie in `manual_dir` untouched are unpacked.
   ARCHIVES: ClassVar[tuple[Archive, ...]] = ()
-  # First landmarks of some faces by file name, image px, pixel-centre: another version or
-  # convention of the files shows there.
+  # First landmarks of some faces by the end of their file name, image px, pixel-centre: another
+  # version or convention of the files shows there, see `common/origin.py`.
   FIRST_LANDMARKS: ClassVar[Mapping[str, tuple[float, float]]] = {}
+  # Whether they are taken from others' copies: one face that agrees is enough then.
+  FIRST_LANDMARKS_SECOND_HAND: ClassVar[bool] = False
+  # (width, height) of the images of those whose crops and resized copies are tolerated.
+  FIRST_LANDMARK_SIZES: ClassVar[Mapping[str, tuple[int, int]]] = {}
 
   def __init__(self, *, allow_partial: bool = False, skip_bad: bool = False, **kwargs: Any):
     """See `FaceDatasetBuilder`.
@@ -139,9 +147,9 @@ class ManualFaceBuilder(FaceDatasetBuilder):
       faces,
       title=f"Checking {self.name}",
       missing_allowed=self.MISSING_LANDMARKS,
-      first_landmarks=self.FIRST_LANDMARKS,
     )
-    findings = layout.findings + [finding for of_face in checked for finding in of_face]
+    findings = layout.findings + self._check_origin(faces, layout.witnesses, checked)
+    findings += [finding for of_face in checked for finding in of_face]
     errors = _errors(findings)
     if errors and not self.skip_bad:
       raise InputError(
@@ -183,6 +191,34 @@ class ManualFaceBuilder(FaceDatasetBuilder):
         "fetch what is missing, or build the rest with --allow_partial.\n"
         f"{missing}\n{how_to_get}"
       )
+
+  def _check_origin(
+    self, faces: Sequence[Face], witnesses: Sequence[Face], checked: Sequence[list[Finding]]
+  ) -> list[Finding]:
+    """Compares known first landmarks and notes in the metadata what they say.
+
+    Args:
+      faces: those that are built.
+      witnesses: those that are not.
+      checked: findings of each of `faces`; what contradicts is added.
+
+    Returns:
+      What contradicts among the witnesses.
+    """
+    if not self.FIRST_LANDMARKS:
+      return []
+    origin = check_origin(
+      [*faces, *witnesses], self.FIRST_LANDMARKS, sizes=self.FIRST_LANDMARK_SIZES
+    )
+    self.info.metadata["origin"] = str(origin)
+
+    tolerated = self.FIRST_LANDMARKS_SECOND_HAND and origin.confirmed
+    of_witnesses: list[Finding] = []
+    for index, finding in origin.differing.items():
+      if tolerated:
+        finding = dataclasses.replace(finding, severity="note")
+      (checked[index] if index < len(faces) else of_witnesses).append(finding)
+    return of_witnesses
 
   def _note(self, missing: Sequence[str], findings: Sequence[Finding]) -> None:
     """Writes into the metadata what is missing, skipped or noteworthy."""

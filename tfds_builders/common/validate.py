@@ -8,9 +8,8 @@ import dataclasses
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -19,8 +18,6 @@ from tqdm import tqdm
 
 from fal_jax.errors import InputError
 from fal_jax.images import exif_orientation, read_image
-
-KNOWN_WITHIN = 0.01  # px; half a pixel or a whole one is what conventions differ by
 
 
 class ImageFile(Protocol):
@@ -161,7 +158,6 @@ def check_faces(
   *,
   title: str,
   missing_allowed: bool = False,
-  first_landmarks: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> list[list[Finding]]:
   """Checks every face, decoding every image once, on all cores.
 
@@ -169,8 +165,6 @@ def check_faces(
     faces: what to check.
     title: of the progress bar, which is shown on terminals only.
     missing_allowed: see `check_landmarks`.
-    first_landmarks: of known faces, by file name, image px, pixel-centre; an image none of whose
-      faces has it is an error.
 
   Returns:
     The findings of each face, in the order of `faces`.
@@ -203,35 +197,7 @@ def check_faces(
     if digest and original != face.label:
       findings.append(Finding(face.label, f"same image and landmarks as {original}", "note"))
 
-  findings_of_faces = [findings for _, findings in checked]
-  for index, finding in _first_landmarks_that_differ(faces, first_landmarks):
-    findings_of_faces[index].append(finding)
-  return findings_of_faces
-
-
-def _first_landmarks_that_differ(
-  faces: Sequence[Face], known: Mapping[str, tuple[float, float]]
-) -> Iterator[tuple[int, Finding]]:
-  """An error for the nearest face of each image that has no face with the known first landmark."""
-  of_image: dict[str, list[int]] = {}
-  for index, face in enumerate(faces):
-    if face.file_name in known:
-      of_image.setdefault(face.file_name, []).append(index)
-
-  for name, indices in of_image.items():
-    distances = [float(np.abs(faces[index].landmarks[0] - known[name]).max()) for index in indices]
-    nearest = int(np.argmin(distances))
-    if distances[nearest] <= KNOWN_WITHIN:
-      continue
-
-    face = faces[indices[nearest]]
-    x, y = known[name]
-    got = ", ".join(f"{value:.3f}" for value in face.landmarks[0])
-    message = (
-      f"the first landmark is ({got}), in the official files ({x:.3f}, {y:.3f}): "
-      "another version of them?"
-    )
-    yield indices[nearest], Finding(face.label, message)
+  return [findings for _, findings in checked]
 
 
 def listing(findings: Sequence[Finding]) -> str:

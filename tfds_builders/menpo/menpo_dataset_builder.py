@@ -79,10 +79,13 @@ class Builder(ManualFaceBuilder):
       challenge of 2017 into its folders trainset and testset.
       """
   ARCHIVES = (Archive("Menpo2D.zip"), Archive("menpo_challenge_trainset.zip", "trainset"))
-  FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {  # profiles; the files count from 1
-    f"{folder}/aflw__face_{face}.jpg": landmark
-    for folder in ("trainset", "Menpo2D/Train/image/profile")
-    for face, landmark in (("39822", (79.667, 153.291)), ("39831", (33.54, 50.058)))
+  # By the file's own name: folders before it differ by release and archive. The files count from
+  # 1; two profiles, two frontal faces.
+  FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
+    "aflw__face_39822.jpg": (79.667, 153.291),
+    "aflw__face_39831.jpg": (33.54, 50.058),
+    "aflw__face_39823.jpg": (60.724, 66.886),
+    "aflw__face_39824.jpg": (40.078, 57.746),
   }
 
   @property

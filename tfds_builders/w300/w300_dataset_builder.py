@@ -78,6 +78,18 @@ class Builder(ManualFaceBuilder):
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
     "300W/01_Indoor/indoor_001.png": (445.0, 90.0),  # the file says 446 91, counted from 1
     "300W/01_Indoor/indoor_029.png": (267.0, 397.882),
+    "helen/testset/296814969_3.jpg": (265.30896, 352.499651),
+    "lfpw/testset/image_0001.png": (156.404624, 294.066474),
+    "ibug/image_003_1.jpg": (335.820955, 239.86451),
+    "afw/2437602091_1.jpg": (1.346066, 241.548934),
+    "helen/trainset/1142136696_1.jpg": (207.303681, 270.452887),
+    "lfpw/trainset/image_0827.png": (196.719011, 153.076921),
+  }
+  # Training images circulate cropped and resized, with landmarks that fit.
+  FIRST_LANDMARK_SIZES: ClassVar[dict[str, tuple[int, int]]] = {
+    "afw/2437602091_1.jpg": (393, 564),
+    "helen/trainset/1142136696_1.jpg": (502, 607),
+    "lfpw/trainset/image_0827.png": (548, 306),
   }
   OFFICIAL_COUNTS: ClassVar[dict[str, int]] = {
     "train": 3148,

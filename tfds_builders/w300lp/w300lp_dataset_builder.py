@@ -77,6 +77,11 @@ class Builder(ManualFaceBuilder):
       """
   ARCHIVES = (Archive("300W_LP.zip", size="2.63 GiB"), Archive("300W-LP.zip", size="2.63 GiB"))
 
+  FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
+    "AFW/AFW_134212_1_0.jpg": (144.78085, 253.39178),  # `pts_2d` as it stands
+    "AFW/AFW_134212_2_0.jpg": (135.04941, 222.44279),
+  }
+
   def official_counts(self) -> Mapping[str, int]:
     return {"train": sum(COUNTS.values()) * len(self.builder_config.folders)}
 
@@ -167,5 +172,5 @@ def _files(downloads: Downloads, folder: str, ending: str) -> dict[str, Path]:
   return {
     file.name[: -len(ending)]: file
     for file in path.iterdir()
-    if file.name.lower().endswith(ending) and not file.name.startswith(".")
+    if file.name.lower().endswith(ending) and not file.name.startswith((".", "_"))
   }

@@ -3,9 +3,9 @@
 The numbers are those of mmpose's converter (`tests/data/300vw/broken_frames.npy` in
 open-mmlab/mmpose at 759b39c), read without running the pickle that it is. They are said to be the
 list in the `extra.zip` of the dataset's authors, which we have not seen. A number is that of the
-annotation file, from 1: so mmpose compares them, and so it fits the genuine neighbours 401/000731,
-which is listed and whose points lie beside the features, and 401/000732, which is not and whose
-points fit.
+annotation file, from 1: so mmpose compares them; so OpenFace takes them for MATLAB indices into the
+sorted annotations; and so it fits the genuine neighbours 401/000731, which is listed and whose
+points lie beside the features, and 401/000732, which is not and whose points fit.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """One video of 300VW: its annotated frames as faces."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fal_jax.errors import InputError
@@ -20,14 +21,18 @@ class Video:
     annotated: number of annotation files; None where there is no such video.
     faces: one for each good frame that is wanted.
     findings: what is wrong with its files.
+    witnesses: known frames that are not wanted, without their image.
   """
 
   annotated: int | None
   faces: Sequence[Face] = ()
   findings: Sequence[Finding] = ()
+  witnesses: Sequence[Face] = ()
 
 
-def read_video(downloads: Downloads, video: str, *, stride: int, frames_dir: Path) -> Video:
+def read_video(
+  downloads: Downloads, video: str, *, stride: int, frames_dir: Path, known: Collection[str] = ()
+) -> Video:
   """Reads one video.
 
   Args:
@@ -35,6 +40,7 @@ def read_video(downloads: Downloads, video: str, *, stride: int, frames_dir: Pat
     video: its number, "001".
     stride: every how many frames one is taken.
     frames_dir: where frames are extracted to.
+    known: names of frames ("001/000006") that are read whether they are taken or not.
 
   Returns:
     How many of its frames are annotated; a face for each good one that is wanted; what is wrong.
@@ -75,7 +81,21 @@ def read_video(downloads: Downloads, video: str, *, stride: int, frames_dir: Pat
 
     extra = {"video": video, "frame": number}
     faces.append(Face(images[number], f"{video}/{number:06d}", landmarks, extra))
-  return Video(len(annotations), faces, findings)
+
+  others = {number: file for number, file in annotations.items() if number not in wanted}
+  return Video(len(annotations), faces, findings, _witnesses(others, video, known))
+
+
+def _witnesses(others: Mapping[int, Path], video: str, known: Collection[str]) -> list[Face]:
+  """The known frames among those that are not wanted; unreadable ones say nothing."""
+  witnesses = []
+  for number, file in others.items():
+    name = f"{video}/{number:06d}"
+    if name not in known:
+      continue
+    with contextlib.suppress(InputError):
+      witnesses.append(Face(file, name, read_pts(file, num_landmarks=68, origin=1)))
+  return witnesses
 
 
 def _frames(

@@ -100,6 +100,11 @@ class Builder(ManualFaceBuilder):
       """
   ARCHIVES = (Archive("300VW_Dataset_2015_12_14.zip", size="1.9 GB"),)
 
+  FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
+    "001/000006": (742.224, 196.764),  # the file says 743.224 197.764, counted from 1
+    "401/000732": (362.817, 270.708),
+  }
+
   _frames_dir: Path
 
   def train_flags(self) -> str:
@@ -146,6 +151,7 @@ class Builder(ManualFaceBuilder):
       for video in split.videos:
         layout.add(name, videos[video].faces)
         layout.findings += videos[video].findings
+        layout.witnesses += videos[video].witnesses
     return layout
 
   def _read_videos(self, downloads: Downloads, numbers: Iterable[str]) -> dict[str, Video]:
@@ -154,7 +160,9 @@ class Builder(ManualFaceBuilder):
     stride = self.builder_config.stride
 
     def read(video: str) -> Video:
-      return read_video(downloads, video, stride=stride, frames_dir=self._frames_dir / video)
+      frames_dir = self._frames_dir / video
+      known = self.FIRST_LANDMARKS
+      return read_video(downloads, video, stride=stride, frames_dir=frames_dir, known=known)
 
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
