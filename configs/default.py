@@ -36,7 +36,10 @@ def get_config() -> ConfigDict:
   config.crop.face = 220.0  # px, the box's larger side in the crop; Sec. 5
 
   config.codec = ConfigDict()
-  config.codec.sigma = 1.5  # heatmap px; not stated
+  # Heatmap px; not stated. Sec. 4.3 hints at less: 5 x 5 cells hold most of the Gaussian, which is
+  # 97.5 % at sigma 1, 81.8 % at 1.5, 62 % at 2. But at temperature 10 the window reads perfect
+  # heatmaps to 0.134 heatmap px at sigma 1 and to 0.029 at 1.5.
+  config.codec.sigma = 1.5
   config.codec.window = 5  # heatmap px, d; Sec. 3.3
   config.codec.temperature = 10.0  # tau; Sec. 3.3
   config.codec.encode = "continuous"  # "continuous" (Eq. 3) or "rounded" (Eq. 2)
