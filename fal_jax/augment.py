@@ -14,15 +14,16 @@ from fal_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class ViewRange:
-  """What a random view may do. Defaults: Bulat et al. 2021, Sec. 5.
+  """What a random view may do. Defaults: Bulat et al. 2021, Sec. 5.1, where it states them.
 
   Attributes:
     rotation: largest angle to either side, degrees.
     scale: smallest and largest magnification.
     translation: largest shift along either axis, as a fraction of the crop's side. The paper
       mentions none.
-    mirror: probability of a mirrored view.
-    colour: smallest and largest factor of brightness, contrast and saturation.
+    mirror: probability of a mirrored view. The paper has "image flipping", without a probability.
+    colour: smallest and largest factor of brightness, contrast and saturation. The paper has
+      "color(0.6, 1.4)"; of what is our reading.
   """
 
   rotation: float = 30.0

@@ -21,8 +21,8 @@ class CropRule:
     stored_size: side of the stored square, px: the crop with a margin on all sides, at the same
       scale, from which random views are rendered. A view of `size` px turned by 30 degrees and
       shrunk to 0.85 reaches 0.81 size from the centre, so 1.625 size leaves no empty corner.
-    face: length of the box's larger side in the crop, px. Bulat et al. 2021, Sec. 5: the face has
-      about 220 of 256 px.
+    face: length of the box's larger side in the crop, px. Bulat et al. 2021, Sec. 5.1: the face is
+      "approximately equal to 220 x 220 px" of 256; the larger side is our reading.
     box: which box: "dataset", the one given by the dataset's authors, or "landmarks", tight around
       the annotated landmarks. The latter uses ground truth: metrics computed with it are not
       comparable to those computed with a detector's boxes.

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -11,8 +12,25 @@ from ml_collections import ConfigDict, config_flags
 from fal_jax.errors import Diverged, InputError, Interrupted
 
 WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder that everything is written to: checkpoints, logs, results."
+  "workdir",
+  None,
+  "Folder that everything is written to: checkpoints, logs, results; by default, where a --config "
+  "or --table is trained or measured, runs/ and the name of its file.",
 )
+
+
+def default_workdir(config_file: str) -> str:
+  """Where a config or a table runs without a --workdir, announced in one line.
+
+  Args:
+    config_file: its path, and what may follow a colon: "configs/wflw.py".
+
+  Returns:
+    "runs/wflw".
+  """
+  workdir = f"runs/{Path(config_file.partition(':')[0]).stem}"
+  print(f"No --workdir given: everything is written to {workdir}", flush=True)
+  return workdir
 
 
 def exit_code(run: Callable[[], None]) -> int:

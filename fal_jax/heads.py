@@ -2,7 +2,7 @@
 
 A learnt correction of the argmax, and training through a global soft-argmax.
 
-Source: Bulat et al. 2021, Sec. 4.2.
+Source: Bulat et al. 2021, Sec. 4.1.
 """
 
 from typing import Literal

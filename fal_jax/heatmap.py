@@ -26,9 +26,9 @@ class HeatmapCodec:
     stride: crop px per heatmap px.
     sigma: standard deviation of the Gaussian, heatmap px. The paper gives none (it calls sigma "the
       variance").
-    window: odd side d of the window around the peak that is read, heatmap px (Sec. 3.3, 5 in the
-      paper).
-    temperature: tau of Eq. 4 (10 in the paper).
+    window: odd side d of the window around the peak that is read, heatmap px (Sec. 3.3; 5 by
+      Sec. 4.3).
+    temperature: tau of Eq. 4 (10 by Sec. 5.1).
     encoding: "continuous" centres the Gaussian on the real-valued position (Eq. 3); "rounded" on
       the nearest cell (Eq. 2).
     decoding: how a position is read off a heatmap; see the method `decode`.

@@ -143,7 +143,7 @@ class Hourglass(nn.Module):
 class FAN(nn.Module):
   """Stacked hourglasses on a stem that shrinks the image by a factor of 4.
 
-  Source: Bulat and Tzimiropoulos 2017; Bulat et al. 2021, Sec. 5 (two stacks, width 256).
+  Source: Bulat and Tzimiropoulos 2017; Bulat et al. 2021, Sec. 5.1 (two stacks, width 256).
 
   Attributes:
     num_stacks: hourglasses in a row; each one's heatmaps are returned, and all are supervised.

@@ -11,7 +11,7 @@ def heatmap_l2(heatmaps: jax.Array, target: jax.Array, weight: jax.Array) -> jax
   empty pixels they would fall to 1e-8. Callers divide by the number of annotated landmarks in the
   global batch, which only they can know.
 
-  Source: Bulat et al. 2021, Sec. 5 (pixel-wise l2), on every stack as in FAN.
+  Source: Bulat et al. 2021, Sec. 5.1 (pixel-wise l2), on every stack as in FAN.
 
   Args:
     heatmaps: (S, ..., H, W, K) float32.

@@ -1,4 +1,4 @@
-"""python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw [--mode=MODE]
+"""python -m fal_jax.main --config=configs/wflw.py [--workdir=runs/wflw] [--mode=MODE]
 
 Flags and modes, nothing else. Exit codes: 0 finished, 2 the user's mistake, 3 diverged,
 75 interrupted and saved.
@@ -31,6 +31,8 @@ MODES = (
 MODES_WITHOUT_CONFIG = ("predict", "score", "eval")
 # bench measures compiling; the others do not compile.
 MODES_WITHOUT_COMPILATION = ("bench", "score", "doctor")
+# Modes that a config is enough for: without a --workdir they write to runs/<config>.
+MODES_OF_A_CONFIG = ("train", "eval", "codec_report", "doctor", "bench")
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z."
@@ -88,11 +90,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(overrides: Sequence[str]) -> None:
   """Runs the mode; every heavy import waits until it is known which one."""
-  mode, workdir = _MODE.value, _WORKDIR.value
+  mode = _MODE.value
   if mode not in MODES_WITHOUT_CONFIG or overrides:
     _check_config_given()
-  if not workdir:
-    raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
+  workdir = _workdir(mode)
   if mode not in MODES_WITHOUT_COMPILATION:
     enable_compilation_cache(workdir)
   command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
@@ -159,6 +160,17 @@ def _run(overrides: Sequence[str]) -> None:
       from fal_jax import torch_import
 
       print(torch_import.run(_config(), workdir, _WEIGHTS.value))
+
+
+def _workdir(mode: str) -> str:
+  """The folder that --workdir names, or the one that goes with --config."""
+  has_default = mode in MODES_OF_A_CONFIG and _CONFIG.value is not None
+  if _WORKDIR.value is None and has_default:
+    _config()  # an unreadable config is not announced as a run
+    return flag_parser.default_workdir(config_flags.get_config_filename(flags.FLAGS["config"]))
+  if not _WORKDIR.value:
+    raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
+  return _WORKDIR.value
 
 
 def enable_compilation_cache(workdir: str) -> None:

@@ -14,7 +14,7 @@ def adam_with_drops(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Builds the optimiser and the schedule it follows.
 
-  Source: Bulat et al. 2021, Sec. 5: Adam, 1e-4, dropped at epochs 25 and 40 of 50. The factor is
+  Source: Bulat et al. 2021, Sec. 5.1: Adam, 1e-4, dropped at epochs 25 and 40 of 50. The factor is
   not stated; 0.1 is usual.
 
   Args:

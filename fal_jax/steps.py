@@ -211,7 +211,7 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One optimiser step on all views of every image, their heatmaps pulled back and combined.
 
-  Source: Bulat et al. 2021, Sec. 3.4, Eq. 6, and Sec. 5.
+  Source: Bulat et al. 2021, Sec. 3.4, Eq. 6, and Sec. 5.1.
 
   Args:
     state: the same on every device.

@@ -1,6 +1,7 @@
 """The command line: a user's mistake ends with 2 and one sentence, never with a traceback."""
 
 import functools
+import importlib
 import json
 import os
 import subprocess
@@ -43,8 +44,11 @@ CONFIG = "--config=configs/default.py"
   ("arguments", "named"),
   [
     (["--workdir=w"], "No --config given: name one of the files in configs/"),
-    ([CONFIG], "No --workdir given"),
     ([CONFIG, "--workdir="], "No --workdir given"),
+    ([CONFIG, "--mode=predict"], "No --workdir given"),
+    ([CONFIG, "--mode=score"], "No --workdir given"),
+    ([CONFIG, "--mode=import_torch"], "No --workdir given"),
+    (["--config=configs/nope.py"], "--config=configs/nope.py is not a config that can be read"),
     (
       ["--config=configs/nope.py", "--workdir=w"],
       "--config=configs/nope.py is not a config that can be read",
@@ -61,6 +65,8 @@ CONFIG = "--config=configs/default.py"
     (["--workdir=w", "--config.seed=3"], "No --config given"),
     (["--workdir=w", "--mode=predict", "--config.seed=3"], "No --config given"),
     (["--mode=eval"], "No --workdir given"),
+    (["--mode=predict"], "No --workdir given"),
+    (["--mode=score"], "No --workdir given"),
     (
       ["--workdir=w", "--mode=predict", "--images=a.png", "--box=1,2,x,4"],
       "--box must be four numbers",
@@ -187,6 +193,66 @@ def test_predict_refuses_what_is_not_a_photograph_or_not_a_box(run, workdir, tmp
     assert code == 2
     assert named in err
     assert len(err.splitlines()) == 1, err
+
+
+# ---- Where a run is written
+
+
+@pytest.mark.parametrize(
+  ("mode", "entry"),
+  [
+    ("train", "fal_jax.train:train_and_evaluate"),
+    ("eval", "fal_jax.evaluate:run"),
+    ("codec_report", "fal_jax.codec_report.report:run"),
+    ("doctor", "fal_jax.doctor.run:run"),
+    ("bench", "fal_jax.bench.run:run"),
+  ],
+)
+def test_without_a_workdir_a_config_is_run_in_a_folder_of_its_name(
+  run, folder, monkeypatch, mode, entry
+):
+  workdirs = []
+
+  def of_mode(config, workdir, *_, **__):
+    workdirs.append(workdir)
+    return {}
+
+  module, function = entry.split(":")
+  monkeypatch.setattr(importlib.import_module(module), function, of_mode)
+  file = "configs/ablations/siamese.py:wflw"
+  monkeypatch.setattr(command_line.config_flags, "get_config_filename", lambda _: file)
+
+  code, out, err = run(mode=mode, workdir=None, config=tiny_dataset.config(folder))
+
+  assert (code, err) == (0, "")
+  assert workdirs == ["runs/siamese"]
+  assert out.startswith("No --workdir given: everything is written to runs/siamese\n")
+
+
+def test_a_workdir_that_is_given_is_used_and_not_announced(run, folder, monkeypatch, tmp_path):
+  workdirs = []
+
+  def train_and_evaluate(config, workdir):
+    workdirs.append(workdir)
+    return {}
+
+  monkeypatch.setattr(train, "train_and_evaluate", train_and_evaluate)
+  config = tiny_dataset.config(folder)
+
+  code, out, err = run(mode="train", workdir=str(tmp_path / "w"), config=config)
+
+  assert (code, out, err) == (0, "", "")
+  assert workdirs == [str(tmp_path / "w")]
+
+
+def test_the_design_card_s_command_goes_as_far_as_the_missing_dataset(tmp_path):
+  """`python -m fal_jax.main --config=configs/wflw.py`, with nothing prepared."""
+  code, out, err = main("--config=configs/wflw.py", f"--config.data.dir={tmp_path}")
+
+  assert code == 2
+  assert out == "No --workdir given: everything is written to runs/wflw\n"
+  assert "python -m tfds_builders.prepare wflw" in err
+  assert "Traceback" not in err
 
 
 # ---- Training

@@ -46,6 +46,45 @@ def test_the_paper_s_schedule_has_three_levels():
   np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6], rtol=1e-5)
 
 
+def numpy_adam(gradients: np.ndarray, rate: float) -> np.ndarray:
+  """(T, N) updates of Adam as its authors print it (Algorithm 1), with their constants.
+
+  Args:
+    gradients: (T, N), of one step after the other.
+    rate: the step size, alpha.
+  """
+  beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+  mean = np.zeros(gradients.shape[1])
+  square = np.zeros(gradients.shape[1])
+
+  updates = []
+  for t, gradient in enumerate(gradients.astype(np.float64), 1):
+    mean = beta1 * mean + (1 - beta1) * gradient
+    square = beta2 * square + (1 - beta2) * gradient**2
+    unbiased_mean, unbiased_square = mean / (1 - beta1**t), square / (1 - beta2**t)
+    updates.append(-rate * unbiased_mean / (np.sqrt(unbiased_square) + epsilon))
+  return np.array(updates)
+
+
+def test_the_updates_are_those_of_adam_with_its_authors_constants_and_no_decay():
+  """The paper names Adam and nothing else.
+
+  Some gradients are as small as epsilon, and the weights as large as decay would show.
+  """
+  rng = np.random.default_rng(0)
+  gradients = rng.normal(size=(30, 4)) * [1, 1e-3, 3e-8, 1e-8]
+  tx, _ = adam_with_drops(learning_rate=1e-4, drop_epochs=(), drop_factor=0.1, steps_per_epoch=1)
+
+  params = jnp.full(4, 50.0)
+  state = tx.init(params)
+  updates = []
+  for gradient in gradients.astype(np.float32):
+    update, state = tx.update(jnp.asarray(gradient), state, params)
+    updates.append(update)
+
+  np.testing.assert_allclose(updates, numpy_adam(gradients, 1e-4), rtol=1e-3, atol=1e-9)
+
+
 def test_fractions_of_an_epoch_and_of_a_step_are_rounded_to_the_nearest_step():
   _, schedule = adam_with_drops(
     learning_rate=1.0, drop_epochs=(0.5, 1.3), drop_factor=0.5, steps_per_epoch=7.4

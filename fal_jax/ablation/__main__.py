@@ -1,8 +1,9 @@
-"""python -m fal_jax.ablation --table=TABLE[:BASE] --workdir=DIR [--seeds=N] [--config.KEY=VALUE]
+"""python -m fal_jax.ablation --table=TABLE[:BASE] [--workdir=DIR] [--seeds=N] [--config.KEY=VALUE]
 
 Trains and evaluates the rows of a table over seeds, on top of the config in configs/ that follows
 the colon, e.g. --table=configs/ablations/table2.py:demo; a key given as in --config.data.dir=data
-is set in all rows. Started again, it does what is missing. Exit codes are those of fal_jax.main.
+is set in all rows. DIR is runs/<table> by default. Started again, it does what is missing. Exit
+codes are those of fal_jax.main.
 """
 
 import shlex
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(overrides: Sequence[str]) -> None:
-  if not _WORKDIR.value:
+  if _WORKDIR.value == "":
     raise InputError(
       "No --workdir given: name the folder of the ablation, e.g. --workdir=runs/ablation."
     )
@@ -50,13 +51,14 @@ def _run(overrides: Sequence[str]) -> None:
   path = config_flags.get_config_filename(flags.FLAGS["table"]).split(":")[0]
   if not isinstance(_TABLE.value, ConfigDict) or "rows" not in _TABLE.value:
     raise InputError(f"--table={path} is not a table: name one of those in configs/ablations/.")
+  workdir = _WORKDIR.value or flag_parser.default_workdir(path)
   command = shlex.join(["python", "-m", "fal_jax.ablation", *sys.argv[1:]])
   rows = read_rows(_TABLE.value, Path(path).parent, overrides)
 
   from fal_jax.ablation import run as ablation
 
   lines = ablation.run(
-    _TABLE.value, rows, _WORKDIR.value, name=Path(path).stem, seeds=_SEEDS.value, command=command
+    _TABLE.value, rows, workdir, name=Path(path).stem, seeds=_SEEDS.value, command=command
   )
   for line in lines:
     print(line, flush=True)

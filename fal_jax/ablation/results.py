@@ -98,8 +98,10 @@ def notes(report: Mapping[str, Any]) -> list[str]:
   """What a reader of the table must know."""
   seeds, rows = report["seeds"], report["rows"]
   commits = ", ".join(commit[:10] for commit in report["git_commits"]) or "unknown"
+  is_elsewhere = report["trained_on"] != report["dataset"]
+  trained_on = f"; trained on {report['trained_on']}" if is_elsewhere else ""
   sentences = [
-    f"{report['metric']} on {report['dataset']}, split {report['split']}; base config "
+    f"{report['metric']} on {report['dataset']}, split {report['split']}{trained_on}; base config "
     f"{report['base']}; commit {commits}."
   ]
 

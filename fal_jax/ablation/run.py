@@ -246,7 +246,7 @@ def report(
       "paper": row.paper,
       "training": next(job.training.parent.name for job in jobs if job.row is row),
       "values": {
-        job.config.seed: metric_of(summary, table.metric, dataset=job.config.data.name)
+        job.config.seed: metric_of(summary, table.metric, dataset=build.eval_dataset(job.config))
         for job, summary in summaries
         if job.row is row
       },
@@ -258,7 +258,8 @@ def report(
     "title": table.title,
     "command": command,
     "base": table.base,
-    "dataset": jobs[0].config.data.name,
+    "dataset": build.eval_dataset(jobs[0].config),
+    "trained_on": jobs[0].config.data.name,
     "split": split,
     "metric": table.metric,
     "paper": table.paper,
@@ -287,7 +288,7 @@ def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading
 
   # Last: from now on the result counts.
   write_atomic(job.result / "config.json", json.dumps(_as_json(job.config), indent=2) + "\n")
-  return metric_of(summary, metric, dataset=job.config.data.name)
+  return metric_of(summary, metric, dataset=build.eval_dataset(job.config))
 
 
 def _is_done(job: Job) -> bool:

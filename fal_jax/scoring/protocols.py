@@ -2,11 +2,13 @@
 
 One table; `--mode=eval`, `--mode=score` and training read it. All normalisers are always reported;
 a protocol says which of them the literature compares, and what else belongs beside it. The paper's
-values are those of Bulat et al. 2021 where they are known: its 300VW and Menpo rows, its failure
-rate on COFW and its subsets of WFLW are not available.
+results are those of Bulat et al. 2021: from its Tables 1 to 4, or, where the text that we have ends
+before them, as leader-boards list them. Its 300VW and Menpo rows, its failure rate on COFW and its
+subsets of WFLW are not available.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 from fal_jax import metrics
@@ -32,6 +34,7 @@ class Protocol:
     dataset_box_norms: whether "box" and "diag" are also measured by the dataset's own box
       (`box_dataset`, `diag_dataset`).
     paper: split (or subset) -> the paper's results by their names in the summary.
+    paper_source: name of such a result -> where it is from: the paper's table, or "leader-boards".
     note: what a reader of the results must know, or "".
   """
 
@@ -47,6 +50,7 @@ class Protocol:
   tags: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
   dataset_box_norms: bool = False
   paper: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+  paper_source: Mapping[str, str] = dataclasses.field(default_factory=dict)
   note: str = ""
 
   @property
@@ -65,6 +69,7 @@ _AFLW_NORMS = (
   "dataset's square box: the code of LUVLi, which the paper follows, and of HRNet divides by it. "
   "FaRL's NME_box, NME_diag and AUC are all by that box."
 )
+_LEADER_BOARDS = "leader-boards"
 _SPLIT_NAMES = "Papers number the two splits of 300W either way round: name them by content."
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -86,6 +91,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
       "blur": 773,
     },
     paper={"test": {"nme_ic": 3.72, "auc_ic_10": 63.1, "fr_ic_10": 1.55}},
+    paper_source=dict.fromkeys(("nme_ic", "auc_ic_10", "fr_ic_10"), "Table 4a"),
     note="Landmark box or the authors' rectangle: about 0.14 of nme_ic (H3R). Which the paper used "
     "is not stated.",
   ),
@@ -107,6 +113,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
       "test_common": {"nme_ic": 2.61},
       "test_challenge": {"nme_ic": 4.13},
     },
+    paper_source={"nme_ic": "Table 4b"},
     note=_SPLIT_NAMES,
   ),
   Protocol(
@@ -120,6 +127,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "Bulat and Tzimiropoulos 2017 (FAN); LUVLi",
     subsets={"indoor": 300, "outdoor": 300},
     paper={"test_private": {"nme_box": 2.04, "auc_box_7": 71.1}},
+    paper_source={"nme_box": "Tables 1 and 3", "auc_box_7": _LEADER_BOARDS},
     note=_SPLIT_NAMES,
   ),
   Protocol(
@@ -132,6 +140,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "COFW train, 1,345",
     "Burgos-Artizzu et al. 2013",
     paper={"test": {"nme_ic": 3.02}},
+    paper_source={"nme_ic": _LEADER_BOARDS},
     note="Much of the literature reports nme_ip, 1.4 times as large.",
   ),
   Protocol(
@@ -144,6 +153,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     _LP,
     "Ghiasi and Fowlkes 2015; LUVLi",
     paper={"test": {"nme_box": 2.47, "auc_box_7": 64.9}},
+    paper_source=dict.fromkeys(("nme_box", "auc_box_7"), _LEADER_BOARDS),
     note="Occluded landmarks count; their error alone is under visibility.",
   ),
   Protocol(
@@ -157,6 +167,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "Zhu et al. 2016 (CCL); LUVLi",
     dataset_box_norms=True,
     paper={"test_full": {"nme_box_dataset": 1.31, "nme_box": 2.14, "auc_box_7": 70.0}},
+    paper_source=dict.fromkeys(("nme_box_dataset", "nme_box", "auc_box_7"), _LEADER_BOARDS),
     note=_AFLW_NORMS,
   ),
   Protocol(
@@ -173,6 +184,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
       "test_frontal": {"nme_box_dataset": 1.12},
       "test_frontal_inside": {"nme_box_dataset": 1.12},
     },
+    paper_source={"nme_box_dataset": _LEADER_BOARDS},
     note=f"Papers have 1,165 or 1,314 faces, and none says by which recipe: name the split and its "
     f"count. {_AFLW_NORMS}",
   ),
@@ -259,6 +271,23 @@ def with_dataset_boxes(protocol: Protocol) -> Protocol:
   return dataclasses.replace(protocol, dataset_box_norms=True)
 
 
+def cite(results: Mapping[str, float], sources: Mapping[str, str]) -> str:
+  """Results and where they are from: "nme_box 2.04 (Tables 1 and 3), auc_box_7 71.1 (...)".
+
+  Args:
+    results: name -> value.
+    sources: name -> where it is from; results that follow one another and share it are named once.
+
+  Returns:
+    One line, "" without results.
+  """
+  groups = itertools.groupby(results, key=lambda name: sources[name])
+  return ", ".join(
+    f"{', '.join(f'{name} {results[name]:g}' for name in names)} ({source})"
+    for source, names in groups
+  )
+
+
 def markdown() -> str:
   """The table of protocols for README."""
   columns = (
@@ -277,8 +306,7 @@ def markdown() -> str:
 def _markdown_row(protocol: Protocol) -> list[str]:
   boxes = ", both boxes" if protocol.dataset_box_norms else ""
   paper = (
-    f"{of}: " + ", ".join(f"{name} {value:g}" for name, value in results.items())
-    for of, results in protocol.paper.items()
+    f"{of}: {cite(results, protocol.paper_source)}" for of, results in protocol.paper.items()
   )
   return [
     protocol.title,

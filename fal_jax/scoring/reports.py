@@ -9,6 +9,7 @@ from absl import logging
 
 from fal_jax import landmarks, metrics
 from fal_jax.plots import curves, figure, landmark_errors
+from fal_jax.scoring import protocols
 from fal_jax.scoring.face_errors import Errors
 from fal_jax.scoring.faces import Predictions
 
@@ -63,7 +64,7 @@ def _protocol_lines(summary: Mapping[str, Any]) -> list[str]:
   names = [name for name in names if name in summary]
 
   lines = [f"  WARNING: {warning}" for warning in summary.get("warnings", [])]
-  paper = ", ".join(f"{name} {value:g}" for name, value in protocol["paper"].items())
+  paper = protocols.cite(protocol["paper"], protocol["paper_source"])
   lines.append(f"  protocol: {protocol['title']}" + (f"; the paper: {paper}" if paper else ""))
   if protocol["note"]:
     lines.append(f"  note: {protocol['note']}")

@@ -71,8 +71,8 @@ def summarise(
 
   Returns:
     What `Errors.summary` returns, and in percent where percent is meant
-      protocol: title, norm, threshold, source, note, the paper's results, and faces `expected` and
-        `found`
+      protocol: title, norm, threshold, source, note, the paper's results and where each is from,
+        and faces `expected` and `found`
       percentiles: of the faces' errors, by normaliser
       auc_variants: each area as other implementations compute it, see `auc_variants`
       intervals: 95 % bootstrap intervals of each metric by its name; over videos where there are
@@ -93,6 +93,7 @@ def summarise(
     "expected": protocol.splits.get(faces.name),
     "found": len(faces.ids),
     "paper": dict(protocol.paper.get(faces.name, {})),
+    "paper_source": dict(protocol.paper_source),
     "source": protocol.source,
     "note": protocol.note,
   }

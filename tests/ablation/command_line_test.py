@@ -45,7 +45,7 @@ def finish(command):
   ("arguments", "answer"),
   [
     (["--workdir=w"], "No --table given: name one of those in configs/ablations/"),
-    ([TABLE], "No --workdir given"),
+    ([TABLE, "--workdir="], "No --workdir given"),
     (
       ["--table=configs/ablations/table9.py:demo", "--workdir=w"],
       "configs/ablations/table9.py is not a table",
@@ -158,6 +158,27 @@ def test_each_ending_has_its_exit_code_and_its_sentence(monkeypatch, capsys, err
   assert returned == code
   assert printed.out == "first line\n"
   assert printed.err == (f"{error}\n" if error else "")
+
+
+def test_without_a_workdir_a_table_is_written_to_a_folder_of_its_name(monkeypatch, capsys):
+  workdirs = []
+
+  def lines(table, rows, workdir, **_):
+    workdirs.append(workdir)
+    return iter(())
+
+  monkeypatch.setattr(ablation, "run", lines)
+  monkeypatch.setattr(command_line, "read_rows", lambda *_: [])
+  table = "configs/ablations/table2.py:demo"
+  monkeypatch.setattr(command_line.config_flags, "get_config_filename", lambda _: table)
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(["ablation"])
+
+  with flagsaver.flagsaver(table=ConfigDict({"rows": ()}), workdir=None):
+    assert command_line.main(["ablation"]) == 0
+
+  assert workdirs == ["runs/table2"]
+  assert capsys.readouterr().out == "No --workdir given: everything is written to runs/table2\n"
 
 
 def wait_for(process, text):

@@ -4,8 +4,11 @@ import re
 
 import numpy as np
 import pytest
+import tiny_dataset
+from ablation_rows import TABLE, rows_of
 
 from fal_jax.ablation import results
+from fal_jax.ablation import run as ablation
 
 FIRST, SECOND, THIRD = {0: 5.0, 1: 5.2, 2: 5.9}, {0: 4.0, 1: 4.5, 2: 4.6}, {0: 4.25, 2: 4.75}
 ROWS = [
@@ -22,6 +25,7 @@ def report(**changes):
     "command": "python -m it",
     "base": "demo",
     "dataset": "faces",
+    "trained_on": "faces",
     "split": "test",
     "metric": "nme_ic",
     "paper": "WFLW",
@@ -120,6 +124,21 @@ def test_one_seed_gives_no_deviation_and_says_so():
 )
 def test_the_page_says_what_its_reader_must_know(part):
   assert part in results.markdown(report())
+
+
+def test_a_report_names_the_dataset_that_was_measured_and_the_one_trained_on(tmp_path):
+  rows = rows_of(tmp_path, {"plain": {}}, eval__name="w300", eval__splits=("test_private",))
+  jobs = ablation.plan(rows, tmp_path, seeds=1)
+
+  written = ablation.report(TABLE, rows, jobs, command="it")
+
+  assert (written["dataset"], written["split"]) == ("w300", "test_private")
+  assert written["trained_on"] == tiny_dataset.NAME
+
+
+def test_the_page_names_the_training_data_where_the_test_is_on_another_dataset():
+  page = results.markdown(report(dataset="w300", trained_on="w300lp/no_flips"))
+  assert "nme_ic on w300, split test; trained on w300lp/no_flips; base config demo;" in page
 
 
 def test_the_page_warns_of_several_versions_of_the_code():

@@ -89,6 +89,39 @@ def test_no_number_of_frontal_faces_is_called_the_official_one():
   assert "`test_frontal`, `test_frontal_inside` |" in protocols.markdown()
 
 
+@pytest.mark.parametrize("protocol", protocols.PROTOCOLS, ids=lambda protocol: protocol.title)
+def test_each_of_the_paper_s_results_says_whether_the_paper_or_a_leader_board_has_it(protocol):
+  """The text that we have ends inside Table 4; what it holds is written out here once more."""
+  in_the_text = {
+    ("WFLW", "nme_ic", 3.72),
+    ("WFLW", "auc_ic_10", 63.1),
+    ("WFLW", "fr_ic_10", 1.55),
+    ("300W common, challenge, full", "nme_ic", 2.94),
+    ("300W common, challenge, full", "nme_ic", 2.61),
+    ("300W common, challenge, full", "nme_ic", 4.13),
+    ("300W private", "nme_box", 2.04),
+  }
+
+  for results in protocol.paper.values():
+    for name, value in results.items():
+      is_the_paper_s = (protocol.title, name, value) in in_the_text
+      source = protocol.paper_source[name]
+      assert source.startswith("Table" if is_the_paper_s else "leader-boards"), name
+
+  named = {name for results in protocol.paper.values() for name in results}
+  assert protocol.paper_source.keys() == named
+
+
+def test_results_are_cited_with_each_source_named_once():
+  results = {"nme_box": 2.04, "auc_box_7": 71.1, "fr_box_7": 0.5}
+  sources = {"nme_box": "Table 1", "auc_box_7": "leader-boards", "fr_box_7": "leader-boards"}
+
+  line = protocols.cite(results, sources)
+
+  assert line == "nme_box 2.04 (Table 1), auc_box_7 71.1, fr_box_7 0.5 (leader-boards)"
+  assert protocols.cite({}, sources) == ""
+
+
 def test_every_protocol_states_its_box_source_and_training_data():
   for protocol in protocols.PROTOCOLS:
     assert protocol.box in ("dataset", "landmarks")

@@ -24,6 +24,8 @@ def test_300w_full_has_the_results_of_common_and_challenge():
   assert challenge["nme_ic"] == pytest.approx(10, abs=1e-9)
   assert challenge["fr_ic_8"] == 100
   assert common["paper"] == {"nme_ic": 2.61}
+  assert summary["protocol"]["paper"] == {"nme_ic": 2.94}
+  assert summary["protocol"]["paper_source"] == {"nme_ic": "Table 4b"}
   assert (summary["protocol"]["expected"], summary["protocol"]["found"]) == (689, 4)
 
 
