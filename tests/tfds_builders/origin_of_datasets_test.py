@@ -14,6 +14,7 @@ import genuine_files
 import numpy as np
 import pytest
 import scipy.io
+import w300_files
 from PIL import Image
 
 from fal_jax.errors import InputError
@@ -108,6 +109,35 @@ def test_genuine_training_images_of_300w(folder, name, layout, shift, tmp_path):
   layout(root, folder)
 
   check(W300(data_dir=root / "data", allow_partial=True), root, shift, [name])
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("layout", ["folder", "doubled", "parts"])
+def test_a_genuine_private_image_of_300w(layout, shift, tmp_path):
+  """Its points as mmpose keeps them, counted from 1; the archive comes in parts."""
+  samples = genuine_files.path("samples", "w300", "300W", "01_Indoor")
+  genuine = json.loads((samples / "test_300w.json").read_text())
+  ids = {image["file_name"]: image["id"] for image in genuine["images"]}
+  (face,) = (face for face in genuine["annotations"] if face["image_id"] == ids["indoor_029.png"])
+  points = np.reshape(face["keypoints"], (68, 3))[:, :2]
+
+  root = tmp_path / "files"
+  folder = root / "300W" / "01_Indoor"
+  folder.mkdir(parents=True)
+  shutil.copy(samples / "indoor_029.png", folder)
+  w300_files.write_pts(folder / "indoor_029.pts", points - 1 + shift)
+  if layout == "doubled":
+    doubled_folder(root, "300W")
+  if layout == "parts":
+    pack(root, "300w")
+    content = (root / "300w.zip").read_bytes()
+    (root / "300w.zip").unlink()
+    half = len(content) // 2
+    (root / "300w.zip.001").write_bytes(content[:half])
+    (root / "300w.zip.002").write_bytes(content[half:])
+
+  builder = W300(data_dir=root / "data", allow_partial=True)
+  check(builder, root, shift, ["300W/01_Indoor/indoor_029.png"])
 
 
 def test_a_cropped_training_image_neither_confirms_nor_contradicts(tmp_path):
