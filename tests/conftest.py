@@ -5,7 +5,8 @@ import shutil
 import signal
 
 import pytest
-from absl import logging
+from absl import flags, logging
+from absl.testing import flagsaver
 
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -54,3 +55,28 @@ def workdir(tmp_path_factory):
   copy = tmp_path_factory.mktemp("trained") / "run"
   shutil.copytree(tiny_dataset.trained(tmp_path_factory.getbasetemp()), copy)
   return copy
+
+
+@pytest.fixture
+def run_main(capsys, monkeypatch):
+  """Runs `main` with given flags in this process, where JAX is warm.
+
+  Returns its exit code, and what it prints to stdout and stderr. `overrides` are flags such as
+  --config.seed=3 without a --config.
+  """
+  import tiny_dataset
+
+  from fal_jax import main as command_line
+  from fal_jax import parallel
+
+  monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(["main"])
+
+  def run(*overrides, **values):
+    with flagsaver.flagsaver(**values):
+      code = command_line.main(["main", *overrides])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+  return run

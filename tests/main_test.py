@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -11,12 +10,10 @@ import time
 import numpy as np
 import pytest
 import tiny_dataset
-from absl import flags
-from absl.testing import flagsaver
 from PIL import Image
 
-from fal_jax import evaluate, parallel, train
 from fal_jax import main as command_line
+from fal_jax import train
 from fal_jax.errors import InputError
 
 
@@ -135,23 +132,9 @@ def test_predict_on_the_command_line_writes_points_and_images(workdir, tmp_path)
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
-  """Runs `main` with given flags in this process, where JAX is warm.
-
-  Returns its exit code, and what it prints to stdout and stderr. `overrides` are flags such as
-  --config.seed=3 without a --config.
-  """
-  monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS(["main"])
-
-  def run(*overrides, **values):
-    with flagsaver.flagsaver(**values):
-      code = command_line.main(["main", *overrides])
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
-
-  return run
+def run(run_main):
+  """Runs the command line in this process."""
+  return run_main
 
 
 @pytest.mark.slow
@@ -316,77 +299,6 @@ def test_a_workdir_that_is_a_file_is_refused(run, folder, tmp_path):
   assert "Nothing can be written to --workdir=" in err
   assert len(err.splitlines()) == 1
   assert file.read_text() == "kept"
-
-
-# ---- Evaluation
-
-
-DIFFERS = "with a config that differs from training"
-
-
-def test_evaluation_without_a_config_uses_the_run_s_own_and_prints_its_table(run, workdir):
-  code, out, _ = run(workdir=str(workdir), mode="eval")
-  assert code == 0
-  assert out.startswith("test: 11 images, 0 without a ")
-  assert out.splitlines()[1].startswith("  nme_ic ")
-  assert DIFFERS not in out
-
-
-@pytest.fixture
-def evaluated_setups(workdir, monkeypatch):
-  """The setups that splits are evaluated under; the network is not run."""
-  setups = []
-  summary = json.loads((workdir / "eval" / "test.json").read_text())
-
-  def evaluate_split(setup, *_, **__):
-    setups.append(setup)
-    return summary
-
-  monkeypatch.setattr(evaluate, "evaluate_split", evaluate_split)
-  return setups
-
-
-def test_keys_override_the_run_s_own_config_and_each_difference_is_printed(
-  run, workdir, evaluated_setups
-):
-  flags = ["--config.codec.decode=calibrated", "--config.eval.splits=('test','train')"]
-
-  code, out, err = run(*flags, workdir=str(workdir), mode="eval")
-
-  assert code == 0, err
-  assert [setup.codec.decoding for setup in evaluated_setups] == ["calibrated"] * 2
-  lines = [line for line in out.splitlines() if DIFFERS in line]
-  assert [line.split(f"{DIFFERS}: ")[1] for line in lines] == [
-    "codec.decode: trained with local_softargmax, now calibrated"
-  ]
-
-
-def test_a_config_with_another_crop_is_printed_as_a_difference(
-  run, folder, workdir, evaluated_setups
-):
-  config = tiny_dataset.config(folder, crop__face=50.0, log__every_steps=3)
-
-  code, out, err = run(workdir=str(workdir), mode="eval", config=config)
-
-  assert code == 0, err
-  assert evaluated_setups[0].crop.face == 50.0
-  lines = [line for line in out.splitlines() if DIFFERS in line]
-  assert lines == [f"Note: evaluating {workdir} {DIFFERS}: crop.face: trained with 55.0, now 50.0"]
-
-
-@pytest.mark.parametrize(
-  ("flag", "named"),
-  [
-    ("--config.codec.decod=argmax", "No such key in the config"),
-    ("--config.codec.decode=softmax", "softmax"),
-    ("--config.model.name=resnet", "choose fan"),
-  ],
-)
-def test_a_wrong_key_of_the_run_s_own_config_is_one_sentence(run, workdir, flag, named):
-  code, _, err = run(flag, workdir=str(workdir), mode="eval")
-  assert code == 2
-  assert named in err
-  assert len(err.splitlines()) == 1
 
 
 # ---- Ends
