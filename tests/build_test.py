@@ -127,7 +127,7 @@ class Coarse:
 
 def test_a_correction_of_another_network_than_fan_is_refused():
   with pytest.raises(
-    InputError, match="config.head=correction_static reads features that only FAN"
+    InputError, match=r"config\.head=correction_static reads features that only FAN"
   ):
     build.with_head(Coarse(), "correction_static")
   assert build.with_head(Coarse(), "global_softargmax") == Coarse()

@@ -176,7 +176,7 @@ def test_a_run_saved_before_a_key_existed_resumes(folder, tmp_path):
 
   train.check_resumable(saved, now, tmp_path)
 
-  with pytest.raises(InputError, match="\n  model.name: fan there, None here"):
+  with pytest.raises(InputError, match=r"\n  model\.name: fan there, None here"):
     train.check_resumable(now, saved, tmp_path)
 
 
