@@ -257,7 +257,7 @@ def damaged(tmp_path):
 
 
 def test_damaged_and_foreign_files_are_refused_in_one_sentence(tmp_path):
-  named = r"weights\.pth is not loaded, it is damaged or not from PyTorch \("
+  named = r"weights\.pth was not loaded: it is damaged or not from PyTorch \("
   for content in damaged(tmp_path):
     (tmp_path / "weights.pth").write_bytes(content)
     with pytest.raises(InputError, match=named) as error:

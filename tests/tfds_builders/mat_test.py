@@ -86,10 +86,7 @@ BAD = {
     "no variable 'bbox'; it has points",
   ),
   "nothing in it": (lambda path: scipy.io.savemat(path, {}), "no variable 'bbox'; it has none"),
-  "pickled": (
-    pickled,
-    "not a readable MATLAB file",
-  ),
+  "pickled": (pickled, "not a readable MATLAB file"),
 }
 
 
