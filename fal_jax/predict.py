@@ -47,7 +47,7 @@ class FaceLandmarks:
 
 
 class FaceAligner:
-  """A trained network, ready for photographs. It has no face detector: give it boxes from any.
+  """A trained network, ready for photographs. It needs boxes from any face detector.
 
   Attributes:
     setup: what the network was trained with: mark-up, crop, codec.

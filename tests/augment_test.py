@@ -225,7 +225,7 @@ def test_pixels_are_resampled_once():
 def test_brightness_contrast_and_saturation_do_what_they_are_called():
   stored = np.full((1, STORED, STORED, 3), (120, 80, 40), np.uint8)
   stored[:, :, STORED // 2 :] //= 2
-  colours = jnp.asarray(stored[0, 0, [0, -1]] / 255)  # left and right half
+  colours = np.float32(stored[0, 0, [0, -1]] / 255)  # left and right half
 
   def ends(colour):
     return np.asarray(render_many(stored, plain_view(np.eye(3)[:2], colour=colour)))[0, 0, [0, -1]]
