@@ -73,7 +73,11 @@ def get_config() -> ConfigDict:
   config.augment.colour = (0.6, 1.4)
 
   config.siamese = ConfigDict()
-  config.siamese.num_views = 2  # Sec. 3.4; 1 trains without
+  config.siamese.num_views = 2  # Sec. 3.4
+  # "crop": heatmaps are pulled back to the crop's frame and combined, as in Eq. 6. "view": each is
+  # compared with the landmarks in its own view, without what follows here; with one view that is
+  # the paper's training without Sec. 3.4.
+  config.siamese.frame = "crop"
   config.siamese.reduce = "mean"  # "mean" over the views that saw a cell, or "sum" as Eq. 6 prints
   # Height of the target that views are compared with; "sum" of two views asks for 2; not stated.
   config.siamese.target_scale = 1.0

@@ -71,6 +71,8 @@ class Setup:
       seed=config.seed,
       target_scale=config.siamese.target_scale,
       view_loss=config.siamese.view_loss,
+      # Configs saved by earlier releases lack the key.
+      frame=config.siamese.get("frame", "crop"),
       head=config.head,
     )
 
@@ -291,8 +293,7 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
   if config.data.cache not in ("none", "host", "device"):
     problems.append(f"config.data.cache is {config.data.cache!r}; choose none, host or device.")
   problems += _head_problems(config.head, config.codec.decode)
-  if not 0 <= config.siamese.view_loss < math.inf:
-    problems.append(f"config.siamese.view_loss must be 0 or more, got {config.siamese.view_loss}.")
+  problems += _siamese_problems(config.siamese)
   if not 0 <= config.model.momentum < 1:
     problems.append(
       f"config.model.momentum must be at least 0 and below 1, got {config.model.momentum}."
@@ -333,6 +334,23 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
         f"({device_count})."
       )
   return problems
+
+
+def _siamese_problems(options: ConfigDict) -> list[str]:
+  """Sentences about what is wrong in `config.siamese`, none if all is fine."""
+  frame, view_loss = options.get("frame", "crop"), options.view_loss
+  if frame not in get_args(siamese.Frame):
+    return [
+      f"config.siamese.frame is {frame!r}; choose one of {', '.join(get_args(siamese.Frame))}."
+    ]
+  if not 0 <= view_loss < math.inf:
+    return [f"config.siamese.view_loss must be 0 or more, got {view_loss}."]
+  if view_loss and frame == "view":
+    return [
+      "config.siamese.frame=view has no other loss than that of the views: "
+      "set --config.siamese.view_loss=0."
+    ]
+  return []
 
 
 def _head_problems(head: str, decode: str) -> list[str]:

@@ -12,6 +12,7 @@ from fal_jax.errors import InputError
 from fal_jax.ops.no_fusion import materialize_on_cpu
 
 Reduce = Literal["mean", "sum"]
+Frame = Literal["crop", "view"]  # that heatmaps are compared with the landmarks in
 
 
 def check_reduce(reduce: str) -> None:

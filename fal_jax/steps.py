@@ -63,6 +63,8 @@ class Recipe:
     ranges: what the random views may do.
     num_views: views per image, 2 in the paper.
     reduce: how the views' heatmaps are combined.
+    frame: where they are compared with the landmarks: "crop", pulled back and combined, or "view",
+      each in its own, uncombined.
     seed: seed of the views; the order of the images has its own in `data.py`.
     target_scale: height of the heatmaps that the combined views are held against.
     view_loss: weight of each view's own heatmap loss in its own frame.
@@ -81,6 +83,7 @@ class Recipe:
   seed: int
   target_scale: float = 1.0
   view_loss: float = 0.0
+  frame: siamese.Frame = "crop"
   head: heads.Head = "heatmaps"
 
 
@@ -147,7 +150,7 @@ def render_views(recipe: Recipe, stored: jax.Array, views: View) -> jax.Array:
 def landmark_loss(
   recipe: Recipe, heatmaps: jax.Array, landmarks: jax.Array, views: View
 ) -> jax.Array:
-  """The loss of Eq. 6 and the optional terms of the config, summed over landmarks.
+  """The loss of Eq. 6, or of plain training in the views' own frames, summed over landmarks.
 
   Args:
     recipe: says what counts.
@@ -168,6 +171,9 @@ def landmark_loss(
     target = affine.apply(affine.shrink(codec.stride), in_views)
     return losses.point_l2(position, jnp.broadcast_to(target, position.shape)) / recipe.num_views
 
+  if recipe.frame == "view":
+    return loss_in_views(recipe, heatmaps, in_views)
+
   annotated = jnp.isfinite(landmarks).all(-1)[:, None, None, :]
   combined, seen = siamese.combine(
     heatmaps, views, stride=codec.stride, flip=flip, reduce=recipe.reduce
@@ -176,11 +182,29 @@ def landmark_loss(
   loss = losses.heatmap_l2(combined, target, seen[..., None] * annotated)
 
   if recipe.view_loss:
-    annotated_in_views = jnp.isfinite(in_views).all(-1)[..., None, None, :]
-    view_loss = losses.heatmap_l2(heatmaps, codec.encode(in_views), annotated_in_views)
-    loss += recipe.view_loss * view_loss / recipe.num_views
+    loss += recipe.view_loss * loss_in_views(recipe, heatmaps, in_views)
 
   return loss
+
+
+def loss_in_views(recipe: Recipe, heatmaps: jax.Array, in_views: jax.Array) -> jax.Array:
+  """Each view's heatmaps against Gaussians drawn in that view: no warp, no mask, no other view.
+
+  Source: FAN, hence the paper's baseline and all of its rows without Sec. 3.4.
+  Deviation: Eq. 2 rounds in the view. FAN's Lua code rounds first and moves the heatmap along with
+  the image.
+
+  Args:
+    recipe: gives codec and number of views.
+    heatmaps: (S, V, B, H, W, K) float32, in the frames of the views.
+    in_views: (V, B, K, 2) float32, px of each view, NaN where not annotated.
+
+  Returns:
+    Scalar, summed over landmarks and averaged over views.
+  """
+  annotated = jnp.isfinite(in_views).all(-1)[..., None, None, :]
+  target = recipe.codec.encode(in_views)
+  return losses.heatmap_l2(heatmaps, target, annotated) / recipe.num_views
 
 
 def correction_loss(

@@ -19,7 +19,7 @@ from step_fixtures import (
   views_of,
 )
 
-from fal_jax import affine, heads, siamese, steps
+from fal_jax import heads, siamese, steps
 from fal_jax.augment import ViewRange
 from fal_jax.heads import CorrectedFAN
 from fal_jax.heatmap import HeatmapCodec
@@ -99,29 +99,6 @@ def test_the_sum_of_two_views_against_a_doubled_target_is_four_times_the_mean():
 
   expected = 4 * landmark_loss(mean, heatmaps, landmarks)
   assert landmark_loss(total, heatmaps, landmarks) == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_loss_of_single_views_compares_them_with_gaussians_in_their_own_frames():
-  landmarks = make_batch()["landmarks"]
-  landmarks[2, 1] = np.nan
-  heatmaps = random_heatmaps(2, 2, len(landmarks))
-  views = views_of(RECIPE, 0, np.arange(len(landmarks), dtype=np.int32))
-  row, column = np.mgrid[:CELLS, :CELLS]
-
-  total = 0.0
-  for v, b, k in np.ndindex(2, len(landmarks), len(FLIP)):
-    # What channel k of this view is called in the crop.
-    name = FLIP[k] if views.mirrored[v, b] else k
-    if not np.isfinite(landmarks[b, name]).all():
-      continue
-    view_from_crop = np.asarray(views.view_from_crop[v, b], np.float64)
-    x, y = to_heatmap(affine.apply(view_from_crop, landmarks[b, name]))
-    gaussian = np.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)
-    total += ((heatmaps[:, v, b, ..., k] - gaussian) ** 2).sum()
-
-  with_view_loss = dataclasses.replace(RECIPE, view_loss=0.3)
-  both, plain = (landmark_loss(r, heatmaps, landmarks) for r in (with_view_loss, RECIPE))
-  assert both - plain == pytest.approx(0.3 * total / 2, rel=1e-3)
 
 
 def test_the_loss_through_the_global_softargmax_counts_distances_of_mean_positions():

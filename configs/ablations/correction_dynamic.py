@@ -3,7 +3,8 @@
   python -m fal_jax.main --config=configs/ablations/correction_dynamic.py:demo \\
     --workdir=runs/correction_dynamic
 
-The cell is the one predicted at that moment of training. Paper: NME_box 2.30 on 300W test.
+The cell is the one predicted at that moment of training, in the frame of the view, where the
+heatmaps are compared too. Paper: NME_box 2.30 on 300W test.
 """
 
 from ml_collections import ConfigDict

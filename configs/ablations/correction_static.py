@@ -3,7 +3,8 @@
   python -m fal_jax.main --config=configs/ablations/correction_static.py:demo \\
     --workdir=runs/correction_static
 
-It is taught what rounding took away. Paper: NME_box 2.27 on 300W test.
+It is taught what rounding takes away from the very heatmaps that the network is taught: both
+are in the frame of the view. Paper: NME_box 2.27 on 300W test.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,7 @@
 
   python -m fal_jax.main --config=configs/ablations/encoding.py:demo --workdir=runs/encoding
 
-Paper: NME_ic 4.00 on WFLW.
+Heatmaps are compared in the frame of the view. Paper: NME_ic 4.00 on WFLW.
 """
 
 from ml_collections import ConfigDict

@@ -3,8 +3,8 @@
   python -m fal_jax.main --config=configs/ablations/encoding_decoding.py:demo \\
     --workdir=runs/encoding_decoding
 
-The same training as encoding.py. Paper: NME_ic 3.90 on WFLW (Table 2), NME_box 2.04 on
-300W test (Table 1; but see table1.py).
+The same training as encoding.py, in the frame of the view. Paper: NME_ic 3.90 on WFLW
+(Table 2), NME_box 2.04 on 300W test (Table 1; but see table1.py).
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@
 
   python -m fal_jax.ablation --table=configs/ablations/eq6.py:demo --seeds=3 --workdir=runs/ablation
 
-The views' heatmaps are averaged, added, or added and compared with twice the target.
+The views' heatmaps are averaged, added, or added and compared with twice the target; or there
+is one view, pulled back alike.
 """
 
 from ml_collections import ConfigDict
@@ -19,5 +20,6 @@ def get_config(base: str = "demo") -> ConfigDict:
     ("siamese", "mean of the views", None),
     ("siamese_sum", "sum", None),
     ("siamese_sum_scaled", "sum, target of height 2", None),
+    ("pulled_back_single", "one view, pulled back", None),
   )
   return table.lock()

@@ -15,4 +15,5 @@ from configs.ablations import encoding_decoding
 def get_config(base: str = "demo") -> ConfigDict:
   config = encoding_decoding.get_config(base).unlock()
   config.siamese.num_views = 2
+  config.siamese.frame = "crop"
   return config.lock()

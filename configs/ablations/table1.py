@@ -5,7 +5,7 @@
 
 The paper's last row, 2.04, is also its figure for the whole method on that test set, and
 2.32 the one published with FAN, so its table may compare more than losses. Here all rows
-have one view and differ in nothing else.
+have one view, train in its frame and differ in nothing else.
 
 "300W test" are the 600 private faces of 300W by all that we know (NME_box 2.04 is the
 paper's entry on leader-boards for them): the base to compare on is :w300_private.

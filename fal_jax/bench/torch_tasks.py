@@ -22,10 +22,11 @@ Calls = dict[str, Callable[[], Any]]  # by name, what a task repeats
 
 def check(config: ConfigDict) -> None:
   """Raises InputError for configs that the reference does not support."""
-  if config.head != "heatmaps" or config.siamese.view_loss or config.codec.amplitude != "peak_one":
+  is_eq_6 = config.siamese.frame == "crop" and not config.siamese.view_loss
+  if config.head != "heatmaps" or not is_eq_6 or config.codec.amplitude != "peak_one":
     raise InputError(
-      "The PyTorch of the bench supports only head=heatmaps, siamese.view_loss=0 and "
-      "codec.amplitude=peak_one: leave torch out of --parts."
+      "The PyTorch of the bench supports only head=heatmaps, siamese.frame=crop, "
+      "siamese.view_loss=0 and codec.amplitude=peak_one: leave torch out of --parts."
     )
 
 

@@ -43,6 +43,7 @@ def test_rows_share_a_training_if_only_their_decoders_differ(folder, tmp_path):
     {"train__epochs": 3.0},
     {"siamese__reduce": "sum"},
     {"siamese__view_loss": 1.0},
+    {"siamese__frame": "view"},
     {"augment__rotation": 5.0},
   ],
 )

@@ -16,7 +16,7 @@ FOLDER = tiny_dataset.ROOT / "configs" / "ablations"
 CONFIGS = sorted({path.stem for path in FOLDER.parent.glob("*.py")} - {"__init__"})
 WITHOUT_DATASET = {"default", "custom", "custom_small", "saved"}
 BASES = [name for name in CONFIGS if name not in WITHOUT_DATASET]
-BEFORE_SIAMESE = {"siamese.num_views": 1}
+BEFORE_SIAMESE = {"siamese.num_views": 1, "siamese.frame": "view"}
 BASELINE = {**BEFORE_SIAMESE, "codec.encode": "rounded", "codec.decode": "quarter_offset"}
 # What a row changes of its base, which is the method itself.
 ROWS = {
@@ -36,6 +36,7 @@ ROWS = {
   "window_none_argmax": {"codec.decode": "argmax"},
   "window_3": {"codec.window": 3},
   "window_7": {"codec.window": 7},
+  "pulled_back_single": {"siamese.num_views": 1},
   "siamese_sum": {"siamese.reduce": "sum"},
   "siamese_sum_scaled": {"siamese.reduce": "sum", "siamese.target_scale": 2.0},
 }
@@ -63,7 +64,12 @@ TABLES = {
     "window_none_argmax": None,
     "calibrated": None,
   },
-  "eq6": {"siamese": None, "siamese_sum": None, "siamese_sum_scaled": None},
+  "eq6": {
+    "siamese": None,
+    "siamese_sum": None,
+    "siamese_sum_scaled": None,
+    "pulled_back_single": None,
+  },
 }
 
 

@@ -82,6 +82,8 @@ def test_a_run_can_start_from_it(load, name):
     ({"siamese.view_loss": -1.0}, "view_loss"),
     ({"siamese.target_scale": 0.0}, "target_scale"),
     ({"siamese.reduce": "max"}, "mean, sum"),
+    ({"siamese.frame": "image"}, "siamese.frame is 'image'; choose one of crop, view"),
+    ({"siamese.frame": "view", "siamese.view_loss": 0.5}, "siamese.view_loss=0"),
   ],
 )
 def test_a_method_that_does_not_fit_together_is_refused_with_what_to_set(load, changes, named):

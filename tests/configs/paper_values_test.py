@@ -17,7 +17,7 @@ from fal_jax.scoring import protocols
 STATED = {
   "3.2": {"codec.encode": "continuous"},
   "3.3": {"codec.decode": "local_softargmax"},
-  "3.4": {"siamese.num_views": 2},
+  "3.4": {"siamese.num_views": 2, "siamese.frame": "crop"},
   "4.3": {"codec.window": 5},
   "5.1, Training details": {
     "augment.rotation": 30.0,
@@ -177,7 +177,7 @@ def test_the_stated_values_reach_the_objects_that_train(load):
   ranges = recipe.ranges
   assert (ranges.rotation, ranges.scale, ranges.translation) == (30.0, (0.85, 1.15), 0.0)
   assert (ranges.mirror, ranges.colour) == (0.5, (0.6, 1.4))
-  assert recipe.num_views == 2
+  assert (recipe.num_views, recipe.frame) == (2, "crop")
 
   # Epochs 25 and 40 of 50 are steps 11,719 and 18,750 of 23,438.
   rates = [float(recipe.schedule(step)) for step in (0, 11718, 11719, 18749, 18750, 23437)]
