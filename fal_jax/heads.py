@@ -60,8 +60,12 @@ class CorrectedFAN(nn.Module):
 def static_target(landmarks: jax.Array, codec: HeatmapCodec) -> jax.Array:
   """What rounding to cells loses, independent of the prediction.
 
+  Source: Bulat et al. 2021, Sec. 4.1: "measuring the heatmap encoding errors". These are the errors
+  of rounded heatmaps drawn in the same frame, so of those that are trained with
+  `siamese.frame = "view"`; heatmaps rounded in the crop's frame have others.
+
   Args:
-    landmarks: (..., K, 2) float32, px of the network's input.
+    landmarks: (..., K, 2) float32, px of the network's input, the view.
     codec: gives size and stride.
 
   Returns:

@@ -56,6 +56,34 @@ def test_the_static_target_is_what_rounding_loses():
   assert np.abs(target).max() <= 0.5
 
 
+def test_the_static_target_is_the_encoding_error_of_the_heatmaps_that_are_trained():
+  """Those are the rounded heatmaps without loss, in the views; their error ends at the landmark.
+
+  It starts at their highest cell, which is searched here.
+  """
+  codec = HeatmapCodec(size=CELLS, sigma=1.0, encoding="rounded", decoding="argmax")
+  recipe = dataclasses.replace(RECIPE, head="correction_static", codec=codec, frame="view")
+  middle = CROP / 2
+  landmarks = np.random.default_rng(0).uniform(middle - 12, middle + 12, (32, len(FLIP), 2))
+  landmarks = landmarks.astype(np.float32)
+  views = views_of(recipe, 0, np.arange(len(landmarks), dtype=np.int32))
+
+  in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
+  trained = codec.encode(in_views)
+  assert landmark_loss(recipe, trained[None], landmarks) == 0
+
+  highest = np.asarray(trained).reshape(*trained.shape[:2], -1, len(FLIP)).argmax(2)
+  cells = np.stack([highest % CELLS, highest // CELLS], -1)
+  error = to_heatmap(np.asarray(in_views, np.float64)) - cells
+  target = np.asarray(heads.static_target(in_views, codec))
+
+  assert error.std() > 0.25  # as far as rounding goes: uniform over a cell is 0.289
+  assert np.corrcoef(target.ravel(), error.ravel())[0, 1] == pytest.approx(1, abs=1e-6)
+  assert np.sqrt(np.mean((target - error) ** 2)) < 1e-5
+  loss = steps.correction_loss(recipe, jnp.float32(error), trained, landmarks, views)
+  assert float(loss) < 1e-6
+
+
 def test_the_dynamic_target_leads_from_the_highest_cell_to_the_truth_in_the_window():
   landmarks = np.array([[[20.0, 31.0], [40.0, 9.0], [50.0, 50.0]]], np.float32)
   cells = np.array([[[5, 7], [9, 3], [1, 12]]])
