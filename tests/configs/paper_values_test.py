@@ -95,7 +95,7 @@ DATASETS = {
     "data.markup": 19,
     "data.box": "dataset",
     "eval.splits": ("test_full", "test_frontal", "test_frontal_inside"),
-    "eval.norm": "diag",
+    "eval.norm": "box",
     "threshold": 7,
   },
   "menpo": {
