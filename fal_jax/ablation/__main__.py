@@ -51,9 +51,9 @@ def _run(overrides: Sequence[str]) -> None:
   path = config_flags.get_config_filename(flags.FLAGS["table"]).split(":")[0]
   if not isinstance(_TABLE.value, ConfigDict) or "rows" not in _TABLE.value:
     raise InputError(f"--table={path} is not a table: name one of those in configs/ablations/.")
-  workdir = _WORKDIR.value or flag_parser.default_workdir(path)
   command = shlex.join(["python", "-m", "fal_jax.ablation", *sys.argv[1:]])
   rows = read_rows(_TABLE.value, Path(path).parent, overrides)
+  workdir = _WORKDIR.value or flag_parser.default_workdir(path)
 
   from fal_jax.ablation import run as ablation
 
