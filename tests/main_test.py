@@ -79,7 +79,7 @@ CONFIG = "--config=configs/default.py"
     ),
     (
       ["--workdir=w", "--mode=score", "--predictions=a.csv"],
-      "Give --truth, a file with the annotated",
+      "Give exactly one of --truth",
     ),
     (["--workdir=w", "--mode=score", "--predictions=a.csv", "--origin=2"], "--origin=2"),
     (

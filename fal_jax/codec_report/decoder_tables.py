@@ -67,7 +67,7 @@ def mean_error(
   grain = jax.random.normal(noise_key, heatmaps.shape)
   if blurred:
     cells = jnp.arange(codec.size)
-    blur = jnp.exp(-0.5 * (cells[:, None] - cells) ** 2)
+    blur = jnp.exp(-0.5 * (cells[:, None] - cells[None, :]) ** 2)
     grain = jnp.einsum("ij,jlk,lm->imk", blur, grain, blur, precision=jax.lax.Precision.HIGHEST)
     grain = grain / grain.std()
 

@@ -1,7 +1,6 @@
 """The command line of ablations: one sentence for bad input, and a killed ablation resumes."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -231,13 +230,13 @@ def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_
   wait_for(process, "step 9/30")
   time.sleep(0.1)
   process.kill()
-  process.wait()
+  process.communicate()  # closes its pipe
 
   process = start(*arguments, f"--workdir={stopped}")
   output, _ = process.communicate(timeout=600)
   assert process.returncode == 0, output
   assert "3 of 5 results already exist" in output
-  assert re.search(r"(Going on|Resuming) from step", output), output
+  assert "Resuming from step" in output, output
 
   tables = [json.loads((run / "table2.json").read_text())["rows"] for run in (whole, stopped)]
   assert tables[0] == tables[1]

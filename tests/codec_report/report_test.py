@@ -17,7 +17,6 @@ from command_line import run_main
 from fal_jax import data, heatmap, landmarks
 from fal_jax.codec_report import report
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.plots import curves as plots
 from fal_jax.scoring import annotations
 
 LOCAL = "continuous + local_softargmax"
@@ -189,7 +188,7 @@ def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image
 def test_without_matplotlib_the_table_is_made_and_the_missing_figure_mentioned(
   tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(plots, "has_matplotlib", lambda: False)
+  monkeypatch.setattr(report, "has_matplotlib", lambda: False)
 
   _, text = run_report(tmp_path, write_npz(tmp_path, landmarks=many_faces()))
 
