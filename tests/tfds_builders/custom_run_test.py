@@ -119,16 +119,18 @@ def test_a_run_is_not_resumed_under_another_mark_up(trained, tmp_path):
   folder, config, _ = trained
   (tmp_path / "markup.yaml").write_text(files.MARKUP.replace(", [3, 4]]", "]"))
   other = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
-  saved, now = (json.loads(each.to_json_best_effort()) for each in (config, other))
+
+  def saved_by(config):
+    return {"config": json.loads(config.to_json_best_effort()), "train_images": 11}
 
   with pytest.raises(
     InputError,
     match=r"holds a run with another config; use another --workdir.*\n  data\.own_markup: ",
   ):
-    train.check_resumable(saved, now, folder / "run")
+    train.check_resumable(saved_by(config), saved_by(other), folder / "run")
 
   same = tiny(load("custom", str(folder / "markup.yaml")), **{"data.dir": config.data.dir})
-  train.check_resumable(saved, json.loads(same.to_json_best_effort()), folder / "run")
+  train.check_resumable(saved_by(config), saved_by(same), folder / "run")
 
 
 def test_the_doctor_finds_pairs_that_do_not_fit_the_faces(trained, tmp_path):
