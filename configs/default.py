@@ -12,7 +12,8 @@ from ml_collections import ConfigDict, config_dict
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.seed = 0  # of weights, order of images and views
-  # "heatmaps", or of Table 1 "correction_static", "correction_dynamic", "global_softargmax".
+  # "heatmaps", or of Table 1 "correction_static", "correction_dynamic", "global_softargmax" and
+  # "global_softargmax_prior".
   config.head = "heatmaps"
 
   config.data = ConfigDict()
@@ -69,8 +70,9 @@ def get_config() -> ConfigDict:
   config.augment.scale = (0.85, 1.15)  # Sec. 5.1
   config.augment.translation = 0.0  # of the crop's side, to either side; not stated
   config.augment.mirror = 0.5  # probability, not stated; Sec. 5.1 has "image flipping"
-  # Factors of brightness, contrast and saturation: our reading of "color(0.6, 1.4)" in Sec. 5.1.
-  config.augment.colour = (0.6, 1.4)
+  config.augment.colour = (0.6, 1.4)  # factors; Sec. 5.1 has "color (0.6, 1.4)", not of what
+  # "photometric": of brightness, contrast and saturation; "channel_gain": of red, green and blue.
+  config.augment.colour_mode = "photometric"
 
   config.siamese = ConfigDict()
   config.siamese.num_views = 2  # Sec. 3.4
@@ -78,11 +80,15 @@ def get_config() -> ConfigDict:
   # compared with the landmarks in its own view, without what follows here; with one view that is
   # the paper's training without Sec. 3.4.
   config.siamese.frame = "crop"
-  config.siamese.reduce = "mean"  # "mean" over the views that saw a cell, or "sum" as Eq. 6 prints
-  # Height of the target that views are compared with; "sum" of two views asks for 2; not stated.
-  config.siamese.target_scale = 1.0
+  config.siamese.reduce = "sum"  # Eq. 6; or "mean" over the views that saw a cell
+  # Height of the Gaussians that the combined views are held against; not stated. None: under "sum"
+  # as many Gaussians as views saw the cell, under "mean" one, so that each view learns peaks of 1.
+  config.siamese.target_scale = config_dict.placeholder(float)
   # Weight of each view's own loss, in its own frame, beside that of Eq. 6; not stated.
   config.siamese.view_loss = 0.0
+  # Weight of a loss through each view's local soft-argmax, heatmap px squared, as tried in
+  # Sec. 4.3; the weight is not stated.
+  config.siamese.window_loss = 0.0
 
   config.optimizer = ConfigDict()
   config.optimizer.learning_rate = 1e-4  # Adam; Sec. 5.1

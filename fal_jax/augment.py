@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Literal, get_args
 
 import dm_pix
 import flax.struct
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 
 from fal_jax import affine
 from fal_jax.errors import InputError
+
+ColourMode = Literal["channel_gain", "photometric"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +25,11 @@ class ViewRange:
     translation: largest shift along either axis, as a fraction of the crop's side. The paper
       mentions none.
     mirror: probability of a mirrored view. The paper has "image flipping", without a probability.
-    colour: smallest and largest factor of brightness, contrast and saturation. The paper has
-      "color(0.6, 1.4)"; of what is our reading.
+    colour: smallest and largest colour factor; of what says `colour_mode`.
+    colour_mode: the paper has "color (0.6, 1.4)" and does not say of what. "channel_gain": red,
+      green and blue are scaled, each by a factor of its own, as the public training code of stacked
+      hourglasses [31] does with these very numbers. "photometric": brightness, contrast and
+      saturation are.
   """
 
   rotation: float = 30.0
@@ -31,6 +37,7 @@ class ViewRange:
   translation: float = 0.0
   mirror: float = 0.5
   colour: tuple[float, float] = (0.6, 1.4)
+  colour_mode: ColourMode = "photometric"
 
   def __post_init__(self) -> None:
     """Checks the ranges.
@@ -46,6 +53,12 @@ class ViewRange:
         problems.append(
           f"config.augment.{name} must be two factors, 0 < smallest <= largest, got {factors}."
         )
+
+    if self.colour_mode not in get_args(ColourMode):
+      problems.append(
+        f"config.augment.colour_mode is {self.colour_mode!r}; choose one of "
+        f"{', '.join(get_args(ColourMode))}."
+      )
 
     if not 0 <= self.mirror <= 1:
       problems.append(f"config.augment.mirror must be in [0, 1], got {self.mirror}.")
@@ -67,7 +80,8 @@ class View:
   Attributes:
     view_from_crop: (..., 2, 3) float32, crop px to view px; includes mirroring.
     mirrored: (...,) bool; a mirrored view has its left and right landmarks exchanged.
-    colour: (..., 3) float32 factors of brightness, contrast and saturation.
+    colour: (..., 3) float32 factors: of red, green and blue, or of brightness, contrast and
+      saturation (`ViewRange.colour_mode`).
   """
 
   view_from_crop: jax.Array
@@ -101,7 +115,12 @@ def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
 
 
 def render_view(
-  stored: jax.Array, view: View, *, crop_from_stored: affine.Array, size: int
+  stored: jax.Array,
+  view: View,
+  *,
+  crop_from_stored: affine.Array,
+  size: int,
+  colour_mode: ColourMode,
 ) -> jax.Array:
   """Renders one view from the stored pixels in a single resampling step.
 
@@ -110,14 +129,17 @@ def render_view(
     view: one `View`.
     crop_from_stored: (2, 3) stored px to crop px.
     size: side of the view.
+    colour_mode: what the colour factors of the view are of.
 
   Returns:
     (size, size, 3) float32 in [0, 1]; black where the stored pixels end.
   """
   view_from_stored = affine.compose(view.view_from_crop, crop_from_stored)
   image = affine.warp(stored, view_from_stored, (size, size)) / 255
-  brightness, contrast, saturation = view.colour
+  if colour_mode == "channel_gain":
+    return jnp.clip(image * view.colour[None, None, :], 0, 1)
 
+  brightness, contrast, saturation = view.colour
   # dm_pix offers brightness only as an offset; the paper's (0.6, 1.4) are factors. Nothing in
   # dm_pix clips.
   image = jnp.clip(image * brightness, 0, 1)

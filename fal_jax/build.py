@@ -71,6 +71,7 @@ class Setup:
       seed=config.seed,
       target_scale=config.siamese.target_scale,
       view_loss=config.siamese.view_loss,
+      window_loss=config.siamese.get("window_loss", 0.0),
       # Configs saved by earlier releases lack the key.
       frame=config.siamese.get("frame", "crop"),
       head=config.head,
@@ -235,7 +236,8 @@ def _fan(config: ConfigDict, axis_name: str | None) -> FAN:
 
 def view_range(config: ConfigDict) -> ViewRange:
   """What the random views of a config may do."""
-  ranges = config.augment.to_dict()
+  # Configs saved by earlier releases lack the key and had no other mode.
+  ranges = {"colour_mode": "photometric", **config.augment.to_dict()}
   return ViewRange(**{**ranges, "scale": tuple(ranges["scale"]), "colour": tuple(ranges["colour"])})
 
 
@@ -310,7 +312,6 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
     "model.depth",
     "model.num_stacks",
     "siamese.num_views",
-    "siamese.target_scale",
     "optimizer.learning_rate",
     "eval.every_epochs",
     "checkpoint.every_steps",
@@ -343,8 +344,14 @@ def _siamese_problems(options: ConfigDict) -> list[str]:
     return [
       f"config.siamese.frame is {frame!r}; choose one of {', '.join(get_args(siamese.Frame))}."
     ]
-  if not 0 <= view_loss < math.inf:
-    return [f"config.siamese.view_loss must be 0 or more, got {view_loss}."]
+  for name in ("view_loss", "window_loss"):
+    if not 0 <= options.get(name, 0.0) < math.inf:
+      return [f"config.siamese.{name} must be 0 or more, got {options[name]}."]
+  if options.target_scale is not None and not 0 < options.target_scale < math.inf:
+    return [
+      "config.siamese.target_scale must be positive and finite, or None, "
+      f"got {options.target_scale}."
+    ]
   if view_loss and frame == "view":
     return [
       "config.siamese.frame=view has no other loss than that of the views: "
@@ -358,9 +365,6 @@ def _head_problems(head: str, decode: str) -> list[str]:
     return [f"config.head is {head!r}; choose one of {', '.join(get_args(Head))}."]
   if head.startswith("correction") and decode != "argmax":
     return [f"config.head={head} corrects the highest cell: set --config.codec.decode=argmax."]
-  if head == "global_softargmax" and decode != "global_softargmax":
-    return [
-      "config.head=global_softargmax is for that decoder: "
-      "set --config.codec.decode=global_softargmax."
-    ]
+  if head.startswith("global_softargmax") and decode != "global_softargmax":
+    return [f"config.head={head} is for that decoder: set --config.codec.decode=global_softargmax."]
   return []

@@ -1,8 +1,9 @@
-"""What Table 1 of the paper compares heatmaps with.
+"""What the paper's ablations compare heatmaps with.
 
-A learnt correction of the argmax, and training through a global soft-argmax.
+A learnt correction of the argmax, and training through a soft-argmax: over the whole map, with or
+without a prior (Sec. 4.1), or over the local window beside the heatmap loss (Sec. 4.3).
 
-Source: Bulat et al. 2021, Sec. 4.1.
+Source: Bulat et al. 2021, Sec. 4.1 and 4.3.
 """
 
 from typing import Literal
@@ -10,13 +11,20 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.scipy.special import rel_entr
 
-from fal_jax import affine
+from fal_jax import affine, peaks
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 from fal_jax.network import Output
 
-Head = Literal["heatmaps", "correction_static", "correction_dynamic", "global_softargmax"]
+Head = Literal[
+  "heatmaps",
+  "correction_static",
+  "correction_dynamic",
+  "global_softargmax",
+  "global_softargmax_prior",
+]
 
 
 class CorrectedFAN(nn.Module):
@@ -92,3 +100,64 @@ def dynamic_target(landmarks: jax.Array, heatmaps: jax.Array, codec: HeatmapCode
   predicted, _ = codec.decode(jax.lax.stop_gradient(heatmaps))
   reach = codec.window / 2
   return jnp.clip((landmarks - predicted) / codec.stride, -reach, reach)
+
+
+def window_positions(
+  heatmaps: jax.Array, landmarks: jax.Array, codec: HeatmapCodec
+) -> tuple[jax.Array, jax.Array]:
+  """What the local soft-argmax reads in the window around each true cell, and what it should.
+
+  Source: Bulat et al. 2021, Sec. 4.3, "explicitly using the local window loss during training".
+  Deviation: the window lies where the highest cell should be. Around the highest cell there is, it
+  would teach heatmaps that are still wrong the best of wrong places.
+
+  Args:
+    heatmaps: (S, ..., H, W, K) float32.
+    landmarks: (..., K, 2) float32, px of the network's input.
+    codec: gives size, stride, window and temperature.
+
+  Returns:
+    position: (S, ..., K, 2) float32, heatmap px.
+    target: the same shape; NaN where the landmark is not annotated or outside the heatmap.
+  """
+  target = affine.apply(affine.shrink(codec.stride), landmarks)
+  cell = jnp.floor(target + 0.5)
+  inside = ((cell >= 0) & (cell < codec.size)).all(-1, keepdims=True)  # False where NaN
+  target = jnp.where(inside, target, jnp.nan)
+  cell = jnp.where(inside, cell, 0)
+
+  def of_stack(heatmaps: jax.Array) -> jax.Array:
+    x, y = cell[..., 0].astype(jnp.int32), cell[..., 1].astype(jnp.int32)
+    patch = peaks.windows(heatmaps, x, y, codec.window)
+    return cell + peaks.softmax_mean(patch, codec.temperature)
+
+  position = jax.vmap(of_stack)(heatmaps)
+  return position, jnp.broadcast_to(target, position.shape)
+
+
+def prior_divergence(heatmaps: jax.Array, landmarks: jax.Array, codec: HeatmapCodec) -> jax.Array:
+  """How far the softmax of each whole map is from the Gaussian that it should be.
+
+  Source: Bulat et al. 2021, Sec. 4.1, "adding a Gaussian prior"; which one is not stated. This is
+  the Jensen-Shannon regulariser of Nibali et al., Numerical Coordinate Regression with
+  Convolutional Neural Networks (DSNT), 2018, Sec. 3.3, with weight 1.
+
+  Args:
+    heatmaps: (S, ..., H, W, K) float32.
+    landmarks: (..., K, 2) float32, px of the network's input; one that is not annotated or whose
+      Gaussian lies outside does not count.
+    codec: gives the Gaussians and the temperature.
+
+  Returns:
+    Scalar, nats, summed over everything.
+  """
+  gaussians = codec.encode(landmarks)
+  mass = gaussians.sum((-3, -2), keepdims=True)
+  counts = mass > 0.5  # about a twentieth of a whole Gaussian
+  wanted = gaussians / jnp.where(counts, mass, 1)
+
+  predicted = jax.nn.softmax(codec.temperature * heatmaps, axis=(-3, -2))
+  wanted = jnp.broadcast_to(wanted, predicted.shape)
+  middle = (predicted + wanted) / 2
+  divergence = rel_entr(predicted, middle) + rel_entr(wanted, middle)
+  return jnp.where(counts, divergence, 0).sum() / 2

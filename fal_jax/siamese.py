@@ -11,7 +11,7 @@ from fal_jax.augment import View
 from fal_jax.errors import InputError
 from fal_jax.ops.no_fusion import materialize_on_cpu
 
-Reduce = Literal["mean", "sum"]
+Reduce = Literal["sum", "mean"]
 Frame = Literal["crop", "view"]  # that heatmaps are compared with the landmarks in
 
 
@@ -95,22 +95,19 @@ def combine(
 ) -> tuple[jax.Array, jax.Array]:
   """Merges the heatmaps of all views of each image in the crop's frame.
 
-  Source: Bulat et al. 2021, Eq. 6.
-  Deviation: "mean" divides the sum by the fraction of views that saw each cell. The paper's plain
-  "sum", compared with a target of peak 1, teaches each view a peak of 1/2, which a decoder at
-  temperature 10 then reads at an effective temperature of 5.
+  Source: Bulat et al. 2021, Eq. 6, which adds them; "mean" is ours.
 
   Args:
     heatmaps: (S, V, B, H, W, K) float32, in the frames of the views.
     views: `View` of shape (V, B).
     stride: crop px per heatmap px.
     flip: (K,) int, the landmark that each becomes in a mirror.
-    reduce: "mean" over the views that saw a cell, or "sum".
+    reduce: "sum", or "mean" over the views that saw a cell.
 
   Returns:
     heatmaps: (S, B, H, W, K) float32 in the crop's frame.
-    weight: (B, H, W) float32 in [0, 1], zero where no view looked; the loss must ignore those
-      cells.
+    seen: (B, H, W) float32 in [0, V], how many views saw each cell; the loss must ignore those that
+      none saw.
 
   Raises:
     InputError: no such way to combine.
@@ -134,4 +131,4 @@ def combine(
   if reduce == "mean":
     total = total / jnp.maximum(seen, 1e-6)[None, ..., None]
 
-  return total, jnp.minimum(seen, 1)
+  return total, seen

@@ -66,8 +66,10 @@ class Recipe:
     frame: where they are compared with the landmarks: "crop", pulled back and combined, or "view",
       each in its own, uncombined.
     seed: seed of the views; the order of the images has its own in `data.py`.
-    target_scale: height of the heatmaps that the combined views are held against.
+    target_scale: height of the Gaussians that the combined views are held against; None for the
+      height at which each view learns peaks of 1.
     view_loss: weight of each view's own heatmap loss in its own frame.
+    window_loss: weight of the loss through each view's local soft-argmax.
     head: what the network gives beside heatmaps, or is trained through.
   """
 
@@ -81,8 +83,9 @@ class Recipe:
   num_views: int
   reduce: siamese.Reduce
   seed: int
-  target_scale: float = 1.0
+  target_scale: float | None = None
   view_loss: float = 0.0
+  window_loss: float = 0.0
   frame: siamese.Frame = "crop"
   head: heads.Head = "heatmaps"
 
@@ -142,7 +145,13 @@ def render_views(recipe: Recipe, stored: jax.Array, views: View) -> jax.Array:
   crop_from_stored = recipe.crop.crop_from_stored
 
   def one(image: jax.Array, view: View) -> jax.Array:
-    return render_view(image, view, crop_from_stored=crop_from_stored, size=recipe.crop.size)
+    return render_view(
+      image,
+      view,
+      crop_from_stored=crop_from_stored,
+      size=recipe.crop.size,
+      colour_mode=recipe.ranges.colour_mode,
+    )
 
   return jax.vmap(jax.vmap(one), (None, 0))(stored, views)
 
@@ -151,6 +160,11 @@ def landmark_loss(
   recipe: Recipe, heatmaps: jax.Array, landmarks: jax.Array, views: View
 ) -> jax.Array:
   """The loss of Eq. 6, or of plain training in the views' own frames, summed over landmarks.
+
+  Deviation: Eq. 6 adds the views and names no target. We hold the sum against as many Gaussians as
+  views saw the cell, so that each view learns peaks of 1. Against a single Gaussian
+  (`target_scale=1`) two views would each learn 1/2, which a decoder at temperature 10 then reads at
+  an effective temperature of 5.
 
   Args:
     recipe: says what counts.
@@ -165,26 +179,71 @@ def landmark_loss(
   flip = jnp.asarray(recipe.flip)
   in_views = siamese.landmarks_in_views(landmarks, views, flip=flip)
 
-  if recipe.head == "global_softargmax":
-    # The heatmaps may look like anything: only their mean position counts.
-    position = peaks.softmax_mean(heatmaps, codec.temperature) + (codec.size - 1) / 2
-    target = affine.apply(affine.shrink(codec.stride), in_views)
-    return losses.point_l2(position, jnp.broadcast_to(target, position.shape)) / recipe.num_views
+  if recipe.head.startswith("global_softargmax"):
+    return global_softargmax_loss(recipe, heatmaps, in_views)
 
   if recipe.frame == "view":
-    return loss_in_views(recipe, heatmaps, in_views)
+    loss = loss_in_views(recipe, heatmaps, in_views)
+  else:
+    combined, seen = siamese.combine(
+      heatmaps, views, stride=codec.stride, flip=flip, reduce=recipe.reduce
+    )
+    loss = combined_loss(recipe, combined, seen[..., None], landmarks)
+    if recipe.view_loss:
+      loss += recipe.view_loss * loss_in_views(recipe, heatmaps, in_views)
 
-  annotated = jnp.isfinite(landmarks).all(-1)[:, None, None, :]
-  combined, seen = siamese.combine(
-    heatmaps, views, stride=codec.stride, flip=flip, reduce=recipe.reduce
-  )
-  target = recipe.target_scale * codec.encode(landmarks)
-  loss = losses.heatmap_l2(combined, target, seen[..., None] * annotated)
-
-  if recipe.view_loss:
-    loss += recipe.view_loss * loss_in_views(recipe, heatmaps, in_views)
+  if recipe.window_loss:
+    position, target = heads.window_positions(heatmaps, in_views, codec)
+    loss += recipe.window_loss * losses.point_l2(position, target) / recipe.num_views
 
   return loss
+
+
+def combined_loss(
+  recipe: Recipe, combined: jax.Array, seen: jax.Array, landmarks: jax.Array
+) -> jax.Array:
+  """The combined views against Gaussians drawn in the crop's frame.
+
+  Args:
+    recipe: gives the codec and the height of the Gaussians.
+    combined: (S, B, H, W, K) float32, from `siamese.combine`.
+    seen: (B, H, W, 1) float32, how many views saw each cell.
+    landmarks: (B, K, 2) float32 crop px, NaN where not annotated.
+
+  Returns:
+    Scalar, summed over landmarks.
+  """
+  annotated = jnp.isfinite(landmarks).all(-1)[:, None, None, :]
+  target = recipe.codec.encode(landmarks)
+  if recipe.target_scale is not None:
+    target = recipe.target_scale * target
+  elif recipe.reduce == "sum":
+    target = seen * target
+  return losses.heatmap_l2(combined, target, jnp.minimum(seen, 1) * annotated)
+
+
+def global_softargmax_loss(recipe: Recipe, heatmaps: jax.Array, in_views: jax.Array) -> jax.Array:
+  """Squared error of the mean position under a softmax over the whole map.
+
+  The heatmaps may look like anything, unless the head has a prior for them.
+
+  Source: Bulat et al. 2021, Sec. 4.1, after [29].
+
+  Args:
+    recipe: gives codec, head and number of views.
+    heatmaps: (S, V, B, H, W, K) float32, in the frames of the views.
+    in_views: (V, B, K, 2) float32, px of each view, NaN where not annotated.
+
+  Returns:
+    Scalar, heatmap px squared, summed over landmarks and averaged over views.
+  """
+  codec = recipe.codec
+  position = peaks.softmax_mean(heatmaps, codec.temperature) + (codec.size - 1) / 2
+  target = affine.apply(affine.shrink(codec.stride), in_views)
+  loss = losses.point_l2(position, jnp.broadcast_to(target, position.shape))
+  if recipe.head == "global_softargmax_prior":
+    loss += heads.prior_divergence(heatmaps, in_views, codec)
+  return loss / recipe.num_views
 
 
 def loss_in_views(recipe: Recipe, heatmaps: jax.Array, in_views: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fal_jax import affine
-from fal_jax.augment import View, ViewRange, render_view, sample_view
+from fal_jax.augment import ColourMode, View, ViewRange, render_view, sample_view
 from fal_jax.errors import InputError
 
 SIZE, STORED = 64, 104
@@ -139,8 +139,10 @@ def test_ranges_of_no_width_give_the_crop_itself():
   np.testing.assert_array_equal(views.colour, 1)
 
 
-def render(stored: jax.Array, view: View) -> jax.Array:
-  return render_view(stored, view, crop_from_stored=CROP_FROM_STORED, size=SIZE)
+def render(stored: jax.Array, view: View, colour_mode: ColourMode = "photometric") -> jax.Array:
+  return render_view(
+    stored, view, crop_from_stored=CROP_FROM_STORED, size=SIZE, colour_mode=colour_mode
+  )
 
 
 render_many = jax.jit(jax.vmap(render))
@@ -217,9 +219,28 @@ def test_pixels_are_resampled_once():
   crop_from_stored = affine.compose(affine.invert(half), CROP_FROM_STORED)
   view = jax.tree.map(lambda a: a[0], plain_view(half))
 
-  image = render_view(jnp.asarray(stored[0]), view, crop_from_stored=crop_from_stored, size=SIZE)
+  image = render_view(
+    jnp.asarray(stored[0]),
+    view,
+    crop_from_stored=crop_from_stored,
+    size=SIZE,
+    colour_mode="photometric",
+  )
 
   np.testing.assert_allclose(image, stored[0, margin:-margin, margin:-margin] / 255, atol=1e-6)
+
+
+def test_a_channel_gain_scales_each_channel_by_its_own_factor_and_clips():
+  stored = random_stored()
+  view = jax.tree.map(lambda a: a[0], plain_view(np.eye(3)[:2], colour=(0.6, 1.0, 1.4)))
+  margin = (STORED - SIZE) // 2
+
+  image = render(jnp.asarray(stored[0]), view, "channel_gain")
+
+  crop = stored[0, margin:-margin, margin:-margin] / 255
+  expected = np.clip(crop * [0.6, 1.0, 1.4], 0, 1)
+  np.testing.assert_allclose(image, expected, atol=1e-5)
+  assert (expected == 1).any(), "nothing was clipped"
 
 
 def test_brightness_contrast_and_saturation_do_what_they_are_called():

@@ -119,16 +119,6 @@ def test_landmarks_in_views_are_where_the_heatmaps_of_an_ideal_network_are():
   assert np.isnan(siamese.landmarks_in_views(missing, views, flip=flip)).all()
 
 
-def test_the_sum_of_two_views_against_a_doubled_target_is_four_times_the_mean():
-  landmarks = make_batch()["landmarks"]
-  heatmaps = random_heatmaps(2, 2, len(landmarks))
-  mean = dataclasses.replace(RECIPE, ranges=STILL)
-  total = dataclasses.replace(mean, reduce="sum", target_scale=2.0)
-
-  expected = 4 * landmark_loss(mean, heatmaps, landmarks)
-  assert landmark_loss(total, heatmaps, landmarks) == pytest.approx(expected, rel=1e-5)
-
-
 def test_the_loss_through_the_global_softargmax_counts_distances_of_mean_positions():
   landmarks = make_batch()["landmarks"]
   landmarks[1, 0] = np.nan
@@ -211,12 +201,15 @@ def test_the_correction_adds_one_layer_to_the_network():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", ["correction_static", "correction_dynamic", "global_softargmax"])
+@pytest.mark.parametrize(
+  "head",
+  ["correction_static", "correction_dynamic", "global_softargmax", "global_softargmax_prior"],
+)
 def test_every_head_overfits_four_images(head):
   fan = FAN(1, len(FLIP), 8, depth=2, axis_name=steps.DEVICES)
   recipe = dataclasses.replace(
     RECIPE,
-    model=fan if head == "global_softargmax" else CorrectedFAN(fan),
+    model=CorrectedFAN(fan) if head.startswith("correction") else fan,
     codec=ARGMAX,
     tx=optax.adam(3e-3),
     head=head,

@@ -122,9 +122,9 @@ def test_an_ideal_network_leaves_only_the_known_residue_of_interpolation(
   target = target.transpose(2, 0, 1, 3)
   heatmaps = ideal_heatmaps(points, views, sigma)
 
-  mean, weight = (np.asarray(array) for array in combine(heatmaps, views))
+  mean, seen = (np.asarray(array) for array in combine(heatmaps, views))
   assert ((mean[0] - target) ** 2).sum() / (target**2).sum() == pytest.approx(residue, rel=0.05)
-  assert (weight[:, 20:44, 20:44] > 0.9999).all()
+  assert (seen[:, 20:44, 20:44] > 1.9998).all()
 
   decode = jax.jit(HeatmapCodec(sigma=sigma).decode)
   for reduce, expected in (("mean", decoded_mean), ("sum", decoded_sum)):
@@ -137,10 +137,10 @@ def test_two_plain_views_of_an_ideal_network_give_the_target_itself():
   points = interior_points(1)
   views = make_views([turned(0, 1)] * 2, [False, False])
 
-  combined, weight = combine(ideal_heatmaps(points, views, 1.5), views)
+  combined, seen = combine(ideal_heatmaps(points, views, 1.5), views)
 
   np.testing.assert_allclose(combined[0], HeatmapCodec(sigma=1.5).encode(points), atol=1e-5)
-  np.testing.assert_array_equal(weight, 1)
+  np.testing.assert_array_equal(seen, 2)
 
 
 def test_mirroring_a_view_changes_nothing_once_it_is_undone():
@@ -148,12 +148,12 @@ def test_mirroring_a_view_changes_nothing_once_it_is_undone():
   m = turned(17, 0.9, (6, -3))
   plain, mirrored = (make_views([m], [flag]) for flag in (False, True))
 
-  (a, weight_a), (b, weight_b) = (
+  (a, seen_a), (b, seen_b) = (
     combine(ideal_heatmaps(points, views, 1.5), views) for views in (plain, mirrored)
   )
 
   np.testing.assert_allclose(a, b, atol=1e-4)
-  np.testing.assert_allclose(weight_a, weight_b, atol=1e-4)
+  np.testing.assert_allclose(seen_a, seen_b, atol=1e-4)
 
 
 def test_a_mirrored_view_has_its_channels_exchanged_and_a_plain_one_keeps_them():
@@ -202,21 +202,22 @@ def test_a_landmark_that_one_view_does_not_see_keeps_its_full_height_in_the_mean
   heatmaps = ideal_heatmaps(points, views, 1.5)
 
   alone, _ = combine(heatmaps[:, :1], jax.tree.map(lambda a: a[:1], views))
-  both, weight = combine(heatmaps, views)
+  both, seen = combine(heatmaps, views)
 
   np.testing.assert_allclose(both[..., 10:20, 10:20, :], alone[..., 10:20, 10:20, :], atol=1e-4)
   assert both.max() > 0.9
-  np.testing.assert_allclose(weight, 1, atol=1e-5)
+  np.testing.assert_allclose(seen[:, :20, :20], 1, atol=1e-5)
+  np.testing.assert_allclose(seen[:, 26:, 26:], 2, atol=1e-5)
 
 
-def test_where_no_view_looked_the_weight_is_zero_and_nothing_is_infinite():
+def test_where_no_view_looked_nothing_is_seen_and_nothing_is_infinite():
   views = make_views([turned(0, 1, (-400, 0)), turned(0, 1, (0, 160))], [False, False])
 
-  combined, weight = combine(np.ones((1, 2, 1, CELLS, CELLS, K), np.float32), views)
+  combined, seen = combine(np.ones((1, 2, 1, CELLS, CELLS, K), np.float32), views)
 
   assert np.isfinite(combined).all()
-  assert not np.asarray(weight)[0, 24:].any() and not np.asarray(combined)[0, 0, 24:].any()
-  np.testing.assert_allclose(weight[0, :24], 1, atol=1e-5)
+  assert not np.asarray(seen)[0, 24:].any() and not np.asarray(combined)[0, 0, 24:].any()
+  np.testing.assert_allclose(seen[0, :24], 1, atol=1e-5)
   np.testing.assert_allclose(combined[0, 0, :24], 1, atol=1e-5)
 
 
@@ -225,14 +226,16 @@ def test_the_sum_is_the_mean_times_the_fraction_of_views_that_looked(count):
   views = random_views((count, 3), shift=50, seed=1)
   heatmaps = np.random.default_rng(0).normal(size=(2, count, 3, CELLS, CELLS, K)).astype(np.float32)
 
-  (mean, weight), (total, _) = (
+  (mean, seen), (total, _) = (
     jax.tree.map(np.asarray, combine(heatmaps, views, reduce)) for reduce in ("mean", "sum")
   )
 
   ones = np.ones((CELLS, CELLS, 1))
   maps = np.asarray(views.view_from_crop)
-  seen = sum(np.stack([scipy_pull_back(ones, m)[..., 0] for m in maps[v]]) for v in range(count))
-  np.testing.assert_allclose(weight, np.minimum(seen, 1), atol=1e-4)
+  expected = sum(
+    np.stack([scipy_pull_back(ones, m)[..., 0] for m in maps[v]]) for v in range(count)
+  )
+  np.testing.assert_allclose(seen, expected, atol=1e-4)
 
   clear = seen > 0.01  # a tiny fraction of a cell is mostly rounding
   np.testing.assert_allclose((mean * seen[..., None])[:, clear], total[:, clear], atol=2e-3)
@@ -300,5 +303,5 @@ def test_the_gradient_of_pulling_back_equals_scattering_and_finite_differences(m
 
 def test_an_unknown_way_to_combine_is_refused_with_the_known_ones():
   views = make_views([turned(0, 1)], [False])
-  with pytest.raises(InputError, match="mean, sum"):
+  with pytest.raises(InputError, match="sum, mean"):
     combine(np.zeros((1, 1, 1, CELLS, CELLS, K), np.float32), views, "median")

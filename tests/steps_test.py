@@ -107,7 +107,7 @@ def test_every_step_sees_other_views_through_the_same_weights(start, log):
 
 
 def test_loss_and_gradient_are_those_of_the_definition(start):
-  """Eq. 6 from the parts on one device: both stacks, the mean over all annotated landmarks.
+  """Eq. 6 from the parts on one device: both stacks, averaged over all annotated landmarks.
 
   One of the two devices has few of these.
   """
@@ -124,10 +124,12 @@ def test_loss_and_gradient_are_those_of_the_definition(start):
     heatmaps, _ = SmallNet().apply(variables, images, True, mutable=["batch_stats"])
 
     heatmaps = heatmaps.reshape(2, 2, BATCH, *heatmaps.shape[2:])
-    combined, weight = siamese.combine(
-      heatmaps, views, stride=4, flip=jnp.asarray(FLIP), reduce="mean"
+    combined, seen = siamese.combine(
+      heatmaps, views, stride=4, flip=jnp.asarray(FLIP), reduce="sum"
     )
-    squares = (weight[None, ..., None] * (combined - target[None]) ** 2).sum((0, 2, 3))  # (B, K)
+    # As many Gaussians as views saw the cell.
+    difference = combined - seen[..., None] * target
+    squares = (jnp.minimum(seen, 1)[..., None] * difference**2).sum((0, 2, 3))  # (B, K)
     return squares[annotated].sum() / annotated.sum()
 
   loss, gradient = jax.jit(jax.value_and_grad(loss_of), compiler_options=QUICKLY)(start.params)

@@ -1,4 +1,4 @@
-"""Training in the frames of the views, without a warp: the loss, and what Eq. 6 charges instead."""
+"""The loss in the frames of the views, without a warp, and the readings of Eq. 6."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import tiny_dataset
 from ml_collections import ConfigDict
 from step_fixtures import CROP, FLIP, QUICKLY, RECIPE, make_batch, views_of
 
-from fal_jax import affine, build, siamese, steps
+from fal_jax import affine, build, heads, siamese, steps
 from fal_jax.augment import View
 from fal_jax.crop import CropRule
 from fal_jax.heatmap import HeatmapCodec
@@ -106,6 +106,65 @@ def test_a_perfect_network_has_no_loss_in_its_view_and_one_where_it_is_pulled_ba
   pulled_back = dataclasses.replace(recipe, frame="crop")
   fraction = landmark_loss(pulled_back, perfect, landmarks) / energy
   assert fraction == pytest.approx(charged, rel=0.4)
+
+
+@pytest.mark.parametrize(
+  ("reduce", "target_scale"), [("sum", None), ("sum", 1.0), ("mean", None), ("mean", 0.5)]
+)
+def test_combined_views_are_compared_with_the_gaussians_that_their_reading_asks_for(
+  reduce, target_scale
+):
+  """The views look past one another, so that some cells are seen by two, some by one or none."""
+  heatmaps, landmarks = random_case(2)
+  far = dataclasses.replace(RECIPE.ranges, translation=0.6)
+  recipe = dataclasses.replace(RECIPE, reduce=reduce, target_scale=target_scale, ranges=far)
+  views = views_of(recipe, 0, index_of(landmarks))
+
+  combined, seen = siamese.combine(
+    jnp.asarray(heatmaps), views, stride=4, flip=jnp.asarray(FLIP), reduce=reduce
+  )
+  combined, seen = np.asarray(combined, np.float64), np.asarray(seen)[..., None]
+  assert (seen > 1.9).any() and (seen < 0.1).any() and (abs(seen - 1) < 0.1).any()
+  gaussians = np.asarray(recipe.codec.encode(landmarks))
+  height = target_scale or (seen if reduce == "sum" else 1)
+  annotated = np.isfinite(landmarks).all(-1)[:, None, None]
+  squares = np.minimum(seen, 1) * annotated * (combined - height * gaussians) ** 2
+
+  assert landmark_loss(recipe, heatmaps, landmarks) == pytest.approx(squares.sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("target_scale", "learnt"), [(None, 1.0), (1.0, 0.5)])
+def test_summed_views_learn_peaks_of_1_from_a_gaussian_each_and_of_a_half_from_one(
+  target_scale, learnt
+):
+  """The loss is a parabola in the height of an ideal network's peaks; its vertex is learnt."""
+  codec = HeatmapCodec(size=64, sigma=2.0)
+  recipe = dataclasses.replace(RECIPE, codec=codec, crop=CropRule(), target_scale=target_scale)
+  landmarks = np.random.default_rng(0).uniform(90, 166, (8, len(FLIP), 2)).astype(np.float32)
+  views = views_of(recipe, 0, index_of(landmarks))
+  in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
+  ideal = np.asarray(codec.encode(in_views))[None]
+
+  low, middle, high = (
+    landmark_loss(recipe, height * ideal, landmarks) for height in (0.0, 0.5, 1.0)
+  )
+
+  vertex = 0.25 * (low - high) / (low - 2 * middle + high) + 0.5
+  assert vertex == pytest.approx(learnt, abs=0.03)
+
+
+def test_the_loss_through_the_local_window_is_added_with_its_weight():
+  heatmaps, landmarks = random_case(2)
+  recipe = dataclasses.replace(IN_VIEW, window_loss=0.3)
+  views = views_of(recipe, 0, index_of(landmarks))
+  in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
+
+  both, plain = (landmark_loss(r, heatmaps, landmarks) for r in (recipe, IN_VIEW))
+
+  position, target = heads.window_positions(heatmaps, in_views, recipe.codec)
+  squares = np.nansum((np.asarray(position) - np.asarray(target)) ** 2)
+  assert squares > 1
+  assert both - plain == pytest.approx(0.3 * squares / 2, rel=1e-3)
 
 
 def test_eq_6_is_the_default_and_what_an_older_config_meant(tmp_path):

@@ -2,8 +2,8 @@
 
   python -m fal_jax.ablation --table=configs/ablations/eq6.py:demo --seeds=3 --workdir=runs/ablation
 
-The views' heatmaps are averaged, added, or added and compared with twice the target; or there
-is one view, pulled back alike.
+The views' heatmaps are added and held against as many Gaussians as views saw the cell, or
+averaged, or added and held against one Gaussian; or there is one view, pulled back alike.
 """
 
 from ml_collections import ConfigDict
@@ -17,9 +17,9 @@ def get_config(base: str = "demo") -> ConfigDict:
   table.paper = ""  # nothing to compare with
   table.against = "first"
   table.rows = (  # file in this folder, name in the table, the paper's number
-    ("siamese", "mean of the views", None),
-    ("siamese_sum", "sum", None),
-    ("siamese_sum_scaled", "sum, target of height 2", None),
+    ("siamese", "sum, a Gaussian per view", None),
+    ("siamese_mean", "mean of the views", None),
+    ("siamese_sum", "sum, one Gaussian", None),
     ("pulled_back_single", "one view, pulled back", None),
   )
   return table.lock()

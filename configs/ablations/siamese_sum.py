@@ -1,9 +1,9 @@
-"""Eq. 6 as printed: the heatmaps of two views are added.
+"""Eq. 6 as printed: the heatmaps of two views are added, and held against one Gaussian.
 
   python -m fal_jax.main --config=configs/ablations/siamese_sum.py:demo \\
     --workdir=runs/siamese_sum
 
-The sum is compared with a peak of 1, so each view learns 1/2.
+So each view learns a peak of 1/2.
 """
 
 from ml_collections import ConfigDict

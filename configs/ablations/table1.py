@@ -26,6 +26,7 @@ def get_config(base: str = "demo") -> ConfigDict:
     ("correction_static", "coordinate correction, static", 2.27),
     ("correction_dynamic", "coordinate correction, dynamic", 2.30),
     ("global_softargmax", "global soft-argmax", 3.19),
+    ("global_softargmax_prior", "global soft-argmax, Gaussian prior", None),
     ("encoding_decoding", "continuous heatmaps, local soft-argmax", 2.04),
   )
   return table.lock()

@@ -1,4 +1,6 @@
-"""Table 3: the window of the local soft-argmax. One training per seed, read in different ways.
+"""Table 3: the window of the local soft-argmax.
+
+One training per seed, read in different ways, and one through the window (end of Sec. 4.3).
 
   python -m fal_jax.ablation --table=configs/ablations/table3.py:demo --seeds=3 \\
     --workdir=runs/ablation
@@ -25,6 +27,7 @@ def get_config(base: str = "demo") -> ConfigDict:
     ("window_3", "3 x 3", 2.06),
     ("siamese", "5 x 5", 2.04),
     ("window_7", "7 x 7", 2.07),
+    ("window_loss", "5 x 5, trained through it as well", None),
     ("window_none_argmax", "none: argmax", None),
     ("calibrated", "5 x 5, calibrated decoder (ours)", None),
   )

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fal_jax import affine, build
+from fal_jax.augment import ColourMode
 
 STRIDE = 4  # crop px per heatmap px; declared anew like the network
 
@@ -161,20 +162,29 @@ def sample_grid(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 
 def render(
-  stored: torch.Tensor, theta: torch.Tensor, colour: torch.Tensor, size: int
+  stored: torch.Tensor,
+  theta: torch.Tensor,
+  colour: torch.Tensor,
+  size: int,
+  *,
+  colour_mode: ColourMode,
 ) -> torch.Tensor:
   """Views of stored crops, as `fal_jax.augment.render_view`.
 
   Args:
     stored: (N, 3, Hs, Hs) uint8.
     theta: (N, 2, 3) float32.
-    colour: (N, 3) float32, factors of brightness, contrast and saturation.
+    colour: (N, 3) float32, factors.
     size: side of a view, px.
+    colour_mode: what the factors are of, see `augment.ViewRange`.
 
   Returns:
     (N, 3, size, size) float32 in [0, 1].
   """
   images = sample(stored.float(), theta, size) / 255
+  if colour_mode == "channel_gain":
+    return (images * colour[:, :, None, None]).clamp(0, 1)
+
   brightness, contrast, saturation = (colour[:, i, None, None, None] for i in range(3))
   images = (images * brightness).clamp(0, 1)
 
@@ -268,7 +278,7 @@ def training_loss(
   Everything after the uint8 crops happens on the device.
 
   Args:
-    config: with the head "heatmaps" and no `view_loss`.
+    config: with the head "heatmaps", no `view_loss` and no `window_loss`.
     batch: `image` (B, Hs, Hs, 3) uint8 and `landmarks` (B, K, 2) float32 crop px, all annotated.
     views: `view_from_crop` (V, B, 2, 3) float32 px, `mirrored` (V, B) bool and `colour` (V, B, 3)
       float32 factors.
@@ -303,7 +313,8 @@ def training_loss(
   ones = torch.ones(len(view_maps), 1, side, side, device=device)
 
   def loss(network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    images = render(stored.repeat(num_views, 1, 1, 1), view_maps, colour, size)
+    repeated = stored.repeat(num_views, 1, 1, 1)
+    images = render(repeated, view_maps, colour, size, colour_mode=config.augment.colour_mode)
     images = images.contiguous(memory_format=torch.channels_last)
     with autocast(device, bfloat16):
       heatmaps = network(images)
@@ -322,7 +333,11 @@ def training_loss(
     centre = (landmarks + 0.5) / STRIDE - 0.5
     distances = (cells - centre[..., i, None] for i in (0, 1))
     x, y = (torch.exp(-0.5 * (distance / config.codec.sigma) ** 2) for distance in distances)
-    target = config.siamese.target_scale * y[..., :, None] * x[..., None, :]
+    target = y[..., :, None] * x[..., None, :]
+    if config.siamese.target_scale is not None:
+      target = config.siamese.target_scale * target
+    elif config.siamese.reduce == "sum":
+      target = seen * target
     return (seen.clamp(max=1) * (total - target) ** 2).sum() / landmarks[..., 0].numel()
 
   return loss

@@ -22,11 +22,13 @@ Calls = dict[str, Callable[[], Any]]  # by name, what a task repeats
 
 def check(config: ConfigDict) -> None:
   """Raises InputError for configs that the reference does not support."""
-  is_eq_6 = config.siamese.frame == "crop" and not config.siamese.view_loss
+  options = config.siamese
+  is_eq_6 = options.frame == "crop" and not (options.view_loss or options.window_loss)
   if config.head != "heatmaps" or not is_eq_6 or config.codec.amplitude != "peak_one":
     raise InputError(
       "The PyTorch of the bench supports only head=heatmaps, siamese.frame=crop, "
-      "siamese.view_loss=0 and codec.amplitude=peak_one: leave torch out of --parts."
+      "siamese.view_loss=0, siamese.window_loss=0 and codec.amplitude=peak_one: leave torch "
+      "out of --parts."
     )
 
 

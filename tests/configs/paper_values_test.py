@@ -17,7 +17,8 @@ from fal_jax.scoring import protocols
 STATED = {
   "3.2": {"codec.encode": "continuous"},
   "3.3": {"codec.decode": "local_softargmax"},
-  "3.4": {"siamese.num_views": 2, "siamese.frame": "crop"},
+  # Eq. 6 adds the views, and names no target.
+  "3.4": {"siamese.num_views": 2, "siamese.frame": "crop", "siamese.reduce": "sum"},
   "4.3": {"codec.window": 5},
   "5.1, Training details": {
     "augment.rotation": 30.0,
@@ -40,6 +41,9 @@ STATED = {
     "augment.mirror": 0.5,  # "image flipping", without a probability
     "augment.translation": 0.0,  # not mentioned
     "head": "heatmaps",
+    "siamese.target_scale": None,
+    "siamese.view_loss": 0.0,
+    "siamese.window_loss": 0.0,
     "codec.sigma": 1.5,
     "codec.amplitude": "peak_one",
     "optimizer.drop_factor": 0.1,

@@ -67,7 +67,7 @@ RECIPE = steps.Recipe(
   crop=CropRule(size=CROP, stored_size=STORED),
   ranges=ViewRange(),
   num_views=2,
-  reduce="mean",
+  reduce="sum",
   seed=0,
 )
 
