@@ -253,6 +253,7 @@ def test_another_dataset_s_results_are_beside_the_run_s_own(run, workdir, tmp_pa
   assert summary_of(workdir)["nme_box"] == own["nme_box"]
 
 
+@pytest.mark.slow
 def test_a_run_may_train_on_one_dataset_and_evaluate_itself_on_another(folder, tmp_path):
   OtherFaces(data_dir=tmp_path).download_and_prepare(download_dir=tmp_path / "downloads")
   (tmp_path / "tiny_faces").symlink_to(folder / "tiny_faces")

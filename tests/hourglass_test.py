@@ -286,7 +286,7 @@ def relative(found: dict, expected: dict) -> float:
   return norm(jax.tree.map(lambda a, b: a - b, found, expected)) / norm(expected)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_rematerialisation_changes_neither_loss_nor_gradients_nor_statistics(plain):
   variables, ((loss, (_, state)), gradients) = plain
   model = FAN(2, LANDMARKS, 8, depth=1, remat=True)

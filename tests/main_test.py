@@ -137,7 +137,7 @@ def run(run_main):
   return run_main
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_what_is_compiled_is_kept_beside_the_workdir_or_where_the_user_says(workdir, tmp_path):
   image = tmp_path / "a.png"
   Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(image)

@@ -56,6 +56,7 @@ def start():
   return initial_state(RECIPE_OF_FOREIGN)
 
 
+@pytest.mark.slow
 def test_a_new_network_trains_through_the_step_as_it_is(start):
   state, log = run(RECIPE_OF_FOREIGN, start, make_batch(), devices=2, count=2)
 

@@ -66,11 +66,12 @@ def size_of(tensor: str) -> int:
   return math.prod(map(int, sides)) * int(re.sub(r"\D", "", kind)) // 8
 
 
+@pytest.mark.slow
 def test_a_step_does_the_work_of_its_convolutions_and_hardly_more():
   assert lowered(dtype="float32").cost_analysis()["flops"] == pytest.approx(PAIR_FLOPS, rel=0.05)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_a_step_scatters_nothing(dtype):
   """Neither warps nor swapped channels do.
 
@@ -101,7 +102,7 @@ def messages(text: str) -> collections.Counter:
   return collections.Counter(types)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("remat", [False, True])
 def test_devices_exchange_the_gradient_once_and_statistics_besides(remat):
   state, _ = state_and_batch(paper_recipe())
@@ -162,7 +163,7 @@ def residuals_per_view(model: FAN) -> float:
   return (residuals(2) - residuals(1)) / MEBIBYTE
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_residuals_per_view_are_small_in_bfloat16_and_smaller_with_remat():
   plain = residuals_per_view(FAN(2, 98, dtype=jnp.bfloat16, remat=False))
   remat = residuals_per_view(FAN(2, 98, dtype=jnp.bfloat16, remat=True))
@@ -210,7 +211,7 @@ def test_only_releases_that_know_an_experimental_option_get_it(monkeypatch, rele
   assert [options["compiler_options"] for options in calls] == [parallel._CPU_OPTIONS] * tuned
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_two_pairs_fit_into_the_memory_that_was_measured():
   """XLA's own count for the program of one device."""
   recipe = paper_recipe(dtype="float32")

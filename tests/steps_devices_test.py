@@ -22,6 +22,8 @@ from configs import demo
 from fal_jax import build, parallel, steps
 from fal_jax.hourglass import FAN
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def start() -> steps.TrainState:
@@ -36,9 +38,7 @@ def on_one_device(start) -> tuple[steps.TrainState, steps.TrainState, list]:
   return after_three, after_ten, log + rest
 
 
-@pytest.mark.parametrize(
-  "devices", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 6))]
-)
+@pytest.mark.parametrize("devices", [2, 3, 6])
 def test_the_number_of_devices_does_not_change_training(start, on_one_device, devices):
   three, ten, log = on_one_device
   rtol = {"loss": 1e-5, "gradient_norm": 1e-4, "update_norm": 1e-4, "learning_rate": 1e-7}
@@ -56,7 +56,7 @@ def test_the_number_of_devices_does_not_change_training(start, on_one_device, de
   assert state.step == 10
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_fan_trains_alike_on_one_and_on_eight_devices():
   recipe = dataclasses.replace(RECIPE, model=FAN(2, len(FLIP), 8, depth=2, axis_name=steps.DEVICES))
 
@@ -69,7 +69,7 @@ def test_fan_trains_alike_on_one_and_on_eight_devices():
   assert difference(eight, one, start=state) < 1e-2
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_demo_config_steps_do_not_depend_on_the_number_of_devices():
   """In float64, and so under Adam at its full rate; only the views are rendered in float32.
 

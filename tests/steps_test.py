@@ -55,6 +55,7 @@ class NoNorm(nn.Module):
     return nn.Conv(len(FLIP), (4, 4), strides=(4, 4), name="conv")(images)[None]
 
 
+@pytest.mark.slow
 def test_a_network_without_batch_norm_trains_and_predicts():
   recipe = dataclasses.replace(RECIPE, model=NoNorm())
   fresh = initial_state(recipe)
@@ -106,6 +107,7 @@ def test_every_step_sees_other_views_through_the_same_weights(start, log):
 # ---- Loss
 
 
+@pytest.mark.slow
 def test_loss_and_gradient_are_those_of_the_definition(start):
   """Eq. 6 from the parts on one device: both stacks, averaged over all annotated landmarks.
 
@@ -128,8 +130,9 @@ def test_loss_and_gradient_are_those_of_the_definition(start):
       heatmaps, views, stride=4, flip=jnp.asarray(FLIP), reduce="sum"
     )
     # As many Gaussians as views saw the cell.
-    difference = combined - seen[..., None] * target
-    squares = (jnp.minimum(seen, 1)[..., None] * difference**2).sum((0, 2, 3))  # (B, K)
+    difference = combined - (seen[..., None] * target)[None]
+    weight = jnp.minimum(seen, 1)[None, ..., None]
+    squares = (weight * difference**2).sum((0, 2, 3))  # (B, K)
     return squares[annotated].sum() / annotated.sum()
 
   loss, gradient = jax.jit(jax.value_and_grad(loss_of), compiler_options=QUICKLY)(start.params)
@@ -151,6 +154,7 @@ class LoudCodec:
     return jnp.where(known, CODEC.encode(landmarks), 1e6)
 
 
+@pytest.mark.slow
 def test_an_unannotated_landmark_has_no_influence_on_loss_and_gradient(start):
   batch = make_batch()
   batch["landmarks"][2, 1] = np.nan

@@ -113,6 +113,7 @@ def norm(arrays):
   return np.sqrt(sum((array**2).sum() for array in arrays))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
   ("stacks", "features", "side", "pool"),
   [

@@ -266,7 +266,7 @@ def wait_for_step(process, step):
   pytest.fail(f"ended with {process.wait()} before step {step}")
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_sigterm_exits_with_75_and_after_that_and_kill_9_the_bits_are_the_same(folder, tmp_path):
   """The promise as a whole, against a run that is never stopped.
 

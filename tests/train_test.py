@@ -106,6 +106,7 @@ def test_values_that_are_not_finite_are_named(values, tmp_path):
 # ---- Compilation
 
 
+@pytest.mark.slow
 def test_nothing_is_traced_again_after_the_first_step_of_a_run(folder, tmp_path, monkeypatch):
   traced = []
 

@@ -85,6 +85,7 @@ def test_the_same_loss_may_be_added_to_that_of_eq_6_with_a_weight():
   assert both - plain == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("encoding", "charged"), [("continuous", 0.016), ("rounded", 0.082)])
 def test_a_perfect_network_has_no_loss_in_its_view_and_one_where_it_is_pulled_back(
   encoding, charged

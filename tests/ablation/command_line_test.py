@@ -188,7 +188,7 @@ def wait_for(process, text):
   pytest.fail(f"ended with {process.wait()} before {text!r}")
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_path_factory):
   folder = tiny_dataset.folder(tmp_path_factory.getbasetemp())
   keys = {

@@ -41,7 +41,7 @@ def make_config(data_dir=None, **changes):
   return config.lock()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_every_part_of_one_process_is_in_the_report(monkeypatch, folder, tmp_path):
   quick_compilation = {
     "xla_backend_optimization_level": 0,
@@ -177,7 +177,7 @@ def test_default_batch_sizes_can_be_split_over_devices():
   assert work.default_pairs("tpu", 12) == [36, 12, 132]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_command_line_measures_the_first_step_cold_and_cached(tmp_path):
   changes = {
     "model.num_stacks": 1,

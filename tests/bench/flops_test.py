@@ -50,7 +50,7 @@ def test_xla_counts_as_many_in_the_forward_pass(changes):
   assert cost["flops"] / flops.forward(config) == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_xla_counts_as_many_in_a_training_step():
   config = make_config("wflw")
   recipe = build.setup(config).recipe(steps_per_epoch=100)

@@ -24,12 +24,20 @@ QUICK_COMPILATION = {
 
 
 @pytest.mark.parametrize(
-  ("stacks", "pool", "reduce"),
-  [pytest.param(2, "avg", "mean", marks=pytest.mark.slow), (1, "max", "sum")],
+  ("stacks", "pool", "reduce", "colour_mode"),
+  [
+    pytest.param(2, "avg", "mean", "photometric", marks=pytest.mark.heavy),
+    pytest.param(1, "max", "sum", "channel_gain", marks=pytest.mark.slow),
+  ],
 )
-def test_loss_of_a_training_step_is_ours(stacks, pool, reduce):
-  changes = {"model__num_stacks": stacks, "model__pool": pool, "siamese__reduce": reduce}
-  config = tiny_dataset.config(Path("nowhere"), **changes)
+def test_loss_of_a_training_step_is_ours(stacks, pool, reduce, colour_mode):
+  config = tiny_dataset.config(
+    Path("nowhere"),
+    model__num_stacks=stacks,
+    model__pool=pool,
+    siamese__reduce=reduce,
+    augment__colour_mode=colour_mode,
+  )
   recipe = build.setup(config).recipe(steps_per_epoch=10)
   size, stored = config.crop.size, config.crop.stored_size
   rng = np.random.default_rng(0)

@@ -218,6 +218,7 @@ def test_shut_eyes_hide_the_pupils_and_wide_eyes_show_them():
   assert not landmark_curves.FaceCurves(upper_lid=(0.0, 1.0)).eye_is_open(0)
 
 
+@pytest.mark.slow
 def test_one_and_two_processes_write_the_same_records(
   tmp_path: pathlib.Path,
 ):

@@ -325,6 +325,7 @@ def test_oddities_are_kept_and_counted(root):
   }
 
 
+@pytest.mark.heavy
 def test_the_real_training_images_are_read_exactly(tmp_path):
   root = genuine_files.path("300w")
   builder = Builder(data_dir=tmp_path, allow_partial=True)
