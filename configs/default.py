@@ -56,6 +56,9 @@ def get_config() -> ConfigDict:
   config.model.features = 256  # Sec. 5.1
   config.model.depth = 4  # halvings in each hourglass; as in FAN
   config.model.momentum = 0.9  # of BatchNorm's running statistics; PyTorch's default
+  # Added to BatchNorm's variances, PyTorch's default. 1e-3 keeps flat saturated colours from
+  # exciting channels that are silent on nearly all images.
+  config.model.epsilon = 1e-5
   # "avg" as in the published PyTorch models, "max" as in the Lua training code.
   config.model.pool = "avg"
   # Of convolutions: "float32", "bfloat16" or "auto", which is the latter on GPU and TPU only.
@@ -73,6 +76,20 @@ def get_config() -> ConfigDict:
   config.augment.colour = (0.6, 1.4)  # factors; Sec. 5.1 has "color (0.6, 1.4)", not of what
   # "photometric": of brightness, contrast and saturation; "channel_gain": of red, green and blue.
   config.augment.colour_mode = "photometric"
+
+  # What happens to the views besides; none of it is in the paper. See fal_jax/corruption.py.
+  config.corruption = ConfigDict()
+  config.corruption.flat_background = 0.0  # probability
+  config.corruption.gain = 0.0  # standard deviation of each channel's log factor
+  config.corruption.gamma = 0.0  # largest log exponent, to either side
+  config.corruption.clipping = 0.0  # probability
+  config.corruption.grey = 0.0  # probability
+  config.corruption.blur = 0.0  # probability
+  config.corruption.blur_sigma = 1.6  # px, the largest
+  config.corruption.low_resolution = 0.0  # probability
+  config.corruption.noise = 0.0  # probability
+  config.corruption.noise_deviation = 0.12  # the largest; white is 1
+  config.corruption.occluder = 0.0  # probability
 
   config.siamese = ConfigDict()
   config.siamese.num_views = 2  # Sec. 3.4
@@ -94,11 +111,17 @@ def get_config() -> ConfigDict:
   config.optimizer.learning_rate = 1e-4  # Adam; Sec. 5.1
   config.optimizer.drop_epochs = (25, 40)  # Sec. 5.1
   config.optimizer.drop_factor = 0.1  # not stated
+  # "drops" at these epochs, or "cosine" from the rate to a hundredth of it over the whole run.
+  config.optimizer.schedule = "drops"
+  config.optimizer.warmup = 0.0  # fraction of the steps, the first ones, over which the rate rises
 
   config.train = ConfigDict()
   # Images of all devices together, each in num_views views; not stated.
   config.train.batch_size = 16
   config.train.epochs = 50.0  # Sec. 5.1; 0 evaluates the untrained network
+  # Fraction of the steps, the last ones, that train under frozen BatchNorm statistics, those that
+  # prediction uses: weights then cannot rely on what a batch's own statistics hide.
+  config.train.frozen = 0.0
 
   config.eval = ConfigDict()
   # TFDS name of the dataset evaluated on; by default data.name.

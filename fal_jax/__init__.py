@@ -5,3 +5,14 @@ Nothing is imported here: `import fal_jax.affine` must not pay for the data or c
 """
 
 __version__ = "0.1.0"
+
+
+def models() -> dict[str, str]:
+  """The networks that come with the package, for `predict.FaceAligner.from_pretrained`.
+
+  Returns:
+    Name -> one line about it.
+  """
+  from fal_jax.weights import pretrained
+
+  return pretrained.models()

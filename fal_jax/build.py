@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fal_jax import custom_markup, landmarks, optimizer, siamese, steps
 from fal_jax.augment import ViewRange
+from fal_jax.corruption import Corruption
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
 from fal_jax.heads import CorrectedFAN, Head
@@ -55,8 +56,8 @@ class Setup:
       The recipe, whose network spans all devices.
     """
     config = self.config
-    tx, schedule = optimizer.adam_with_drops(
-      **config.optimizer.to_dict(), steps_per_epoch=steps_per_epoch
+    tx, schedule = optimizer.adam(
+      **config.optimizer.to_dict(), steps_per_epoch=steps_per_epoch, epochs=config.train.epochs
     )
     return steps.Recipe(
       model=network(config, axis_name=steps.DEVICES),
@@ -75,6 +76,7 @@ class Setup:
       # Configs saved by earlier releases lack the key.
       frame=config.siamese.get("frame", "crop"),
       head=config.head,
+      corruption=corruption(config),
     )
 
 
@@ -107,9 +109,12 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
     "codec": attempt(codec),
   }
   attempt(view_range)
+  attempt(corruption)
   attempt(lambda config: siamese.check_reduce(config.siamese.reduce))
   attempt(
-    lambda config: optimizer.adam_with_drops(**config.optimizer.to_dict(), steps_per_epoch=1.0)
+    lambda config: optimizer.adam(
+      **config.optimizer.to_dict(), steps_per_epoch=1.0, epochs=config.train.epochs
+    )
   )
   if parts["markup"]:
     attempt(lambda config: _check_norm(config.eval.norm, parts["markup"]))
@@ -231,6 +236,7 @@ def _fan(config: ConfigDict, axis_name: str | None) -> FAN:
     axis_name=axis_name if sync_batch_norm else None,
     dtype=jnp.bfloat16 if precision(config) == "bfloat16" else None,
     remat=remat,
+    epsilon=model.get("epsilon", 1e-5),
   )
 
 
@@ -239,6 +245,11 @@ def view_range(config: ConfigDict) -> ViewRange:
   # Configs saved by earlier releases lack the key and had no other mode.
   ranges = {"colour_mode": "photometric", **config.augment.to_dict()}
   return ViewRange(**{**ranges, "scale": tuple(ranges["scale"]), "colour": tuple(ranges["colour"])})
+
+
+def corruption(config: ConfigDict) -> Corruption:
+  """What happens to the views of a config besides; older configs have no such section."""
+  return Corruption(**config.get("corruption", {}))
 
 
 def eval_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
@@ -322,10 +333,9 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
     value = config[section][name]
     if not 0 < value < math.inf:
       problems.append(f"config.{key} must be positive and finite, got {value}.")
-  if not 0 <= config.train.epochs < math.inf:
+  if not 0 <= config.train.get("frozen", 0.0) < 1:
     problems.append(
-      "config.train.epochs must be 0 (evaluates the untrained network) or more, "
-      f"got {config.train.epochs}."
+      f"config.train.frozen must be at least 0 and below 1, got {config.train.frozen}."
     )
   for section in ("train", "eval"):
     size = config[section].batch_size

@@ -69,7 +69,7 @@ def predict_split(
   for batch in data.eval_batches(source, rule=rule, batch_size=batch_size):
     images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
     images[: len(batch)] = [example["image"] for example in batch]
-    landmarks_crop, batch_scores = predict(variables, images)
+    landmarks_crop, batch_scores, _ = predict(variables, images)
 
     # zip ends where the batch does, before the padding.
     for example, points, point_scores in zip(batch, landmarks_crop, batch_scores, strict=False):

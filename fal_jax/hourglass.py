@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fal_jax.ops.batch_norm import STATISTICS, affine_relu, batch_norm_relu
+from fal_jax.ops.batch_norm import EPSILON, STATISTICS, affine_relu, batch_norm_relu
 from fal_jax.ops.convolution import convolve, convolve_to_float32
 
 Pool = Literal["avg", "max"]
@@ -43,6 +43,7 @@ class Norm(nn.Module):
 
   momentum: float = 0.9
   axis_name: str | None = None
+  epsilon: float = EPSILON
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
@@ -53,9 +54,11 @@ class Norm(nn.Module):
     variance = self.variable("batch_stats", "var", jnp.ones, shape)
 
     if not train:
-      return affine_relu(images, mean.value, variance.value, scale, bias)
+      return affine_relu(images, mean.value, variance.value, scale, bias, epsilon=self.epsilon)
 
-    images, batch_mean, batch_variance = batch_norm_relu(images, scale, bias, self.axis_name)
+    images, batch_mean, batch_variance = batch_norm_relu(
+      images, scale, bias, self.axis_name, self.epsilon
+    )
     mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
     variance.value = self.momentum * variance.value + (1 - self.momentum) * batch_variance
     return images
@@ -153,6 +156,9 @@ class FAN(nn.Module):
     pool: "avg" as in the published PyTorch models, "max" as in the Lua training code.
     momentum: share of the running statistics that each training step keeps; PyTorch's 0.1 is the
       other share.
+    epsilon: of BatchNorm, added to the variances; published weights were trained with 1e-5. A
+      channel that is silent on nearly all images has a variance of that order, and turns the rare
+      image that excites it into a hundred standard deviations: 1e-3 bounds it.
     axis_name: device axis over which BatchNorm takes its statistics; None outside pmap.
     dtype: of convolutions and of what lies between them, e.g. bfloat16; None for that of the images
       and weights. Weights, statistics and heatmaps are float32 all the same.
@@ -169,6 +175,7 @@ class FAN(nn.Module):
   axis_name: str | None = None
   dtype: jnp.dtype | None = None
   remat: bool = False
+  epsilon: float = EPSILON
 
   @property
   def stride(self) -> int:
@@ -206,7 +213,7 @@ class FAN(nn.Module):
       features: (B, H / 4, W / 4, features) float32.
     """
     features = self.features
-    norm = functools.partial(Norm, self.momentum, self.axis_name)
+    norm = functools.partial(Norm, self.momentum, self.axis_name, self.epsilon)
     before_norm = functools.partial(
       _ConvFrozenBias, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve
     )

@@ -171,25 +171,26 @@ def make_isolated_step(recipe: steps.Recipe) -> Callable[[steps.TrainState, Any]
 
 def make_predict(
   model: Network, codec: HeatmapCodec
-) -> Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+) -> Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
   """`steps.predict_step` over the devices of this process.
 
   Returns:
     A function of variables and images (B, H, H, 3) uint8, any B, that gives landmarks (B, K, 2) in
-    crop px and scores (B, K). It pads B to a multiple of the device count; give it equal batches,
-    or each size compiles anew.
+    crop px, scores (B, K) and covariance (B, K, 2, 2) in crop px squared. It pads B to a multiple
+    of the device count; give it equal batches, or each size compiles anew.
   """
   predict = functools.partial(steps.predict_step, model=model, codec=codec)
   mapped = _pmap(predict, devices=jax.local_devices(), out_axes=0)
 
-  def call(variables: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def call(variables: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     padding = -len(images) % jax.local_device_count()
     padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
-    landmarks, scores = map(np.asarray, mapped(variables, split_over_devices(padded)))
+    results = map(np.asarray, mapped(variables, split_over_devices(padded)))
 
     # (devices, B / devices, ...) to (B, ...), without the padding.
-    landmarks = landmarks.reshape(-1, *landmarks.shape[2:])[: len(images)]
-    scores = scores.reshape(-1, scores.shape[-1])[: len(images)]
-    return landmarks, scores
+    landmarks, scores, covariance = (
+      array.reshape(-1, *array.shape[2:])[: len(images)] for array in results
+    )
+    return landmarks, scores, covariance
 
   return call

@@ -1,14 +1,12 @@
-"""Landmarks on photographs: image and boxes in, points in image pixels out."""
+"""--mode=predict: photographs in, a file of points and drawings of them out."""
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from fal_jax import affine, build, crop, parallel, restore
-from fal_jax.build import Setup
+from fal_jax import affine
+from fal_jax.align import FaceAligner
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
 from fal_jax.output import folders
@@ -16,7 +14,6 @@ from fal_jax.plots import sheets
 from fal_jax.scoring import landmark_csv
 
 MAX_DRAWN_SIZE = 1024  # px
-BATCH_SIZE = 8  # faces per call of the network; fixed, so it compiles once
 IMAGE_SUFFIXES = (
   ".jpg",
   ".jpeg",
@@ -30,98 +27,6 @@ IMAGE_SUFFIXES = (
   ".avif",
   ".jp2",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class FaceLandmarks:
-  """Landmarks of the faces in one image.
-
-  Attributes:
-    landmarks: (N, K, 2) float64, x and y in image px, pixel-centre.
-    scores: (N, K) float32, height of each landmark's peak: about 1 where the network is sure, near
-      0 where it sees nothing.
-  """
-
-  landmarks: np.ndarray
-  scores: np.ndarray
-
-
-class FaceAligner:
-  """A trained network, ready for photographs. It needs boxes from any face detector.
-
-  Attributes:
-    setup: what the network was trained with: mark-up, crop, codec.
-  """
-
-  def __init__(self, setup: Setup, variables: Any):
-    self.setup = setup
-    self._variables = variables
-    self._predict = parallel.make_predict(setup.network, setup.codec)
-
-  @classmethod
-  def from_checkpoint(cls, path: str | Path) -> "FaceAligner":
-    """Loads the newest checkpoint of a run, with the config it was trained under.
-
-    Args:
-      path: the run's `--workdir`, or the `checkpoints` folder in it.
-
-    Returns:
-      An aligner with the network of the run.
-
-    Raises:
-      InputError: there is no run, or no readable checkpoint.
-    """
-    workdir = Path(path).expanduser()
-    workdir = workdir.parent if workdir.name == "checkpoints" else workdir
-    setup = build.setup(restore.saved_config(workdir))
-    variables, _ = restore.restore_variables(setup, workdir)
-    return cls(setup, variables)
-
-  def __call__(self, image: np.ndarray, boxes: np.ndarray) -> FaceLandmarks:
-    """Locates the landmarks of each box.
-
-    Args:
-      image: (H, W, 3) uint8 RGB.
-      boxes: (N, 4) x0, y0, x1, y1 in image px, around the face from the brows to the chin; may
-        reach beyond the image, and N may be 0.
-
-    Returns:
-      (N, K, 2) landmarks and (N, K) scores.
-
-    Raises:
-      InputError: the image is not uint8 RGB, or a box is inverted, empty or not finite.
-    """
-    image, boxes = np.asarray(image), np.asarray(boxes, np.float64)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-      raise InputError(
-        f"the image must be uint8 RGB of shape (H, W, 3), got {image.dtype} {image.shape}."
-      )
-    if not image.size:
-      raise InputError(f"the image has no pixels, its shape is {image.shape}.")
-    if boxes.size == 0:
-      boxes = boxes.reshape(0, 4)
-    if boxes.ndim != 2 or boxes.shape[-1] != 4:
-      raise InputError(
-        f"boxes must have shape (N, 4), x0, y0, x1, y1 for each face, got {boxes.shape}."
-      )
-    size = self.setup.crop.size
-    crops_from_image = [crop.crop_from_image(box, self.setup.crop) for box in boxes]
-    landmarks = np.zeros((len(boxes), self.setup.markup.num, 2))
-    scores = np.zeros(landmarks.shape[:2], np.float32)
-
-    for first in range(0, len(boxes), BATCH_SIZE):
-      maps = crops_from_image[first : first + BATCH_SIZE]
-      images = np.zeros((BATCH_SIZE, size, size, 3), np.uint8)
-      images[: len(maps)] = [crop.extract(image, crop_from_image, size) for crop_from_image in maps]
-      landmarks_crop, batch_scores = self._predict(self._variables, images)
-
-      for row, crop_from_image in enumerate(maps):
-        image_from_crop = affine.invert(crop_from_image)
-        in_crop = landmarks_crop[row].astype(np.float64)
-        landmarks[first + row] = affine.apply(image_from_crop, in_crop)
-        scores[first + row] = batch_scores[row]
-
-    return FaceLandmarks(landmarks, scores)
 
 
 def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path:

@@ -1,5 +1,6 @@
 """The weights and the config that a run has saved."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def saved_config(workdir: str | Path) -> ConfigDict:
     raise InputError(
       f"There is no readable checkpoint in {workdir}: train first, or give the --workdir of a run."
     )
-  return ConfigDict(_typed(saved))
+  return typed_config(saved)
 
 
 def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
@@ -84,6 +85,18 @@ def evaluation_differences(saved: ConfigDict, config: ConfigDict) -> list[str]:
     for key, (old, new) in changes.items()
     if key.startswith(_EVALUATION)
   ]
+
+
+def typed_config(saved: Mapping[str, Any]) -> ConfigDict:
+  """A config that was saved as JSON, as the file in configs/ had built it.
+
+  Args:
+    saved: its JSON.
+
+  Returns:
+    The config, with tuples and typed placeholders.
+  """
+  return ConfigDict(_typed(saved))
 
 
 def _typed(value: Any) -> Any:

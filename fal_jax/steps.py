@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from fal_jax import affine, heads, losses, network, peaks, siamese
 from fal_jax.augment import View, ViewRange, render_view, sample_view
+from fal_jax.corruption import Corruption, corrupt_views
 from fal_jax.crop import CropRule
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.network import Network
@@ -65,12 +66,15 @@ class Recipe:
     reduce: how the views' heatmaps are combined.
     frame: where they are compared with the landmarks: "crop", pulled back and combined, or "view",
       each in its own, uncombined.
+    corruption: what happens to the views besides.
     seed: seed of the views; the order of the images has its own in `data.py`.
     target_scale: height of the Gaussians that the combined views are held against; None for the
       height at which each view learns peaks of 1.
     view_loss: weight of each view's own heatmap loss in its own frame.
     window_loss: weight of the loss through each view's local soft-argmax.
     head: what the network gives beside heatmaps, or is trained through.
+    frozen_statistics: whether BatchNorm uses its running statistics and leaves them alone, as in
+      prediction, instead of those of the batch.
   """
 
   model: Network
@@ -88,6 +92,8 @@ class Recipe:
   window_loss: float = 0.0
   frame: siamese.Frame = "crop"
   head: heads.Head = "heatmaps"
+  frozen_statistics: bool = False
+  corruption: Corruption = dataclasses.field(default_factory=Corruption)
 
 
 def init_state(key: jax.Array, recipe: Recipe) -> TrainState:
@@ -307,6 +313,11 @@ def train_step(
   """
   views = sample_views(recipe, state.step, batch["index"])
   images = render_views(recipe, batch["image"], views)
+  if not recipe.corruption.is_none:
+    # Another stream than that of the views.
+    key = jax.random.fold_in(jax.random.key(recipe.seed + 1), state.step)
+    in_views = affine.apply(views.view_from_crop, batch["landmarks"])
+    images = corrupt_views(key, images, in_views, batch["index"], amounts=recipe.corruption)
   views_and_images = images.shape[:2]
 
   annotated = jnp.isfinite(batch["landmarks"]).all(-1)
@@ -316,7 +327,10 @@ def train_step(
     # All views go through the network as one batch: one pass, shared BatchNorm statistics.
     flat_images = images.reshape(-1, *images.shape[2:])
     variables = {"params": params, "batch_stats": state.batch_stats}
-    output, batch_stats = network.train(recipe.model, variables, flat_images)
+    if recipe.frozen_statistics:
+      output, batch_stats = network.predict(recipe.model, variables, flat_images), state.batch_stats
+    else:
+      output, batch_stats = network.train(recipe.model, variables, flat_images)
 
     stacks, _, *rest = output.heatmaps.shape
     heatmaps = output.heatmaps.reshape(stacks, *views_and_images, *rest).astype(jnp.float32)
@@ -354,7 +368,7 @@ def train_step(
 
 def predict_step(
   variables: Any, images: jax.Array, *, model: Network, codec: HeatmapCodec
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Network and decoder on upright crops.
 
   Args:
@@ -364,10 +378,11 @@ def predict_step(
     codec: the decoder.
 
   Returns:
-    landmarks (B, K, 2) in crop px and scores (B, K), float32, of the last stack.
+    Of the last stack, float32: landmarks (B, K, 2) in crop px, scores (B, K), and covariance
+    (B, K, 2, 2) in crop px squared, see `HeatmapCodec.decode_with_covariance`.
   """
   output = network.predict(model, variables, images.astype(jnp.float32) / 255)
-  landmarks, scores = codec.decode(output.heatmaps[-1])
+  landmarks, scores, covariance = codec.decode_with_covariance(output.heatmaps[-1])
   if output.displacement is not None:
     landmarks = landmarks + codec.stride * output.displacement
-  return landmarks, scores
+  return landmarks, scores, covariance

@@ -1,6 +1,7 @@
 """Training, from a config to a finished run. This page is meant to be read from top to bottom."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import signal
@@ -21,15 +22,14 @@ from fal_jax.output.metric_log import MetricLog
 from fal_jax.plots import curves, figure
 
 # Sections and keys of the config that may change when resuming: they do not affect the trained
-# weights. The number of epochs may change too, since the learning rate drops at given
-# epochs and not at given fractions of the run.
+# weights. The number of epochs may change too, as long as the learning rate drops at given
+# epochs and nothing happens at given fractions of the run.
 FREE_ON_RESUME = (
   "data.dir",
   "data.cache",
   "eval.",
   "checkpoint.",
   "log.",
-  "train.epochs",
   "model.remat",
 )
 
@@ -85,6 +85,8 @@ def train_and_evaluate(
   key = jax.random.key(config.seed, impl="rbg")
   state = parallel.replicate(jax.jit(lambda: steps.init_state(key, recipe))())
   train_step = parallel.make_train_step(recipe)
+  frozen = dataclasses.replace(recipe, frozen_statistics=True)
+  train_frozen_step = parallel.make_train_step(frozen)  # compiled when it is first called
   predict = parallel.make_predict(setup.network, setup.codec)
 
   with contextlib.ExitStack() as on_exit:
@@ -158,9 +160,11 @@ def train_and_evaluate(
         flush=True,
       )
     eval_every = config.eval.every_epochs * steps_per_epoch
+    frozen_after = total_steps - round(config.train.frozen * total_steps)
 
     for step in range(start_step + 1, total_steps + 1):
-      state, step_metrics = train_step(state, to_devices(next(batches)))
+      take_step = train_step if step <= frozen_after else train_frozen_step
+      state, step_metrics = take_step(state, to_devices(next(batches)))
 
       last = step == total_steps
       stop = stop_requested.is_set()  # read once: a step announced as saved must have been saved
@@ -212,6 +216,9 @@ def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any], workdir: P
     InputError: they differ in what the results depend on.
   """
   changes = checkpoint.changes_since(saved["config"], now["config"])
+  options, training = now["config"]["optimizer"], now["config"]["train"]
+  if options["schedule"] == "drops" and not options["warmup"] and not training["frozen"]:
+    changes.pop("train.epochs", None)
   lines = [
     f"  {key}: {before} there, {after} here"
     for key, (before, after) in changes.items()

@@ -177,7 +177,7 @@ def test_predictions_are_the_highest_cell_and_the_displacement():
   )
   images = np.zeros((2, CROP, CROP, 3), np.uint8)
 
-  landmarks, _ = steps.predict_step({}, images, model=model, codec=ARGMAX)
+  landmarks, _, _ = steps.predict_step({}, images, model=model, codec=ARGMAX)
 
   expected = np.array([[3.25, 3.5], [7, 9], [13, 2.125]])
   np.testing.assert_allclose(to_heatmap(np.asarray(landmarks)), np.stack([expected] * 2), atol=1e-5)

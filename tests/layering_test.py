@@ -5,7 +5,8 @@ The floors of fal_jax, top to bottom; an import points downwards, or sideways on
   main        the command line
   wings       codec_report/ doctor/ bench/ ablation/: only main enters, and no wing enters another
   programs    train, evaluate, predict, score ...: what a mode of the command line runs
-  rooms       scoring/ plots/ output/, and what a run is made from: build, parallel, data ...
+  aligner     align: a network for photographs, for programs and for users
+  rooms       scoring/ plots/ output/ weights/, and what runs are made from: build, data ...
   step        steps.py: one training step, one prediction step
   paper       the method itself: knows no files, checkpoints, scores or plots
   ground      errors, ops/
@@ -27,9 +28,11 @@ FLOORS = (
   {"main"},
   WINGS,
   {"train", "evaluate", "predict", "score", "torch_import"},
-  {"scoring", "plots", "output", "build", "restore", "parallel", "data", "checkpoint"},
+  {"align"},
+  {"scoring", "plots", "output", "weights", "build", "restore", "parallel", "data", "checkpoint"},
   {"steps"},
   {"siamese", "heatmap", "peaks", "hourglass", "network", "heads", "augment", "affine", "landmarks"}
+  | {"corruption"}
   | {"custom_markup", "losses", "metrics", "crop", "images", "optimizer"},
   {"errors", "ops", "flag_parser"},
 )

@@ -72,7 +72,7 @@ def test_a_new_network_predicts_in_crop_pixels_of_its_own_stride(start):
   model = Foreign(len(FLIP))
   images = make_batch(2)["image"][:, :CROP, :CROP]
 
-  landmarks, scores = jax.jit(
+  landmarks, scores, _ = jax.jit(
     lambda variables: steps.predict_step(variables, images, model=model, codec=CODEC)
   )(start.variables)
 

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from fal_jax.errors import InputError
-from fal_jax.optimizer import adam_with_drops
+from fal_jax.optimizer import adam
 
 
 def rates_of_updates(tx: optax.GradientTransformation, count: int) -> np.ndarray:
@@ -26,8 +26,8 @@ def rates_of_updates(tx: optax.GradientTransformation, count: int) -> np.ndarray
 
 
 def test_the_rate_drops_after_exactly_the_updates_of_the_named_epochs():
-  tx, schedule = adam_with_drops(
-    learning_rate=1e-2, drop_epochs=(2, 3), drop_factor=0.1, steps_per_epoch=5
+  tx, schedule = adam(
+    learning_rate=1e-2, drop_epochs=(2, 3), drop_factor=0.1, steps_per_epoch=5, epochs=50
   )
 
   expected = [1e-2] * 10 + [1e-3] * 5 + [1e-4] * 5
@@ -36,8 +36,8 @@ def test_the_rate_drops_after_exactly_the_updates_of_the_named_epochs():
 
 
 def test_the_paper_s_schedule_has_three_levels():
-  _, schedule = adam_with_drops(
-    learning_rate=1e-4, drop_epochs=(25, 40), drop_factor=0.1, steps_per_epoch=312.5
+  _, schedule = adam(
+    learning_rate=1e-4, drop_epochs=(25, 40), drop_factor=0.1, steps_per_epoch=312.5, epochs=50
   )
 
   first, second = round(25 * 312.5), round(40 * 312.5)
@@ -73,7 +73,7 @@ def test_the_updates_are_those_of_adam_with_its_authors_constants_and_no_decay()
   """
   rng = np.random.default_rng(0)
   gradients = rng.normal(size=(30, 4)) * [1, 1e-3, 3e-8, 1e-8]
-  tx, _ = adam_with_drops(learning_rate=1e-4, drop_epochs=(), drop_factor=0.1, steps_per_epoch=1)
+  tx, _ = adam(learning_rate=1e-4, drop_epochs=(), drop_factor=0.1, steps_per_epoch=1, epochs=50)
 
   params = jnp.full(4, 50.0)
   state = tx.init(params)
@@ -86,30 +86,30 @@ def test_the_updates_are_those_of_adam_with_its_authors_constants_and_no_decay()
 
 
 def test_fractions_of_an_epoch_and_of_a_step_are_rounded_to_the_nearest_step():
-  _, schedule = adam_with_drops(
-    learning_rate=1.0, drop_epochs=(0.5, 1.3), drop_factor=0.5, steps_per_epoch=7.4
+  _, schedule = adam(
+    learning_rate=1.0, drop_epochs=(0.5, 1.3), drop_factor=0.5, steps_per_epoch=7.4, epochs=50
   )
   np.testing.assert_allclose([schedule(step) for step in (3, 4, 9, 10)], [1, 0.5, 0.5, 0.25])
 
 
 def test_without_drops_the_rate_is_constant():
-  tx, schedule = adam_with_drops(
-    learning_rate=0.3, drop_epochs=(), drop_factor=0.1, steps_per_epoch=5
+  tx, schedule = adam(
+    learning_rate=0.3, drop_epochs=(), drop_factor=0.1, steps_per_epoch=5, epochs=50
   )
   np.testing.assert_allclose([schedule(step) for step in (0, 10, 10**6)], 0.3)
   np.testing.assert_allclose(rates_of_updates(tx, 3), 0.3, rtol=1e-3)
 
 
 def test_two_drops_that_round_to_one_step_are_both_applied():
-  _, schedule = adam_with_drops(
-    learning_rate=1.0, drop_epochs=(1, 1.2), drop_factor=0.1, steps_per_epoch=2
+  _, schedule = adam(
+    learning_rate=1.0, drop_epochs=(1, 1.2), drop_factor=0.1, steps_per_epoch=2, epochs=50
   )
   np.testing.assert_allclose([schedule(step) for step in (1, 2)], [1, 0.01], rtol=1e-5)
 
 
 def test_a_dataset_of_less_than_a_batch_still_makes_its_first_step_at_the_full_rate():
-  _, schedule = adam_with_drops(
-    learning_rate=1.0, drop_epochs=(1,), drop_factor=0.1, steps_per_epoch=0.1
+  _, schedule = adam(
+    learning_rate=1.0, drop_epochs=(1,), drop_factor=0.1, steps_per_epoch=0.1, epochs=50
   )
   np.testing.assert_allclose([schedule(step) for step in (0, 1)], [1, 0.1], rtol=1e-5)
 
@@ -119,7 +119,7 @@ def test_a_dataset_of_less_than_a_batch_still_makes_its_first_step_at_the_full_r
 )
 def test_drop_epochs_must_be_positive_finite_and_increasing(epochs):
   with pytest.raises(InputError) as error:
-    adam_with_drops(learning_rate=1e-4, drop_epochs=epochs, drop_factor=0.1, steps_per_epoch=10)
+    adam(learning_rate=1e-4, drop_epochs=epochs, drop_factor=0.1, steps_per_epoch=10, epochs=50)
   assert str(error.value) == (
     f"optimizer.drop_epochs must be positive, finite and strictly increasing, got {epochs}."
   )
@@ -128,4 +128,52 @@ def test_drop_epochs_must_be_positive_finite_and_increasing(epochs):
 @pytest.mark.parametrize("factor", [0, -0.1, 10, float("nan")])
 def test_a_factor_that_is_not_a_drop_is_refused(factor):
   with pytest.raises(InputError, match="drop_factor"):
-    adam_with_drops(learning_rate=1e-4, drop_epochs=(25,), drop_factor=factor, steps_per_epoch=10)
+    adam(learning_rate=1e-4, drop_epochs=(25,), drop_factor=factor, steps_per_epoch=10, epochs=50)
+
+
+def test_the_cosine_starts_at_the_rate_is_half_of_it_in_the_middle_and_ends_at_a_hundredth():
+  tx, schedule = adam(
+    learning_rate=1e-2,
+    drop_epochs=(),
+    drop_factor=0.1,
+    steps_per_epoch=5,
+    epochs=4,
+    schedule="cosine",
+  )
+
+  expected = [1e-2 * (0.01 + 0.99 * (1 + np.cos(np.pi * step / 20)) / 2) for step in range(21)]
+  np.testing.assert_allclose([schedule(step) for step in range(21)], expected, rtol=1e-5)
+  np.testing.assert_allclose(rates_of_updates(tx, 20), expected[:20], rtol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", ["drops", "cosine"])
+def test_the_rate_rises_linearly_over_the_first_steps_and_then_follows_its_schedule(schedule):
+  options = {
+    "learning_rate": 1e-2,
+    "drop_epochs": (3,),
+    "drop_factor": 0.1,
+    "steps_per_epoch": 5,
+    "epochs": 4,
+    "schedule": schedule,
+  }
+  _, plain = adam(**options)
+  _, rising = adam(**options, warmup=0.2)
+
+  factors = [rising(step) / plain(step) for step in range(20)]
+  np.testing.assert_allclose(factors, [0.25, 0.5, 0.75, *[1] * 17], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("options", "named"),
+  [
+    ({"schedule": "linear"}, "drops, cosine"),
+    ({"warmup": 1.0}, "warmup"),
+    ({"warmup": -0.1}, "warmup"),
+    ({"warmup": float("nan")}, "warmup"),
+  ],
+)
+def test_an_unknown_schedule_or_an_impossible_warmup_is_refused(options, named):
+  with pytest.raises(InputError, match=named):
+    adam(
+      learning_rate=1e-4, drop_epochs=(), drop_factor=0.1, steps_per_epoch=1, epochs=1, **options
+    )

@@ -27,6 +27,7 @@ from step_fixtures import (
 
 from fal_jax import parallel, siamese, steps
 from fal_jax.augment import ViewRange
+from fal_jax.corruption import Corruption
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_a_network_without_batch_norm_trains_and_predicts():
   assert (state.step, state.batch_stats) == (2, {})
   assert 0 < second["loss"] < first["loss"]
   images = jnp.zeros((1, CROP, CROP, 3), jnp.uint8)
-  points, _ = steps.predict_step(state.variables, images, model=NoNorm(), codec=CODEC)
+  points, _, _ = steps.predict_step(state.variables, images, model=NoNorm(), codec=CODEC)
   assert points.shape == (1, len(FLIP), 2)
 
 
@@ -212,6 +213,39 @@ def test_one_seed_gives_the_same_bits_twice_and_another_seed_does_not(overfitted
   assert other_log[0]["loss"] != log[0]["loss"]
 
 
+@pytest.mark.slow
+def test_frozen_statistics_are_those_of_prediction_and_stay_as_they_are(start):
+  batch = make_batch()
+  frozen = dataclasses.replace(RECIPE, frozen_statistics=True)
+
+  state, (values,) = run(frozen, start, batch, devices=2, count=1)
+  _, (with_statistics_of_batch,) = run(RECIPE, start, batch, devices=2, count=1)
+
+  assert_trees_equal(state.batch_stats, start.batch_stats)
+  assert values["update_norm"] > 0
+  views = steps.sample_views(RECIPE, 0, batch["index"])
+  images = steps.render_views(RECIPE, batch["image"], views).reshape(-1, CROP, CROP, 3)
+  heatmaps = SmallNet().apply(start.variables, images, False)
+  heatmaps = heatmaps.reshape(2, 2, BATCH, *heatmaps.shape[2:])
+  expected = steps.landmark_loss(frozen, heatmaps, batch["landmarks"], views)
+  num_annotated = batch["landmarks"][..., 0].size
+  assert values["loss"] == pytest.approx(float(expected) / num_annotated, rel=1e-4)
+  assert abs(values["loss"] / with_statistics_of_batch["loss"] - 1) > 0.01
+
+
+@pytest.mark.slow
+def test_corruptions_change_the_images_that_are_trained_and_nothing_else(start):
+  corrupted = dataclasses.replace(RECIPE, corruption=Corruption(noise=1.0, occluder=1.0))
+  batch = make_batch()
+
+  _, (loud,) = run(corrupted, start, batch, devices=2, count=1)
+  _, (again,) = run(corrupted, start, batch, devices=2, count=1)
+  _, (plain,) = run(RECIPE, start, batch, devices=2, count=1)
+
+  assert loud == again
+  assert loud["loss"] != plain["loss"] and np.isfinite(loud["loss"])
+
+
 def test_the_logged_learning_rate_is_that_of_the_update(log):
   for step, metrics in enumerate(log):
     assert metrics["learning_rate"] == pytest.approx(falling(step), rel=1e-5)
@@ -249,7 +283,7 @@ def test_predictions_are_decoded_from_the_last_stack_of_every_image_in_order(cou
   images[:, 3, 4] = brightness[:, None]
 
   predict = parallel.make_predict(Oracle(tuple(map(tuple, KNOWN))), CODEC)
-  landmarks, scores = predict(np.float32(0), images)
+  landmarks, scores, _ = predict(np.float32(0), images)
 
   np.testing.assert_allclose(landmarks, np.broadcast_to(KNOWN, (count, 3, 2)), atol=1e-3)
   np.testing.assert_allclose(scores, brightness[:, None].repeat(3, 1) / 255, rtol=1e-5)

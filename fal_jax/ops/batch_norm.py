@@ -23,9 +23,15 @@ STATISTICS = "batch_norm_statistics"
 
 
 def affine_relu(
-  x: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array
+  x: jax.Array,
+  mean: jax.Array,
+  variance: jax.Array,
+  scale: jax.Array,
+  bias: jax.Array,
+  *,
+  epsilon: float = EPSILON,
 ) -> jax.Array:
-  """relu((x - mean) / sqrt(variance + EPSILON) * scale + bias), with given statistics.
+  """relu((x - mean) / sqrt(variance + epsilon) * scale + bias), with given statistics.
 
   Args:
     x: (..., C) float32 or bfloat16.
@@ -33,11 +39,12 @@ def affine_relu(
     variance: (C,) float32.
     scale: (C,) float32.
     bias: (C,) float32.
+    epsilon: added to the variance.
 
   Returns:
     (..., C), in bfloat16 if x is, else float32.
   """
-  slope = jax.lax.rsqrt(variance + EPSILON) * scale
+  slope = jax.lax.rsqrt(variance + epsilon) * scale
   y = _at_least_float32(x) * _per_channel(slope, x) + _per_channel(bias - mean * slope, x)
 
   # relu(y); but a maximum takes an array of zeros, which XLA's CPU compiler may write out in full.
@@ -45,9 +52,13 @@ def affine_relu(
   return y.astype(x.dtype) if x.dtype == jnp.bfloat16 else y
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def batch_norm_relu(
-  x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
+  x: jax.Array,
+  scale: jax.Array,
+  bias: jax.Array,
+  axis_name: str | None,
+  epsilon: float = EPSILON,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Normalises by the statistics of this batch, scales, shifts and rectifies.
 
@@ -56,20 +67,21 @@ def batch_norm_relu(
     scale: (C,) float32.
     bias: (C,) float32.
     axis_name: of the devices whose joint batch gives the statistics; None for this device's own.
+    epsilon: added to the variance.
 
   Returns:
     y: relu(BatchNorm(x)), (..., C) in the precision of x.
     mean: (C,) float32, carries no gradient.
     variance: (C,) float32, biased, carries no gradient.
   """
-  return _forward(x, scale, bias, axis_name)[0]
+  return _forward(x, scale, bias, axis_name, epsilon)[0]
 
 
 _Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
 
 
 def _forward(
-  x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
+  x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None, epsilon: float
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], _Residuals]:
   """What `batch_norm_relu` returns, and x, mean, variance, scale and bias as residuals."""
   axes = tuple(range(x.ndim - 1))
@@ -81,12 +93,13 @@ def _forward(
   mean = moments[0]
   variance = jnp.maximum(moments[1] - mean * mean, 0)  # rounding may take it below zero
 
-  y = affine_relu(x, mean, variance, scale, bias)
+  y = affine_relu(x, mean, variance, scale, bias, epsilon=epsilon)
   return (y, mean, variance), (x, mean, variance, scale, bias)
 
 
 def _backward(
   axis_name: str | None,
+  epsilon: float,
   residuals: _Residuals,
   cotangents: tuple[jax.Array, jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -94,6 +107,7 @@ def _backward(
 
   Args:
     axis_name: as in `batch_norm_relu`.
+    epsilon: as in `batch_norm_relu`.
     residuals: x (..., C), mean, variance, scale and bias (C,).
     cotangents: of y (..., C), and of mean and variance (C,), which are ignored.
   """
@@ -102,7 +116,7 @@ def _backward(
   axes = tuple(range(x.ndim - 1))
 
   # The ReLU passes the gradient where its input, recomputed here, is positive.
-  inverse = jax.lax.rsqrt(variance + EPSILON)
+  inverse = jax.lax.rsqrt(variance + epsilon)
   slope = inverse * scale
   input_of_relu = x * _per_channel(slope, x) + _per_channel(bias - mean * slope, x)
   dy = jnp.where(input_of_relu > 0, _at_least_float32(cotangents[0]), 0)

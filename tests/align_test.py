@@ -1,0 +1,151 @@
+"""What an aligner makes of boxes: batches, views, refinement, decoders, and spreads in image px."""
+
+import numpy as np
+import pytest
+import tiny_dataset
+
+from fal_jax import affine, align, landmarks, parallel
+from fal_jax.align import FaceAligner
+from fal_jax.errors import InputError
+
+SIZE = 90, 100  # rows and columns of the test photograph
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_compilation(tmp_path_factory):
+  tiny_dataset.folder(tmp_path_factory.getbasetemp())
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
+    yield
+
+
+@pytest.fixture(scope="module")
+def photo():
+  """An image (H, W, 3) uint8 of a face, and its box (1, 4)."""
+  points = tiny_dataset.face_landmarks(999, SIZE)
+  return tiny_dataset.draw_face(points, SIZE), landmarks.tight_boxes(points[None])
+
+
+@pytest.mark.parametrize(
+  ("count", "sizes"), [(0, []), (1, [1]), (3, [2, 1]), (11, [8, 2, 1]), (40, [16, 16, 8])]
+)
+def test_faces_are_computed_in_powers_of_two_and_none_for_nothing(
+  workdir, photo, monkeypatch, count, sizes
+):
+  aligner = FaceAligner.from_checkpoint(workdir)
+  met = []
+  num_landmarks = tiny_dataset.MARKUP
+
+  def predict(_, images):
+    met.append(len(images))
+    batch = len(images), num_landmarks
+    return np.zeros((*batch, 2)), np.zeros(batch), np.zeros((*batch, 2, 2))
+
+  monkeypatch.setattr(aligner, "_predict", predict)
+  result = aligner(photo[0], np.repeat(photo[1], count, 0))
+
+  assert met == sizes
+  assert len(result.landmarks) == count
+
+
+def test_one_view_has_no_uncertainty_and_several_have(workdir, photo):
+  alone = FaceAligner.from_checkpoint(workdir)(*photo)
+  several = FaceAligner.from_checkpoint(workdir, views=4)(*photo)
+
+  assert alone.uncertainty is None
+  assert several.uncertainty.shape == (1, tiny_dataset.MARKUP)
+  assert (several.uncertainty > 0).all() and np.isfinite(several.uncertainty).all()
+
+
+def test_uncertainty_is_the_spread_of_the_views_about_their_mean_in_image_px(workdir, photo):
+  """Two views, of which the second is the mirror image."""
+  image, box = photo
+  mirrored_image = np.ascontiguousarray(image[:, ::-1])
+  mirror = affine.mirror(image.shape[1]).astype(np.float64)
+  mirrored_box = landmarks.tight_boxes(affine.apply(mirror, box.reshape(1, 2, 2)))
+  one = FaceAligner.from_checkpoint(workdir)
+  flip = one.setup.markup.flip
+
+  first = one(image, box).landmarks[0]
+  second = affine.apply(mirror, one(mirrored_image, mirrored_box).landmarks[0])[flip]
+  both = FaceAligner.from_checkpoint(workdir, views=2)(image, box)
+
+  np.testing.assert_allclose(both.landmarks[0], (first + second) / 2, atol=0.02)
+  half = np.linalg.norm(first - second, axis=-1) / 2
+  np.testing.assert_allclose(both.uncertainty[0], half, atol=0.02)
+  assert half.max() > 0.1
+
+
+def test_views_are_turned_by_different_small_angles_and_every_second_one_is_mirrored():
+  maps, mirrored = align._views(9, 64)
+
+  assert mirrored.tolist() == [False, True] * 4 + [False]
+  np.testing.assert_allclose(maps[0], np.eye(3)[:2], atol=1e-9)
+  determinants = np.linalg.det(maps[:, :, :2])
+  np.testing.assert_allclose(determinants, np.where(mirrored, -1, 1), atol=1e-6)
+  centre = np.array([31.5, 31.5])
+  np.testing.assert_allclose(affine.apply(maps, np.tile(centre, (9, 1, 1)))[:, 0], [centre] * 9)
+  angles = np.degrees(np.arcsin(maps[2:, 1, 0]))
+  assert (np.abs(angles) <= 10).all() and len(np.unique(np.round(angles, 3))) == 7
+
+
+def test_refining_aligns_the_box_of_the_first_landmarks_again(workdir, photo):
+  image, box = photo
+  plain = FaceAligner.from_checkpoint(workdir)
+  loose = box + np.array([-6, -9, 3, 8])
+
+  first = plain(image, loose)
+  expected = plain(image, landmarks.tight_boxes(first.landmarks))
+  refined = FaceAligner.from_checkpoint(workdir, refine=1)(image, loose)
+
+  np.testing.assert_array_equal(refined.landmarks, expected.landmarks)
+  assert np.abs(refined.landmarks - first.landmarks).max() > 0.01
+
+
+def test_a_face_whose_landmarks_fall_together_keeps_its_box(workdir, photo, monkeypatch):
+  aligner = FaceAligner.from_checkpoint(workdir, refine=2)
+
+  def predict(_, images):
+    batch = len(images), tiny_dataset.MARKUP
+    return np.full((*batch, 2), 20.0), np.ones(batch), np.zeros((*batch, 2, 2))
+
+  monkeypatch.setattr(aligner, "_predict", predict)
+  assert np.isfinite(aligner(*photo).landmarks).all()
+
+
+def test_another_decoder_may_be_asked_for(workdir, photo):
+  image, box = photo
+  aligner = FaceAligner.from_checkpoint(workdir, decode="argmax")
+
+  points = aligner(image, box).landmarks[0]
+
+  crop_from_image = align.crop.crop_from_image(box[0], aligner.setup.crop)
+  cells = (affine.apply(crop_from_image, points) + 0.5) / 4 - 0.5
+  np.testing.assert_allclose(cells, np.round(cells), atol=1e-3)
+  assert FaceAligner.from_checkpoint(workdir).setup.codec.decoding != "argmax"
+
+
+@pytest.mark.parametrize(
+  ("options", "named"),
+  [
+    ({"decode": "best"}, "choose one of argmax"),
+    ({"refine": -1}, "refine must be 0 or more"),
+    ({"views": 0}, "views must be 1 or more"),
+  ],
+)
+def test_impossible_options_are_refused(workdir, options, named):
+  with pytest.raises(InputError, match=named):
+    FaceAligner.from_checkpoint(workdir, **options)
+
+
+def test_the_covariance_grows_with_the_square_of_the_image(workdir, photo):
+  image, box = photo
+  aligner = FaceAligner.from_checkpoint(workdir)
+  large = np.repeat(np.repeat(image, 4, 0), 4, 1)
+
+  small_face, large_face = aligner(image, box), aligner(large, 4 * box + 1.5)
+
+  ratios = np.trace(large_face.covariance[0], axis1=-2, axis2=-1) / np.trace(
+    small_face.covariance[0], axis1=-2, axis2=-1
+  )
+  assert np.median(ratios) == pytest.approx(16, rel=0.1)
