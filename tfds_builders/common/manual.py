@@ -152,8 +152,9 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     findings += [finding for of_face in checked for finding in of_face]
     errors = _errors(findings)
     if errors and not self.skip_bad:
+      problems = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
       raise InputError(
-        f"{self.name}: {len(errors)} problems below {manual_dir}; "
+        f"{self.name}: {problems} below {manual_dir}; "
         f"fix these files, or leave them out with --skip_bad.\n{listing(errors)}"
       )
 
