@@ -10,7 +10,7 @@ import tiny_dataset
 from runs import before_step, records, saved_steps
 from tiny_dataset import last_digest
 
-from fal_jax import build, checkpoint, parallel, steps, train
+from fal_jax import build, checkpoint, config_json, parallel, steps, train
 from fal_jax.errors import Diverged
 from fal_jax.plots import figure
 
@@ -36,7 +36,7 @@ def test_the_last_step_is_saved_though_it_is_not_on_the_interval(whole):
 
 def test_a_run_leaves_its_config_its_metrics_and_its_images(whole, folder):
   config = json.loads((whole / "config.json").read_text())
-  expected = json.loads(tiny_dataset.config(folder).to_json_best_effort())
+  expected = config_json.to_json(tiny_dataset.config(folder))
   assert not checkpoint.config_differences(config, expected)
 
   assert json.loads((whole / "eval" / "test.json").read_text())["provenance"]["step"] == LAST

@@ -14,9 +14,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fal_jax import build, evaluate, metrics, train
+from fal_jax import build, config_json, evaluate, metrics, train
 from fal_jax.ablation import results
-from fal_jax.checkpoint import config_differences, write_atomic
+from fal_jax.checkpoint import write_atomic
 from fal_jax.errors import InputError
 from fal_jax.output.folders import make_dir
 
@@ -182,7 +182,7 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
       with config.unlocked():
         config.seed = row.config.seed + offset
       build.setup(config, device_count=jax.device_count())
-      values = _as_json(config)
+      values = config_json.to_json(config)
       folder = Path(row.name) / f"seed{config.seed}"
 
       result = workdir / "rows" / folder
@@ -200,7 +200,7 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
   """Keys that a result depends on and whose values differ: key -> (saved, now)."""
-  pairs = config_differences(saved, now)
+  pairs = config_json.differences(saved, now)
   return {key: pair for key, pair in pairs.items() if not key.startswith(FREE)}
 
 
@@ -287,7 +287,9 @@ def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading
   summary = evaluate.run(job.config, job.training, directory=job.result)[job.config.eval.splits[0]]
 
   # Last: from now on the result counts.
-  write_atomic(job.result / "config.json", json.dumps(_as_json(job.config), indent=2) + "\n")
+  write_atomic(
+    job.result / "config.json", json.dumps(config_json.to_json(job.config), indent=2) + "\n"
+  )
   return metric_of(summary, metric, dataset=build.eval_dataset(job.config))
 
 
@@ -339,10 +341,6 @@ class _Pace:
     if not views or not self._views:
       return ""
     return f"; about {_duration(sum(views.values()) * self._seconds / self._views)} left"
-
-
-def _as_json(config: ConfigDict) -> dict[str, Any]:
-  return json.loads(config.to_json_best_effort())
 
 
 def _duration(seconds: float) -> str:

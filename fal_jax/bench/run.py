@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import build
+from fal_jax import build, config_json
 from fal_jax.bench import inputs, machine, rates, scaling, table, timing, trace, work, worker
 from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
@@ -132,7 +132,7 @@ def run(
   load = [load_before, os.getloadavg()[0]]
   report["machine"] = {**machine.describe(), "load_average": load}
   report["seconds"] = time.monotonic() - start
-  report["config"] = worker.config_to_dict(config)
+  report["config"] = config_json.to_json(config)
   page = table.page(report)
   (directory / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
   (directory / "bench.md").write_text(f"# Bench\n\n{page}\n```\n{command}\n```\n", encoding="utf-8")

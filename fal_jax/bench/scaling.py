@@ -13,10 +13,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fal_jax import parallel
+from fal_jax import config_json, parallel
 from fal_jax.bench import timing
 from fal_jax.bench.timing import Task
-from fal_jax.bench.worker import Worker, config_to_dict, fake_devices
+from fal_jax.bench.worker import Worker, fake_devices
 
 DEVICES = (1, 2, 4, 8)
 
@@ -58,7 +58,7 @@ def measure_fake_devices(
       results.append({"devices": count, "too_large": True})
       continue
 
-    job = {"config": config_to_dict(config), "pairs": pairs * count, "process": None}
+    job = {"config": config_json.to_json(config), "pairs": pairs * count, "process": None}
     with Worker(job, {**environment, **fake_devices(count)}) as worker:
       echo(f"{count} fake devices: first step after {worker.answer()['step']:.1f} s")
       requests = ("step",) if count == 1 else ("step", "control")
@@ -111,7 +111,7 @@ def measure_processes(
   with contextlib.ExitStack() as on_exit:
 
     def start_pair(*, together: bool) -> list[Worker]:
-      job = {"config": config_to_dict(config), "pairs": pairs}
+      job = {"config": config_json.to_json(config), "pairs": pairs}
       ranks = ([0, 2, address], [1, 2, address]) if together else (None, None)
       workers = [
         on_exit.enter_context(Worker({**job, "process": rank}, variables, cores=half))

@@ -164,6 +164,6 @@ def _configured_splits(config: ConfigDict) -> tuple[str, list[str]]:
   """The dataset's split that trains and those that test, without slices such as [:50%]."""
   train = config.data.train_split.split("[", maxsplit=1)[0]
   # Faces cut out for training are evaluated on the photographs, a dataset of another name.
-  if config.eval.get("name") not in (None, "", config.data.name):
+  if build.eval_dataset(config) != config.data.name:
     return train, []
   return train, [name.split("[", maxsplit=1)[0] for name in config.eval.splits]
