@@ -158,7 +158,7 @@ def codec(config: ConfigDict, *, stride: int | None = None) -> HeatmapCodec:
 
   Args:
     config: all of it.
-    stride: of the network, px; by default of the one that the config describes.
+    stride: the network's, px; by default that of the network in the config.
 
   Returns:
     The codec.

@@ -123,7 +123,7 @@ def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
   """The box that the rule asks for.
 
   Args:
-    record: of one face, as in `tfds_builders.common.schema`.
+    record: one face, as in `tfds_builders.common.schema`.
     rule: says which box.
 
   Returns:
@@ -145,7 +145,7 @@ def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, 
 
   Args:
     source: the split.
-    index: of the face in it.
+    index: number of the face in it.
     rule: how its box becomes a crop.
 
   Returns:
@@ -169,7 +169,7 @@ def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, A
 
   Args:
     source: the split.
-    index: of the face in it.
+    index: number of the face in it.
     rule: how its box becomes a crop.
 
   Returns:
@@ -206,8 +206,8 @@ def train_batches(
   Args:
     source: the split.
     rule: how boxes become crops.
-    batch_size: of all processes together; a multiple of `process_count`.
-    seed: of the order.
+    batch_size: images per batch of all processes together; a multiple of `process_count`.
+    seed: determines the order.
     cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each;
       "none" decodes again each epoch; with "device" the batches hold the `index` alone, for
       `parallel.make_device_cache` of `decode_all`.

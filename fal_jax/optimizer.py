@@ -18,10 +18,10 @@ def adam_with_drops(
   not stated; 0.1 is usual.
 
   Args:
-    learning_rate: before the first drop.
+    learning_rate: the rate before the first drop.
     drop_epochs: increasing; each multiplies the rate by `drop_factor`. Fractions of an epoch are
       allowed.
-    drop_factor: in (0, 1].
+    drop_factor: what each drop multiplies the rate by, in (0, 1].
     steps_per_epoch: optimiser steps in one pass over the data, may be fractional.
 
   Returns:

@@ -37,7 +37,7 @@ class Truth:
     faces: the annotated faces.
     markup: theirs.
     has_ids: whether they have ids of their own, or only an order.
-    path: of the file they were read from; None for a prepared dataset.
+    path: the file they were read from; None for a prepared dataset.
   """
 
   faces: Faces

@@ -55,8 +55,8 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
   Stacks, features and depth come from the file, everything else from the config.
 
   Args:
-    config: of the run; its mark-up must have the file's number of landmarks.
-    workdir: of the run, new.
+    config: config of the new run; its mark-up must have the file's number of landmarks.
+    workdir: folder of the new run.
     weights: PyTorch file, see `read_state_dict`.
 
   Returns:

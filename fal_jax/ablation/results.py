@@ -19,8 +19,8 @@ def difference(values: Mapping[int, float], reference: Mapping[int, float]) -> d
   """Differences paired by seed.
 
   Args:
-    values: by seed.
-    reference: by seed; subtracted.
+    values: seed -> result.
+    reference: seed -> result that is subtracted.
 
   Returns:
     Their `mean`, its `standard_error`, and `seeds`, how many pairs there are.

@@ -36,10 +36,10 @@ class Row:
   """One row of a table.
 
   Attributes:
-    name: of its config's file.
-    label: in the table.
+    name: name of its config's file.
+    label: what the table calls it.
     paper: the paper's number, None where it has none.
-    config: with the first seed.
+    config: its config, with the first seed.
   """
 
   name: str
@@ -54,10 +54,10 @@ class Job:
 
   Attributes:
     row: which.
-    config: of the row, with the seed.
+    config: the row's config, with the seed.
     result: the folder of its evaluation.
     training: the run folder that it evaluates.
-    training_config: of that run: the row's own, or that of a row with an equal training.
+    training_config: that run's config: the row's own, or that of a row with an equal training.
   """
 
   row: Row
@@ -84,9 +84,9 @@ def run(
 
   Args:
     table: `title`, `base`, `metric`, `paper` and `against`, see `configs/ablations/`.
-    rows: of the table.
+    rows: rows of the table.
     workdir: the folder.
-    name: of the table's files.
+    name: name of the table's files.
     seeds: how many, from each config's own upwards.
     command: what makes the table again.
 
@@ -160,7 +160,7 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
   An equal training is used again, whichever row or table it was made for.
 
   Args:
-    rows: of the table.
+    rows: rows of the table.
     workdir: the folder with what there is already.
     seeds: how many, from each config's own upwards.
 
@@ -226,7 +226,7 @@ def report(
 
   Args:
     table: see `run`.
-    rows: of the table.
+    rows: rows of the table.
     jobs: from `plan`.
     command: what makes the table again.
 

@@ -58,7 +58,7 @@ def run(
   """Measures, and writes `bench/bench.json` and `bench/bench.md`.
 
   Args:
-    config: of the run to measure; the input pipeline reads its dataset if `config.data.dir` is set.
+    config: the config to measure; the input pipeline reads its dataset if `config.data.dir` is set.
     workdir: the folder to write to.
     command: the command line that repeats the measurement.
     parts: some of `PARTS`; by default all that make sense on this machine.
@@ -152,7 +152,7 @@ def check_parts(config: ConfigDict, parts: Sequence[str]) -> list[str]:
   """The parts to measure, in order.
 
   Args:
-    config: of the run.
+    config: the run's config.
     parts: those that the user requests; by default what makes sense here.
 
   Returns:
@@ -191,7 +191,7 @@ def first_steps(
   """`worker.first_step` without and with what the first process has compiled.
 
   Args:
-    config: of the run.
+    config: the run's config.
     batch_sizes: the first is measured; none means the platform's default.
     cache: an empty folder.
     echo: progress callback.
@@ -248,7 +248,7 @@ def measure_kernels(
   """Measures all tasks by turns, then memory and trace of the same training step.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size.
     chosen: parts to measure.
     directory: gets the trace.
@@ -288,7 +288,7 @@ def make_tasks(
   """Everything that is measured in the same rounds.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size.
     chosen: parts to measure.
 
@@ -341,7 +341,7 @@ def sweep(
   """Training step and forward pass at one batch size.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: the batch size.
     rounds: how often both are measured.
     echo: progress callback.

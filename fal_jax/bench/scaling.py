@@ -33,7 +33,7 @@ def measure_fake_devices(
   """One process after another, with more and more fake devices that share this machine's cores.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size per device.
     rounds: how often each count is measured.
     environment: variables to set for the processes.
@@ -85,7 +85,7 @@ def measure_processes(
   The former are joined by `jax.distributed`; the latter are independent.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size per process, which has one device.
     rounds: how often each pair of processes is measured.
     environment: variables to set for the processes.

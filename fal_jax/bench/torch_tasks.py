@@ -44,9 +44,9 @@ def make_tasks(
   """The tasks that have a counterpart among ours, under the same names.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size, B.
-    parts: of the bench, as in `--parts`.
+    parts: parts of the bench, as in `--parts`.
     decoded: (N, H, W, K) float32, what our decoder reads; None leaves the decoders out.
     warped: (S * V * B, H, W, K) float32, what our warp takes; None leaves the warps out.
     compiled: whether to measure `torch.compile` instead: the network goes through it, forward and

@@ -121,7 +121,7 @@ def first_step(config: ConfigDict, pairs: int | None, cache: Path) -> dict[str, 
   """How long a user waits for the first training step from the start of the process, without data.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size; None for the platform's default.
     cache: folder of the persistent compilation cache.
 

@@ -47,7 +47,7 @@ def read_split(source: data.Source, *, title: str) -> Split:
 
   Args:
     source: the split.
-    title: of the progress bar, which is shown on terminals only.
+    title: what the progress bar says; it is shown on terminals only.
 
   Returns:
     The N faces, in the order of the split.

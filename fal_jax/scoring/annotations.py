@@ -81,7 +81,7 @@ def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:
   """Reads `landmarks` (N, K, 2), image px, pixel-centre, and `names` (N,) if present.
 
   Args:
-    path: of the file.
+    path: the file to read.
     num_landmarks: K.
 
   Returns:

@@ -152,8 +152,8 @@ def _check_size(total: int, into: Path, *, name: str, limit: int, more: int | No
   Args:
     total: bytes of all members so far.
     into: where they go.
-    name: of the archive.
-    limit: for the total, bytes.
+    name: name of the archive.
+    limit: largest total, bytes.
     more: bytes that are still to be written, by default the total.
   """
   if total > limit:

@@ -41,7 +41,7 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
 
   Args:
     path: the file.
-    names: of the variables that are wanted; others are not read.
+    names: variables that are wanted; others are not read.
 
   Returns:
     The variables by name: matrices (rows, columns), cells as object arrays.
@@ -99,7 +99,7 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
 
   Args:
     path: the file.
-    names: of the variables that must be there.
+    names: variables that must be there.
 
   Yields:
     The `h5py.File`.
@@ -136,7 +136,7 @@ def matrix(dataset: Any) -> np.ndarray:
   """An array as MATLAB has it, (rows, columns, ...): HDF5 stores the axes the other way round.
 
   Args:
-    dataset: of an opened file.
+    dataset: a dataset of an opened file.
 
   Returns:
     The array.
@@ -157,7 +157,7 @@ def cells(file: Any, name: str) -> np.ndarray:
 
   Args:
     file: from `open_mat73`.
-    name: of the variable.
+    name: name of the variable.
 
   Returns:
     (N,) references.

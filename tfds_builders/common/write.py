@@ -22,7 +22,7 @@ def write(builder: FaceDatasetBuilder, manual_dir: Path | None) -> None:
   """Writes the dataset: TFDS writes into `incomplete.*` beside it and renames when all is done.
 
   Args:
-    builder: of the dataset; one that is there already is replaced.
+    builder: builds the dataset; one that is there already is replaced.
     manual_dir: the user's folder; None for generated datasets.
 
   Raises:

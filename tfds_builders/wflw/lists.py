@@ -23,7 +23,7 @@ class Line:
   """One face of a list.
 
   Attributes:
-    name: of its image below `WFLW_images`, with "/".
+    name: path of its image below `WFLW_images`, with "/".
     landmarks: (98, 2) float64, (x, y) in image px, pixel-centre, 0-based as in the file; may be
       negative or outside the image.
     box: (4,) float64, x0, y0, x1, y1 in image px, the authors' rectangle; NaN in the subset lists,
