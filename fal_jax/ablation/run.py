@@ -53,7 +53,7 @@ class Job:
   """One cell of a table: a row with one seed.
 
   Attributes:
-    row: which.
+    row: its row.
     config: the row's config, with the seed.
     result: the folder of its evaluation.
     training: the run folder that it evaluates.
@@ -88,7 +88,7 @@ def run(
     workdir: the folder.
     name: name of the table's files.
     seeds: how many, from each config's own upwards.
-    command: what makes the table again.
+    command: the command line that makes the table again.
 
   Yields:
     One line for each result, and the table at the end.
@@ -228,7 +228,7 @@ def report(
     table: see `run`.
     rows: rows of the table.
     jobs: from `plan`.
-    command: what makes the table again.
+    command: the command line that makes the table again.
 
   Returns:
     Where the results are from, and `rows` as in `results.summarise`.

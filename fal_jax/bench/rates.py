@@ -14,12 +14,12 @@ class Count:
   """What one repeat of a task does.
 
   Attributes:
-    items: how many of `unit`.
+    items: number of `unit`.
     unit: "images", "pairs", "heatmaps" or "products".
     flops: counted by hand.
     bytes: the minimum that passes through memory; None where it is unknown.
     devices: how many share the work.
-    in_step: how many times this work one device does in a training step; None if it is not part of
+    in_step: how many times one device does this work in a training step; None if it is not part of
       one.
   """
 

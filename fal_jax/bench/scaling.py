@@ -102,8 +102,8 @@ def measure_processes(
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
 
-  # A process alone would get these as options of its step and one of several would not: without
-  # them here, the comparison would be one of kernels.
+  # A single process gets these as options of its step and one of several does not: without them
+  # here, kernels would be compared.
   kernels = "".join(f" --{name}={value}" for name, value in parallel.cpu_options().items())
   variables = {**environment, **fake_devices(1)}
   variables["XLA_FLAGS"] += kernels
@@ -131,7 +131,7 @@ def measure_processes(
 
 
 def available_bytes() -> int | None:
-  """Memory that processes may still allocate; None on systems that do not say, all but Linux."""
+  """Memory that processes may still allocate; None where the system is not Linux."""
   try:
     lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
   except OSError:

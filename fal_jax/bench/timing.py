@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Task = Callable[[int], Any]  # repeats its work so many times, and returns when all of it is done
+Task = Callable[[int], Any]  # repeats its work that many times, and returns when all of it is done
 
 
 def interleaved(

@@ -188,6 +188,6 @@ def _fits(task: Task) -> bool:
 
 
 def _network(config: ConfigDict, device: str) -> torch_reference.FAN:
-  # Any: PyTorch's own types do not know this use of the memory format.
+  # Any: PyTorch's type hints lack this use of the memory format.
   network: Any = torch_reference.FAN(config).to(device)
   return network.to(memory_format=torch.channels_last)

@@ -362,7 +362,7 @@ def _count(
   """The count of a part that each device does by itself.
 
   Args:
-    items: how many of `unit`.
+    items: number of `unit`.
     need: FLOPs and bytes per image.
     images: how many images.
     in_step: how often all devices together do this in one training step; None if they do not.

@@ -170,7 +170,7 @@ def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def duration(seconds: float) -> str:
-  """A duration for people, to two units: 1 d 02 h, 3 h 25 min, 4 min 10 s, 12 s."""
+  """A readable duration, to two units: 1 d 02 h, 3 h 25 min, 4 min 10 s, 12 s."""
   minutes, s = divmod(round(seconds), 60)
   hours, m = divmod(minutes, 60)
   d, h = divmod(hours, 24)

@@ -31,8 +31,8 @@ _READ_ERRORS = (
   MatReadError,
 )
 
-# HDF5 shares what it knows of a file among all who have it open: closing it in one thread would
-# spoil another's reading.
+# HDF5 shares a file's state among all who have it open: closing it in one thread would break reads
+# in another.
 _HDF5 = threading.Lock()
 
 
@@ -133,7 +133,7 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
 
 
 def matrix(dataset: Any) -> np.ndarray:
-  """An array as MATLAB has it, (rows, columns, ...): HDF5 stores the axes the other way round.
+  """An array as MATLAB has it, (rows, columns, ...): HDF5 stores the axes in reverse order.
 
   Args:
     dataset: a dataset of an opened file.

@@ -38,7 +38,7 @@ def read_video(
   Args:
     downloads: the dataset's files.
     video: its number, "001".
-    stride: every how many frames one is taken.
+    stride: one frame in this many is taken.
     frames_dir: where frames are extracted to.
     known: names of frames ("001/000006") that are read whether they are taken or not.
 
