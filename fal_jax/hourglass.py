@@ -154,8 +154,8 @@ class FAN(nn.Module):
     momentum: share of the running statistics that each training step keeps; PyTorch's 0.1 is the
       other share.
     axis_name: device axis over which BatchNorm takes its statistics; None outside pmap.
-    dtype: of convolutions and of what lies between them, e.g. bfloat16; None for that of the images
-      and weights. Weights, statistics and heatmaps are float32 all the same.
+    dtype: precision of convolutions and of what lies between them, e.g. bfloat16; None for that of
+      the images and weights. Weights, statistics and heatmaps are float32 all the same.
     remat: whether to rematerialise the activations of each hourglass and block in the backward
       pass instead of keeping them.
   """
