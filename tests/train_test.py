@@ -37,7 +37,7 @@ def test_the_last_step_is_saved_though_it_is_not_on_the_interval(whole):
 def test_a_run_leaves_its_config_its_metrics_and_its_images(whole, folder):
   config = json.loads((whole / "config.json").read_text())
   expected = config_json.to_json(tiny_dataset.config(folder))
-  assert not checkpoint.config_differences(config, expected)
+  assert not config_json.differences(config, expected)
 
   assert json.loads((whole / "eval" / "test.json").read_text())["provenance"]["step"] == LAST
 
