@@ -69,10 +69,6 @@ def train_and_evaluate(
     data_dir=config.data.dir,
     num_landmarks=setup.markup.num,
   )
-  if not len(source):
-    raise InputError(
-      f"The split {config.data.train_split!r} of {config.data.name!r} holds no images."
-    )
   eval_sources = evaluate.open_splits(setup)
 
   batch_size = config.train.batch_size

@@ -287,9 +287,8 @@ def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading
   summary = evaluate.run(job.config, job.training, directory=job.result)[job.config.eval.splits[0]]
 
   # Last: from now on the result counts.
-  write_atomic(
-    job.result / "config.json", json.dumps(config_json.to_json(job.config), indent=2) + "\n"
-  )
+  text = json.dumps(config_json.to_json(job.config), indent=2) + "\n"
+  write_atomic(job.result / "config.json", text)
   return metric_of(summary, metric, dataset=build.eval_dataset(job.config))
 
 
