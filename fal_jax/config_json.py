@@ -26,6 +26,10 @@ GAINED_KEYS: Mapping[str, Any] = {
 }
 
 
+# Of the keys that may be None, those that otherwise hold a number; the others hold text.
+_FLOATS_OR_NONE = ("siamese.target_scale",)
+
+
 def to_json(config: ConfigDict) -> dict[str, Any]:
   """A config as nested dicts of JSON values, in which tuples are lists."""
   return json.loads(config.to_json_best_effort())
@@ -94,10 +98,12 @@ def _through_json(value: Any) -> Any:
   return json.loads(json.dumps(value))
 
 
-def _typed(value: Any) -> Any:
-  """Restores tuples and typed placeholders."""
+def _typed(value: Any, key: str = "") -> Any:
+  """The value of a dotted key with tuples and typed placeholders."""
   if isinstance(value, dict):
-    return {key: _typed(item) for key, item in value.items()}
+    return {name: _typed(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
   if isinstance(value, list):
     return tuple(value)
-  return config_dict.placeholder(str) if value is None else value
+  if value is None:
+    return config_dict.placeholder(float if key in _FLOATS_OR_NONE else str)
+  return value

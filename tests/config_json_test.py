@@ -2,6 +2,7 @@
 
 import pytest
 import tiny_dataset
+from ml_collections import ConfigDict
 
 from fal_jax import build
 from fal_jax.config_json import GAINED_KEYS, complete, differences, from_json, to_json
@@ -78,6 +79,16 @@ def test_completing_leaves_what_was_saved_alone():
   saved = first_config()
   complete(saved)
   assert saved == first_config()
+
+
+def test_every_value_comes_back_with_the_type_that_flags_must_have():
+  default = config()
+  back = from_json(to_json(default))
+
+  for section, values in default.items():
+    if isinstance(values, ConfigDict):
+      for name in values:
+        assert back[section].get_type(name) is values.get_type(name), f"{section}.{name}"
 
 
 # ---- Differences
