@@ -25,7 +25,6 @@ GAINED_KEYS: Mapping[str, Any] = {
   "eval.name": None,
 }
 
-
 # Of the keys that may be None, those that otherwise hold a number; the others hold text.
 _FLOATS_OR_NONE = ("siamese.target_scale",)
 
