@@ -3,7 +3,8 @@
   python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw --config.train.batch_size=32
 
 Dataset configs import this and override what differs. "Paper" is Bulat, Sanchez and
-Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text leaves it open.
+Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text leaves it open. A new key goes
+into `fal_jax/config_json.py` as well, with the value that it had when nobody could set it.
 """
 
 from ml_collections import ConfigDict, config_dict
