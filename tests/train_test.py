@@ -65,6 +65,7 @@ def test_a_run_of_no_steps_evaluates_the_untrained_network(folder, tmp_path):
   assert saved_steps(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_a_union_of_splits_resumes_and_evaluates_another(folder, tmp_path, capsys):
   """As many images as the split `train` has: what has been compiled for it will do."""
   tested = "test[4:]+nowhere"
