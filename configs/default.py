@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
   config.data.markup = 68  # number of landmarks: 68, 98, 29, 19 or 39
   # A mark-up of your own as JSON, by configs/custom.py; None: one of these.
   config.data.own_markup = config_dict.placeholder(str)
-  config.data.train_split = "train"
+  config.data.train_split = "train"  # or a slice, "train[:90%]", or a union, "fit+val"
   # "dataset" or "landmarks"; which of them the paper used is not stated.
   config.data.box = "landmarks"
   # "host" keeps decoded training crops in memory, "device" in every accelerator's:

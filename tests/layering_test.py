@@ -8,7 +8,7 @@ The floors of fal_jax, top to bottom; an import points downwards, or sideways on
   rooms       scoring/ plots/ output/, and what a run is made from: build, parallel, data ...
   step        steps.py: one training step, one prediction step
   paper       the method itself: knows no files, checkpoints, scores or plots
-  ground      errors, ops/, flags, configs as JSON
+  ground      errors, ops/, flags, configs as JSON, names of splits
 """
 
 import ast
@@ -31,7 +31,7 @@ FLOORS = (
   {"steps"},
   {"siamese", "heatmap", "peaks", "hourglass", "network", "heads", "augment", "affine", "landmarks"}
   | {"custom_markup", "losses", "metrics", "crop", "images", "optimizer"},
-  {"errors", "ops", "flag_parser", "config_json"},
+  {"errors", "ops", "flag_parser", "config_json", "split_names"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 

@@ -132,7 +132,7 @@ def saved_by(folder, **changes):
     ("augment__scale", (0.9, 1.15), "augment.scale: [0.85, 1.15] there, [0.9, 1.15] here"),
     ("seed", 1, "seed: 0 there, 1 here"),
     ("train__batch_size", 16, "train.batch_size: 8 there, 16 here"),
-    ("data__train_split", "test", "data.train_split: train there, test here"),
+    ("data__train_split", "fit+val", "data.train_split: train there, fit+val here"),
   ],
 )
 def test_a_difference_that_affects_the_weights_is_named(folder, tmp_path, key, value, line):

@@ -65,6 +65,25 @@ def test_a_run_of_no_steps_evaluates_the_untrained_network(folder, tmp_path):
   assert saved_steps(tmp_path) == []
 
 
+@pytest.mark.slow
+def test_a_run_trains_on_a_union_of_splits_resumes_and_evaluates_another(folder, tmp_path, capsys):
+  """As many images as the split `train` has: what has been compiled for it will do."""
+  tested = "test[4:]+nowhere"
+  options = {"data__train_split": "train[:8]+test[:4]", "eval__splits": (tested,)}
+
+  tiny_dataset.run(tiny_dataset.config(folder, train__epochs=1.0, **options), tmp_path)
+  assert "Training on 12 images, steps 1 to 2;" in capsys.readouterr().out
+
+  longer = tiny_dataset.config(folder, train__epochs=2.0, **options)
+  assert tiny_dataset.run(longer, tmp_path)[tested]["num_images"] == tiny_dataset.TEST - 4 + 1
+
+  assert "Resuming from step 2 of 3" in capsys.readouterr().out
+  assert list(records(tmp_path, f"{tested}/nme_ic")) == [2, 3]
+  written = json.loads((tmp_path / "eval" / f"{tested}.json").read_text())
+  assert written["provenance"]["split"] == tested
+  assert (tmp_path / "eval" / f"{tested}_predictions.csv").exists()
+
+
 # ---- Divergence
 
 
