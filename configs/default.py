@@ -3,7 +3,8 @@
   python -m fal_jax.main --config=configs/wflw.py --workdir=runs/wflw --config.train.batch_size=32
 
 Dataset configs import this and override what differs. "Paper" is Bulat, Sanchez and
-Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text leaves it open.
+Tzimiropoulos, BMVC 2021; "not stated" means that the paper's text leaves it open. A new key goes
+into `fal_jax/config_json.py` as well, with the value that it had when nobody could set it.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -23,7 +24,7 @@ def get_config() -> ConfigDict:
   config.data.markup = 68  # number of landmarks: 68, 98, 29, 19 or 39
   # A mark-up of your own as JSON, by configs/custom.py; None: one of these.
   config.data.own_markup = config_dict.placeholder(str)
-  config.data.train_split = "train"
+  config.data.train_split = "train"  # or a slice, "train[:90%]", or a union, "fit+val"
   # "dataset" or "landmarks"; which of them the paper used is not stated.
   config.data.box = "landmarks"
   # "host" keeps decoded training crops in memory, "device" in every accelerator's:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from configs import default
+from fal_jax import config_json
 from fal_jax.errors import InputError
 
 
@@ -30,6 +31,6 @@ def get_config(workdir: str = "") -> ConfigDict:
       f"{path} cannot be read ({reason}): after the colon goes the folder of a run"
     ) from error
 
-  config = default.get_config()  # keys that a run of an earlier release lacks
-  config.update(saved)
+  config = default.get_config()  # its types, of placeholders too
+  config.update(config_json.complete(saved))
   return config

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
@@ -34,6 +34,7 @@ class Setup:
     crop: from face boxes to the network's input.
     codec: landmarks to heatmaps and back, at the network's output size.
     network: on one device, for prediction; `recipe` has the one that trains.
+    ranges: what the random views may do.
     eval_dataset: TFDS name of the dataset that `config.eval.splits` are of.
     norm: the normaliser of the plots and the log.
   """
@@ -43,6 +44,7 @@ class Setup:
   crop: CropRule
   codec: HeatmapCodec
   network: Network
+  ranges: ViewRange
   eval_dataset: str
   norm: str
 
@@ -66,15 +68,14 @@ class Setup:
       schedule=schedule,
       flip=tuple(int(k) for k in self.markup.flip),
       crop=self.crop,
-      ranges=view_range(config),
+      ranges=self.ranges,
       num_views=config.siamese.num_views,
       reduce=config.siamese.reduce,
       seed=config.seed,
       target_scale=config.siamese.target_scale,
       view_loss=config.siamese.view_loss,
-      window_loss=config.siamese.get("window_loss", 0.0),
-      # Configs saved by earlier releases lack the key.
-      frame=config.siamese.get("frame", "crop"),
+      window_loss=config.siamese.window_loss,
+      frame=config.siamese.frame,
       head=config.head,
       corruption=corruption(config),
     )
@@ -106,9 +107,8 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
     "markup": attempt(markup),
     "crop": attempt(crop_rule),
     "network": attempt(network),
-    "codec": attempt(codec),
+    "ranges": attempt(view_range),
   }
-  attempt(view_range)
   attempt(corruption)
   attempt(lambda config: siamese.check_reduce(config.siamese.reduce))
   attempt(
@@ -119,17 +119,18 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
   if parts["markup"]:
     attempt(lambda config: _check_norm(config.eval.norm, parts["markup"]))
   if parts["network"]:
+    parts["codec"] = attempt(lambda config: codec(config, stride=parts["network"].stride))
     attempt(lambda config: _check_size(config.crop.size, parts["network"]))
   problems += _value_problems(config, device_count)
   if problems:
-    raise InputError("\n".join(dict.fromkeys(problems)))  # duplicates removed
+    raise InputError("\n".join(problems))
 
   return Setup(config, **parts, eval_dataset=eval_dataset(config), norm=config.eval.norm)
 
 
 def markup(config: ConfigDict) -> Markup:
   """The mark-up that a config names by its number of landmarks, or describes itself."""
-  description = config.data.get("own_markup")  # older configs lack the key
+  description = config.data.own_markup
   if not description:
     return landmarks.markup(config.data.markup)
 
@@ -157,9 +158,17 @@ def crop_rule(config: ConfigDict) -> CropRule:
   )
 
 
-def codec(config: ConfigDict) -> HeatmapCodec:
-  """The codec that a config describes, at the network's output size."""
-  stride = network(config).stride
+def codec(config: ConfigDict, *, stride: int | None = None) -> HeatmapCodec:
+  """The codec that a config describes, at the network's output size.
+
+  Args:
+    config: all of it.
+    stride: the network's, px; by default that of the network in the config.
+
+  Returns:
+    The codec.
+  """
+  stride = stride or network(config).stride
   options = config.codec.to_dict()
   return HeatmapCodec(
     size=config.crop.size // stride,
@@ -183,11 +192,10 @@ def network(config: ConfigDict, *, axis_name: str | None = None) -> Network:
   Raises:
     InputError: there is no such network, or it cannot have these options.
   """
-  name = config.model.get("name", "fan")  # older configs lack the key
-  match name:
+  match config.model.name:
     case "fan":
       plain = _fan(config, axis_name)
-    case _:
+    case name:
       raise InputError(f"config.model.name is {name!r}; choose fan.")
   return with_head(plain, config.head)
 
@@ -224,8 +232,6 @@ def _fan(config: ConfigDict, axis_name: str | None) -> FAN:
   if model.features < 8 or model.features % 8:
     raise InputError(f"config.model.features must be a multiple of 8, got {model.features}.")
 
-  sync_batch_norm = model.get("sync_batch_norm", True)  # older configs lack these two keys
-  remat = model.get("remat", False)
   return FAN(
     num_stacks=model.num_stacks,
     num_landmarks=config.data.markup,
@@ -233,40 +239,32 @@ def _fan(config: ConfigDict, axis_name: str | None) -> FAN:
     depth=model.depth,
     pool=model.pool,
     momentum=model.momentum,
-    axis_name=axis_name if sync_batch_norm else None,
+    axis_name=axis_name if model.sync_batch_norm else None,
     dtype=jnp.bfloat16 if precision(config) == "bfloat16" else None,
-    remat=remat,
-    epsilon=model.get("epsilon", 1e-5),
+    remat=model.remat,
+    epsilon=model.epsilon,
   )
 
 
 def view_range(config: ConfigDict) -> ViewRange:
   """What the random views of a config may do."""
-  # Configs saved by earlier releases lack the key and had no other mode.
-  ranges = {"colour_mode": "photometric", **config.augment.to_dict()}
+  ranges = config.augment.to_dict()
   return ViewRange(**{**ranges, "scale": tuple(ranges["scale"]), "colour": tuple(ranges["colour"])})
 
 
 def corruption(config: ConfigDict) -> Corruption:
-  """What happens to the views of a config besides; older configs have no such section."""
-  return Corruption(**config.get("corruption", {}))
+  """What happens to the views of a config besides."""
+  return Corruption(**config.corruption)
 
 
-def eval_dataset(config: Mapping[str, Any] | ConfigDict) -> str:
-  """TFDS name of the dataset evaluated on: `config.eval.name`, or by default the one trained on.
-
-  Args:
-    config: all of it; one that a run saved before there was this key will do.
-
-  Returns:
-    The name, e.g. "w300".
-  """
-  return config["eval"].get("name") or config["data"]["name"]
+def eval_dataset(config: ConfigDict) -> str:
+  """TFDS name of the dataset evaluated on: `config.eval.name`, or by default the one trained on."""
+  return config.eval.name or config.data.name
 
 
 def precision(config: ConfigDict) -> Precision:
   """The precision of the network's convolutions; "auto" is what these devices are built for."""
-  choice = config.model.get("dtype", "float32")  # older configs lack the key
+  choice = config.model.dtype
   if choice not in get_args(Precision):
     raise InputError(
       f"config.model.dtype is {choice!r}; choose one of {', '.join(get_args(Precision))}."
@@ -349,13 +347,13 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
 
 def _siamese_problems(options: ConfigDict) -> list[str]:
   """Sentences about what is wrong in `config.siamese`, none if all is fine."""
-  frame, view_loss = options.get("frame", "crop"), options.view_loss
+  frame, view_loss = options.frame, options.view_loss
   if frame not in get_args(siamese.Frame):
     return [
       f"config.siamese.frame is {frame!r}; choose one of {', '.join(get_args(siamese.Frame))}."
     ]
   for name in ("view_loss", "window_loss"):
-    if not 0 <= options.get(name, 0.0) < math.inf:
+    if not 0 <= options[name] < math.inf:
       return [f"config.siamese.{name} must be 0 or more, got {options[name]}."]
   if options.target_scale is not None and not 0 < options.target_scale < math.inf:
     return [

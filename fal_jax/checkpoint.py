@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -165,60 +164,6 @@ def digest(state: Any) -> str:
     sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
     sha.update(np.ascontiguousarray(array).tobytes())
   return sha.hexdigest()
-
-
-def config_differences(
-  saved: Mapping[str, Any], now: Mapping[str, Any], *, prefix: str = ""
-) -> dict[str, tuple[Any, Any]]:
-  """The keys whose values differ between two configs.
-
-  Args:
-    saved: nested mappings of JSON values.
-    now: the same.
-    prefix: what the returned keys begin with.
-
-  Returns:
-    Dotted key -> the saved and the present value, None where a side lacks the key.
-  """
-  differences: dict[str, tuple[Any, Any]] = {}
-  for key in sorted({*saved, *now}):
-    before, after = saved.get(key), now.get(key)
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-      differences |= config_differences(before, after, prefix=f"{prefix}{key}.")
-    elif _through_json(before) != _through_json(after):
-      differences[prefix + key] = before, after
-  return differences
-
-
-def changes_since(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-  """The keys of a saved config that have another value now, or are gone.
-
-  Keys that the saved config lacks are left out: a later release has added them, and runs that were
-  saved before must go on. So the default of every new key must keep the old behaviour. Nothing
-  compares the first value that a user gives such a key in an old run; the next checkpoint saves it.
-
-  Args:
-    saved: nested mappings of JSON values.
-    now: the same.
-
-  Returns:
-    As `config_differences`.
-  """
-  differences = config_differences(saved, now)
-  return {key: pair for key, pair in differences.items() if _has(saved, key)}
-
-
-def _has(config: Mapping[str, Any], key: str) -> bool:
-  """Whether a config has a dotted key."""
-  *sections, name = key.split(".")
-  for section in sections:
-    config = config.get(section, {})
-  return name in config
-
-
-def _through_json(value: Any) -> Any:
-  """A value as it comes back from a saved config: JSON turns tuples into lists."""
-  return json.loads(json.dumps(value))
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -40,7 +40,7 @@ class MarkupFile:
   """The content of a user's YAML file.
 
   Attributes:
-    name: of the dataset.
+    name: name of the dataset.
     origin: what the files call the coordinate of the first pixel's centre: 0, 1, or 0.5 when they
       count from its corner.
     markup: the mark-up.
@@ -57,7 +57,7 @@ def read_file(path: str | Path) -> MarkupFile:
   """Reads a YAML file with the keys `name`, `origin`, and those of a mark-up or `markup: 68`.
 
   Args:
-    path: of the file; `~` is expanded.
+    path: the file to read; `~` is expanded.
 
   Returns:
     What the file says, checked.
@@ -203,7 +203,7 @@ class _Parser:
   """Reads the values of a description, and collects what is wrong with them.
 
   Attributes:
-    names: of the landmarks.
+    names: names of the landmarks.
     problems: found so far; the methods add theirs.
   """
 

@@ -6,6 +6,7 @@ next step; no iterator state is saved. Random views are drawn on the device, see
 """
 
 import functools
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,15 @@ import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fal_jax import affine
+from fal_jax import affine, split_names
 from fal_jax.crop import CropRule, crop_from_image, extract
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
 
 Source = Sequence[Mapping[str, Any]]
 Cache = Literal["none", "host", "device"]
+
+_ENCODED = {"image": tfds.decode.SkipDecoding()}
 
 
 def open_dataset(
@@ -72,33 +75,45 @@ def open_dataset(
 
 
 def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int) -> Source:
-  """Opens one split of a prepared dataset for random access.
+  """Opens one split of a prepared dataset, or a union of several, for random access.
 
   Args:
     name: as in `open_dataset`.
-    split: name of a split, TFDS slices included ("train[:90%]").
+    split: name of a split, TFDS's slices and unions included ("train[:90%]", "fit+val").
     data_dir: as in `open_dataset`.
     num_landmarks: as in `open_dataset`.
 
   Returns:
-    A sequence of records as in `tfds_builders.common.schema`, images still encoded.
+    A sequence of records as in `tfds_builders.common.schema`, images still encoded; those of a
+    union part after part.
 
   Raises:
-    InputError: as in `open_dataset`; no such split, an empty one, or damaged files.
+    InputError: as in `open_dataset`; no such split, an empty one, damaged files, or parts of a
+      union that share faces.
   """
   builder = open_dataset(name, data_dir=data_dir, num_landmarks=num_landmarks)
+  parts = split_names.parts(split)
+  sources = [_open_part(builder, name, part) for part in parts]
+  if len(parts) == 1:
+    return sources[0]
 
-  base = split.split("[", maxsplit=1)[0]
+  _check_disjoint(name, parts, sources)
+  return builder.as_data_source(split=split, decoders=_ENCODED)
+
+
+def _open_part(builder: tfds.core.DatasetBuilder, name: str, part: str) -> Source:
+  """Opens a split, or a slice of one, of the dataset that the user calls `name`."""
+  (base,) = split_names.bases(part)
   if base not in builder.info.splits:
     known = ", ".join(sorted(builder.info.splits))
-    raise InputError(f"The dataset {name!r} has no split {split!r}; it has {known}.")
+    raise InputError(f"The dataset {name!r} has no split {part!r}; it has {known}.")
 
   try:
-    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    source = builder.as_data_source(split=part, decoders=_ENCODED)
     source[0]
   except ValueError as error:
     raise InputError(
-      f"The split {split!r} of {name!r} holds no image: slices look like 'train[:90%]'."
+      f"The split {part!r} of {name!r} holds no image: slices look like 'train[:90%]'."
     ) from error
   except RuntimeError as error:  # array_record raises this for missing or damaged files
     raise InputError(
@@ -106,6 +121,17 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
       "build the dataset again with --overwrite."
     ) from error
   return source
+
+
+def _check_disjoint(name: str, parts: Sequence[str], sources: Sequence[Source]) -> None:
+  """Refuses a union that would train or be evaluated on some faces twice."""
+  ids = [dict.fromkeys(map(example_id, source)) for source in sources]
+  for (a, ids_a), (b, ids_b) in itertools.combinations(zip(parts, ids, strict=True), 2):
+    if shared := [face for face in ids_a if face in ids_b]:
+      raise InputError(
+        f"{a!r} and {b!r} of {name!r} share {len(shared):,} faces, such as {shared[0]}: the parts "
+        f"of a union such as {'+'.join(parts)!r} must not overlap, leave one of them out."
+      )
 
 
 def example_id(record: Mapping[str, Any]) -> str:
@@ -123,7 +149,7 @@ def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
   """The box that the rule asks for.
 
   Args:
-    record: of one face, as in `tfds_builders.common.schema`.
+    record: one face, as in `tfds_builders.common.schema`.
     rule: says which box.
 
   Returns:
@@ -145,7 +171,7 @@ def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, 
 
   Args:
     source: the split.
-    index: of the face in it.
+    index: number of the face in it.
     rule: how its box becomes a crop.
 
   Returns:
@@ -169,7 +195,7 @@ def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, A
 
   Args:
     source: the split.
-    index: of the face in it.
+    index: number of the face in it.
     rule: how its box becomes a crop.
 
   Returns:
@@ -206,8 +232,8 @@ def train_batches(
   Args:
     source: the split.
     rule: how boxes become crops.
-    batch_size: of all processes together; a multiple of `process_count`.
-    seed: of the order.
+    batch_size: images per batch of all processes together; a multiple of `process_count`.
+    seed: determines the order.
     cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each;
       "none" decodes again each epoch; with "device" the batches hold the `index` alone, for
       `parallel.make_device_cache` of `decode_all`.

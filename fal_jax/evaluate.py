@@ -16,6 +16,7 @@ from fal_jax.build import Setup
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
+from fal_jax.output.folders import make_dir
 from fal_jax.output.provenance import provenance
 from fal_jax.plots import sheets
 from fal_jax.scoring import annotations, face_errors, landmark_csv, protocols, reports
@@ -152,7 +153,8 @@ def run(
     split -> summary.
 
   Raises:
-    InputError: there is no such run or dataset, or the config does not fit them.
+    InputError: there is no such run or dataset, the config does not fit them, or nothing can be
+      written there.
   """
   saved = restore.saved_config(workdir)
   if config is None:
@@ -169,7 +171,7 @@ def run(
   predict = parallel.make_predict(setup.network, setup.codec)
   if directory is None:
     is_own = setup.eval_dataset == build.eval_dataset(saved)
-    directory = Path(workdir) / "eval" / ("" if is_own else setup.eval_dataset)
+    directory = make_dir(workdir, "eval" if is_own else f"eval/{setup.eval_dataset}")
 
   return {
     split: evaluate_split(

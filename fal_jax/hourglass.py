@@ -160,8 +160,8 @@ class FAN(nn.Module):
       channel that is silent on nearly all images has a variance of that order, and turns the rare
       image that excites it into a hundred standard deviations: 1e-3 bounds it.
     axis_name: device axis over which BatchNorm takes its statistics; None outside pmap.
-    dtype: of convolutions and of what lies between them, e.g. bfloat16; None for that of the images
-      and weights. Weights, statistics and heatmaps are float32 all the same.
+    dtype: precision of convolutions and of what lies between them, e.g. bfloat16; None for that of
+      the images and weights. Weights, statistics and heatmaps are float32 all the same.
     remat: whether to rematerialise the activations of each hourglass and block in the backward
       pass instead of keeping them.
   """

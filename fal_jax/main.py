@@ -26,8 +26,7 @@ MODES = (
   "bench",
   "import_torch",
 )
-# predict takes the config that its run has saved, eval too unless one is given; score needs one
-# only for a dataset.
+# predict and eval take the config that their run has saved; score needs one only for a dataset.
 MODES_WITHOUT_CONFIG = ("predict", "score", "eval")
 # bench measures compiling; the others do not compile.
 MODES_WITHOUT_COMPILATION = ("bench", "score", "doctor")
@@ -91,8 +90,12 @@ def main(argv: Sequence[str]) -> int:
 def _run(overrides: Sequence[str]) -> None:
   """Runs the mode; every heavy import waits until it is known which one."""
   mode = _MODE.value
-  if mode not in MODES_WITHOUT_CONFIG or overrides:
-    _check_config_given()
+  # Overrides are of a config; without one, only eval applies them, to the run's own.
+  needs_config = mode not in MODES_WITHOUT_CONFIG or (overrides and mode != "eval")
+  if needs_config and _CONFIG.value is None:
+    raise InputError(
+      "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py."
+    )
   workdir = _workdir(mode)
   if mode not in MODES_WITHOUT_COMPILATION:
     enable_compilation_cache(workdir)
@@ -215,13 +218,6 @@ def _config() -> ConfigDict:
       f"--config={path} is not a config that can be read: name one of the files in configs/."
     )
   return _CONFIG.value
-
-
-def _check_config_given() -> None:
-  if _CONFIG.value is None and _MODE.value != "eval":
-    raise InputError(
-      "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py."
-    )
 
 
 def _parse_ints(texts: list[str]) -> list[int]:

@@ -31,10 +31,10 @@ def adam(
   not stated; 0.1 is usual. "cosine" and the warm-up are ours.
 
   Args:
-    learning_rate: before the first drop, or where the cosine begins.
+    learning_rate: the rate before the first drop, or where the cosine begins.
     drop_epochs: increasing; each multiplies the rate by `drop_factor`. Fractions of an epoch are
       allowed.
-    drop_factor: in (0, 1].
+    drop_factor: what each drop multiplies the rate by, in (0, 1].
     steps_per_epoch: optimiser steps in one pass over the data, may be fractional.
     epochs: length of the run.
     schedule: "drops" at these epochs, or "cosine" from the rate to a hundredth of it at the end.

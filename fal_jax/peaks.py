@@ -1,8 +1,9 @@
 """Sub-pixel peaks: the highest cell of a heatmap, and where in the window around it the peak lies.
 
-Functions of windows take the (..., d, d, K) patches of `windows`, in which a cell beyond the map is
+Functions of windows take the (d, d, K) patches of `windows`, in which a cell beyond the map is
 -inf, and return heatmap px from the window's centre cell. The patches are small: everything is a
-few sums over 9 or 25 cells, for all landmarks at once.
+few sums over 9 or 25 cells. `HeatmapCodec` vmaps them over images; `windows` and `softmax_mean`,
+which losses need too, take any leading axes.
 """
 
 from typing import Any
@@ -25,17 +26,17 @@ def peak_cells(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
   slower on CPU.
 
   Args:
-    heatmaps: (..., H, W, K) float32.
+    heatmaps: (H, W, K) float32.
 
   Returns:
-    x: (..., K) int32, columns; of equal cells the first in reading order.
-    y: (..., K) int32, rows.
-    value: (..., K) float32.
+    x: (K,) int32, columns; of equal cells the first in reading order.
+    y: (K,) int32, rows.
+    value: (K,) float32.
   """
-  y = jnp.argmax(heatmaps.max(-2), -2)
-  row = jnp.take_along_axis(heatmaps, y[..., None, None, :], -3)[..., 0, :, :]
-  x = jnp.argmax(row, -2)
-  value = jnp.take_along_axis(row, x[..., None, :], -2)[..., 0, :]
+  y = jnp.argmax(heatmaps.max(1), 0)
+  row = jnp.take_along_axis(heatmaps, y[None, None], 0)[0]
+  x = jnp.argmax(row, 0)
+  value = jnp.take_along_axis(row, x[None], 0)[0]
   return x, y, value
 
 
@@ -84,13 +85,13 @@ def higher_neighbour(patch: jax.Array) -> jax.Array:
   """The side on which the higher neighbour lies.
 
   Args:
-    patch: (..., 3, 3, K) float32.
+    patch: (3, 3, K) float32.
 
   Returns:
-    (..., K, 2) float32 as (x, y): -1, 0 or 1; 0 along an axis that has a neighbour beyond the map.
+    (K, 2) float32 as (x, y): -1, 0 or 1; 0 along an axis that has a neighbour beyond the map.
   """
-  slope_x = patch[..., 1, 2, :] - patch[..., 1, 0, :]
-  slope_y = patch[..., 2, 1, :] - patch[..., 0, 1, :]
+  slope_x = patch[1, 2] - patch[1, 0]
+  slope_y = patch[2, 1] - patch[0, 1]
   slope = jnp.stack([slope_x, slope_y], -1)
   return jnp.where(jnp.isfinite(slope), jnp.sign(slope), 0)
 
@@ -104,24 +105,24 @@ def log_parabola(patch: jax.Array) -> jax.Array:
   Deviation: no blur before it, and differences of neighbours only.
 
   Args:
-    patch: (..., 3, 3, K) float32; what is not positive counts as a very small number.
+    patch: (3, 3, K) float32; what is not positive counts as a very small number.
 
   Returns:
-    (..., K, 2) float32 as (x, y), at most one cell to either side; 0 along an axis that has a
-    neighbour beyond the map, and where the parabola has no summit.
+    (K, 2) float32 as (x, y), at most one cell to either side; 0 along an axis that has a neighbour
+    beyond the map, and where the parabola has no summit.
   """
   log = jnp.log(jnp.maximum(patch, 1e-10))
-  centre = log[..., 1, 1, :]
-  dx = (log[..., 1, 2, :] - log[..., 1, 0, :]) / 2
-  dy = (log[..., 2, 1, :] - log[..., 0, 1, :]) / 2
-  dxx = log[..., 1, 2, :] - 2 * centre + log[..., 1, 0, :]
-  dyy = log[..., 2, 1, :] - 2 * centre + log[..., 0, 1, :]
-  dxy = (log[..., 2, 2, :] - log[..., 2, 0, :] - log[..., 0, 2, :] + log[..., 0, 0, :]) / 4
+  centre = log[1, 1]
+  dx = (log[1, 2] - log[1, 0]) / 2
+  dy = (log[2, 1] - log[0, 1]) / 2
+  dxx = log[1, 2] - 2 * centre + log[1, 0]
+  dyy = log[2, 1] - 2 * centre + log[0, 1]
+  dxy = (log[2, 2] - log[2, 0] - log[0, 2] + log[0, 0]) / 4
 
   # An axis with a neighbour beyond the map keeps its cell; the other axis is read alone.
   outside = jnp.isneginf(patch)
-  open_x = outside[..., 1, ::2, :].any(-2)
-  open_y = outside[..., ::2, 1, :].any(-2)
+  open_x = outside[1, ::2].any(0)
+  open_y = outside[::2, 1].any(0)
   dx = jnp.where(open_x, 0, dx)
   dy = jnp.where(open_y, 0, dy)
   dxx = jnp.where(open_x, -1, dxx)
@@ -132,8 +133,8 @@ def log_parabola(patch: jax.Array) -> jax.Array:
   determinant = dxx * dyy - dxy * dxy
   summit = (determinant > 0) & (dxx < 0)
   divisor = jnp.where(summit, determinant, 1)
-  step = jnp.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1) / divisor[..., None]
-  return jnp.where(summit[..., None], jnp.clip(step, -1, 1), 0)
+  step = jnp.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1) / divisor[:, None]
+  return jnp.where(summit[:, None], jnp.clip(step, -1, 1), 0)
 
 
 def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Array:
@@ -147,41 +148,41 @@ def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Arr
   also at the border, since the cells beyond it are missing on both sides of the comparison.
 
   Args:
-    patch: (..., d, d, K) float32, d at least 3.
-    start: (..., K, 2) float32 as (x, y), a first estimate, e.g. `softmax_mean`.
+    patch: (d, d, K) float32, d at least 3.
+    start: (K, 2) float32 as (x, y), a first estimate, e.g. `softmax_mean`.
     sigma: width the network was taught, heatmap px.
 
   Returns:
-    (..., K, 2) float32 as (x, y), at most (d - 1) / 2 cells to either side.
+    (K, 2) float32 as (x, y), at most (d - 1) / 2 cells to either side.
   """
   inside = jnp.isfinite(patch)
   heat = jnp.where(inside, patch, 0)
-  cells = _offsets(patch.shape[-2], rank=start.ndim)
-  reach = (patch.shape[-2] - 1) / 2
+  cells = _offsets(len(patch), rank=2)
+  reach = (len(patch) - 1) / 2
 
   def total(array: jax.Array) -> jax.Array:
-    return array.sum((-3, -2))
+    return array.sum((0, 1))
 
   def step(
     _: Any, state: tuple[jax.Array, jax.Array, jax.Array]
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One step of Gauss-Newton for x, y and log(width / sigma), (..., K) each."""
+    """One step of Gauss-Newton for x, y and log(width / sigma), (K,) each."""
     x, y, log_width = state
 
     # Model: a Gaussian of height 1 at (x, y) and of the current width.
-    precision = (jnp.exp(-2 * log_width) / sigma**2)[..., None, None, :]
-    from_x = (cells - x[..., None, :])[..., None, :, :]
-    from_y = (cells - y[..., None, :])[..., :, None, :]
+    precision = (jnp.exp(-2 * log_width) / sigma**2)[None, None]
+    from_x = (cells - x[None])[None]
+    from_y = (cells - y[None])[:, None]
     shape = jnp.where(inside, jnp.exp(-0.5 * precision * (from_x**2 + from_y**2)), 0)
     weight = shape**2  # trust the slopes, ignore the noisy foot
 
     # The model is linear in its height: solve for it, and remove it from residual and slopes.
     norm = total(weight * shape**2)
     height = jnp.maximum(total(weight * shape * heat) / norm, 1e-6)
-    residual = heat / height[..., None, None, :] - shape
+    residual = heat / height[None, None] - shape
 
     def without_height(slope: jax.Array) -> jax.Array:
-      return slope - shape * (total(weight * slope * shape) / norm)[..., None, None, :]
+      return slope - shape * (total(weight * slope * shape) / norm)[None, None]
 
     slopes = [
       without_height(shape * precision * part) for part in (from_x, from_y, from_x**2 + from_y**2)
@@ -200,7 +201,7 @@ def gaussian_fit(patch: jax.Array, start: jax.Array, *, sigma: float) -> jax.Arr
     log_width = log_width + jnp.clip(dwidth, -0.2, 0.2)
     return x, y, jnp.clip(log_width, -MAX_LOG_WIDTH, MAX_LOG_WIDTH)
 
-  start_x, start_y = start[..., 0], start[..., 1]
+  start_x, start_y = start[:, 0], start[:, 1]
   x, y, _ = jax.lax.fori_loop(0, FIT_STEPS, step, (start_x, start_y, jnp.zeros_like(start_x)))
   return jnp.stack([x, y], -1)
 
@@ -211,24 +212,24 @@ def second_moment(patch: jax.Array, position: jax.Array) -> jax.Array:
   Negative and out-of-map cells count as zero.
 
   Args:
-    patch: (..., d, d, K) float32.
-    position: (..., K, 2) float32 as (x, y), from the middle of the patch.
+    patch: (d, d, K) float32.
+    position: (K, 2) float32 as (x, y), from the middle of the patch.
 
   Returns:
-    (..., K, 2, 2) float32, heatmap px squared; in a window without any heat, that of heat spread
-    evenly over it.
+    (K, 2, 2) float32, heatmap px squared; in a window without any heat, that of heat spread evenly
+    over it.
   """
   heat = jnp.maximum(patch, 0)
-  amount = heat.sum((-3, -2), keepdims=True)
-  even = 1 / (patch.shape[-3] * patch.shape[-2])
+  amount = heat.sum((0, 1), keepdims=True)
+  even = 1 / len(patch) ** 2
   share = jnp.where(amount > 0, heat / jnp.where(amount > 0, amount, 1), even)
 
-  cells = _offsets(patch.shape[-2], rank=position.ndim)
-  from_x = (cells - position[..., None, :, 0])[..., None, :, :]
-  from_y = (cells - position[..., None, :, 1])[..., :, None, :]
-  xx = (share * from_x**2).sum((-3, -2))
-  xy = (share * (from_x * from_y)).sum((-3, -2))
-  yy = (share * from_y**2).sum((-3, -2))
+  cells = _offsets(len(patch), rank=2)
+  from_x = (cells - position[None, :, 0])[None]
+  from_y = (cells - position[None, :, 1])[:, None]
+  xx = (share * from_x**2).sum((0, 1))
+  xy = (share * (from_x * from_y)).sum((0, 1))
+  yy = (share * from_y**2).sum((0, 1))
 
   return jnp.stack([jnp.stack([xx, xy], -1), jnp.stack([xy, yy], -1)], -2)
 
@@ -252,11 +253,11 @@ def _solve_symmetric(matrix: list[list[jax.Array]], right: list[jax.Array]) -> l
   """Solves symmetric 3 x 3 systems elementwise; 0 where the matrix is singular.
 
   Args:
-    matrix: 3 rows of 3 entries, (..., K) float32 each.
-    right: 3 right-hand sides, (..., K) float32 each.
+    matrix: 3 rows of 3 entries, (K,) float32 each.
+    right: 3 right-hand sides, (K,) float32 each.
 
   Returns:
-    3 unknowns, (..., K) float32 each.
+    3 unknowns, (K,) float32 each.
   """
   (a, b, c), (_, d, e), (_, _, f) = matrix
   adjugate = (

@@ -1,15 +1,14 @@
 """The weights and the config that a run has saved."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
-from fal_jax import parallel, steps
+from fal_jax import config_json, parallel, steps
 from fal_jax.build import Setup
-from fal_jax.checkpoint import Checkpoints, changes_since
+from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 
 # Keys of a config that decide what a network predicts and what that is compared with. Where the
@@ -32,7 +31,7 @@ def saved_config(workdir: str | Path) -> ConfigDict:
     raise InputError(
       f"There is no readable checkpoint in {workdir}: train first, or give the --workdir of a run."
     )
-  return typed_config(saved)
+  return config_json.from_json(saved)
 
 
 def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
@@ -79,30 +78,9 @@ def evaluation_differences(saved: ConfigDict, config: ConfigDict) -> list[str]:
     A line per key: `codec.decode: trained with local_softargmax, now calibrated`; none if they
     agree.
   """
-  changes = changes_since(saved.to_dict(), config.to_dict())
+  changes = config_json.differences(saved.to_dict(), config.to_dict())
   return [
     f"{key}: trained with {old}, now {new}"
     for key, (old, new) in changes.items()
     if key.startswith(_EVALUATION)
   ]
-
-
-def typed_config(saved: Mapping[str, Any]) -> ConfigDict:
-  """A config that was saved as JSON, as the file in configs/ had built it.
-
-  Args:
-    saved: its JSON.
-
-  Returns:
-    The config, with tuples and typed placeholders.
-  """
-  return ConfigDict(_typed(saved))
-
-
-def _typed(value: Any) -> Any:
-  """Restores tuples and typed placeholders lost in JSON, so that flags can override them."""
-  if isinstance(value, dict):
-    return {key: _typed(item) for key, item in value.items()}
-  if isinstance(value, list):
-    return tuple(value)
-  return config_dict.placeholder(str) if value is None else value

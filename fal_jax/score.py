@@ -1,4 +1,4 @@
-"""--mode=score: predictions of any method, with the results that our own evaluation gives.
+"""--mode=score: scores predictions of any method exactly as our own evaluation does.
 
 They are compared with a prepared dataset or a file of annotations. Faces are joined by id; by order
 only if asked. Whatever does not fit is refused in one sentence, and errors that look like another
@@ -37,7 +37,7 @@ class Truth:
     faces: the annotated faces.
     markup: theirs.
     has_ids: whether they have ids of their own, or only an order.
-    path: of the file they were read from; None for a prepared dataset.
+    path: the file they were read from; None for a prepared dataset.
   """
 
   faces: Faces
@@ -69,7 +69,7 @@ def run(
     config: gives the dataset, its mark-up, and the split: the first of `config.eval.splits`.
     num_landmarks: the mark-up of the truth file; by default the one with as many landmarks as it
       has.
-    origin: number of the first pixel in the predictions, 0 or 1.
+    origin: index of the first pixel in the predictions, 0 or 1.
     assume_order: assume that both have their faces in the same order where one of them has no ids.
     map_98_to_68: first map the predictions' 98 landmarks of WFLW to the 68 of 300W.
 
@@ -187,7 +187,7 @@ def _match(
   Args:
     file: holds them in any order, and in the mark-up of WFLW if they are to be mapped.
     truth: gives the faces and their order.
-    origin: number of the first pixel in the file.
+    origin: index of the first pixel in the file.
     assume_order: as in `run`.
     map_98_to_68: as in `run`.
 

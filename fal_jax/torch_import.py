@@ -24,7 +24,6 @@ available when this was written. What is tested is the network, against a PyTorc
 import functools
 import hashlib
 import itertools
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -36,7 +35,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from fal_jax import build, parallel, steps
+from fal_jax import build, config_json, parallel, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
@@ -56,8 +55,8 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
   Stacks, features and depth come from the file, everything else from the config.
 
   Args:
-    config: of the run; its mark-up must have the file's number of landmarks.
-    workdir: of the run, new.
+    config: config of the new run; its mark-up must have the file's number of landmarks.
+    workdir: folder of the new run.
     weights: PyTorch file, see `read_state_dict`.
 
   Returns:
@@ -104,11 +103,7 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
     "file": Path(weights).name,
     "sha256": hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest(),
   }
-  extra = {
-    "config": json.loads(config.to_json_best_effort()),
-    "train_images": None,
-    "weights": origin,
-  }
+  extra = {"config": config_json.to_json(config), "train_images": None, "weights": origin}
   checkpoints = Checkpoints(workdir)
   try:
     checkpoints.save(0, parallel.replicate(state), extra)

@@ -15,11 +15,12 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fal_jax import build, checkpoint, data, evaluate, parallel, steps
+from fal_jax import build, checkpoint, config_json, data, evaluate, parallel, steps
 from fal_jax.errors import Diverged, InputError, Interrupted
 from fal_jax.output import metric_log
 from fal_jax.output.metric_log import MetricLog
 from fal_jax.plots import curves, figure
+from fal_jax.scoring import reports
 
 # Sections and keys of the config that may change when resuming: they do not affect the trained
 # weights. The number of epochs may change too, as long as the learning rate drops at given
@@ -68,10 +69,6 @@ def train_and_evaluate(
     data_dir=config.data.dir,
     num_landmarks=setup.markup.num,
   )
-  if not len(source):
-    raise InputError(
-      f"The split {config.data.train_split!r} of {config.data.name!r} holds no images."
-    )
   eval_sources = evaluate.open_splits(setup)
 
   batch_size = config.train.batch_size
@@ -91,7 +88,7 @@ def train_and_evaluate(
 
   with contextlib.ExitStack() as on_exit:
     # ---- Checkpoint: resume or start
-    extra = {"config": json.loads(config.to_json_best_effort()), "train_images": len(source)}
+    extra = {"config": config_json.to_json(config), "train_images": len(source)}
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
     on_exit.callback(checkpoints.close)  # waits for the last checkpoint on every way out
 
@@ -102,7 +99,9 @@ def train_and_evaluate(
       check_resumable(saved, extra, workdir)
       total_steps = max(total_steps, start_step)  # it may have gone further, under more epochs
       print(f"Resuming from step {start_step} of {total_steps} in {workdir}", flush=True)
-    checkpoint.write_atomic(workdir / "config.json", json.dumps(extra["config"], indent=2) + "\n")
+    if is_first_process:
+      text = json.dumps(extra["config"], indent=2) + "\n"
+      checkpoint.write_atomic(workdir / "config.json", text)
 
     # ---- Log and evaluation
     log = on_exit.enter_context(
@@ -205,8 +204,6 @@ def crosses_multiple(step: int, every: float) -> bool:
 def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any], workdir: Path) -> None:
   """Checks that a run resumes under its own config and number of images.
 
-  Keys that configs have gained since it was saved may differ, see `checkpoint.changes_since`.
-
   Args:
     saved: `config` and `train_images` of the newest checkpoint.
     now: the same of this start.
@@ -215,7 +212,7 @@ def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any], workdir: P
   Raises:
     InputError: they differ in what the results depend on.
   """
-  changes = checkpoint.changes_since(saved["config"], now["config"])
+  changes = config_json.differences(saved["config"], now["config"])
   options, training = now["config"]["optimizer"], now["config"]["train"]
   if options["schedule"] == "drops" and not options["warmup"] and not training["frozen"]:
     changes.pop("train.epochs", None)
@@ -264,12 +261,10 @@ def show_eval(
 ) -> None:
   """Prints one line per evaluation."""
   if jax.process_index() == 0:
-    cells = [
-      f"{name} {value:.3f}"
-      for name, value in summary.items()
-      if isinstance(value, float) and f"_{norm}" in name
-    ]
-    print(f"step {step}  {split}, {predictor}: " + "  ".join(cells), flush=True)
+    # By the dataset's own box, too, where the protocol measures that.
+    shown = reports.metrics_of(summary, norm) | reports.metrics_of(summary, f"{norm}_dataset")
+    cells = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    print(f"step {step}  {split}, {predictor}: {cells}", flush=True)
 
 
 def draw_curves(workdir: Path, *, split: str, norm: str) -> None:

@@ -102,7 +102,7 @@ def test_the_functions_are_found():
     "siamese.combine",
     "steps.train_step",
     "ops.batch_norm.batch_norm_relu",
-    "align.FaceAligner.from_checkpoint",
+    "predict.FaceAligner.from_checkpoint",
     "scoring.jitter.jitter",
     "plots.sheets.draw_faces",
   }

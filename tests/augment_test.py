@@ -257,6 +257,12 @@ def test_brightness_contrast_and_saturation_do_what_they_are_called():
   mean = colours.mean(0, keepdims=True)
   np.testing.assert_allclose(ends((1, 0.6, 1)), mean + 0.6 * (colours - mean), atol=1e-5)
 
+  # Each step is clipped: what was too bright for white stays white as far as contrast is concerned.
+  bright = np.clip(2.5 * colours, 0, 1)
+  assert (2.5 * colours > 1).any()
+  mean = bright.mean(0, keepdims=True)
+  np.testing.assert_allclose(ends((2.5, 0.6, 1)), mean + 0.6 * (bright - mean), atol=1e-5)
+
   grey = ends((1, 1, 0))
   largest = colours.max(-1, keepdims=True)  # what HSV keeps
   np.testing.assert_allclose(grey, largest.repeat(3, -1), atol=1e-5)

@@ -150,26 +150,6 @@ def test_a_deeper_fan_needs_a_larger_multiple(depth, multiple):
   assert f"must be a multiple of {multiple}" in only
 
 
-def test_a_config_of_an_earlier_release_may_lack_newer_keys():
-  old = config().unlock()
-  for section, key in [
-    ("data", "own_markup"),
-    ("eval", "name"),
-    ("model", "name"),
-    ("model", "dtype"),
-    ("model", "sync_batch_norm"),
-    ("model", "remat"),
-  ]:
-    del old[section][key]
-
-  setup = build.setup(old)
-
-  expected = build.setup(config(model__dtype="float32"))
-  assert setup.network == expected.network
-  assert setup.markup is expected.markup
-  assert setup.eval_dataset == tiny_dataset.NAME
-
-
 @pytest.mark.parametrize(
   ("choice", "backend", "dtype"),
   [

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from fal_jax import checkpoint, parallel
-from fal_jax.checkpoint import Checkpoints, changes_since, config_differences, digest
+from fal_jax.checkpoint import Checkpoints, digest
 from fal_jax.errors import InputError
 from fal_jax.steps import TrainState
 
@@ -261,38 +261,6 @@ def test_the_digest_sees_values_types_shapes_and_names():
 
   assert digest(state) == digest({"a": jnp.arange(6, dtype=jnp.float32)}) == digest({"a": strided})
   assert len({digest(other) for other in [state, *others]}) == 6
-
-
-def test_differences_of_configs_have_dotted_names_and_both_values():
-  saved = {"seed": 0, "codec": {"sigma": 1.5, "window": 5}, "old": 1}
-  now = {"seed": 0, "codec": {"sigma": 2.0, "window": 5, "new": True}, "data": {"name": None}}
-
-  assert config_differences(saved, now) == {
-    "codec.sigma": (1.5, 2.0),
-    "codec.new": (None, True),
-    "data": (None, {"name": None}),
-    "old": (1, None),
-  }
-
-
-def test_changes_are_of_keys_that_the_saved_config_had():
-  saved = {"seed": 0, "codec": {"sigma": 1.5, "old": 1}, "log": {"every": 2}}
-  now = {"seed": 0, "codec": {"sigma": 2.0, "new": True}, "data": {"name": "wflw"}}
-
-  assert changes_since(saved, now) == {
-    "codec.sigma": (1.5, 2.0),
-    "codec.old": (1, None),
-    "log": ({"every": 2}, None),
-  }
-
-
-def test_tuples_that_json_made_lists_are_not_a_difference():
-  saved = {"a": {"scale": [0.85, 1.15], "b": [[1], 2]}}
-  now = {"a": {"scale": (0.85, 1.15), "b": ((1,), 2)}}
-  assert not config_differences(saved, now)
-
-  differences = config_differences({"scale": [0.85, 1.15]}, {"scale": (0.85, 1.2)})
-  assert differences == {"scale": ([0.85, 1.15], (0.85, 1.2))}
 
 
 def test_warnings_about_damage_are_one_line():

@@ -1,12 +1,10 @@
 """Custom mark-ups: read exactly, every mistake named at once, nothing lost through a config."""
 
-import json
-
 import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import build, custom_markup, landmarks, metrics
+from fal_jax import build, config_json, custom_markup, landmarks, metrics
 from fal_jax.errors import InputError
 
 FIVE = """
@@ -198,19 +196,12 @@ def test_a_config_holds_the_whole_mark_up(tmp_path):
   markup = read(tmp_path, FIVE).markup
   whole = config(custom_markup.to_json(markup))
 
-  saved = json.loads(whole.to_json_best_effort())
-  back = build.markup(type(whole)(saved))
+  back = build.markup(config_json.from_json(config_json.to_json(whole)))
 
   np.testing.assert_array_equal(back.flip, markup.flip)
   assert (back.names, back.edges) == (markup.names, markup.edges)
   assert build.setup(whole).recipe(steps_per_epoch=1).flip == (1, 0, 2, 4, 3)
   build.setup(whole, device_count=1)
-
-
-def test_a_config_older_than_custom_mark_ups_still_works():
-  saved = json.loads(config(None, 29).to_json_best_effort())
-  del saved["data"]["own_markup"]
-  assert build.markup(type(config(None))(saved)) is landmarks.MARKUPS[29]
 
 
 DOTS = '{"landmarks": 5, "mirror": []}'

@@ -227,6 +227,27 @@ def test_a_part_of_a_split_can_be_opened(data_dir):
   assert len(open_split(data_dir, "train[:50%]")) == tiny_dataset.TRAIN // 2
 
 
+def ids(source):
+  return [data.example_id(record) for record in source]
+
+
+@pytest.mark.parametrize("split", ["train+test", "test[:30%] + train", "test[5:8]+train+test[:2]"])
+def test_a_union_is_its_parts_one_after_the_other(data_dir, split):
+  union = open_split(data_dir, split)
+
+  expected = [name for part in split.split("+") for name in ids(open_split(data_dir, part.strip()))]
+  assert ids(union) == expected
+  assert len(union) == len(expected)
+
+
+def test_batches_of_a_union_show_every_image_once_per_epoch(data_dir, train, test):
+  union = open_split(data_dir, "train+test[:4]")
+  batches = take(union, 8, seed=5)
+
+  assert times_shown(batches) == [2] * (tiny_dataset.TRAIN + 4)
+  assert_same_batches(batches, take([*train, *(test[index] for index in range(4))], 8, seed=5))
+
+
 def test_a_dataset_is_found_through_the_environment(data_dir, monkeypatch):
   monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
   source = data.open_split(
@@ -247,6 +268,11 @@ def test_a_dataset_is_found_through_the_environment(data_dir, monkeypatch):
     ({"split": "valid"}, "no split 'valid'; it has nowhere, test, train"),
     ({"split": "train[:0]"}, "holds no image"),
     ({"split": "train[abc"}, r"train\[:90%\]"),
+    ({"split": "train+valid"}, "no split 'valid'; it has nowhere, test, train"),
+    ({"split": "train+"}, "no split ''; it has nowhere, test, train"),
+    ({"split": "train+test[:0]"}, r"'test\[:0\]' of 'tiny_faces' holds no image"),
+    ({"split": "test+train+test"}, "'test' and 'test' of 'tiny_faces' share 11 faces, such as"),
+    ({"split": "train[:8]+train[6:]"}, r"share 2 faces, .* '.*\+.*' must not overlap"),
     ({"markup": 68}, r"29 landmarks but config.data.markup is 68: set --config.data.markup=29"),
   ],
 )

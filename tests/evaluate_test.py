@@ -274,6 +274,18 @@ def test_a_run_may_train_on_one_dataset_and_evaluate_itself_on_another(folder, t
   assert summary_of(workdir, "tiny_faces/test")["num_images"] == tiny_dataset.TEST
 
 
+def test_results_go_below_the_home_folder_where_the_workdir_says_so(workdir, monkeypatch):
+  written_to = []
+  monkeypatch.setenv("HOME", str(workdir.parent))
+  monkeypatch.setattr(
+    evaluate, "evaluate_split", lambda *_, report_to, **__: written_to.append(report_to)
+  )
+
+  evaluate.run(None, f"~/{workdir.name}")
+
+  assert written_to == [workdir / "eval"]
+
+
 def test_evaluating_changes_nothing(run, config, workdir, variables):
   def times():
     return {path: path.stat().st_mtime_ns for path in (workdir / "checkpoints").rglob("*")}

@@ -84,6 +84,14 @@ def test_eyes_change_sides_in_the_mirror(num):
   assert sorted(markup.flip[list(right_pupil)]) == sorted(left_pupil)
 
 
+@pytest.mark.parametrize(
+  ("num", "outer_eyes"), [(68, (36, 45)), (98, (60, 72)), (29, (8, 9)), (19, (6, 11))]
+)
+def test_the_inter_ocular_distance_is_between_the_corners_that_public_code_takes(num, outer_eyes):
+  """HRNet's, LUVLi's and FaRL's evaluations; the inner corners would be mirrored just as well."""
+  assert landmarks.MARKUPS[num].outer_eyes == outer_eyes
+
+
 def test_a_profile_has_no_pair_of_eyes():
   assert landmarks.MARKUPS[39].outer_eyes is None
   assert landmarks.MARKUPS[39].pupils is None

@@ -5,11 +5,10 @@ The floors of fal_jax, top to bottom; an import points downwards, or sideways on
   main        the command line
   wings       codec_report/ doctor/ bench/ ablation/: only main enters, and no wing enters another
   programs    train, evaluate, predict, score ...: what a mode of the command line runs
-  aligner     align: a network for photographs, for programs and for users
   rooms       scoring/ plots/ output/ weights/, and what runs are made from: build, data ...
   step        steps.py: one training step, one prediction step
   paper       the method itself: knows no files, checkpoints, scores or plots
-  ground      errors, ops/
+  ground      errors, ops/, flags, configs as JSON, names of splits
 """
 
 import ast
@@ -28,13 +27,12 @@ FLOORS = (
   {"main"},
   WINGS,
   {"train", "evaluate", "predict", "score", "torch_import"},
-  {"align"},
   {"scoring", "plots", "output", "weights", "build", "restore", "parallel", "data", "checkpoint"},
   {"steps"},
   {"siamese", "heatmap", "peaks", "hourglass", "network", "heads", "augment", "affine", "landmarks"}
   | {"corruption"}
   | {"custom_markup", "losses", "metrics", "crop", "images", "optimizer"},
-  {"errors", "ops", "flag_parser"},
+  {"errors", "ops", "flag_parser", "config_json", "split_names"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 import tiny_dataset
-from ml_collections import ConfigDict
 
-from fal_jax import build, flag_parser, restore
+from fal_jax import build, config_json, flag_parser, restore
+from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 
 LAST = 12  # steps of the run
@@ -106,7 +106,17 @@ def test_what_changes_nothing_about_an_evaluation_is_not_named(saved):
   assert restore.evaluation_differences(saved, changed) == []
 
 
-def test_keys_that_an_earlier_release_did_not_have_are_no_difference(saved):
-  before = saved.to_dict()
-  del before["model"]["name"], before["data"]["own_markup"], before["head"]
-  assert restore.evaluation_differences(ConfigDict(before), saved) == []
+def test_a_key_that_the_run_is_too_old_to_have_means_what_was_done_then(folder, tmp_path):
+  before = config_json.to_json(tiny_dataset.config(folder))
+  del before["siamese"]["frame"], before["model"]["dtype"]
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(1, {"a": np.zeros(1)}, {"config": before})
+  checkpoints.close()
+
+  saved = restore.saved_config(tmp_path)
+
+  assert (saved.siamese.frame, saved.model.dtype) == ("crop", "float32")
+  now = tiny_dataset.config(folder, model__dtype="bfloat16")
+  assert restore.evaluation_differences(saved, now) == [
+    "model.dtype: trained with float32, now bfloat16"
+  ]

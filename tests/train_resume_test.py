@@ -16,7 +16,7 @@ import tiny_dataset
 from runs import before_step, records, saved_steps
 from tiny_dataset import last_digest
 
-from fal_jax import checkpoint, data, evaluate, train
+from fal_jax import checkpoint, config_json, data, evaluate, train
 from fal_jax.errors import InputError, Interrupted
 
 LAST = 12  # steps of a whole run
@@ -119,12 +119,10 @@ def test_a_run_does_not_resume_under_another_codec_and_nothing_is_changed(copy, 
   assert (copy / "config.json").read_text() == before
 
 
-def configs(folder, **changes):
-  """The config as it is saved, and with changes."""
-  return (
-    json.loads(tiny_dataset.config(folder, **options).to_json_best_effort())
-    for options in ({}, changes)
-  )
+def saved_by(folder, **changes):
+  """What a checkpoint tells of its run besides the weights."""
+  config = tiny_dataset.config(folder, **changes)
+  return {"config": config_json.to_json(config), "train_images": 12}
 
 
 @pytest.mark.parametrize(
@@ -134,13 +132,11 @@ def configs(folder, **changes):
     ("augment__scale", (0.9, 1.15), "augment.scale: [0.85, 1.15] there, [0.9, 1.15] here"),
     ("seed", 1, "seed: 0 there, 1 here"),
     ("train__batch_size", 16, "train.batch_size: 8 there, 16 here"),
-    ("data__train_split", "test", "data.train_split: train there, test here"),
+    ("data__train_split", "fit+val", "data.train_split: train there, fit+val here"),
   ],
 )
 def test_a_difference_that_affects_the_weights_is_named(folder, tmp_path, key, value, line):
-  saved, now = (
-    {"config": config, "train_images": 12} for config in configs(folder, **{key: value})
-  )
+  saved, now = saved_by(folder), saved_by(folder, **{key: value})
 
   with pytest.raises(InputError) as error:
     train.check_resumable(saved, now, tmp_path)
@@ -160,24 +156,26 @@ def test_a_difference_that_affects_the_weights_is_named(folder, tmp_path, key, v
   ],
 )
 def test_what_does_not_affect_the_weights_may_change(folder, tmp_path, key, value):
-  saved, now = (
-    {"config": config, "train_images": 12} for config in configs(folder, **{key: value})
-  )
+  saved, now = saved_by(folder), saved_by(folder, **{key: value})
   assert saved != now
   train.check_resumable(saved, now, tmp_path)
 
 
-def test_a_run_saved_before_a_key_existed_resumes(folder, tmp_path):
-  saved, now = (
-    {"config": config, "train_images": 12} for config in configs(folder, model__name="fan")
-  )
-  del saved["config"]["model"]["name"]
-  del saved["config"]["siamese"]
+def test_a_run_saved_before_a_key_existed_resumes_under_what_was_done_then(folder, tmp_path):
+  saved = saved_by(folder)
+  del saved["config"]["siamese"]["frame"]
 
-  train.check_resumable(saved, now, tmp_path)
+  train.check_resumable(saved, saved_by(folder, siamese__frame="crop"), tmp_path)
+  with pytest.raises(InputError, match=r"\n  siamese\.frame: crop there, view here$"):
+    train.check_resumable(saved, saved_by(folder, siamese__frame="view"), tmp_path)
 
-  with pytest.raises(InputError, match=r"\n  model\.name: fan there, None here"):
-    train.check_resumable(now, saved, tmp_path)
+
+def test_a_run_does_not_resume_under_a_config_that_lacks_one_of_its_keys(folder, tmp_path):
+  saved, now = saved_by(folder), saved_by(folder)
+  del now["config"]["model"]["name"]
+
+  with pytest.raises(InputError, match=r"\n  model\.name: fan there, None here$"):
+    train.check_resumable(saved, now, tmp_path)
 
 
 def test_a_run_does_not_resume_with_another_network(copy, folder):

@@ -10,7 +10,7 @@ import tiny_dataset
 from runs import before_step, records, saved_steps
 from tiny_dataset import last_digest
 
-from fal_jax import build, checkpoint, parallel, steps, train
+from fal_jax import build, checkpoint, config_json, parallel, steps, train
 from fal_jax.errors import Diverged
 from fal_jax.plots import figure
 
@@ -36,8 +36,8 @@ def test_the_last_step_is_saved_though_it_is_not_on_the_interval(whole):
 
 def test_a_run_leaves_its_config_its_metrics_and_its_images(whole, folder):
   config = json.loads((whole / "config.json").read_text())
-  expected = json.loads(tiny_dataset.config(folder).to_json_best_effort())
-  assert not checkpoint.config_differences(config, expected)
+  expected = config_json.to_json(tiny_dataset.config(folder))
+  assert not config_json.differences(config, expected)
 
   assert json.loads((whole / "eval" / "test.json").read_text())["provenance"]["step"] == LAST
 
@@ -63,6 +63,25 @@ def test_a_run_of_no_steps_evaluates_the_untrained_network(folder, tmp_path):
   summaries = tiny_dataset.run(tiny_dataset.config(folder, train__epochs=0.0), tmp_path)
   assert summaries["test"]["num_images"] == tiny_dataset.TEST
   assert saved_steps(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_run_trains_on_a_union_of_splits_resumes_and_evaluates_another(folder, tmp_path, capsys):
+  """As many images as the split `train` has: what has been compiled for it will do."""
+  tested = "test[4:]+nowhere"
+  options = {"data__train_split": "train[:8]+test[:4]", "eval__splits": (tested,)}
+
+  tiny_dataset.run(tiny_dataset.config(folder, train__epochs=1.0, **options), tmp_path)
+  assert "Training on 12 images, steps 1 to 2;" in capsys.readouterr().out
+
+  longer = tiny_dataset.config(folder, train__epochs=2.0, **options)
+  assert tiny_dataset.run(longer, tmp_path)[tested]["num_images"] == tiny_dataset.TEST - 4 + 1
+
+  assert "Resuming from step 2 of 3" in capsys.readouterr().out
+  assert list(records(tmp_path, f"{tested}/nme_ic")) == [2, 3]
+  written = json.loads((tmp_path / "eval" / f"{tested}.json").read_text())
+  assert written["provenance"]["split"] == tested
+  assert (tmp_path / "eval" / f"{tested}_predictions.csv").exists()
 
 
 # ---- Divergence

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from fal_jax import flag_parser
+from fal_jax import config_json, flag_parser
 from fal_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
     InputError: the table or a config is wrong, or an override would make rows equal.
   """
   from fal_jax.ablation.run import Row
-  from fal_jax.checkpoint import config_differences
 
   if not table.rows or any(len(row) != 3 for row in table.rows):
     raise InputError(
@@ -89,7 +88,7 @@ def read_rows(table: ConfigDict, folder: Path, overrides: Sequence[str]) -> list
 
   files = [folder / f"{name}.py" for name, _, _ in table.rows]
   plain = [_load(file, table.base, []).to_dict() for file in files]
-  varied = {key for config in plain for key in config_differences(plain[0], config)}
+  varied = {key for config in plain for key in config_json.differences(plain[0], config)}
   keys = {override: override.removeprefix("--config.").split("=")[0] for override in overrides}
   if taken := [override for override, key in keys.items() if key in varied]:
     raise InputError(

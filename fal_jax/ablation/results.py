@@ -19,8 +19,8 @@ def difference(values: Mapping[int, float], reference: Mapping[int, float]) -> d
   """Differences paired by seed.
 
   Args:
-    values: by seed.
-    reference: by seed; subtracted.
+    values: seed -> result.
+    reference: seed -> result that is subtracted.
 
   Returns:
     Their `mean`, its `standard_error`, and `seeds`, how many pairs there are.
@@ -114,7 +114,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     sentences.append("Results come from several versions of the code.")
 
   if len(seeds) == 1:
-    sentences.append("One seed: nothing here says how far another one would be.")
+    sentences.append("One seed: nothing here says how much another one would differ.")
   else:
     doubt = round(100 / (2 * (len(seeds) - 1)) ** 0.5)
     sentences.append(

@@ -14,9 +14,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fal_jax import build, evaluate, metrics, train
+from fal_jax import build, config_json, evaluate, metrics, train
 from fal_jax.ablation import results
-from fal_jax.checkpoint import config_differences, write_atomic
+from fal_jax.checkpoint import write_atomic
 from fal_jax.errors import InputError
 from fal_jax.output.folders import make_dir
 
@@ -36,10 +36,10 @@ class Row:
   """One row of a table.
 
   Attributes:
-    name: of its config's file.
-    label: in the table.
+    name: name of its config's file.
+    label: what the table calls it.
     paper: the paper's number, None where it has none.
-    config: with the first seed.
+    config: its config, with the first seed.
   """
 
   name: str
@@ -53,11 +53,11 @@ class Job:
   """One cell of a table: a row with one seed.
 
   Attributes:
-    row: which.
-    config: of the row, with the seed.
+    row: its row.
+    config: the row's config, with the seed.
     result: the folder of its evaluation.
     training: the run folder that it evaluates.
-    training_config: of that run: the row's own, or that of a row with an equal training.
+    training_config: that run's config: the row's own, or that of a row with an equal training.
   """
 
   row: Row
@@ -84,11 +84,11 @@ def run(
 
   Args:
     table: `title`, `base`, `metric`, `paper` and `against`, see `configs/ablations/`.
-    rows: of the table.
+    rows: rows of the table.
     workdir: the folder.
-    name: of the table's files.
+    name: name of the table's files.
     seeds: how many, from each config's own upwards.
-    command: what makes the table again.
+    command: the command line that makes the table again.
 
   Yields:
     One line for each result, and the table at the end.
@@ -160,7 +160,7 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
   An equal training is used again, whichever row or table it was made for.
 
   Args:
-    rows: of the table.
+    rows: rows of the table.
     workdir: the folder with what there is already.
     seeds: how many, from each config's own upwards.
 
@@ -182,7 +182,7 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
       with config.unlocked():
         config.seed = row.config.seed + offset
       build.setup(config, device_count=jax.device_count())
-      values = _as_json(config)
+      values = config_json.to_json(config)
       folder = Path(row.name) / f"seed{config.seed}"
 
       result = workdir / "rows" / folder
@@ -200,7 +200,7 @@ def plan(rows: Sequence[Row], workdir: Path, *, seeds: int) -> list[Job]:
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
   """Keys that a result depends on and whose values differ: key -> (saved, now)."""
-  pairs = config_differences(saved, now)
+  pairs = config_json.differences(saved, now)
   return {key: pair for key, pair in pairs.items() if not key.startswith(FREE)}
 
 
@@ -226,9 +226,9 @@ def report(
 
   Args:
     table: see `run`.
-    rows: of the table.
+    rows: rows of the table.
     jobs: from `plan`.
-    command: what makes the table again.
+    command: the command line that makes the table again.
 
   Returns:
     Where the results are from, and `rows` as in `results.summarise`.
@@ -287,7 +287,8 @@ def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading
   summary = evaluate.run(job.config, job.training, directory=job.result)[job.config.eval.splits[0]]
 
   # Last: from now on the result counts.
-  write_atomic(job.result / "config.json", json.dumps(_as_json(job.config), indent=2) + "\n")
+  text = json.dumps(config_json.to_json(job.config), indent=2) + "\n"
+  write_atomic(job.result / "config.json", text)
   return metric_of(summary, metric, dataset=build.eval_dataset(job.config))
 
 
@@ -339,10 +340,6 @@ class _Pace:
     if not views or not self._views:
       return ""
     return f"; about {_duration(sum(views.values()) * self._seconds / self._views)} left"
-
-
-def _as_json(config: ConfigDict) -> dict[str, Any]:
-  return json.loads(config.to_json_best_effort())
 
 
 def _duration(seconds: float) -> str:

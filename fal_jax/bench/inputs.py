@@ -37,7 +37,7 @@ class Photo:
   Attributes:
     width: px.
     height: px.
-    side: of the face's box, which is in the middle, px.
+    side: side of the face's box, which is in the middle, px.
   """
 
   width: int
@@ -97,7 +97,7 @@ def sources(config: ConfigDict) -> dict[str, data.Source]:
   """What to read, by name: the config's dataset if its folder is given, else synthetic ones.
 
   Args:
-    config: of the run.
+    config: the run's config.
 
   Returns:
     At least one source.
@@ -121,7 +121,7 @@ def measure(
   """Images per second of the pipeline alone, and seconds of a training step that it feeds.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: the batch size.
     rounds: how often each is measured.
     echo: progress callback.

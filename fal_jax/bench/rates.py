@@ -14,12 +14,12 @@ class Count:
   """What one repeat of a task does.
 
   Attributes:
-    items: how many of `unit`.
+    items: number of `unit`.
     unit: "images", "pairs", "heatmaps" or "products".
     flops: counted by hand.
     bytes: the minimum that passes through memory; None where it is unknown.
     devices: how many share the work.
-    in_step: how many times this work one device does in a training step; None if it is not part of
+    in_step: how many times one device does this work in a training step; None if it is not part of
       one.
   """
 
@@ -38,7 +38,7 @@ def describe(
 
   Args:
     samples: seconds of all tasks, by round.
-    name: of the task.
+    name: name of the task.
     counts: what each does.
     matmul: name of the matrix product, on one device, that it is compared with.
 
@@ -76,12 +76,12 @@ def compare(
   """PyTorch's tasks, and their time per item as a multiple of ours.
 
   Args:
-    title: of the table.
+    title: title of the table.
     samples: seconds of all tasks, by round.
     counts: what each of ours does; one of PyTorch's does the same, unless it has an entry of its
       own.
-    prefix: of the names of PyTorch's tasks; the name of ours follows, and after a comma possibly a
-      remark.
+    prefix: what the names of PyTorch's tasks begin with; the name of ours follows, and possibly,
+      after a comma, a remark.
 
   Returns:
     `title`, and `parts` by name without the prefix.

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import build
+from fal_jax import build, config_json
 from fal_jax.bench import inputs, machine, rates, scaling, table, timing, trace, work, worker
 from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
@@ -58,7 +58,7 @@ def run(
   """Measures, and writes `bench/bench.json` and `bench/bench.md`.
 
   Args:
-    config: of the run to measure; the input pipeline reads its dataset if `config.data.dir` is set.
+    config: the config to measure; the input pipeline reads its dataset if `config.data.dir` is set.
     workdir: the folder to write to.
     command: the command line that repeats the measurement.
     parts: some of `PARTS`; by default all that make sense on this machine.
@@ -132,7 +132,7 @@ def run(
   load = [load_before, os.getloadavg()[0]]
   report["machine"] = {**machine.describe(), "load_average": load}
   report["seconds"] = time.monotonic() - start
-  report["config"] = worker.config_to_dict(config)
+  report["config"] = config_json.to_json(config)
   page = table.page(report)
   (directory / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
   (directory / "bench.md").write_text(f"# Bench\n\n{page}\n```\n{command}\n```\n", encoding="utf-8")
@@ -152,7 +152,7 @@ def check_parts(config: ConfigDict, parts: Sequence[str]) -> list[str]:
   """The parts to measure, in order.
 
   Args:
-    config: of the run.
+    config: the run's config.
     parts: those that the user requests; by default what makes sense here.
 
   Returns:
@@ -191,7 +191,7 @@ def first_steps(
   """`worker.first_step` without and with what the first process has compiled.
 
   Args:
-    config: of the run.
+    config: the run's config.
     batch_sizes: the first is measured; none means the platform's default.
     cache: an empty folder.
     echo: progress callback.
@@ -248,7 +248,7 @@ def measure_kernels(
   """Measures all tasks by turns, then memory and trace of the same training step.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size.
     chosen: parts to measure.
     directory: gets the trace.
@@ -288,7 +288,7 @@ def make_tasks(
   """Everything that is measured in the same rounds.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size.
     chosen: parts to measure.
 
@@ -341,7 +341,7 @@ def sweep(
   """Training step and forward pass at one batch size.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: the batch size.
     rounds: how often both are measured.
     echo: progress callback.

@@ -13,10 +13,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fal_jax import parallel
+from fal_jax import config_json, parallel
 from fal_jax.bench import timing
 from fal_jax.bench.timing import Task
-from fal_jax.bench.worker import Worker, config_to_dict, fake_devices
+from fal_jax.bench.worker import Worker, fake_devices
 
 DEVICES = (1, 2, 4, 8)
 
@@ -33,7 +33,7 @@ def measure_fake_devices(
   """One process after another, with more and more fake devices that share this machine's cores.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size per device.
     rounds: how often each count is measured.
     environment: variables to set for the processes.
@@ -58,7 +58,7 @@ def measure_fake_devices(
       results.append({"devices": count, "too_large": True})
       continue
 
-    job = {"config": config_to_dict(config), "pairs": pairs * count, "process": None}
+    job = {"config": config_json.to_json(config), "pairs": pairs * count, "process": None}
     with Worker(job, {**environment, **fake_devices(count)}) as worker:
       echo(f"{count} fake devices: first step after {worker.answer()['step']:.1f} s")
       requests = ("step",) if count == 1 else ("step", "control")
@@ -85,7 +85,7 @@ def measure_processes(
   The former are joined by `jax.distributed`; the latter are independent.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size per process, which has one device.
     rounds: how often each pair of processes is measured.
     environment: variables to set for the processes.
@@ -102,8 +102,8 @@ def measure_processes(
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
 
-  # A process alone would get these as options of its step and one of several would not: without
-  # them here, the comparison would be one of kernels.
+  # A single process gets these as options of its step and one of several does not: without them
+  # here, kernels would be compared.
   kernels = "".join(f" --{name}={value}" for name, value in parallel.cpu_options().items())
   variables = {**environment, **fake_devices(1)}
   variables["XLA_FLAGS"] += kernels
@@ -111,7 +111,7 @@ def measure_processes(
   with contextlib.ExitStack() as on_exit:
 
     def start_pair(*, together: bool) -> list[Worker]:
-      job = {"config": config_to_dict(config), "pairs": pairs}
+      job = {"config": config_json.to_json(config), "pairs": pairs}
       ranks = ([0, 2, address], [1, 2, address]) if together else (None, None)
       workers = [
         on_exit.enter_context(Worker({**job, "process": rank}, variables, cores=half))
@@ -131,7 +131,7 @@ def measure_processes(
 
 
 def available_bytes() -> int | None:
-  """Memory that processes may still allocate; None on systems that do not say, all but Linux."""
+  """Memory that processes may still allocate; None where the system is not Linux."""
   try:
     lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
   except OSError:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Task = Callable[[int], Any]  # repeats its work so many times, and returns when all of it is done
+Task = Callable[[int], Any]  # repeats its work that many times, and returns when all of it is done
 
 
 def interleaved(
@@ -22,13 +22,13 @@ def interleaved(
   """Runs every task once per round, in reverse order every other round.
 
   Args:
-    tasks: by name. Each first runs unmeasured: once to compile, and once more to find out how often
-      it must be repeated.
+    tasks: name -> task. Each first runs unmeasured: once to compile, and once more to find out how
+      often it must be repeated.
     rounds: how often each task is measured.
     min_seconds: a task that takes less is repeated within its turn until this time has passed; 0
       for no repetition.
     max_repeats: the most repeats within one turn.
-    before: by name, what must happen before each turn of a task and is not measured.
+    before: name -> what must happen before each turn of a task and is not measured.
     clock: returns seconds, rising; replaced by tests.
     echo: progress callback, called per task and round.
 

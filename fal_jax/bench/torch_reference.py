@@ -278,7 +278,7 @@ def training_loss(
   Everything after the uint8 crops happens on the device.
 
   Args:
-    config: with the head "heatmaps", no `view_loss` and no `window_loss`.
+    config: a config with the head "heatmaps", no `view_loss` and no `window_loss`.
     batch: `image` (B, Hs, Hs, 3) uint8 and `landmarks` (B, K, 2) float32 crop px, all annotated.
     views: `view_from_crop` (V, B, 2, 3) float32 px, `mirrored` (V, B) bool and `colour` (V, B, 3)
       float32 factors.

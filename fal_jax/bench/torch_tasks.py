@@ -44,9 +44,9 @@ def make_tasks(
   """The tasks that have a counterpart among ours, under the same names.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size, B.
-    parts: of the bench, as in `--parts`.
+    parts: parts of the bench, as in `--parts`.
     decoded: (N, H, W, K) float32, what our decoder reads; None leaves the decoders out.
     warped: (S * V * B, H, W, K) float32, what our warp takes; None leaves the warps out.
     compiled: whether to measure `torch.compile` instead: the network goes through it, forward and
@@ -188,6 +188,6 @@ def _fits(task: Task) -> bool:
 
 
 def _network(config: ConfigDict, device: str) -> torch_reference.FAN:
-  # Any: PyTorch's own types do not know this use of the memory format.
+  # Any: PyTorch's type hints lack this use of the memory format.
   network: Any = torch_reference.FAN(config).to(device)
   return network.to(memory_format=torch.channels_last)

@@ -54,7 +54,7 @@ def slowest(trace: Mapping[str, Any], *, count: int) -> list[dict[str, Any]]:
   """The kernels that took the most time altogether.
 
   Args:
-    trace: in Chrome's format, `traceEvents`, durations in microseconds.
+    trace: events in Chrome's format, `traceEvents`, durations in microseconds.
     count: how many kernels to list.
 
   Returns:

@@ -200,7 +200,7 @@ def codec_tasks(
   """Encoder and decoder on many images.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size of the training step that the encoder's share is of.
 
   Returns:
@@ -257,7 +257,7 @@ def warp_tasks(
   Measured are the warp, the warp and its gradient, and all of `siamese.combine` with its gradient.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size, B.
 
   Returns:
@@ -317,7 +317,7 @@ def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
   """Memory and FLOPs of the compiled training step on each device.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size.
 
   Returns:
@@ -362,7 +362,7 @@ def _count(
   """The count of a part that each device does by itself.
 
   Args:
-    items: how many of `unit`.
+    items: number of `unit`.
     need: FLOPs and bytes per image.
     images: how many images.
     in_step: how often all devices together do this in one training step; None if they do not.

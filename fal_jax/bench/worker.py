@@ -19,6 +19,8 @@ from typing import Any, Self
 
 from ml_collections import ConfigDict
 
+from fal_jax import config_json
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -115,23 +117,18 @@ def compilation_cache(folder: Path) -> dict[str, str]:
   }
 
 
-def config_to_dict(config: ConfigDict) -> dict[str, Any]:
-  """The config as JSON holds it: for a job, or for the report."""
-  return json.loads(config.to_json_best_effort())
-
-
 def first_step(config: ConfigDict, pairs: int | None, cache: Path) -> dict[str, Any]:
   """How long a user waits for the first training step from the start of the process, without data.
 
   Args:
-    config: of the run.
+    config: the run's config.
     pairs: batch size; None for the platform's default.
     cache: folder of the persistent compilation cache.
 
   Returns:
     `seconds`, its parts, and `platform`, `devices` and `pairs`.
   """
-  job = {"config": config_to_dict(config), "pairs": pairs, "process": None}
+  job = {"config": config_json.to_json(config), "pairs": pairs, "process": None}
   with Worker(job, compilation_cache(cache)) as worker:
     answer = worker.answer()
     return {"seconds": time.perf_counter() - worker.started, **answer}

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,8 @@ def _write(
 
   if has_matplotlib():
     _draw(page.with_suffix(".png"), report, errors, codec(config))
-    figure = f"![Error of each face, and by temperature]({faces.name}.png)"
+    link = urllib.parse.quote(f"{faces.name}.png")  # a slice has brackets and a percent sign
+    figure = f"![Error of each face, and by temperature]({link})"
     location = f"Report with figure: {page}"
   else:
     figure = f"No figure is drawn: {NO_MATPLOTLIB}."

@@ -1,13 +1,13 @@
 """Measures all splits of a dataset and collects the findings; nothing is read or written here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import build, metrics
+from fal_jax import build, metrics, split_names
 from fal_jax.doctor import findings, procrustes, stats, symmetry
 from fal_jax.doctor.face_findings import face_findings
 from fal_jax.doctor.face_flags import flag_faces, shape_distances
@@ -70,9 +70,9 @@ def examine(
     for name, row in numbers.items()
   }
   unsorted = [
-    *findings.config_findings([train, *tests], list(splits)),
+    *findings.config_findings(train, tests, list(splits)),
     *findings.shape_findings(shape, markup),
-    *findings.overlap_findings(overlaps, train, tests, names=shared_ids),
+    *findings.overlap_findings(overlaps, _bases(train), _bases(tests), names=shared_ids),
     *face_findings({name: split.ids for name, split in splits.items()}, flags),
     *findings.metadata_findings(metadata),
     *findings.crop_findings(percents, rule, band),
@@ -160,10 +160,15 @@ def _overlaps(
   return counts, names
 
 
-def _configured_splits(config: ConfigDict) -> tuple[str, list[str]]:
-  """The dataset's split that trains and those that test, without slices such as [:50%]."""
-  train = config.data.train_split.split("[", maxsplit=1)[0]
+def _configured_splits(config: ConfigDict) -> tuple[list[str], list[str]]:
+  """The dataset's splits that train and those that test: the parts of unions, slices included."""
+  train = split_names.parts(config.data.train_split)
   # Faces cut out for training are evaluated on the photographs, a dataset of another name.
-  if config.eval.get("name") not in (None, "", config.data.name):
+  if build.eval_dataset(config) != config.data.name:
     return train, []
-  return train, [name.split("[", maxsplit=1)[0] for name in config.eval.splits]
+  return train, [part for split in config.eval.splits for part in split_names.parts(split)]
+
+
+def _bases(parts: Sequence[str]) -> list[str]:
+  """The splits that parts such as "fit[:50%]" are of."""
+  return [base for part in parts for base in split_names.bases(part)]

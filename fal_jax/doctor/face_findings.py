@@ -15,7 +15,7 @@ _FINDINGS = {
     "error",
     title="Images whose header cannot be read",
     meaning="Training stops when it reaches one of them.",
-    remedy="Download these files again and prepare the dataset anew; --skip_bad leaves them out.",
+    remedy="Download these files and prepare the dataset again; --skip_bad leaves them out.",
   ),
   "empty": Finding(
     "error",

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from fal_jax import split_names
 from fal_jax.crop import CropRule
 from fal_jax.landmarks import Markup
 
@@ -34,17 +35,21 @@ class Finding:
   faces: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
 
 
-def config_findings(wanted: Sequence[str], splits: Sequence[str]) -> Iterator[Finding]:
-  """Finds splits that the config names and the dataset does not have.
+def config_findings(
+  train: Sequence[str], tests: Sequence[str], splits: Sequence[str]
+) -> Iterator[Finding]:
+  """Finds splits that the config names and the dataset does not have, or that it trains and tests.
 
   Args:
-    wanted: the config's splits.
+    train: the parts of the config's training split, slices included.
+    tests: those of its evaluation splits.
     splits: the dataset's.
 
   Yields:
-    One error, if there are any.
+    One error, and one warning, if there are any.
   """
-  absent = [name for name in dict.fromkeys(wanted) if name not in splits]
+  bases = {part: split_names.bases(part)[0] for part in (*train, *tests)}
+  absent = [base for base in dict.fromkeys(bases.values()) if base not in splits]
   if absent:
     yield Finding(
       "error",
@@ -53,6 +58,17 @@ def config_findings(wanted: Sequence[str], splits: Sequence[str]) -> Iterator[Fi
       remedy=(
         "Set --config.data.train_split and --config.eval.splits, or prepare the missing part."
       ),
+    )
+
+  # Two slices of a split may be disjoint; the whole split and a slice are not.
+  trained = [bases[part] for part in train]
+  both = [bases[part] for part in tests if bases[part] in trained and bases[part] in (*train, part)]
+  if both:
+    yield Finding(
+      "warning",
+      title=f"The config trains on what it evaluates: {', '.join(dict.fromkeys(both))}",
+      meaning="A network that has seen the test faces in training looks better than it is.",
+      remedy="Set --config.data.train_split or --config.eval.splits to other faces.",
     )
 
 
@@ -108,7 +124,7 @@ def shape_findings(shape: Mapping[str, Any], markup: Markup) -> Iterator[Finding
 
 def overlap_findings(
   overlaps: Mapping[str, Mapping[str, Mapping[str, int]]],
-  train: str,
+  train: Sequence[str],
   tests: Sequence[str],
   *,
   names: Mapping[str, Mapping[str, list[str]]],
@@ -118,8 +134,8 @@ def overlap_findings(
   Args:
     overlaps: split -> other split -> `pictures` and `faces`: how many faces of the first have their
       image, or are themselves, in the other; the diagonal counts all of them.
-    train: the config's training split.
-    tests: the config's evaluation splits.
+    train: the splits that the config trains on.
+    tests: the splits that it evaluates.
     names: split -> other split -> names of the first one's faces whose images are in the other.
 
   Yields:
@@ -133,21 +149,28 @@ def overlap_findings(
       continue
 
     within = _within(overlaps, a, b)
-    configured = (a == train and b in tests) or (b == train and a in tests)
+    trained = [split for split in (a, b) if split in train]
+    configured = (a in train and b in tests) or (b in train and a in tests)
+    source = trained[0] if configured else "one of the splits"
     mixed = {_role(a, train, tests), _role(b, train, tests)} == {"train", "test"}
     both = {a: names[a][b], b: names[b][a]}
 
-    if faces and within and not configured:
+    if faces and len(trained) == 2:
+      yield Finding(
+        "error",
+        title=f"{a} and {b} share {_count(faces, 'face')}",
+        meaning="The config trains on both, so these faces are learnt twice as often as others.",
+        remedy="Leave one of them out of --config.data.train_split.",
+        faces=both,
+      )
+    elif faces and within and not configured:
       unions.append(within)
     elif faces and (configured or mixed):
       yield Finding(
         "error",
         title=f"{a} and {b} share {_count(faces, 'face')}",
         meaning="A network that has seen the test faces in training looks better than it is.",
-        remedy=(
-          f"Remove these faces from {train if configured else 'one of the splits'}, or evaluate on "
-          "another split."
-        ),
+        remedy=f"Remove these faces from {source}, or evaluate on another split.",
         faces=both,
       )
     elif faces:
@@ -288,8 +311,10 @@ def _within(overlaps: Mapping[str, Mapping[str, Mapping[str, int]]], a: str, b: 
   return None
 
 
-def _role(split: str, train: str, tests: Sequence[str]) -> Literal["train", "test", "other"]:
+def _role(
+  split: str, train: Sequence[str], tests: Sequence[str]
+) -> Literal["train", "test", "other"]:
   """What a split is for: as the config uses it, otherwise by its name."""
-  if split == train or (split not in tests and split.startswith(("train", "fit"))):
+  if split in train or (split not in tests and split.startswith(("train", "fit"))):
     return "train"
   return "test" if split in tests or split.startswith("test") else "other"

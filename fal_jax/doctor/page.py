@@ -31,6 +31,7 @@ def render(
   """
   dataset = escape(report["dataset"])
   crop = report["crop"]
+  train = escape(" and ".join(report["train"]))
   tests = escape(", ".join(report["tests"]) or "another dataset")
   commit = f", commit {report['git_commit'][:10]}" if report["git_commit"] else ""
 
@@ -45,7 +46,7 @@ def render(
     f"<title>{dataset}: doctor</title><style>{CSS}</style></head><body>",
     f"<h1>{dataset}</h1>",
     f'<p class="quiet">{markup.num} landmarks. Crops of {crop["size"]} px from the box of the '
-    f"{report['box']}, its larger side {crop['face']:g} px; trained on {escape(report['train'])}, "
+    f"{report['box']}, its larger side {crop['face']:g} px; trained on {train}, "
     f"evaluated on {tests}.</p>",
     f"<h2>Findings: {severity_counts(findings, zeros=False) or 'Nothing found'}</h2>",
     *map(_finding, findings),

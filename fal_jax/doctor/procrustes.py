@@ -1,6 +1,6 @@
 """Similarity Procrustes analysis with missing landmarks: the mean shape, and distances from it.
 
-Shapes are complex numbers x + iy in here, because rotation and scaling are then one product;
+Shapes are complex numbers x + iy here, because rotation and scaling are then one product;
 (..., 2) arrays come in and go out.
 """
 
@@ -15,8 +15,8 @@ def mean_shape(landmarks: np.ndarray, *, mirror_invariant: bool = False) -> np.n
 
   Args:
     landmarks: (N, K, 2) float, px; NaN where not annotated. At least one face needs two landmarks.
-    mirror_invariant: a face and its mirror image count as one shape, as profiles do that are seen
-      from left or right.
+    mirror_invariant: a face and its mirror image count as one shape, as for profiles, which are
+      seen from left or right.
 
   Returns:
     (K, 2) float64, centred at 0 with a root mean square distance of 1 from there; NaN for a
@@ -47,7 +47,7 @@ def distances(
   Args:
     landmarks: (N, K, 2) float, px; NaN where not annotated.
     mean: (K, 2), from `mean_shape`.
-    mirror_invariant: as there.
+    mirror_invariant: as in `mean_shape`.
 
   Returns:
     (N,) float64, root mean square distance to the mean after the best similarity, in units of the

@@ -25,7 +25,7 @@ def run(config: ConfigDict, workdir: str | Path, *, command: str) -> str:
   Args:
     config: names the dataset and its mark-up; gives crop, codec, and which splits train and test.
     workdir: the folder to write to.
-    command: what makes the page again.
+    command: the command line that makes the page again.
 
   Returns:
     What belongs on the screen.

@@ -27,7 +27,7 @@ def draw_mean_shape(
     mirror: (K, 2) its mirror image under the flip permutation, same frame; None draws no rings and
       no lines between partners.
     markup: edges, sides and pairs.
-    width: of the drawing, px.
+    width: width of the drawing, px.
 
   Returns:
     An <svg> element.
@@ -119,11 +119,11 @@ def draw_histogram(
   """Draws counts over bins on a logarithmic axis of px, with ticks at powers of two.
 
   Args:
-    counts: of M bins.
+    counts: (M,) counts of the bins.
     edges: M + 1 limits, px, rising geometrically.
     label: what a screen reader says.
-    width: of the drawing, px.
-    height: of the drawing, px.
+    width: width of the drawing, px.
+    height: height of the drawing, px.
 
   Returns:
     An <svg> element.
@@ -166,7 +166,7 @@ def draw_heat(counts: np.ndarray, *, margin: int, band: int, width: int = 360) -
     counts: (H, W) int, the cells and `margin` more all round.
     margin: cells outside the heatmap, on each side.
     band: width of the band inside the border, cells.
-    width: of the drawing, px.
+    width: width of the drawing, px.
 
   Returns:
     An <svg> element.
@@ -204,7 +204,7 @@ def _number_positions(points: np.ndarray, *, distance: float) -> np.ndarray:
 
   Args:
     points: (K, 2) px of the drawing.
-    distance: of each number from its point, px.
+    distance: how far each number is from its point, px.
 
   Returns:
     (K, 2) centres of the numbers, px.

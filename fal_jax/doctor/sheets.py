@@ -105,7 +105,7 @@ def _tile(
     row: number of the face in the split.
     split: N faces.
     markup: edges and sides.
-    distance: to the mean shape, in units of it.
+    distance: its distance to the mean shape, in units of it.
     flags: flag -> (N,) bool.
 
   Returns:

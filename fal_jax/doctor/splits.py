@@ -47,7 +47,7 @@ def read_split(source: data.Source, *, title: str) -> Split:
 
   Args:
     source: the split.
-    title: of the progress bar, which is shown on terminals only.
+    title: what the progress bar says; it is shown on terminals only.
 
   Returns:
     The N faces, in the order of the split.
@@ -97,10 +97,9 @@ def _read_face(record: Mapping[str, Any]) -> _Face:
   except InputError:
     width, height, mode, orientation = 0, 0, "", 1  # counted and listed as unreadable
 
-  file = record["file_name"]
   return _Face(
     id=name,
-    file=file.decode() if isinstance(file, bytes) else str(file),
+    file=data.to_str(record["file_name"]),
     digest=hashlib.blake2b(image, digest_size=16).digest(),
     size=(width, height),
     mode=mode,

@@ -12,7 +12,7 @@ from fal_jax.landmarks import tight_boxes
 
 MARGIN = 4  # heatmap px around the heatmap in which landmarks outside are still counted
 _SAME_FACE_IOU = 0.5  # two persons' faces in one image never share half of their boxes
-_MIN_SPREAD = 0.02  # of the mean shape: a hand's accuracy
+_MIN_SPREAD = 0.02  # in units of the mean shape: how accurate annotators are
 
 
 def beyond_image(landmarks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def heatmap_positions(
   Args:
     landmarks: (N, K, 2) image px, NaN where not annotated.
     boxes: (N, 4) image px, the boxes that crops are made from.
-    rule: how.
+    rule: how they are made.
     stride: crop px per heatmap px.
 
   Returns:
@@ -125,7 +125,7 @@ def renamed_images(split: Split) -> np.ndarray:
 
 
 def shared(a: Split, b: Split) -> tuple[np.ndarray, np.ndarray]:
-  """Which faces of one split another has as well.
+  """Which faces of one split are in another one, too.
 
   Args:
     a: N faces.
@@ -133,7 +133,7 @@ def shared(a: Split, b: Split) -> tuple[np.ndarray, np.ndarray]:
 
   Returns:
     (N,) bool for the faces of `a`: their image is in `b`, byte by byte; and (N,) bool: so is the
-    very face.
+    face itself.
   """
   rows_of_b = _rows_by_digest(b.digests)
   image = np.array([digest in rows_of_b for digest in a.digests], bool)

@@ -8,21 +8,21 @@ from fal_jax import metrics
 from fal_jax.doctor import procrustes
 from fal_jax.landmarks import Markup
 
-# A turn from across to down, of the shape's size squared: below, a face turned to the side tells
-# nothing.
+# Cross product of the directions across and down the face, as a fraction of the shape's size
+# squared: below this, the face is turned too far to the side to tell.
 _MIN_TURN = 0.05
-_MIN_GAP = 0.02  # of the shape's size: further than any annotator's hand
+_MIN_GAP = 0.02  # as a fraction of the shape's size: more than annotators are off by
 
 
 def has_no_pairs(markup: Markup) -> bool:
-  """Whether a mirror leaves every landmark its number, as in profiles."""
+  """Whether every landmark is its own mirror image, as in profiles."""
   return bool((markup.flip == np.arange(markup.num)).all())
 
 
 def sides(mean: np.ndarray, markup: Markup) -> Literal["right", "exchanged"] | None:
   """Whether landmarks named right_ lie where a person's right is.
 
-  It does not depend on how the shape is turned: only a mirror exchanges the sides.
+  It does not depend on the shape's rotation: only mirroring exchanges the sides.
 
   Args:
     mean: (K, 2) mean shape.

@@ -66,7 +66,7 @@ def batch_norm_relu(
     x: (..., C) float32 or bfloat16.
     scale: (C,) float32.
     bias: (C,) float32.
-    axis_name: of the devices whose joint batch gives the statistics; None for this device's own.
+    axis_name: device axis whose joint batch gives the statistics; None for this device's own.
     epsilon: added to the variance.
 
   Returns:
@@ -109,7 +109,7 @@ def _backward(
     axis_name: as in `batch_norm_relu`.
     epsilon: as in `batch_norm_relu`.
     residuals: x (..., C), mean, variance, scale and bias (C,).
-    cotangents: of y (..., C), and of mean and variance (C,), which are ignored.
+    cotangents: those of y (..., C), and of mean and variance (C,), which are ignored.
   """
   narrow, mean, variance, scale, bias = residuals
   x = _at_least_float32(narrow)

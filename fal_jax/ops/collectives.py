@@ -12,8 +12,8 @@ def psum(tree: Any, axis_name: str | None) -> Any:
   """Sum over devices.
 
   Args:
-    tree: of arrays.
-    axis_name: of the devices, or None.
+    tree: tree of arrays.
+    axis_name: name of the device axis, or None.
 
   Returns:
     A tree of the same shapes: `tree` itself without an axis or on a single device.
@@ -25,8 +25,8 @@ def pmean(tree: Any, axis_name: str | None) -> Any:
   """Mean over devices.
 
   Args:
-    tree: of arrays.
-    axis_name: of the devices, or None.
+    tree: tree of arrays.
+    axis_name: name of the device axis, or None.
 
   Returns:
     A tree of the same shapes: `tree` itself without an axis or on a single device.

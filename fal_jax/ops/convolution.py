@@ -27,7 +27,7 @@ def convolve(
     kernel: (h, w, C, O) float.
     strides: along rows and columns.
     padding: "SAME", "VALID", or the padding before and after rows and columns.
-    options: of `jax.lax.conv_general_dilated`, the same for its gradients.
+    options: keywords of `jax.lax.conv_general_dilated`, the same for its gradients.
 
   Returns:
     (B, H', W', O) in the precision of the images.
@@ -133,7 +133,7 @@ def _kernel_gradient_on_cpu(
   Args:
     shape: (h, w, C, O) of the kernel.
     strides: along rows and columns.
-    pads: before and after rows and columns.
+    pads: padding before and after rows and columns.
 
   Returns:
     A function of images (B, H, W, C) and cotangent (B, H', W', O) to the kernel's gradient
@@ -180,7 +180,7 @@ def _slide_over_cotangent(
   Args:
     images: (B, H, W, C).
     cotangent: (B, H', W', O).
-    pads: of the convolution, before and after rows and columns.
+    pads: the convolution's padding, before and after rows and columns.
 
   Returns:
     (h, w, C, O).

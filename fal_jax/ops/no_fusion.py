@@ -17,7 +17,7 @@ def materialize_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
   The backward pass recomputes the function instead of storing residuals.
 
   Args:
-    function: of arrays to arrays.
+    function: takes arrays and returns arrays.
 
   Returns:
     A function of the same values; on other platforms, the function itself.

@@ -10,8 +10,8 @@ def make_dir(workdir: str | Path, name: str = "") -> Path:
   """Creates the workdir, or a folder in it.
 
   Args:
-    workdir: of the run, as the user gave it; `~` is expanded.
-    name: of the folder below it; by default the workdir itself.
+    workdir: the run's folder, as the user gave it; `~` is expanded.
+    name: a folder below it; by default the workdir itself.
 
   Returns:
     The folder.

@@ -71,7 +71,7 @@ class MetricLog:
 
     Args:
       step: updates done.
-      metrics: by name, e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}; numbers or arrays ().
+      metrics: name -> number or array (), e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}.
     """
     if not self._enabled:
       return
@@ -98,8 +98,8 @@ class MetricLog:
     Args:
       step: updates done.
       metrics: as in `write`.
-      total_steps: of the whole run.
-      images_per_step: of the batch over all devices.
+      total_steps: steps of the whole run.
+      images_per_step: images in the batch, over all devices.
     """
     if not self._enabled:
       return
@@ -141,7 +141,7 @@ def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
   """Reads metrics.jsonl back.
 
   Args:
-    workdir: of a run.
+    workdir: the run's folder.
 
   Returns:
     Its records, oldest first, without a half-written last line; none if the run has logged nothing.
@@ -170,7 +170,7 @@ def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def duration(seconds: float) -> str:
-  """A duration for people, to two units: 1 d 02 h, 3 h 25 min, 4 min 10 s, 12 s."""
+  """A readable duration, to two units: 1 d 02 h, 3 h 25 min, 4 min 10 s, 12 s."""
   minutes, s = divmod(round(seconds), 60)
   hours, m = divmod(minutes, 60)
   d, h = divmod(hours, 24)

@@ -14,9 +14,9 @@ def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
   """What a number needs to be compared with another: data, box, crop, decoder, step and code.
 
   Args:
-    config: that it was measured under.
-    split: of the dataset evaluated on; empty where there is none.
-    step: of the training that the weights are from; 0 where there are none.
+    config: the config that it was measured under.
+    split: the split evaluated on; empty where there is none.
+    step: the training step that the weights are from; 0 where there are none.
 
   Returns:
     A mapping ready for JSON.

@@ -81,7 +81,7 @@ def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:
   """Reads `landmarks` (N, K, 2), image px, pixel-centre, and `names` (N,) if present.
 
   Args:
-    path: of the file.
+    path: the file to read.
     num_landmarks: K.
 
   Returns:
@@ -120,9 +120,10 @@ def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:
 def _load(path: Path) -> dict[str, np.ndarray]:
   """The arrays `landmarks` and `names` of an .npz, those of them that are there."""
   try:
-    file = np.load(path, allow_pickle=False)
-    present = file.files if isinstance(file, np.lib.npyio.NpzFile) else []
-    return {name: np.asarray(file[name]) for name in ("landmarks", "names") if name in present}
+    with path.open("rb") as opened:  # which numpy would not close if it is damaged
+      file = np.load(opened, allow_pickle=False)
+      present = file.files if isinstance(file, np.lib.npyio.NpzFile) else []
+      return {name: np.asarray(file[name]) for name in ("landmarks", "names") if name in present}
   except (
     OSError,
     ValueError,

@@ -60,7 +60,7 @@ class LandmarkFile:
   """The content of a file of landmarks, annotated or predicted.
 
   Attributes:
-    path: of the file.
+    path: where it was read from.
     ids: N names, unique; None where the file has none.
     landmarks: (N, K, 2) float64, NaN where not given, as in the file (no convention changed).
     visible: (N, K) bool or None.

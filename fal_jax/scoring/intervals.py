@@ -28,7 +28,7 @@ def bootstrap(
 
   Args:
     values: (N, S) what each of N faces contributes to S means.
-    seed: of the draws; the same seed draws the same faces.
+    seed: seed of the draws; the same seed draws the same faces.
     groups: N names; faces of one name are drawn together. Frames of a video resemble each other, so
       an interval over frames instead of videos would be far too narrow.
     resamples: how many times N faces (or all groups) are drawn with replacement.

@@ -16,7 +16,7 @@ def read(path: Path, *, max_bytes: int) -> LandmarkFile:
   """Reads (N, K, 2) landmarks and the optional arrays; see `landmark_files` for the format.
 
   Args:
-    path: of the file.
+    path: the file to read.
     max_bytes: an archive that unpacks to more is refused before it is unpacked.
 
   Returns:

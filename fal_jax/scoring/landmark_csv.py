@@ -17,7 +17,7 @@ def write(path: Path, ids: Sequence[str], landmarks: np.ndarray) -> None:
   """Writes one line per face, to a thousandth of a pixel.
 
   Args:
-    path: of the file.
+    path: the file to write.
     ids: N names of faces.
     landmarks: (N, K, 2) image px, pixel-centre.
   """

@@ -31,7 +31,7 @@ def read(path: str | Path) -> LandmarkFile:
   """Reads landmarks from a file; its suffix determines how.
 
   Args:
-    path: of the file; `~` is expanded.
+    path: the file to read; `~` is expanded.
 
   Returns:
     (N, K, 2) landmarks and the file's optional fields.

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 
-from fal_jax import metrics
+from fal_jax import metrics, split_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,16 +242,17 @@ def find(dataset: str, split: str, *, norm: str) -> Protocol:
 
   Args:
     dataset: TFDS name, its config and version included, or a name of your own.
-    split: name of a split; a slice of one ("test[:10%]") has its protocol and is not complete.
+    split: name of a split; a slice of one ("test[:10%]") has its protocol and is not complete, nor
+      is a union of splits that have the same one ("test_a+test_b").
     norm: normaliser of the general protocol.
 
   Returns:
     One of `PROTOCOLS`, or one without splits, paper and note.
   """
-  name, base = dataset.partition(":")[0], split.partition("[")[0]
+  name, bases = dataset.partition(":")[0], split_names.bases(split)
   for protocol in PROTOCOLS:
     is_dataset = name == protocol.dataset or name.startswith(f"{protocol.dataset}/")
-    if is_dataset and base in protocol.splits:
+    if is_dataset and all(base in protocol.splits for base in bases):
       return protocol
 
   return Protocol(

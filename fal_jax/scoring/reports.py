@@ -13,8 +13,6 @@ from fal_jax.scoring import protocols
 from fal_jax.scoring.face_errors import Errors
 from fal_jax.scoring.faces import Predictions
 
-NORMS = ("ic", "ip", "box", "diag", "box_dataset", "diag_dataset")
-
 
 def warn_of_degenerate(summary: Mapping[str, Any]) -> None:
   """Logs which faces no mean includes, and why."""
@@ -46,7 +44,7 @@ def table(split: str, summary: Mapping[str, Any]) -> str:
     f"{split}: {summary['num_images']} images, "
     f"{summary['num_degenerate']} without a valid normaliser"
   ]
-  for norm in NORMS:
+  for norm in summary["metric_names"]:
     cells = [f"{name} {value:.2f}" for name, value in metrics_of(summary, norm).items()]
     if cells:
       lines.append("  " + "".join(f"{cell:<18}" for cell in cells).rstrip())

@@ -200,7 +200,8 @@ def _visibility(
 def _subsets(faces: Faces, errors: Errors, protocol: Protocol) -> dict[str, dict[str, Any]]:
   """The metrics of each subset, with the count that the protocol expects and the paper's results.
 
-  Counts are expected only of a whole split: a slice of it has fewer.
+  Counts are expected only of a whole split, and only it is beside the paper's results: a slice has
+  fewer faces, a union more.
   """
   is_whole_split = faces.name in protocol.splits
 
@@ -212,7 +213,7 @@ def _subsets(faces: Faces, errors: Errors, protocol: Protocol) -> dict[str, dict
     del summary["metric_names"]
     if is_whole_split and name in protocol.subsets:
       summary["expected"] = protocol.subsets[name]
-    if name in protocol.paper:
+    if is_whole_split and name in protocol.paper:
       summary["paper"] = dict(protocol.paper[name])
     subsets[name] = summary
   return subsets

@@ -12,7 +12,7 @@ def unit_warnings(pred: np.ndarray, true: np.ndarray, errors: NormErrors) -> lis
   Args:
     pred: (N, K, 2) predictions, px.
     true: (N, K, 2) annotation, px, NaN where not annotated.
-    errors: of the predictions.
+    errors: errors of the predictions.
 
   Returns:
     Sentences; none if nothing looks suspicious.
@@ -46,7 +46,7 @@ def _frame_warning(pred: np.ndarray, true: np.ndarray, norm: np.ndarray, median:
     pred: (N, K, 2) predictions, px.
     true: (N, K, 2) annotation, px, NaN where not annotated.
     norm: (N,) normalisers, px.
-    median: of the errors, percent.
+    median: median error, percent.
 
   Returns:
     A sentence.

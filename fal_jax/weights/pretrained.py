@@ -16,8 +16,8 @@ from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 from safetensors.numpy import load as load_safetensors
 
+from fal_jax import config_json
 from fal_jax.errors import InputError
-from fal_jax.restore import typed_config
 
 FOLDER = Path(__file__).parent
 
@@ -99,7 +99,7 @@ def load(name: str) -> Pretrained:
     tuple(key.split("/")): array.astype(np.float32)
     for key, array in load_safetensors(content).items()
   }
-  return Pretrained(name, typed_config(card["config"]), unflatten_dict(arrays), card)
+  return Pretrained(name, config_json.from_json(card["config"]), unflatten_dict(arrays), card)
 
 
 def _names() -> list[str]:

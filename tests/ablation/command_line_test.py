@@ -195,17 +195,8 @@ def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_
     "data.name": tiny_dataset.NAME,
     "data.dir": folder,
     "data.markup": tiny_dataset.MARKUP,
-    "crop.size": 64,
-    "crop.stored_size": 104,
-    "crop.face": 55.0,
-    "model.num_stacks": 1,
-    "model.features": 8,
-    "model.depth": 1,
-    "train.batch_size": 8,
+    **tiny_dataset.SMALL,
     "train.epochs": 20.0,
-    "eval.batch_size": 8,
-    "checkpoint.every_steps": 5,
-    "log.every_steps": 1,
   }
   overrides = [f"--config.{key}={value}" for key, value in keys.items()]
   arguments = [f"{TABLE}:default", "--seeds=1", *overrides]

@@ -17,6 +17,7 @@ from command_line import run_main
 from fal_jax import data, heatmap, landmarks
 from fal_jax.codec_report import report
 from fal_jax.heatmap import HeatmapCodec
+from fal_jax.plots import figure
 from fal_jax.scoring import annotations
 
 LOCAL = "continuous + local_softargmax"
@@ -171,6 +172,8 @@ def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image
   assert "12 faces" in train
   assert "box: dataset" in train
   assert "5 faces" in test
+  page = (tmp_path / "codec_report" / "test[:5].md").read_text()
+  assert "(test%5B%3A5%5D.png)" in page or not figure.has_matplotlib()
 
   written = json.loads((tmp_path / "codec_report" / "train.json").read_text())
   sizes = [(70 + seed % 7, 80 + seed % 5) for seed in range(12)]

@@ -8,8 +8,7 @@ import pytest
 import tiny_dataset
 from ml_collections import ConfigDict
 
-from fal_jax import build
-from fal_jax.checkpoint import config_differences
+from fal_jax import build, config_json
 from fal_jax.errors import InputError
 
 FOLDER = tiny_dataset.ROOT / "configs" / "ablations"
@@ -96,7 +95,7 @@ def test_every_file_is_one_of_these_rows_and_tables():
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_differs_from_its_base_in_what_it_is_about(load, row, base):
   config = load(f"ablations.{row}", base)
-  differences = config_differences(load(base).to_dict(), config.to_dict())
+  differences = config_json.differences(load(base).to_dict(), config.to_dict())
   assert {key: now for key, (_, now) in differences.items()} == ROWS[row]
   assert config.is_locked
   build.setup(config, device_count=1)
@@ -140,5 +139,5 @@ def test_a_custom_dataset_can_be_the_base(load, tmp_path):
   (tmp_path / "markup.yaml").write_text(custom_files.MARKUP)
   config = load("ablations.encoding", f"custom:{tmp_path / 'markup.yaml'}")
   base = load("custom", str(tmp_path / "markup.yaml"))
-  differences = config_differences(base.to_dict(), config.to_dict())
+  differences = config_json.differences(base.to_dict(), config.to_dict())
   assert {key: now for key, (_, now) in differences.items()} == ROWS["encoding"]

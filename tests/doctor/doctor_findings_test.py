@@ -45,6 +45,36 @@ def test_unions_by_design_are_a_note_unless_the_config_trains_and_tests_on_them(
   assert titles(findings, "error") == ["train and val share 2 faces"]
 
 
+def test_a_config_may_train_on_a_union_but_not_on_parts_that_share_faces():
+  records = clean_records()
+  records |= {"fit": records["train"][2:], "val": records["train"][:2]}
+
+  report, findings, _ = examine_records(records, data__train_split="fit[:50%]+val")
+  assert (report["train"], report["tests"]) == (["fit[:50%]", "val"], ["test"])
+  assert titles(findings, "error") == []
+
+  findings = examine_records(records, data__train_split="train+val")[1]
+  assert titles(findings, "error") == ["train and val share 2 faces"]
+  assert findings[0].meaning.startswith("The config trains on both")
+
+
+@pytest.mark.parametrize(
+  ("train", "tests", "warned"),
+  [
+    ("train+test", ("test",), True),
+    ("train", ("test", "train[:50%]"), True),
+    ("train[:50%]", ("train+test",), True),
+    ("train[:50%]", ("train[50%:]",), False),
+  ],
+)
+def test_training_on_what_is_evaluated_is_a_warning(train, tests, warned):
+  findings = examine_records(clean_records(), data__train_split=train, eval__splits=tests)[1]
+
+  found = [title for title in titles(findings, "warning") if title.startswith("The config trains")]
+  split = "test" if train == "train+test" else "train"
+  assert found == ([f"The config trains on what it evaluates: {split}"] if warned else [])
+
+
 @pytest.mark.parametrize("how", ["labels", "x and y"])
 def test_left_and_right_swapped_everywhere_is_said_of_the_whole_dataset(how):
   records = clean_records()

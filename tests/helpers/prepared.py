@@ -1,11 +1,13 @@
 """What a builder plans and writes, in the words of the tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tensorflow_datasets as tfds
 
+from fal_jax.errors import InputError
 from tfds_builders.common.validate import Face
 
 Record = Mapping[str, Any]
@@ -24,6 +26,14 @@ def labels(splits: Mapping[str, Sequence[Face]]) -> dict[str, list[str]]:
 def counts(splits: Mapping[str, Sequence[Any]]) -> dict[str, int]:
   """Split -> number of its faces or records."""
   return {split: len(rows) for split, rows in splits.items()}
+
+
+def only_problem(name: str, plan: Callable[[], Any]) -> str:
+  """The line about the only problem for which the dataset `name` cannot be planned."""
+  with pytest.raises(InputError, match=rf"^{name}: 1 problem below .* --skip_bad\.\n") as caught:
+    plan()
+  _, line = str(caught.value).splitlines()
+  return line
 
 
 def read(data_dir: Path, name: str) -> tuple[tfds.core.DatasetInfo, dict[str, list[Record]]]:

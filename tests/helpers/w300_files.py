@@ -1,7 +1,9 @@
 """A small 300W, in the archives' layout and formats, made by the tests themselves."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,6 +54,46 @@ def write_dataset(root: Path) -> None:
       write_image(stem.with_suffix(".jpg" if old else ".png"), seed)
       write_pts(stem.with_suffix(".pts"), face_landmarks(seed), header=not old)
       seed += 1
+
+
+def bad_pairs(name: str) -> dict[str, tuple[Callable[[Path], Any], str, str]]:
+  """What may be wrong with an image and its `.pts` file.
+
+  Args:
+    name: of the two, without their suffixes.
+
+  Returns:
+    kind -> what spoils them in their folder, the file that the finding must name, and what it must
+    say.
+  """
+  image, points = f"{name}.jpg", f"{name}.pts"
+  return {
+    "login page": (
+      lambda d: (d / image).write_text("<html>"),
+      image,
+      "not an image: looks like HTML",
+    ),
+    "empty image": (
+      lambda d: (d / image).write_bytes(b""),
+      image,
+      "not an image: the file is empty",
+    ),
+    "image cut short": (
+      lambda d: (d / image).write_bytes((d / image).read_bytes()[:-1]),
+      image,
+      "this JPEG file cannot be decoded",
+    ),
+    "image without points": (
+      lambda d: (d / points).unlink(),
+      image,
+      "no .pts file beside this image",
+    ),
+    "points without image": (
+      lambda d: (d / image).unlink(),
+      points,
+      "no image beside this .pts file",
+    ),
+  }
 
 
 def expect_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from fal_jax.scoring import protocols
     ("menpo/profile39:1.0.0", "train", "Menpo profile"),
     ("synthetic_faces/98", "test", "synthetic faces"),
     ("cofw68", "test", "COFW-68"),
+    ("w300", "test_common[:9]+test_challenge", "300W common, challenge, full"),
+    ("w300vw/every1", "test_a + test_b + test_c", "300VW A, B, C"),
   ],
 )
 def test_a_protocol_is_found_by_dataset_and_split(dataset, split, title):
@@ -28,7 +30,14 @@ def test_a_protocol_is_found_by_dataset_and_split(dataset, split, title):
 
 @pytest.mark.parametrize(
   ("dataset", "split"),
-  [("w300", "val"), ("w300lp", "test_full"), ("my.csv", "my"), ("wflw2", "test")],
+  [
+    ("w300", "val"),
+    ("w300lp", "test_full"),
+    ("my.csv", "my"),
+    ("wflw2", "test"),
+    ("w300", "train+test_full"),
+    ("w300", "test_full+test_private"),  # by the eyes, and by the box
+  ],
 )
 def test_a_split_without_a_protocol_gets_a_general_one(dataset, split):
   """With all normalisers, and the one asked for first."""

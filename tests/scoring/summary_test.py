@@ -44,11 +44,18 @@ def test_the_subsets_of_wflw_are_in_the_order_of_the_papers_and_may_overlap():
   assert summary["subsets"]["largepose"]["nme_ic"] == pytest.approx(3, abs=1e-9)
 
 
-def test_a_slice_of_a_split_expects_no_count():
-  faces = make_faces(2, name="test[:10%]")
-  protocol = protocols.find("w300", "test_full[:10%]", norm="ic")
+@pytest.mark.parametrize("split", ["test_full[:10%]", "test_common+test_challenge"])
+def test_a_slice_and_a_union_are_compared_with_nothing(split):
+  faces = make_faces(2, name=split, subsets=[("helen",), ("ibug",)])
+  protocol = protocols.find("w300", split, norm="box")
 
-  assert summarise(faces, faces.landmarks, protocol)["protocol"]["expected"] is None
+  summary = summarise(faces, faces.landmarks, protocol)
+
+  assert summary["protocol"]["norm"] == "ic"
+  assert summary["protocol"]["expected"] is None
+  assert summary["protocol"]["paper"] == {}
+  assert list(summary["subsets"]) == ["common", "challenge"]
+  assert not any({"expected", "paper"} & {*subset} for subset in summary["subsets"].values())
 
 
 def test_a_split_of_which_no_source_gives_the_number_expects_none():

@@ -283,7 +283,7 @@ _BAD_FACES = {
 def test_each_kind_of_bad_face_is_one_line_naming_it(kind, root):
   change, cause = _BAD_FACES[kind]
   aflw19_files.write_mat(root, **change)
-  with pytest.raises(InputError, match=rf"aflw19: 1 problems .*\n  0/image00042\.jpg#0: .*{cause}"):
+  with pytest.raises(InputError, match=rf"aflw19: 1 problem .*\n  0/image00042\.jpg#0: .*{cause}"):
     build(root).plan(root)
   builder = build(root, skip_bad=True)
   assert len(builder.plan(root)["train"]) == 2

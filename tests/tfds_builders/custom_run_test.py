@@ -12,27 +12,22 @@ import tiny_dataset
 from absl import flags
 from ml_collections import config_flags
 
-from fal_jax import build, custom_markup, evaluate, flag_parser, landmarks, parallel, predict, train
+from fal_jax import (
+  build,
+  config_json,
+  custom_markup,
+  evaluate,
+  flag_parser,
+  landmarks,
+  parallel,
+  predict,
+  train,
+)
 from fal_jax.doctor import run as doctor
 from fal_jax.errors import InputError
 from tfds_builders import prepare
 
 pytestmark = pytest.mark.slow
-
-TINY = {
-  "crop.size": 64,
-  "crop.stored_size": 104,
-  "crop.face": 55.0,
-  "model.num_stacks": 1,
-  "model.features": 8,
-  "model.depth": 1,
-  "optimizer.learning_rate": 1e-2,
-  "train.batch_size": 8,
-  "train.epochs": 2.0,
-  "eval.batch_size": 8,
-  "checkpoint.every_steps": 5,
-  "log.every_steps": 1,
-}
 
 
 def load(name, argument):
@@ -41,7 +36,7 @@ def load(name, argument):
 
 def tiny(config, **changes):
   with config.unlocked():
-    config.update_from_flattened_dict({**TINY, **changes})
+    config.update_from_flattened_dict({**tiny_dataset.SMALL, "train.epochs": 2.0, **changes})
   return config
 
 
@@ -86,9 +81,7 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
   # Evaluated by the config that the run has saved: the same numbers.
   saved = load("saved", str(workdir))
 
-  assert json.loads(saved.to_json_best_effort()) == json.loads(
-    (workdir / "config.json").read_text()
-  )
+  assert config_json.to_json(saved) == json.loads((workdir / "config.json").read_text())
   assert evaluate.run(saved, workdir)["test"] == summary
 
   with (workdir / "eval" / "test_predictions.csv").open() as file:
@@ -121,7 +114,7 @@ def test_a_run_is_not_resumed_under_another_mark_up(trained, tmp_path):
   other = tiny(load("custom", str(tmp_path / "markup.yaml")), **{"data.dir": config.data.dir})
 
   def saved_by(config):
-    return {"config": json.loads(config.to_json_best_effort()), "train_images": 11}
+    return {"config": config_json.to_json(config), "train_images": 11}
 
   with pytest.raises(
     InputError,

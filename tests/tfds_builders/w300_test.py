@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 import w300_files
 from PIL import Image
 
+from fal_jax import data
 from fal_jax.errors import InputError
 from tfds_builders.common.downloads import Downloads
 from tfds_builders.w300 import w300_dataset_builder
@@ -42,6 +43,23 @@ def test_official_counts_add_up():
   training = [count["afw"], count["helen/trainset"], count["lfpw/trainset"]]
   assert Builder.OFFICIAL_COUNTS["val"] == sum(len(range(0, n, 10)) for n in training)
   assert Builder.OFFICIAL_COUNTS["fit"] == sum(training) - Builder.OFFICIAL_COUNTS["val"]
+
+
+def test_the_public_faces_are_a_union_and_parts_of_one_another_are_not(root, tmp_path):
+  """The 3,837 that LUVLi trains on: 3,148 and 689 of the genuine dataset."""
+  assert Builder.OFFICIAL_COUNTS["train"] + Builder.OFFICIAL_COUNTS["test_full"] == 3837
+
+  build(root).download_and_prepare(
+    download_dir=tmp_path, download_config=tfds.download.DownloadConfig(manual_dir=root)
+  )
+
+  def count(split):
+    return len(data.open_split("w300", split, data_dir=str(tmp_path / "data"), num_landmarks=68))
+
+  assert count("train+test_full") == 18 + 6
+  assert count("fit+val") == 18
+  with pytest.raises(InputError, match="'train' and 'val' of 'w300' share 4 faces"):
+    count("train+val")
 
 
 def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
@@ -203,31 +221,7 @@ def rewrite_points(folder: Path, change) -> None:
 # What to do to the folder of the face image_0002; the file that the finding must name; what it must
 # say.
 _BAD_FILES = {
-  "login page": (
-    lambda d: (d / "image_0002.jpg").write_text("<html>"),
-    "image_0002.jpg",
-    "not an image: looks like HTML",
-  ),
-  "empty image": (
-    lambda d: (d / "image_0002.jpg").write_bytes(b""),
-    "image_0002.jpg",
-    "not an image: the file is empty",
-  ),
-  "image cut short": (
-    lambda d: (d / "image_0002.jpg").write_bytes((d / "image_0002.jpg").read_bytes()[:-1]),
-    "image_0002.jpg",
-    "this JPEG file cannot be decoded",
-  ),
-  "image without points": (
-    lambda d: (d / "image_0002.pts").unlink(),
-    "image_0002.jpg",
-    "no .pts file beside this image",
-  ),
-  "points without image": (
-    lambda d: (d / "image_0002.jpg").unlink(),
-    "image_0002.pts",
-    "no image beside this .pts file",
-  ),
+  **w300_files.bad_pairs("image_0002"),
   "two images of one name": (
     lambda d: w300_files.write_image(d / "image_0002.png", 1),
     "image_0002.jpg",
@@ -265,10 +259,9 @@ _BAD_FILES = {
 def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
   spoil, file, cause = _BAD_FILES[kind]
   spoil(root / "afw")
-  with pytest.raises(InputError) as caught:
-    build(root, allow_partial=True).plan(root)
-  first, line = str(caught.value).splitlines()
-  assert first.startswith(f"w300: 1 problems below {root}") and "--skip_bad" in first
+
+  line = prepared.only_problem("w300", lambda: build(root, allow_partial=True).plan(root))
+
   assert line.startswith(f"  afw/{file}: ") and cause in line
 
 

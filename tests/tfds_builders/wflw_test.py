@@ -201,7 +201,7 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, root):
     InputError, match=rf"\n  list_98pt_rect_attr_test\.txt, line 2: .*({cause})"
   ) as caught:
     build(root).plan(root)
-  assert "wflw: 1 problems" in str(caught.value) and len(str(caught.value).splitlines()) == 2
+  assert "wflw: 1 problem below" in str(caught.value) and len(str(caught.value).splitlines()) == 2
   assert len(build(root, skip_bad=True).plan(root)["test"]) == 4
 
 
@@ -320,7 +320,7 @@ def test_one_face_of_an_image_with_the_known_first_landmark_is_enough(root, monk
 
   with pytest.raises(
     InputError,
-    match=rf"wflw: 1 problems .*\n  {name}#1: the first landmark is .* another version of them\?",
+    match=rf"wflw: 1 problem .*\n  {name}#1: the first landmark is .* another version of them\?",
   ):
     build(root).plan(root)
 

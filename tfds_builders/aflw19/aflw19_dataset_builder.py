@@ -60,8 +60,8 @@ class Builder(ManualFaceBuilder):
     Archive("aflw-images-3.tar.gz"),
     Archive("aflw.tar.gz"),
   )
-  # As others' copies of the annotations have them, from two independent hands: the first four from
-  # one, the last two from the other. The file itself we have not seen.
+  # As others' copies of the annotations have them, from two independent sources: the first four
+  # from one, the last two from the other. The file itself we have not seen.
   FIRST_LANDMARKS: ClassVar[dict[str, tuple[float, float]]] = {
     "image00002.jpg": (153.527863, 139.100616),
     "image00010.jpg": (618.074074, 204.074074),

@@ -76,7 +76,7 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
 
   Args:
     path: the .mat file.
-    suffix: of the names of its variables, "Tr" or "T".
+    suffix: what the names of its variables end with, "Tr" or "T".
     findings: what is wrong with single faces is added here.
 
   Returns:

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from fal_jax.errors import InputError
 from tfds_builders.common.files import is_web_page
 
-# More than any face dataset unpacks to, and more than photographs can be compressed: beyond it is a
-# bomb, not an archive.
+# More than any face dataset unpacks to, and a higher ratio than photographs can be compressed by:
+# anything beyond is a bomb.
 MAX_BYTES = 200 * 10**9
 MAX_RATIO = 200
 
@@ -124,7 +124,7 @@ def _target(member: str, into: Path, *, name: str) -> Path | None:
 
 
 def _refusal(what: str) -> InputError:
-  """The error for an archive that holds what no honest one does."""
+  """The error for an archive with a member that no honest archive has."""
   return InputError(f"{what}; it is not unpacked: get it from its authors.")
 
 
@@ -152,8 +152,8 @@ def _check_size(total: int, into: Path, *, name: str, limit: int, more: int | No
   Args:
     total: bytes of all members so far.
     into: where they go.
-    name: of the archive.
-    limit: for the total, bytes.
+    name: name of the archive.
+    limit: largest total, bytes.
     more: bytes that are still to be written, by default the total.
   """
   if total > limit:

@@ -33,7 +33,7 @@ class CofwImage:
   Attributes:
     path: the .mat file.
     cells: the variable, "IsTr" or "IsT".
-    index: of the cell, from 0.
+    index: number of the cell, from 0.
   """
 
   path: Path

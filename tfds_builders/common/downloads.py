@@ -82,7 +82,7 @@ class Downloads:
 
 
 def unpack(archives: Sequence[Archive], manual_dir: Path, into: Path) -> Downloads:
-  """Unpacks those archives that lie in `manual_dir` and whose content does not lie there unpacked.
+  """Unpacks the archives in `manual_dir` whose contents are not there unpacked as well.
 
   Each goes into a folder of its own below `into`, under a temporary name until it is complete; a
   complete one is not unpacked again as long as the archive keeps its size and date.

@@ -1,4 +1,4 @@
-"""Files that the user fetched: what is wrong with one before anybody looks for data in it."""
+"""Files that the user fetched: what may be wrong with one before it is parsed."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def check_download(path: str | os.PathLike[str]) -> bytes:
     Its first bytes.
 
   Raises:
-    InputError: it is one of these.
+    InputError: it is absent, empty or a web page.
   """
   try:
     with Path(path).open("rb") as file:

@@ -27,7 +27,7 @@ class Layout:
 
   Attributes:
     splits: the faces of each split; a face may be in several.
-    missing: one line for everything that the official dataset has and this folder has not.
+    missing: one line for everything that the official dataset has and this folder lacks.
     findings: what is wrong with single annotation files.
     witnesses: annotated faces that are not built, read for the sake of their first landmark.
   """
@@ -71,7 +71,7 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
   # Whether NaN is the dataset's sign for "not annotated".
   MISSING_LANDMARKS: ClassVar[bool] = False
-  # Those that lie in `manual_dir` untouched are unpacked.
+  # Those that are still packed in `manual_dir` are unpacked.
   ARCHIVES: ClassVar[tuple[Archive, ...]] = ()
   # First landmarks of some faces by the end of their file name, image px, pixel-centre: another
   # version or convention of the files shows there, see `common/origin.py`.
@@ -152,8 +152,9 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     findings += [finding for of_face in checked for finding in of_face]
     errors = _errors(findings)
     if errors and not self.skip_bad:
+      problems = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
       raise InputError(
-        f"{self.name}: {len(errors)} problems below {manual_dir}; "
+        f"{self.name}: {problems} below {manual_dir}; "
         f"fix these files, or leave them out with --skip_bad.\n{listing(errors)}"
       )
 

@@ -31,8 +31,8 @@ _READ_ERRORS = (
   MatReadError,
 )
 
-# HDF5 shares what it knows of a file among all who have it open: closing it in one thread would
-# spoil another's reading.
+# HDF5 shares a file's state among all who have it open: closing it in one thread would break reads
+# in another.
 _HDF5 = threading.Lock()
 
 
@@ -41,7 +41,7 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
 
   Args:
     path: the file.
-    names: of the variables that are wanted; others are not read.
+    names: variables that are wanted; others are not read.
 
   Returns:
     The variables by name: matrices (rows, columns), cells as object arrays.
@@ -99,7 +99,7 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
 
   Args:
     path: the file.
-    names: of the variables that must be there.
+    names: variables that must be there.
 
   Yields:
     The `h5py.File`.
@@ -133,10 +133,10 @@ def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[A
 
 
 def matrix(dataset: Any) -> np.ndarray:
-  """An array as MATLAB has it, (rows, columns, ...): HDF5 stores the axes the other way round.
+  """An array as MATLAB has it, (rows, columns, ...): HDF5 stores the axes in reverse order.
 
   Args:
-    dataset: of an opened file.
+    dataset: a dataset of an opened file.
 
   Returns:
     The array.
@@ -157,7 +157,7 @@ def cells(file: Any, name: str) -> np.ndarray:
 
   Args:
     file: from `open_mat73`.
-    name: of the variable.
+    name: name of the variable.
 
   Returns:
     (N,) references.

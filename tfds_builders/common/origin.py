@@ -1,7 +1,7 @@
-"""Guards of the origin: known first landmarks tell where files count pixels from.
+"""Checks of the origin: known first landmarks tell where files count pixels from.
 
-A copy that somebody shifted, scaled or annotated anew shows there. They do not decide which origin
-is right: that is the builder's to know.
+A copy that was shifted, scaled or annotated again shows up there. Which origin is right is for the
+builder to know, not for them.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ KNOWN_WITHIN = 0.01  # px; half a pixel or a whole one is what conventions diffe
 
 @dataclasses.dataclass(frozen=True)
 class OriginCheck:
-  """What the known faces among some faces say.
+  """What the known faces among others say.
 
   Attributes:
     confirmed: labels of those whose first landmark is the known one.
@@ -52,10 +52,10 @@ def check_origin(
   """Compares the first landmarks of known faces.
 
   Args:
-    faces: some of which may be known.
+    faces: all of them; some may be known.
     known: end of a file name, whole folders -> first landmark, image px, pixel-centre. Whatever
       folders precede it depend on how an archive was unpacked. An image none of whose faces has
-      the landmark contradicts.
+      the landmark is an error.
     sizes: the same names -> (width, height) of the official images, where copies of other sizes
       are tolerated.
 

@@ -163,7 +163,7 @@ def check_faces(
 
   Args:
     faces: what to check.
-    title: of the progress bar, which is shown on terminals only.
+    title: what the progress bar says; it is shown on terminals only.
     missing_allowed: see `check_landmarks`.
 
   Returns:

@@ -1,4 +1,4 @@
-"""Writes a dataset so that after any interruption the folder holds a whole one or none."""
+"""Writes a dataset so that after any interruption the folder holds a complete one or none."""
 
 import contextlib
 import errno
@@ -22,14 +22,14 @@ def write(builder: FaceDatasetBuilder, manual_dir: Path | None) -> None:
   """Writes the dataset: TFDS writes into `incomplete.*` beside it and renames when all is done.
 
   Args:
-    builder: of the dataset; one that is there already is replaced.
+    builder: builds the dataset; one that is there already is replaced.
     manual_dir: the user's folder; None for generated datasets.
 
   Raises:
     InputError: the folder cannot be written, or the builder refuses the user's files.
   """
   path = Path(builder.data_path)
-  if path.exists():  # the former dataset stays until the new one is there
+  if path.exists():  # the previous dataset stays until the new one is there
     path.rename(_former(path))
 
   try:
@@ -53,10 +53,10 @@ def write(builder: FaceDatasetBuilder, manual_dir: Path | None) -> None:
 
 
 def clear_leftovers(path: Path) -> None:
-  """Undoes builds of a dataset that were cut off.
+  """Undoes interrupted builds of a dataset.
 
-  It puts the former dataset back if a build over it came to nothing, and removes what such builds
-  left.
+  It puts the previous dataset back if the build that was to replace it did not finish, and removes
+  what such builds left.
   """
   if _former(path).exists() and not path.exists():
     _former(path).rename(path)
@@ -91,4 +91,4 @@ def locked(folder: Path) -> Iterator[None]:
   finally:
     os.close(handle)
     with contextlib.suppress(OSError):
-      folder.rmdir()  # only if nothing came of it
+      folder.rmdir()  # only succeeds if nothing was written

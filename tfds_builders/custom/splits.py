@@ -19,9 +19,9 @@ def splits_of_images(
 ) -> dict[str, str]:
   """The split of each image.
 
-  A column `split` of the table says it, or the lists `train.txt`, `val.txt`, `test.txt`. Or else
-  every tenth image in the order of names, the first one included, is `test` and the others are
-  `train`: fixed, and said as a note.
+  A column `split` of the table determines it, or the lists `train.txt`, `val.txt`, `test.txt`.
+  Without either, every tenth image in the order of names, beginning with the first, is `test` and
+  the others are `train`, and a note says so.
 
   Args:
     root: the dataset's folder.
@@ -58,7 +58,7 @@ def splits_of_images(
 def _from_column(
   images: Mapping[str, Sequence[Annotation]], findings: list[Finding]
 ) -> dict[str, str]:
-  """The splits that the faces say."""
+  """The splits that the faces name."""
   splits: dict[str, str] = {}
   bad = set()
 
@@ -86,7 +86,7 @@ def _from_lists(
   images: Mapping[str, Sequence[Annotation]],
   findings: list[Finding],
 ) -> dict[str, str]:
-  """The splits that the lists say, one image per line."""
+  """The splits that the lists give, one image per line."""
   splits: dict[str, str] = {}
   for file in lists:
     for number, line in enumerate(read_text(file).splitlines(), start=1):

@@ -115,7 +115,7 @@ class Builder(ManualFaceBuilder):
     listed = [self._read_split(downloads, split, layout) for split in layout.splits]
     counts = {split: len(faces) for split, faces in layout.splits.items()}
 
-    # Whose number of training faces is met, or else whose kind of files lies there.
+    # The one whose number of training faces is met, or else whose kind of files is there.
     exact = [
       name
       for name, of_markup in _RELEASES.items()

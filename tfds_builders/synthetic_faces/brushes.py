@@ -86,7 +86,7 @@ def soft_line(xy: np.ndarray, points: list[tuple[float, float]], width: float) -
 
   Args:
     xy: (..., 2) chart positions.
-    points: of the line, on the right half.
+    points: points of the line, on the right half.
     width: standard deviation, chart units.
 
   Returns:

@@ -34,8 +34,8 @@ def draw_head(
     head: (R, C, 3) float32 vertices of the head, model frame.
     camera: the camera.
     light: the lamps.
-    height: of the image, px.
-    width: of the image, px.
+    height: height of the image, px.
+    width: width of the image, px.
 
   Returns:
     (H, W, 4) float32, colour times coverage, and coverage; and the raster at `SUPERSAMPLING` times

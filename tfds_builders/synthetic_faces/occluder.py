@@ -15,8 +15,8 @@ def occluder(
 
   Args:
     key: generator.
-    height: of the image.
-    width: of the image.
+    height: height of the image, px.
+    width: width of the image, px.
     centre: (2,) middle of the face, px.
     extent: larger side of the face, px.
 

@@ -221,7 +221,7 @@ def _nearest(pixel: np.ndarray, z: np.ndarray, count: int) -> tuple[np.ndarray, 
   Args:
     pixel: (N,) int32 pixel of each fragment.
     z: (N,) float32 its depth.
-    count: of the image's pixels.
+    count: number of pixels of the image.
 
   Returns:
     (P,) int32 pixels that have any, in their order, and (P,) int32 the fragment of each.

@@ -25,7 +25,7 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
     num_landmarks: mark-up, 68 or 98.
     num_train: examples of the split `train`.
     num_test: examples of the split `test`.
-    seed: of the generator.
+    seed: seed of the generator.
     num_processes: renderers at work; 0 means one for every processor. The result is the same for
       any number.
   """

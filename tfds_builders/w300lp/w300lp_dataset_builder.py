@@ -120,8 +120,8 @@ def _read_folder(
 
   Args:
     downloads: the dataset's files.
-    name: of the set, "AFW".
-    ending: of the folder, "" or "_Flip".
+    name: name of the set, e.g. "AFW".
+    ending: ending of the folder's name, "" or "_Flip".
     findings: what is wrong with its files is added here.
 
   Returns:

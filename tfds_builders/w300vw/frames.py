@@ -23,7 +23,7 @@ _JPEG = (
 def extract(video: Path, wanted: Collection[int], into: Path) -> int:
   """Writes some frames of a video as `000001.jpg`, ...
 
-  Those of a former, finished extraction are taken as they are.
+  Those of an earlier, finished extraction are reused.
 
   Args:
     video: the file.

@@ -38,7 +38,7 @@ def read_video(
   Args:
     downloads: the dataset's files.
     video: its number, "001".
-    stride: every how many frames one is taken.
+    stride: one frame in this many is taken.
     frames_dir: where frames are extracted to.
     known: names of frames ("001/000006") that are read whether they are taken or not.
 
@@ -104,11 +104,11 @@ def _frames(
   """The frames of a video as image files.
 
   Args:
-    folder: of the video.
+    folder: the folder of the video.
     video: its number, "001".
     wanted: frame number -> annotation file.
     last: the highest number of an annotated frame.
-    count: of annotated frames.
+    count: number of annotated frames.
     frames_dir: where frames are extracted to.
 
   Returns:

@@ -55,7 +55,7 @@ class W300VWConfig(tfds.core.BuilderConfig):
   """Which frames are built.
 
   Attributes:
-    stride: every how many frames one is taken, beginning with the first of each video.
+    stride: one frame in this many is taken, beginning with the first of each video.
   """
 
   stride: int = 1
@@ -116,7 +116,7 @@ class Builder(ManualFaceBuilder):
     return "runs/w300lp"
 
   def official_counts(self) -> Mapping[str, int]:
-    """Known for all frames together only: how many a video has, its authors do not say."""
+    """Known for all frames together only: its authors do not state how many a video has."""
     if self.builder_config.stride > 1:
       return {}
     return {

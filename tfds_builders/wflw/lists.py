@@ -1,4 +1,4 @@
-"""The annotation lists of WFLW: one face per line, blanks between the numbers, then the image."""
+"""The annotation lists of WFLW: one face per line, spaces between the numbers, then the image."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Line:
   """One face of a list.
 
   Attributes:
-    name: of its image below `WFLW_images`, with "/".
+    name: path of its image below `WFLW_images`, with "/".
     landmarks: (98, 2) float64, (x, y) in image px, pixel-centre, 0-based as in the file; may be
       negative or outside the image.
     box: (4,) float64, x0, y0, x1, y1 in image px, the authors' rectangle; NaN in the subset lists,
@@ -51,7 +51,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
   check_download(path)
   text = decode(path, advice="download it again")
 
-  # splitlines() would also cut at rarer signs, which names may hold.
+  # splitlines() would also split at rarer characters, which names may hold.
   stripped = map(str.strip, text.split("\n"))
   lines = [(number, line) for number, line in enumerate(stripped, start=1) if line]
   if not lines:
@@ -103,7 +103,7 @@ def parse_subset_line(line: str) -> Line:
 
 
 def _split(line: str, count: int) -> tuple[list[float], str]:
-  """So many numbers, and the rest of the line: an image's name may hold blanks."""
+  """The first numbers of a line, and its rest: an image's name may hold spaces."""
   words = line.split(maxsplit=count)
   numbers = [float(word) for word in _leading_numbers(words)]
   if len(numbers) < count or len(words) == count:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import affine, align, landmarks, parallel
-from fal_jax.align import FaceAligner
+from fal_jax import affine, crop, landmarks, parallel, predict
 from fal_jax.errors import InputError
+from fal_jax.predict import FaceAligner
 
 SIZE = 90, 100  # rows and columns of the test photograph
 
@@ -77,7 +77,7 @@ def test_uncertainty_is_the_spread_of_the_views_about_their_mean_in_image_px(wor
 
 
 def test_views_are_turned_by_different_small_angles_and_every_second_one_is_mirrored():
-  maps, mirrored = align._views(9, 64)
+  maps, mirrored = predict._views(9, 64)
 
   assert mirrored.tolist() == [False, True] * 4 + [False]
   np.testing.assert_allclose(maps[0], np.eye(3)[:2], atol=1e-9)
@@ -119,7 +119,7 @@ def test_another_decoder_may_be_asked_for(workdir, photo):
 
   points = aligner(image, box).landmarks[0]
 
-  crop_from_image = align.crop.crop_from_image(box[0], aligner.setup.crop)
+  crop_from_image = crop.crop_from_image(box[0], aligner.setup.crop)
   cells = (affine.apply(crop_from_image, points) + 0.5) / 4 - 0.5
   np.testing.assert_allclose(cells, np.round(cells), atol=1e-3)
   assert FaceAligner.from_checkpoint(workdir).setup.codec.decoding != "argmax"
