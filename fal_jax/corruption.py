@@ -5,6 +5,7 @@ photographs of any kind: see `configs/README.md` for what each brought.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -257,8 +258,9 @@ def blur(key: jax.Array, image: jax.Array, *, probability: float, sigma: float) 
 
   height, columns = image.shape[:2]
   padded = jnp.pad(image, ((3, 3), (3, 3), (0, 0)), mode="edge")
-  rows = sum(weights[i] * padded[i : i + height] for i in range(7))
-  blurred = sum(weights[i] * rows[:, i : i + columns] for i in range(7))
+  rows = functools.reduce(jnp.add, (weights[i] * padded[i : i + height] for i in range(7)))
+  moved = (weights[i] * rows[:, i : i + columns] for i in range(7))
+  blurred = functools.reduce(jnp.add, moved)
   return jnp.where(jax.random.bernoulli(of_chance, probability), blurred, image)
 
 

@@ -160,7 +160,7 @@ def _run(overrides: Sequence[str]) -> None:
           "No --weights given: name the file with the PyTorch weights, "
           "e.g. --weights=2DFAN4.pth.tar."
         )
-      from fal_jax import torch_import
+      from fal_jax.torch_import import run as torch_import
 
       print(torch_import.run(_config(), workdir, _WEIGHTS.value))
 

@@ -3,7 +3,7 @@
 A network is one file (`hourglass.py` is FAN) and one `case` in `build.network`. Training and
 prediction do not know which one it is. Three other places know FAN: `heads.CorrectedFAN` (the
 correction heads read its features), the bench (`bench/flops.py` counts its operations and
-`bench/torch_reference.py` is its PyTorch twin) and `torch_import.py`.
+`bench/torch_reference.py` is its PyTorch twin) and `torch_import/`.
 """
 
 from collections.abc import Callable

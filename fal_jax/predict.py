@@ -18,7 +18,11 @@ from fal_jax.scoring import landmark_csv
 from fal_jax.weights import pretrained
 
 MAX_DRAWN_SIZE = 1024  # px
-IMAGE_SUFFIXES = tuple(".jpg .jpeg .png .webp .bmp .gif .tif .tiff .ppm .avif .jp2".split())
+# fmt: off
+IMAGE_SUFFIXES = (
+  ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".jp2",
+)
+# fmt: on
 
 # Faces per call of the network: as many as there are, in powers of two up to this one. Each size
 # compiles when it is first met.
@@ -143,7 +147,7 @@ class FaceAligner:
       tight = landmarks.tight_boxes(result.landmarks)
       # Landmarks on one line have no box: such a face keeps the one it had.
       has_area = (tight[:, 2:] - tight[:, :2] > 0).all(1, keepdims=True)
-      boxes = np.where(has_area, tight, boxes)
+      boxes = np.asarray(np.where(has_area, tight, boxes))
       result = self._align(image, boxes)
     return result
 

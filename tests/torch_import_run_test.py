@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import affine, build, crop, evaluate, parallel, predict, torch_import
+from fal_jax import affine, build, crop, evaluate, parallel, predict
 from fal_jax.errors import InputError
+from fal_jax.torch_import import run as torch_import
+from fal_jax.torch_import import state_dict
 
 torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
 torch_fan = pytest.importorskip("torch_fan")
@@ -120,7 +122,7 @@ def test_training_continues_from_imported_weights(folder, tmp_path):
   tiny_dataset.run(config, tmp_path / "run", around_step=recording)
 
   assert len(starts) == 12
-  expected = torch_import.from_torch_state_dict(model.state_dict())
+  expected = state_dict.from_torch_state_dict(model.state_dict())
   jax.tree.map(np.testing.assert_array_equal, starts[0], expected)
 
 

@@ -13,7 +13,7 @@ from fal_jax import affine
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
-from fal_jax.torch_import import (
+from fal_jax.torch_import.state_dict import (
   fan_boxes,
   from_torch_state_dict,
   network_of,

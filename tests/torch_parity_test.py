@@ -10,7 +10,7 @@ import pytest
 from fan_variables import PARAMETERS
 
 from fal_jax import losses
-from fal_jax.torch_import import from_torch_state_dict, network_of, to_torch_state_dict
+from fal_jax.torch_import.state_dict import from_torch_state_dict, network_of, to_torch_state_dict
 
 pytestmark = pytest.mark.slow
 

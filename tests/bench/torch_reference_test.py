@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import affine, build, heatmap, steps, torch_import
+from fal_jax import affine, build, heatmap, steps
+from fal_jax.torch_import import state_dict
 
 torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
 
@@ -65,7 +66,7 @@ def test_loss_of_a_training_step_is_ours(stacks, pool, reduce, colour_mode):
   names = ("view_from_crop", "mirrored", "colour")
   views = {name: np.asarray(getattr(sampled, name)) for name in names}
   network = torch_reference.FAN(config)
-  network.load_state_dict(torch_import.to_torch_state_dict(variables), strict=False)
+  network.load_state_dict(state_dict.to_torch_state_dict(variables), strict=False)
   network.train()
   loss = torch_reference.training_loss(config, batch, views, "cpu")
 

@@ -1,28 +1,6 @@
-"""Weights of the published PyTorch FAN networks to Flax variables, and back.
-
-  python -m fal_jax.main --config=configs/w300.py --mode=import_torch --weights=2DFAN4.pth.tar \\
-    --workdir=runs/fan4
-
-The published networks see a different crop from ours, and were trained on different heatmaps, so
-their workdir needs a different config:
-
-* crop.face=124.8: their crop has the side 200 (w + h) / 195 around a box of w x h, and its centre
-  is 0.12 h above the box's. `fan_boxes` gives boxes for which our crop rule yields exactly that.
-  The box is a detector's or tight around the landmarks.
-* codec.decode=quarter_offset: a quarter of a heatmap pixel towards the higher neighbour of the
-  maximum. Their heatmaps were drawn at rounded positions with sigma 1.75 heatmap px, so finer
-  decoders recover little more.
-* model.pool=avg for the Python package's weights; networks trained by the Lua code (and ibug's
-  2dfan2) have max.
-
-The published code truncates crop corners and results to whole pixels, and its coordinates count
-from one, so its points may differ from ours by about a pixel, or by a constant of up to half a
-heatmap pixel (2 px of the crop): measure it on annotated faces. None of the published weights were
-available when this was written. What is tested is the network, against a PyTorch declaration of it.
-"""
+"""PyTorch state dicts of FAN networks to Flax variables, and back."""
 
 import functools
-import hashlib
 import itertools
 import re
 import zipfile
@@ -33,10 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from ml_collections import ConfigDict
 
-from fal_jax import build, config_json, parallel, steps
-from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
 
@@ -47,74 +22,6 @@ _LEAVES = {
   "mean": "running_mean",
   "var": "running_var",
 }
-
-
-def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
-  """--mode=import_torch: makes a checkpoint at step 0, to evaluate, predict and train with.
-
-  Stacks, features and depth come from the file, everything else from the config.
-
-  Args:
-    config: config of the new run; its mark-up must have the file's number of landmarks.
-    workdir: folder of the new run.
-    weights: PyTorch file, see `read_state_dict`.
-
-  Returns:
-    A sentence that says what was imported, and how to change the config to match.
-
-  Raises:
-    InputError: the workdir holds checkpoints, or the weights are unreadable or do not match the
-      config.
-  """
-  folder = Path(workdir).expanduser() / "checkpoints"
-  if folder.is_dir() and any(folder.iterdir()):
-    raise InputError(
-      f"{workdir} holds checkpoints already, and they are not overwritten: name a new --workdir."
-    )
-
-  arrays = read_state_dict(weights)
-  try:
-    network = network_of(arrays)
-    variables = from_torch_state_dict(arrays)
-  except InputError as error:
-    raise InputError(f"{weights}: {error}") from error
-  if network.num_landmarks != config.data.markup:
-    raise InputError(
-      f"{weights} predicts {network.num_landmarks} landmarks "
-      f"and config.data.markup is {config.data.markup}: use a config with that many landmarks."
-    )
-  if config.head.startswith("correction"):
-    raise InputError(
-      f"{weights} predicts heatmaps only and config.head is {config.head!r}: "
-      "set --config.head=heatmaps."
-    )
-
-  sizes = {name: getattr(network, name) for name in ("num_stacks", "features", "depth")}
-  changes = [
-    f"--config.model.{name}={size}" for name, size in sizes.items() if config.model[name] != size
-  ]
-  config = config.copy_and_resolve_references()
-  with config.unlocked():
-    config.model.update(sizes)
-  setup = build.setup(config, device_count=jax.device_count())
-
-  state = steps.first_state(variables, setup.recipe(steps_per_epoch=1))
-  origin = {
-    "file": Path(weights).name,
-    "sha256": hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest(),
-  }
-  extra = {"config": config_json.to_json(config), "train_images": None, "weights": origin}
-  checkpoints = Checkpoints(workdir)
-  try:
-    checkpoints.save(0, parallel.replicate(state), extra)
-  finally:
-    checkpoints.close()
-
-  kind = f"FAN, {_size(network)}, {config.model.pool} pooling"
-  summary = f"Imported {weights} into {workdir}: {kind}."
-  if changes:
-    summary += f" For --mode=eval and train add {' '.join(changes)} to this config."
-  return summary
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
@@ -252,7 +159,7 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
   if problems:
     more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
     raise InputError(
-      f"these are not the weights of a FAN, {_size(network)}: {'; '.join(problems[:3])}{more}."
+      f"these are not the weights of a FAN, {size_of(network)}: {'; '.join(problems[:3])}{more}."
     )
   return unflatten_dict({path: _from_torch_layout(arrays[key]) for key, path in paths.items()})
 
@@ -273,6 +180,13 @@ def to_torch_state_dict(variables: Mapping[str, Any]) -> dict[str, Any]:
     _torch_key(path): torch.from_numpy(_to_torch_layout(np.asarray(leaf)))
     for path, leaf in leaves.items()
   }
+
+
+def size_of(network: FAN) -> str:
+  """A network's size for a message."""
+  stacks = f"{network.num_stacks} stack{'s' * (network.num_stacks > 1)}"
+  landmarks = f"{network.num_landmarks} landmarks"
+  return f"{stacks}, {landmarks}, {network.features} features, depth {network.depth}"
 
 
 def fan_boxes(boxes: np.ndarray) -> np.ndarray:
@@ -363,10 +277,3 @@ def _from_torch_layout(array: np.ndarray) -> np.ndarray:
 def _to_torch_layout(array: np.ndarray) -> np.ndarray:
   """A copy in which (H, W, I, O) becomes (O, I, H, W), vectors stay."""
   return np.array(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array, order="C")
-
-
-def _size(network: FAN) -> str:
-  """A network's size for a message."""
-  stacks = f"{network.num_stacks} stack{'s' * (network.num_stacks > 1)}"
-  landmarks = f"{network.num_landmarks} landmarks"
-  return f"{stacks}, {landmarks}, {network.features} features, depth {network.depth}"
