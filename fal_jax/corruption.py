@@ -177,7 +177,7 @@ def flat_background(
 
   edge, steepness = jax.random.uniform(keys[4], (2,))
   border = _between(edge, *BACKGROUND_DISTANCE)
-  distance = _distance_from_cloud(image.shape[:2], landmarks, known)
+  distance = _distance_from_cloud(image, landmarks, known)
   share = jax.nn.sigmoid((distance - border) * _between(steepness, 3.0, 15.0))[..., None]
   return jnp.where(chosen, image * (1 - share) + share * colour[None, None, :], image)
 
@@ -347,10 +347,8 @@ def _between(share: jax.Array, low: float, high: float) -> jax.Array:
   return low + (high - low) * share
 
 
-def _distance_from_cloud(
-  size: tuple[int, int], landmarks: jax.Array, known: jax.Array
-) -> jax.Array:
-  """Mahalanobis distance (H, W) of every pixel from the known landmarks (K, 2) px."""
+def _distance_from_cloud(image: jax.Array, landmarks: jax.Array, known: jax.Array) -> jax.Array:
+  """Mahalanobis distance (H, W) of an image's pixels from the known landmarks (K, 2) px."""
   points = jnp.where(known[:, None], landmarks, 0)
   count = jnp.maximum(known.sum(), 1)
   mean = points.sum(0) / count
@@ -358,7 +356,7 @@ def _distance_from_cloud(
   xx, xy, yy = (product.sum() / count for product in (x * x, x * y, y * y))
   determinant = jnp.maximum(xx * yy - xy * xy, 1e-6)
 
-  row, column = jnp.mgrid[: size[0], : size[1]]
+  row, column = jnp.mgrid[: image.shape[0], : image.shape[1]]
   from_x, from_y = column - mean[0], row - mean[1]
   squared = yy * from_x**2 - 2 * xy * from_x * from_y + xx * from_y**2
   return jnp.sqrt(jnp.maximum(squared / determinant, 0))

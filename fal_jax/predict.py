@@ -146,8 +146,9 @@ class FaceAligner:
     for _ in range(self.refine):
       tight = landmarks.tight_boxes(result.landmarks)
       # Landmarks on one line have no box: such a face keeps the one it had.
-      has_area = (tight[:, 2:] - tight[:, :2] > 0).all(1, keepdims=True)
-      boxes = np.asarray(np.where(has_area, tight, boxes))
+      has_area = (tight[:, 2:] - tight[:, :2] > 0).all(1)
+      boxes = boxes.copy()
+      boxes[has_area] = tight[has_area]
       result = self._align(image, boxes)
     return result
 
@@ -259,8 +260,8 @@ def _views(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     dst_centre=centre,
   )
   mirrored: np.ndarray = number % 2 == 1
-  flipped = affine.compose(affine.mirror(size), turned)
-  views_from_crop: np.ndarray = np.where(mirrored[:, None, None], flipped, turned)
+  views_from_crop = np.array(turned)
+  views_from_crop[mirrored] = affine.compose(affine.mirror(size), turned[mirrored])
   return views_from_crop, mirrored
 
 
