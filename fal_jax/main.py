@@ -23,12 +23,13 @@ MODES = (
   "predict",
   "score",
   "codec_report",
+  "network_report",
   "doctor",
   "bench",
   "import_torch",
 )
 # Modes that take the config which their run has saved, unless one is given; flags override it.
-MODES_OF_A_RUN = ("eval",)
+MODES_OF_A_RUN = ("eval", "network_report")
 # predict always takes it; score needs one only for a dataset.
 MODES_WITHOUT_CONFIG = ("predict", "score", *MODES_OF_A_RUN)
 # bench measures compiling; the others do not compile.
@@ -45,7 +46,8 @@ _MODE = flags.DEFINE_enum(
   "mode",
   "train",
   MODES,
-  "train evaluates at its end; predict and score need no --config, eval takes the run's own.",
+  "train evaluates at its end; predict and score need no --config, eval and network_report take "
+  "the run's own.",
 )
 _IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
 _BOX = flags.DEFINE_list(
@@ -53,6 +55,12 @@ _BOX = flags.DEFINE_list(
 )
 _LANDMARKS = flags.DEFINE_string(
   "landmarks", None, "codec_report: .npz of landmarks (N, K, 2), image px, instead of a dataset."
+)
+_VIEWS = flags.DEFINE_integer(
+  "views",
+  8,
+  "network_report: random views per face whose landmarks are compared; 0: none.",
+  lower_bound=0,
 )
 _WEIGHTS = flags.DEFINE_string(
   "weights", None, "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar."
@@ -139,6 +147,16 @@ def _run(overrides: Sequence[str]) -> None:
 
       for table in report.run(_config(), workdir, _LANDMARKS.value, command=command):
         print(table)
+
+    case "network_report":
+      from fal_jax.network_report import run as network_report
+
+      config = None if _CONFIG.value is None else _config()
+      texts = network_report.run(
+        config, workdir, overrides=overrides, views=_VIEWS.value, command=command
+      )
+      for text in texts:
+        print(text)
 
     case "doctor":
       from fal_jax.doctor import run as doctor
