@@ -112,9 +112,7 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
   attempt(corruption)
   attempt(lambda config: siamese.check_reduce(config.siamese.reduce))
   attempt(
-    lambda config: optimizer.adam(
-      **config.optimizer.to_dict(), steps_per_epoch=1.0, epochs=config.train.epochs
-    )
+    lambda config: optimizer.adam(**config.optimizer.to_dict(), steps_per_epoch=1.0, epochs=1.0)
   )
   if parts["markup"]:
     attempt(lambda config: _check_norm(config.eval.norm, parts["markup"]))
@@ -331,7 +329,12 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
     value = config[section][name]
     if not 0 < value < math.inf:
       problems.append(f"config.{key} must be positive and finite, got {value}.")
-  if not 0 <= config.train.get("frozen", 0.0) < 1:
+  if not 0 <= config.train.epochs < math.inf:
+    problems.append(
+      "config.train.epochs must be 0 (evaluates the untrained network) or more, "
+      f"got {config.train.epochs}."
+    )
+  if not 0 <= config.train.frozen < 1:
     problems.append(
       f"config.train.frozen must be at least 0 and below 1, got {config.train.frozen}."
     )

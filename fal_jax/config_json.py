@@ -89,7 +89,7 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, t
   Returns:
     Dotted key -> the saved and the present value, None where a side lacks the key.
   """
-  return _differences(complete(saved), complete(now), prefix="")
+  return _differences(complete(saved), now, prefix="")
 
 
 def _differences(

@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -42,8 +42,7 @@ def predict_split(
 ) -> Predictions:
   """Runs the network over a split, which is read once.
 
-  The last batch is padded to full size, so that nothing compiles twice, and the padding is dropped:
-  each image counts once, whatever the batch size and the number of devices.
+  Each image counts once, whatever the batch size and the number of devices.
 
   Args:
     predict: from `parallel.make_predict`.
@@ -60,16 +59,8 @@ def predict_split(
   Raises:
     InputError: the split is empty.
   """
-  if not len(source):
-    raise InputError(
-      "The split holds no images: prepare the dataset again or name another split in "
-      "config.eval.splits."
-    )
-
   landmarks, scores, records = [], [], []
-  for batch in data.eval_batches(source, rule=rule, batch_size=batch_size):
-    images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
-    images[: len(batch)] = [example["image"] for example in batch]
+  for batch, images in padded_batches(source, rule=rule, batch_size=batch_size):
     landmarks_crop, batch_scores, _ = predict(variables, images)
 
     # zip ends where the batch does, before the padding.
@@ -81,6 +72,37 @@ def predict_split(
 
   faces = annotations.from_records(records, dataset=dataset, split=split, rule=rule)
   return Predictions(faces, np.stack(landmarks), np.stack(scores))
+
+
+def padded_batches(
+  source: data.Source, *, rule: CropRule, batch_size: int
+) -> Iterator[tuple[list[dict[str, Any]], np.ndarray]]:
+  """The examples of a split in order, and their images.
+
+  The last batch is padded to full size, so that nothing compiles twice.
+
+  Args:
+    source: the split.
+    rule: how boxes become crops.
+    batch_size: B.
+
+  Yields:
+    At most B examples as from `data.load_eval_example`, and (B, H, H, 3) uint8: their crops, then
+    black ones to be dropped.
+
+  Raises:
+    InputError: the split is empty.
+  """
+  if not len(source):
+    raise InputError(
+      "The split holds no images: prepare the dataset again or name another split in "
+      "config.eval.splits."
+    )
+
+  for batch in data.eval_batches(source, rule=rule, batch_size=batch_size):
+    images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
+    images[: len(batch)] = [example["image"] for example in batch]
+    yield batch, images
 
 
 def mean_shape(train_source: data.Source, source: data.Source, *, rule: CropRule) -> Predictions:
@@ -156,6 +178,59 @@ def run(
     InputError: there is no such run or dataset, the config does not fit them, or nothing can be
       written there.
   """
+  opened = open_run(config, workdir, overrides=overrides)
+  predict = parallel.make_predict(opened.setup.network, opened.setup.codec)
+  directory = directory or make_dir(workdir, f"eval/{opened.folder}")
+
+  return {
+    split: evaluate_split(
+      opened.setup,
+      split,
+      source,
+      predict=predict,
+      variables=opened.variables,
+      step=opened.step,
+      report_to=directory,
+    )
+    for split, source in opened.sources.items()
+  }
+
+
+class OpenedRun(NamedTuple):
+  """A trained network and what it is evaluated on.
+
+  Attributes:
+    setup: what the evaluation's config describes.
+    sources: split -> its records.
+    variables: `params` and `batch_stats` of the newest checkpoint.
+    step: the training step that they are from.
+    folder: "", or the name of the dataset where it is not the run's own, whose splits may have the
+      same names.
+  """
+
+  setup: Setup
+  sources: Mapping[str, data.Source]
+  variables: Any
+  step: int
+  folder: str
+
+
+def open_run(
+  config: ConfigDict | None, workdir: str | Path, *, overrides: Sequence[str] = ()
+) -> OpenedRun:
+  """Opens a run for evaluation, and prints where that differs from how it was trained.
+
+  Args:
+    config: what to evaluate under; None for the config that the run has saved.
+    workdir: the run's folder.
+    overrides: flags of the form --config.x.y=z that change the saved config.
+
+  Returns:
+    Its network and all of `config.eval.splits`.
+
+  Raises:
+    InputError: there is no such run or dataset, or the config does not fit them.
+  """
   saved = restore.saved_config(workdir)
   if config is None:
     config = flag_parser.override(saved, overrides)
@@ -168,17 +243,8 @@ def run(
   setup = build.setup(config, device_count=jax.device_count())
   sources = open_splits(setup)
   variables, step = restore.restore_variables(setup, workdir)
-  predict = parallel.make_predict(setup.network, setup.codec)
-  if directory is None:
-    is_own = setup.eval_dataset == build.eval_dataset(saved)
-    directory = make_dir(workdir, "eval" if is_own else f"eval/{setup.eval_dataset}")
-
-  return {
-    split: evaluate_split(
-      setup, split, source, predict=predict, variables=variables, step=step, report_to=directory
-    )
-    for split, source in sources.items()
-  }
+  is_own = setup.eval_dataset == build.eval_dataset(saved)
+  return OpenedRun(setup, sources, variables, step, "" if is_own else setup.eval_dataset)
 
 
 def open_splits(setup: Setup) -> dict[str, data.Source]:

@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -22,16 +23,19 @@ MODES = (
   "predict",
   "score",
   "codec_report",
+  "network_report",
   "doctor",
   "bench",
   "import_torch",
 )
-# predict and eval take the config that their run has saved; score needs one only for a dataset.
-MODES_WITHOUT_CONFIG = ("predict", "score", "eval")
+# Modes that take the config which their run has saved, unless one is given; flags override it.
+MODES_OF_A_RUN = ("eval", "network_report")
+# predict always takes it; score needs one only for a dataset.
+MODES_WITHOUT_CONFIG = ("predict", "score", *MODES_OF_A_RUN)
 # bench measures compiling; the others do not compile.
 MODES_WITHOUT_COMPILATION = ("bench", "score", "doctor")
 # Modes that a config is enough for: without a --workdir they write to runs/<config>.
-MODES_OF_A_CONFIG = ("train", "eval", "codec_report", "doctor", "bench")
+MODES_OF_A_CONFIG = ("train", *MODES_OF_A_RUN, "codec_report", "doctor", "bench")
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z."
@@ -42,7 +46,8 @@ _MODE = flags.DEFINE_enum(
   "mode",
   "train",
   MODES,
-  "train evaluates at its end; predict and score need no --config, eval takes the run's own.",
+  "train evaluates at its end; predict and score need no --config, eval and network_report take "
+  "the run's own.",
 )
 _IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
 _BOX = flags.DEFINE_list(
@@ -50,6 +55,12 @@ _BOX = flags.DEFINE_list(
 )
 _LANDMARKS = flags.DEFINE_string(
   "landmarks", None, "codec_report: .npz of landmarks (N, K, 2), image px, instead of a dataset."
+)
+_VIEWS = flags.DEFINE_integer(
+  "views",
+  8,
+  "network_report: random views per face whose landmarks are compared; 0: none.",
+  lower_bound=0,
 )
 _WEIGHTS = flags.DEFINE_string(
   "weights", None, "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar."
@@ -61,8 +72,11 @@ _ROUNDS = flags.DEFINE_integer("rounds", 7, "bench: number of rounds.", lower_bo
 _BATCH_SIZES = flags.DEFINE_list(
   "batch_sizes", [], "bench: images per step; the first is that of the tables."
 )
-_PREDICTIONS = flags.DEFINE_string(
-  "predictions", None, "score: .csv, .json, .npz or .npy of landmarks, original-image px."
+_PREDICTIONS = flags.DEFINE_list(
+  "predictions",
+  [],
+  "score: .csv, .json, .npz or .npy of landmarks, original-image px; several, each FILE or "
+  "LABEL=FILE, are compared with the first.",
 )
 _TRUTH = flags.DEFINE_string(
   "truth", None, "score: such a file of annotated landmarks, instead of --config of a dataset."
@@ -90,8 +104,8 @@ def main(argv: Sequence[str]) -> int:
 def _run(overrides: Sequence[str]) -> None:
   """Runs the mode; every heavy import waits until it is known which one."""
   mode = _MODE.value
-  # Overrides are of a config; without one, only eval applies them, to the run's own.
-  needs_config = mode not in MODES_WITHOUT_CONFIG or (overrides and mode != "eval")
+  # Overrides are of a config; without one, these modes alone apply them, to the run's own.
+  needs_config = mode not in MODES_WITHOUT_CONFIG or (overrides and mode not in MODES_OF_A_RUN)
   if needs_config and _CONFIG.value is None:
     raise InputError(
       "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py."
@@ -133,6 +147,16 @@ def _run(overrides: Sequence[str]) -> None:
 
       for table in report.run(_config(), workdir, _LANDMARKS.value, command=command):
         print(table)
+
+    case "network_report":
+      from fal_jax.network_report import run as network_report
+
+      config = None if _CONFIG.value is None else _config()
+      texts = network_report.run(
+        config, workdir, overrides=overrides, views=_VIEWS.value, command=command
+      )
+      for text in texts:
+        print(text)
 
     case "doctor":
       from fal_jax.doctor import run as doctor
@@ -197,17 +221,21 @@ def _score(workdir: str) -> None:
   from fal_jax import score
   from fal_jax.scoring import reports
 
-  title, summary = score.run(
-    workdir,
-    _PREDICTIONS.value,
-    truth=_TRUTH.value,
-    config=None if _CONFIG.value is None else _config(),
-    num_landmarks=_MARKUP.value,
-    origin=_ORIGIN.value,
-    assume_order=_ORDER.value,
-    map_98_to_68=_MAP.value,
-  )
-  print(reports.table(title, summary))
+  files = score.label_files(_PREDICTIONS.value)
+  options: dict[str, Any] = {
+    "truth": _TRUTH.value,
+    "config": None if _CONFIG.value is None else _config(),
+    "num_landmarks": _MARKUP.value,
+    "origin": _ORIGIN.value,
+    "assume_order": _ORDER.value,
+    "map_98_to_68": _MAP.value,
+  }
+  if len(files) > 1:
+    print(score.compare(workdir, files, **options))
+  else:
+    ((name, path),) = files.items()
+    title, summary = score.run(workdir, path, name=name, **options)
+    print(reports.table(title, summary))
   print(f"As JSON, with the error of each face and figures: {workdir}/score")
 
 

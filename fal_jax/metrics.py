@@ -249,6 +249,26 @@ def failure_rate(nme: ArrayLike, threshold: float) -> float:
   return float(100 * _failures(_distribution(nme, threshold), threshold).mean())
 
 
+def percent_improved(nme: ArrayLike, reference: ArrayLike) -> float:
+  """Percentage of faces whose error is below that of a reference; an equal error is not.
+
+  Source: Bulat et al. 2021, Figure 3: the error falls "across all samples".
+
+  Args:
+    nme: (N,) percent.
+    reference: (N,) percent, of the same faces in the same order.
+
+  Returns:
+    Percent of all faces.
+  """
+  errors, others = (_distribution(values, np.inf) for values in (nme, reference))
+  if errors.shape != others.shape:
+    raise InputError(
+      f"{len(errors)} errors cannot be compared with {len(others)}: give both of the same faces"
+    )
+  return float(100 * (errors < others).mean())
+
+
 def ced(nme: ArrayLike, max_error: float) -> tuple[np.ndarray, np.ndarray]:
   """Cumulative error distribution as the corners of its staircase.
 

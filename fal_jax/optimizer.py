@@ -54,11 +54,6 @@ def adam(
     )
   if not 0 < drop_factor <= 1:
     raise InputError(f"optimizer.drop_factor must be above 0 and at most 1, got {drop_factor}.")
-  if not 0 <= epochs < math.inf:
-    raise InputError(
-      "config.train.epochs must be 0 (evaluates the untrained network) or more and finite, "
-      f"got {epochs}."
-    )
   if schedule not in get_args(Schedule):
     raise InputError(
       f"optimizer.schedule is {schedule!r}; choose one of {', '.join(get_args(Schedule))}."

@@ -176,21 +176,34 @@ def make_predict(
 
   Returns:
     A function of variables and images (B, H, H, 3) uint8, any B, that gives landmarks (B, K, 2) in
-    crop px, scores (B, K) and covariance (B, K, 2, 2) in crop px squared. It pads B to a multiple
-    of the device count; give it equal batches, or each size compiles anew.
+    crop px, scores (B, K) and covariance (B, K, 2, 2) in crop px squared.
   """
-  predict = functools.partial(steps.predict_step, model=model, codec=codec)
-  mapped = _pmap(predict, devices=jax.local_devices(), out_axes=0)
+  return over_devices(functools.partial(steps.predict_step, model=model, codec=codec))
 
-  def call(variables: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    padding = -len(images) % jax.local_device_count()
-    padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), images.dtype)])
-    results = map(np.asarray, mapped(variables, split_over_devices(padded)))
 
-    # (devices, B / devices, ...) to (B, ...), without the padding.
-    landmarks, scores, covariance = (
-      array.reshape(-1, *array.shape[2:])[: len(images)] for array in results
-    )
-    return landmarks, scores, covariance
+def over_devices(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+  """A function of one device's share of a batch, over the devices of this process.
+
+  Args:
+    function: of variables and a tree of arrays (B, ...) to another such tree.
+
+  Returns:
+    The same for whole batches on the host, any B. It pads B to a multiple of the device count; give
+    it equal batches, or each size compiles anew.
+  """
+  mapped = _pmap(function, devices=jax.local_devices(), out_axes=0)
+
+  def call(variables: Any, batch: Any) -> Any:
+    count = len(jax.tree.leaves(batch)[0])
+    padding = -count % jax.local_device_count()
+
+    def pad(array: np.ndarray) -> np.ndarray:
+      return np.concatenate([array, np.zeros((padding, *array.shape[1:]), array.dtype)])
+
+    def merge(array: jax.Array) -> np.ndarray:
+      # (devices, B / devices, ...) to (B, ...), without the padding.
+      return np.asarray(array).reshape(-1, *array.shape[2:])[:count]
+
+    return jax.tree.map(merge, mapped(variables, split_over_devices(jax.tree.map(pad, batch))))
 
   return call

@@ -1,27 +1,33 @@
 """--mode=score: scores predictions of any method exactly as our own evaluation does.
 
-They are compared with a prepared dataset or a file of annotations. Faces are joined by id; by order
-only if asked. Whatever does not fit is refused in one sentence, and errors that look like another
-scale, another origin or another first pixel lead to warnings beside the results.
+They are compared with a prepared dataset or a file of annotations (`scoring/matching.py`), and
+several files with each other. Errors that look like another scale, another origin or another first
+pixel lead to warnings beside the results.
 """
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax.errors import InputError, join_names
-from fal_jax.landmarks import Markup, markup
+from fal_jax.errors import InputError
+from fal_jax.landmarks import Markup
 from fal_jax.output.folders import make_dir, unwritable
 from fal_jax.output.provenance import git_commit
-from fal_jax.scoring import cross_markup, landmark_files, protocols, reports, units
+from fal_jax.plots import figure
+from fal_jax.scoring import comparison, landmark_files, matching, protocols, reports, units
 from fal_jax.scoring import summary as summaries
-from fal_jax.scoring.faces import Faces, LandmarkFile, Predictions, from_file
+from fal_jax.scoring.face_errors import Errors
+from fal_jax.scoring.faces import LandmarkFile, Predictions
+from fal_jax.scoring.matching import Truth
+
+COMPARISON = "comparison"  # what the files about several predictions are called
 
 MAPPING_CAVEAT = (
   "98 landmarks were mapped to 68; the annotators of the two mark-ups drew other curves, so this "
@@ -30,26 +36,27 @@ MAPPING_CAVEAT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Truth:
-  """What predictions are compared with.
+class Scored:
+  """A file of predictions beside the truth.
 
   Attributes:
-    faces: the annotated faces.
-    markup: theirs.
-    has_ids: whether they have ids of their own, or only an order.
-    path: the file they were read from; None for a prepared dataset.
+    predictions: (N, K, 2) landmarks, image px, in the order of the truth's faces.
+    errors: of these.
+    markup: of the truth.
+    summary: what `summary.summarise` returns, with `warnings` and `provenance`.
   """
 
-  faces: Faces
+  predictions: Predictions
+  errors: Errors
   markup: Markup
-  has_ids: bool
-  path: Path | None
+  summary: dict[str, Any]
 
 
 def run(
   workdir: str | Path,
   predictions: str | Path,
   *,
+  name: str | None = None,
   truth: str | Path | None = None,
   config: ConfigDict | None = None,
   num_landmarks: int | None = None,
@@ -62,8 +69,9 @@ def run(
   Writes `score/<name>.json`, `<name>_errors.csv`, `<name>_ced.png` and `<name>_landmarks.png`.
 
   Args:
-    workdir: the folder to write to; <name> is the predictions' file name without its suffix.
+    workdir: the folder to write to.
     predictions: a file as in `landmark_files`.
+    name: of what is written; by default the predictions' file name without its suffix.
     truth: such a file with the annotation, where NaN means not annotated; or None, and the config
       names a prepared dataset.
     config: gives the dataset, its mark-up, and the split: the first of `config.eval.splits`.
@@ -79,25 +87,149 @@ def run(
   Raises:
     InputError: something about the files or how they fit together needs the user.
   """
-  if (truth is None) == (config is None):
-    raise InputError(
-      "Give exactly one of --truth, a file with the annotated landmarks, and --config, of a "
-      "prepared dataset."
-    )
-
+  _check_truth(truth, config)
   file = landmark_files.read(predictions)
-  if truth is not None:
-    target = _from_file(truth, num_landmarks, assume_order=assume_order)
+  target = matching.read_truth(
+    truth, config, num_landmarks=num_landmarks, assume_order=assume_order
+  )
+  scored = measure(
+    file, target, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68
+  )
+
+  name = name or file.path.stem
+  directory = _write(workdir, {name: scored})
+  _draw(directory, name, scored)
+  return f"{file.path.name} on {target.title}", scored.summary
+
+
+def compare(
+  workdir: str | Path,
+  predictions: Mapping[str, str | Path],
+  *,
+  truth: str | Path | None = None,
+  config: ConfigDict | None = None,
+  num_landmarks: int | None = None,
+  origin: int = 0,
+  assume_order: bool = False,
+  map_98_to_68: bool = False,
+) -> str:
+  """Scores several files of predictions of the same faces beside each other.
+
+  Writes what `run` writes for each, under its label, and `score/comparison.md`, `.json` and
+  `comparison_ced.png`: a row per file, and all error curves in one figure.
+
+  Args:
+    workdir: the folder to write to.
+    predictions: label -> a file as in `landmark_files`. The others are compared with the first.
+    truth: as in `run`.
+    config: as in `run`.
+    num_landmarks: as in `run`.
+    origin: as in `run`, for all files.
+    assume_order: as in `run`, for all files.
+    map_98_to_68: as in `run`, for all files.
+
+  Returns:
+    The table, and what is doubtful about the files.
+
+  Raises:
+    InputError: as in `run`; then nothing is written.
+  """
+  _check_truth(truth, config)
+  files = {label: landmark_files.read(path) for label, path in predictions.items()}
+  target = matching.read_truth(
+    truth, config, num_landmarks=num_landmarks, assume_order=assume_order
+  )
+  scored = {
+    label: measure(
+      file, target, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68
+    )
+    for label, file in files.items()
+  }
+
+  errors = {label: one.errors for label, one in scored.items()}
+  protocol = next(iter(scored.values())).summary["protocol"]
+  report = comparison.compare(errors, protocol)
+  page = comparison.page(report, title=target.title)
+  for label, one in scored.items():
+    page += "".join(f"\n* WARNING: {label}: {text}" for text in one.summary["warnings"])
+
+  directory = _write(workdir, scored)
+  report["provenance"] = {label: one.summary["provenance"] for label, one in scored.items()}
+  written = json.dumps(report, indent=2)
+  try:
+    (directory / f"{COMPARISON}.json").write_text(written + "\n", encoding="utf-8")
+    (directory / f"{COMPARISON}.md").write_text(f"# {page}\n", encoding="utf-8")
+  except OSError as error:
+    raise unwritable(workdir, error.strerror or str(error)) from error
+
+  if figure.has_matplotlib():
+    for label, one in scored.items():
+      _draw(directory, label, one)
+    comparison.draw(directory / f"{COMPARISON}_ced.png", errors, protocol)
   else:
-    assert config is not None
-    target = _from_dataset(config)
-  pred = _match(file, target, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68)
+    logging.warning("No curves drawn: %s", figure.NO_MATPLOTLIB)
+  return page
+
+
+def label_files(texts: Sequence[str]) -> dict[str, str]:
+  """The files that --predictions names, each as PATH or LABEL=PATH.
+
+  Args:
+    texts: one per file.
+
+  Returns:
+    label -> path. A file without a label has its own name without the suffix.
+
+  Raises:
+    InputError: files would share a label, or have one that is no name for what is written.
+  """
+  files: dict[str, str] = {}
+  for text in texts:
+    label, equals, path = text.partition("=")
+    if not equals or "/" in label or Path(text).expanduser().exists():
+      label, path = Path(text).stem, text
+
+    if not label or (label == COMPARISON and len(texts) > 1):
+      raise InputError(
+        f"--predictions: {text!r} cannot be called {label!r}: give each file a name or a label, "
+        "e.g. --predictions=ours=mine.csv,theirs=other.csv."
+      )
+    if label in files:
+      raise InputError(
+        f"--predictions: {files[label]} and {path} would both be called {label}: give them labels, "
+        f"e.g. --predictions=ours={files[label]},theirs={path}."
+      )
+    files[label] = path
+  return files
+
+
+def measure(
+  file: LandmarkFile, truth: Truth, *, origin: int, assume_order: bool, map_98_to_68: bool
+) -> Scored:
+  """Everything about a file of predictions.
+
+  Args:
+    file: predictions of the truth's faces.
+    truth: what they are compared with.
+    origin: as in `matching.match`.
+    assume_order: as in `matching.match`.
+    map_98_to_68: as in `matching.match`.
+
+  Returns:
+    Its errors and results.
+
+  Raises:
+    InputError: the file does not fit the truth.
+  """
+  pred = matching.match(
+    file, truth, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68
+  )
 
   # Everything is measured once.
-  faces, scheme = target.faces, target.markup
+  faces, scheme = truth.faces, truth.markup
   norm = "ic" if scheme.outer_eyes else "box"
   protocol = protocols.find(faces.dataset, faces.name, norm=norm)
-  if faces.dataset_boxes is not None and target.path is not None:
+  if faces.dataset_boxes is not None and truth.path is not None:
     protocol = protocols.with_dataset_boxes(protocol)
   matched = Predictions(faces, pred)
   errors = summaries.measure(matched, scheme, protocol)
@@ -114,183 +246,49 @@ def run(
     "predictions_sha256": _sha256(file.path),
     "dataset": faces.dataset,
     "split": faces.name,
-    "truth_sha256": None if target.path is None else _sha256(target.path),
+    "truth_sha256": None if truth.path is None else _sha256(truth.path),
     "origin": origin,
-    "joined_by": "id" if target.has_ids and file.ids is not None else "order",
+    "joined_by": "id" if truth.has_ids and file.ids is not None else "order",
     "map_98_to_68": map_98_to_68,
     "fal_jax": fal_jax.__version__,
     "git_commit": git_commit(),
   }
+  return Scored(matched, errors, scheme, summary)
 
+
+def _check_truth(truth: str | Path | None, config: ConfigDict | None) -> None:
+  if (truth is None) == (config is None):
+    raise InputError(
+      "Give exactly one of --truth, a file with the annotated landmarks, and --config, of a "
+      "prepared dataset."
+    )
+
+
+def _write(workdir: str | Path, scored: Mapping[str, Scored]) -> Path:
+  """Writes the JSON and the CSV of each, name -> results, and returns the folder."""
   directory = make_dir(workdir, "score")
-  name = file.path.stem
   try:
-    (directory / f"{name}.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    reports.write_errors(directory / f"{name}_errors.csv", errors)
+    for name, one in scored.items():
+      written = json.dumps(one.summary, indent=2)
+      (directory / f"{name}.json").write_text(written + "\n", encoding="utf-8")
+      reports.write_errors(directory / f"{name}_errors.csv", one.errors)
   except OSError as error:
     raise unwritable(workdir, error.strerror or str(error)) from error
-
-  threshold = summary["protocol"]["threshold"]
-  reports.draw(directory, name, matched, errors, scheme, norm=norm, threshold=threshold)
-
-  split = f", {faces.name}" if target.path is None else ""
-  return f"{file.path.name} on {faces.dataset}{split}", summary
+  return directory
 
 
-def _from_file(path: str | Path, num_landmarks: int | None, *, assume_order: bool) -> Truth:
-  """The faces of a truth file; `num_landmarks` is its mark-up, by default by its own number."""
-  file = landmark_files.read(path)
-  if file.ids is None and not assume_order:
-    raise InputError(
-      f"{file.path} has no ids: add them, or --assume_order if both files list their faces in the "
-      "same order."
-    )
-
-  count = file.landmarks.shape[1]
-  scheme = markup(num_landmarks or count)
-  if count != scheme.num:
-    raise InputError(
-      f"{file.path} has {count} landmarks per face but --markup is {scheme.num}: they must agree."
-    )
-  return Truth(from_file(file), scheme, has_ids=file.ids is not None, path=file.path)
-
-
-def _from_dataset(config: ConfigDict) -> Truth:
-  """The first of `config.eval.splits` of a prepared dataset."""
-  # These import TFDS, which takes seconds and is not needed for files.
-  from fal_jax import build
-  from fal_jax.crop import CropRule
-  from fal_jax.scoring import annotations
-
-  scheme = build.markup(config)
-  name = build.eval_dataset(config)
-  if not name or not config.eval.splits:
-    raise InputError(
-      "config.data.name or config.eval.splits is empty: name a prepared dataset and a split, or "
-      "give --truth."
-    )
-  faces = annotations.read_split(
+def _draw(directory: Path, name: str, scored: Scored) -> None:
+  """Draws the figures of one file."""
+  norm, threshold = (scored.summary["protocol"][key] for key in ("norm", "threshold"))
+  reports.draw(
+    directory,
     name,
-    config.eval.splits[0],
-    data_dir=config.data.dir,
-    num_landmarks=config.data.markup,
-    rule=CropRule(box="landmarks"),
+    scored.predictions,
+    scored.errors,
+    scored.markup,
+    norm=norm,
+    threshold=threshold,
   )
-  return Truth(faces, scheme, has_ids=True, path=None)
-
-
-def _match(
-  file: LandmarkFile, truth: Truth, *, origin: int, assume_order: bool, map_98_to_68: bool
-) -> np.ndarray:
-  """The predictions of a file for the N faces of the truth.
-
-  Args:
-    file: holds them in any order, and in the mark-up of WFLW if they are to be mapped.
-    truth: gives the faces and their order.
-    origin: index of the first pixel in the file.
-    assume_order: as in `run`.
-    map_98_to_68: as in `run`.
-
-  Returns:
-    (N, K, 2) float64, image px, pixel-centre.
-  """
-  faces = truth.faces
-  if truth.has_ids and file.ids is not None:
-    pred = _join_by_id(faces, file)
-  else:
-    pred = _join_by_order(faces, file, assume_order=assume_order)
-
-  if map_98_to_68:
-    pred = cross_markup.map_98_to_68(_require_98(pred, file.path))
-  expected = faces.landmarks.shape[1]
-  if pred.shape[1] != expected:
-    hint = ": add --map_98_to_68" if (pred.shape[1], expected) == (98, 68) else ""
-    raise InputError(
-      f"{file.path} has {pred.shape[1]} landmarks per face, {faces.dataset} has {expected}{hint}."
-    )
-
-  pred = pred - origin
-  _check_predictions_finite(faces, pred, file.path)
-  _check_pixels(faces, pred, file.path)
-  return pred
-
-
-def _join_by_order(faces: Faces, file: LandmarkFile, *, assume_order: bool) -> np.ndarray:
-  """(N, K, 2) predictions as they are in the file."""
-  if not assume_order:
-    raise InputError(
-      f"{file.path} has no ids: add them, or --assume_order if it lists its faces in the order of "
-      f"{faces.dataset}."
-    )
-  if len(file.landmarks) != len(faces.ids):
-    raise InputError(
-      f"{file.path} has {len(file.landmarks)} faces, {faces.dataset} has {len(faces.ids)}: they "
-      "cannot be matched by order."
-    )
-  return file.landmarks
-
-
-def _join_by_id(faces: Faces, file: LandmarkFile) -> np.ndarray:
-  """(N, K, 2) predictions in the order of the faces."""
-  assert file.ids is not None
-  row = {name: index for index, name in enumerate(file.ids)}
-  known = set(faces.ids)
-  if len(known) < len(faces.ids):
-    raise InputError(
-      f"{faces.dataset} has duplicate ids, so faces cannot be told apart: make them unique."
-    )
-
-  missing = [name for name in faces.ids if name not in row]
-  unknown = [name for name in file.ids if name not in known]
-  problems = []
-  if missing:
-    problems.append(
-      f"{len(missing)} of {len(faces.ids)} faces have no prediction ({join_names(missing)})"
-    )
-  if unknown:
-    problems.append(
-      f"{len(unknown)} predictions have ids that {faces.dataset} does not know "
-      f"({join_names(unknown)})"
-    )
-  if problems:
-    raise InputError(
-      f"{file.path}: {'; '.join(problems)}. Failing faces count too: give exactly one prediction "
-      "for each face."
-    )
-  return file.landmarks[[row[name] for name in faces.ids]]
-
-
-def _require_98(pred: np.ndarray, path: Path) -> np.ndarray:
-  """The predictions (N, K, 2) themselves, if there are 98 landmarks per face."""
-  if pred.shape[1] != 98:
-    raise InputError(
-      f"--map_98_to_68 needs predictions of 98 landmarks, {path} has {pred.shape[1]}: leave it out."
-    )
-  return pred
-
-
-def _check_predictions_finite(faces: Faces, pred: np.ndarray, path: Path) -> None:
-  """Refuses predictions (N, K, 2) that are missing where landmarks are annotated."""
-  annotated = np.isfinite(faces.landmarks).all(-1)
-  broken = (annotated & ~np.isfinite(pred).all(-1)).any(1)
-  if broken.any():
-    names = [faces.ids[row] for row in np.flatnonzero(broken)]
-    raise InputError(
-      f"{path}: the predictions of {len(names)} faces are NaN or missing where landmarks are "
-      f"annotated ({join_names(names)}): predict every landmark; a missed one still "
-      "counts with its distance."
-    )
-
-
-def _check_pixels(faces: Faces, pred: np.ndarray, path: Path) -> None:
-  """Refuses predictions (N, K, 2) that are fractions of the image's size."""
-  size = float(np.median((faces.boxes[:, 2:] - faces.boxes[:, :2]).max(-1)))
-  max_abs = np.nanmax(np.abs(pred))
-  if size > 10 and max_abs <= 2:
-    raise InputError(
-      f"{path}: no coordinate exceeds {max_abs:.3g}, but faces are {size:.0f} px large: these are "
-      "fractions of the image's size; multiply them by it."
-    )
 
 
 def _sha256(path: Path) -> str:

@@ -98,7 +98,7 @@ def test_differences_have_dotted_names_and_both_values():
   saved = {"seed": 0, "codec": {"sigma": 1.5, "window": 5}, "old": 1}
   now = {"seed": 0, "codec": {"sigma": 2.0, "window": 5, "new": True}, "log": {"every": None}}
 
-  assert differences(saved, now) == {
+  assert differences(saved, complete(now)) == {
     "codec.sigma": (1.5, 2.0),
     "codec.new": (None, True),
     "log": (None, {"every": None}),
@@ -113,4 +113,4 @@ def test_differences_have_dotted_names_and_both_values():
 def test_tuples_that_json_made_lists_are_not_a_difference(scale, expected):
   saved = {"a": {"scale": [0.85, 1.15], "b": [[1], 2]}}
   now = {"a": {"scale": scale, "b": ((1,), 2)}}
-  assert differences(saved, now) == expected
+  assert differences(saved, complete(now)) == expected

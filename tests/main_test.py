@@ -62,6 +62,8 @@ CONFIG = "--config=configs/default.py"
     (["--workdir=w", "--config.seed=3"], "No --config given"),
     (["--workdir=w", "--mode=predict", "--config.seed=3"], "No --config given"),
     (["--mode=eval"], "No --workdir given"),
+    (["--mode=network_report"], "No --workdir given"),
+    (["--workdir=w", "--mode=network_report", "--views=-1"], "--views=-1"),
     (["--mode=predict"], "No --workdir given"),
     (["--mode=score"], "No --workdir given"),
     (
@@ -107,7 +109,7 @@ def test_help_lists_the_flags_without_waiting_for_jax():
   assert time.monotonic() - start < 5
   assert not err
   names = "config workdir mode images box landmarks weights predictions truth parts rounds"
-  for name in [*names.split(), "batch_sizes"]:
+  for name in [*names.split(), "batch_sizes", "views"]:
     assert f"--{name}" in out
 
   code = "import sys; from fal_jax import main; sys.exit('jax' in sys.modules)"
@@ -187,6 +189,7 @@ def test_predict_refuses_what_is_not_a_photograph_or_not_a_box(run, workdir, tmp
     ("train", "fal_jax.train:train_and_evaluate"),
     ("eval", "fal_jax.evaluate:run"),
     ("codec_report", "fal_jax.codec_report.report:run"),
+    ("network_report", "fal_jax.network_report.run:run"),
     ("doctor", "fal_jax.doctor.run:run"),
     ("bench", "fal_jax.bench.run:run"),
   ],
@@ -277,7 +280,7 @@ def test_a_config_that_does_not_fit_is_refused_in_one_sentence(
     assert len(err.splitlines()) == 1, err
 
 
-@pytest.mark.parametrize("mode", ["eval", "predict"])
+@pytest.mark.parametrize("mode", ["eval", "predict", "network_report"])
 def test_a_folder_without_a_run_is_refused_and_not_made(run, folder, tmp_path, mode):
   none = tmp_path / "none"
   config = tiny_dataset.config(folder)

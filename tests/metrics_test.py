@@ -308,6 +308,11 @@ def test_a_prediction_that_is_not_finite_is_an_error_that_names_its_rows():
     metrics.nme(np.full_like(true, np.nan), true, np.ones(20))
 
 
+def test_a_face_improves_only_if_its_error_is_smaller():
+  assert metrics.percent_improved([1, 2, 3, 5], [2, 2, 4, 4]) == 50
+  assert metrics.percent_improved([0.5], [1]) == 100
+
+
 def _nme(pred=None, true=None, norm=None, **options):
   """NME of four faces, some arguments replaced."""
   faces = _faces(4)
@@ -326,6 +331,7 @@ MISTAKES = {
   ),
   r"threshold is 0": lambda: metrics.auc(np.ones(4), 0),
   r"at least one face": lambda: metrics.auc([], 10),
+  r"2 errors cannot be compared with 3": lambda: metrics.percent_improved([1, 2], [1, 2, 3]),
   r"errors of 1 faces are NaN \(first row 2\)": lambda: metrics.failure_rate([1, 2, np.nan], 10),
 }
 

@@ -152,7 +152,7 @@ def test_a_bad_file_of_predictions_is_answered_in_one_line(command_line, tmp_pat
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
   code, out, err = command_line(
-    workdir=str(tmp_path / "run"), predictions=str(path), truth=str(truth)
+    workdir=str(tmp_path / "run"), predictions=[str(path)], truth=str(truth)
   )
 
   assert code == 2
@@ -167,7 +167,7 @@ def test_a_bad_file_of_predictions_is_answered_in_one_line(command_line, tmp_pat
 @pytest.mark.parametrize(
   ("values", "answer"),
   [
-    ({"predictions": None}, "No --predictions given"),
+    ({"predictions": []}, "No --predictions given"),
     ({"truth": None}, "Give exactly one of --truth, a file with the annotated landmarks, and"),
     ({"markup": 98}, "has 68 landmarks per face but --markup is 98"),
     ({"markup": 5}, "no mark-up has 5 landmarks"),
@@ -180,7 +180,7 @@ def test_flags_that_do_not_fit_are_answered_in_one_line(
   command_line, tmp_path, truth, values, answer
 ):
   pred = write_csv(tmp_path / "mine.csv", make_faces())
-  arguments = {"workdir": str(tmp_path / "run"), "predictions": str(pred), "truth": str(truth)}
+  arguments = {"workdir": str(tmp_path / "run"), "predictions": [str(pred)], "truth": str(truth)}
   arguments |= {
     key: value.format(truth=truth) if isinstance(value, str) else value
     for key, value in values.items()
@@ -205,7 +205,7 @@ def test_a_file_that_is_larger_than_any_landmarks_is_refused_unread(
     ("bomb.npz", "unpacks to 1,088,"),
     ("long.csv", "bytes, more than 100,000"),
   ):
-    code, _, err = command_line(predictions=str(tmp_path / name), **flags_but_predictions)
+    code, _, err = command_line(predictions=[str(tmp_path / name)], **flags_but_predictions)
     assert code == 2
     assert answer in err
 

@@ -226,7 +226,7 @@ def test_the_command_line_prints_the_table_and_needs_no_config(command_line, tmp
   pred = write_csv(tmp_path / "mine.csv", make_faces() + SHIFT)
 
   code, out, err = command_line(
-    workdir=str(tmp_path), predictions=str(pred), truth=str(truth), markup=68
+    workdir=str(tmp_path), predictions=[str(pred)], truth=str(truth), markup=68
   )
 
   assert code == 0
@@ -245,7 +245,7 @@ def test_our_own_predictions_get_the_results_of_our_evaluation(
   monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
   config = tiny_dataset.config(folder)
   evaluated = evaluate.run(config, workdir)["test"]
-  predictions = str(workdir / "eval" / "test_predictions.csv")
+  predictions = [str(workdir / "eval" / "test_predictions.csv")]
 
   code, out, err = command_line(workdir=str(workdir), predictions=predictions, config=config)
 

@@ -7,6 +7,10 @@ from typing import Any
 from fal_jax.output import markdown as markdown_tables
 
 DECIMALS = 3
+CAPTION = (
+  "*Percentage of faces with at most a given error. One line per row over the faces of all its "
+  "seeds: each face counts once per seed.*"
+)
 
 
 def spread(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -61,10 +65,10 @@ def markdown(report: Mapping[str, Any]) -> str:
   """The table as a page.
 
   Args:
-    report: what is written as JSON; see `run.report`.
+    report: what is written as JSON; see `run.report` and, for its `figure`, `run.run`.
 
   Returns:
-    Title, table, notes and command.
+    Title, table, notes, figure and command.
   """
   paper = f"paper, {report['paper']}" if report["paper"] else "paper"
   compared = "row above" if report["against"] == "previous" else "first row"
@@ -78,8 +82,10 @@ def markdown(report: Mapping[str, Any]) -> str:
   ]
   table = markdown_tables.table(head, [_cells(row, report["seeds"]) for row in report["rows"]])
   sentences = "\n".join(f"* {note}" for note in notes(report))
-  command = f"```\n{report['command']}\n```"
-  return f"# {report['title']}\n\n{table}\n\n{sentences}\n\n{command}\n"
+  parts = [f"# {report['title']}", table, sentences]
+  if report["figure"]:
+    parts.append(f"![Error curves of the rows]({report['figure']})\n\n{CAPTION}")
+  return "\n\n".join([*parts, f"```\n{report['command']}\n```\n"])
 
 
 def _cells(row: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:

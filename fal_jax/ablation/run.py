@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from fal_jax import build, config_json, evaluate, metrics, train
 from fal_jax.ablation import results
+from fal_jax.ablation.curves import ErrorCurves
 from fal_jax.checkpoint import write_atomic
 from fal_jax.errors import InputError
 from fal_jax.output.folders import make_dir
@@ -78,9 +79,9 @@ def run(
 ) -> Iterator[str]:
   """Trains and evaluates what is missing, seed by seed.
 
-  Writes `<name>.md` and `<name>.json` after each result. Below the folder,
-  `trainings/<row>/seed<n>/` are ordinary runs and `rows/<row>/seed<n>/` evaluations; other tables
-  may use the same folder, and the trainings in it.
+  Writes `<name>.md`, `<name>.json` and `<name>_ced.png`, the error curves of the rows, after each
+  result. Below the folder, `trainings/<row>/seed<n>/` are ordinary runs and `rows/<row>/seed<n>/`
+  evaluations; other tables may use the same folder, and the trainings in it.
 
   Args:
     table: `title`, `base`, `metric`, `paper` and `against`, see `configs/ablations/`.
@@ -104,10 +105,12 @@ def run(
       raise InputError(f"The table's {key} is {table[key]!r}; choose one of {', '.join(choices)}.")
   jobs = plan(rows, workdir, seeds=seeds)  # everything is checked before hours of training
   make_dir(workdir)
-  page = workdir / f"{name}.md"
+  page, figure = workdir / f"{name}.md", workdir / f"{name}_ced.png"
+  curves = ErrorCurves(figure, jobs[0].config, metric=table.metric)
 
   def write() -> None:
     written = report(table, rows, jobs, command=command)
+    written["figure"] = figure.name if curves.draw(_predictions(rows, jobs)) else None
     write_atomic(page.with_suffix(".json"), json.dumps(written, indent=2) + "\n")
     write_atomic(page, results.markdown(written))
 
@@ -295,6 +298,18 @@ def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading
 def _is_done(job: Job) -> bool:
   summary = job.result / f"{job.config.eval.splits[0]}.json"
   return (job.result / "config.json").exists() and summary.exists()
+
+
+def _predictions(rows: Sequence[Row], jobs: Sequence[Job]) -> dict[str, list[Path]]:
+  """Label of each row -> the predictions of its results so far."""
+  return {
+    row.label: [
+      job.result / f"{job.config.eval.splits[0]}_predictions.csv"
+      for job in jobs
+      if job.row is row and _is_done(job)
+    ]
+    for row in rows
+  }
 
 
 def _with_decoder(config: ConfigDict, training: Mapping[str, Any]) -> ConfigDict:

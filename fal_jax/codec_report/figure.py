@@ -1,6 +1,5 @@
 """The figure of the codec report: errors of each face by codec, and by temperature."""
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -83,26 +82,12 @@ def _draw_faces(axes: Any, curves: list[tuple[list[str], np.ndarray]], norm: str
   axes.set_xlabel("faces, sorted by their error, %")
   axes.set_ylabel(figure.norm_label(norm))
 
-  # Where the curves end, as a fraction of the axis, and how high their labels are.
-  low, high = axes.get_ylim()
-  ends = [
-    math.log(max(float(values[-1]), low) / low) / math.log(high / low) for _, values in curves
-  ]
-  texts = [_label(names, values) for names, values in curves]
-  heights = [0.037 * (text.count("\n") + 1) + 0.025 for text in texts]
-
-  leader = {"arrowstyle": "-", "linewidth": 0.9, "relpos": (0, 0.5), "shrinkB": 0}
-  for i, y in enumerate(figure.spread_labels(ends, heights)):
-    axes.annotate(
-      texts[i],
-      (1, ends[i]),
-      (1.06, y),
-      xycoords="axes fraction",
-      color=_colour(i),
-      fontsize=9,
-      va="center",
-      arrowprops={**leader, "color": _colour(i)},
-    )
+  figure.label_ends(
+    axes,
+    [float(values[-1]) for _, values in curves],
+    [_label(names, values) for names, values in curves],
+    [_colour(i) for i in range(len(curves))],
+  )
 
 
 def _draw_temperatures(

@@ -58,7 +58,7 @@ def batch_norm_relu(
   scale: jax.Array,
   bias: jax.Array,
   axis_name: str | None,
-  epsilon: float = EPSILON,
+  epsilon: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Normalises by the statistics of this batch, scales, shifts and rectifies.
 

@@ -10,6 +10,9 @@ from fal_jax import metrics
 from fal_jax.errors import InputError
 from fal_jax.plots import figure
 
+# A legend of more curves would cover them: it goes beside the axes.
+_MAX_CURVES_UNDER_LEGEND = 3
+
 
 def draw_ced(
   path: str | os.PathLike[str], errors: Mapping[str, ArrayLike], *, norm: str, max_error: float
@@ -27,7 +30,8 @@ def draw_ced(
   Raises:
     InputError: if matplotlib is missing, or an array is not a distribution of errors.
   """
-  fig = figure.new_figure(6.4, 4.6)
+  is_beside = len(errors) > _MAX_CURVES_UNDER_LEGEND
+  fig = figure.new_figure(9.6 if is_beside else 6.4, max(4.6, 0.5 + 0.36 * len(errors)))
   axes = fig.add_subplot()
   for i, (label, values) in enumerate(errors.items()):
     x, y = metrics.ced(values, max_error)
@@ -47,8 +51,11 @@ def draw_ced(
   axes.set_xlabel(figure.norm_label(norm))
   axes.set_ylabel("faces with at most this error, %")
 
+  place = (
+    {"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if is_beside else {"loc": "lower right"}
+  )
   legend = axes.legend(
-    loc="lower right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", labelspacing=0.7
+    **place, fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", labelspacing=0.7
   )
   legend.set_zorder(4)
   legend.set_title(f"AUC and failure rate (FR) at {max_error:g} %", prop={"size": 8})

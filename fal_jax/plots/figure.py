@@ -5,6 +5,7 @@ system and no global state is touched.
 """
 
 import importlib.util
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -130,6 +131,36 @@ def spread_labels(centres: Sequence[float], heights: Sequence[float]) -> list[fl
     moved[i] = min(moved[i], ceiling - heights[i] / 2)
     ceiling = moved[i] - heights[i] / 2
   return moved
+
+
+def label_ends(
+  axes: Any, values: Sequence[float], texts: Sequence[str], colours: Sequence[str]
+) -> None:
+  """Writes labels right of a logarithmic axis, each beside where its curve ends.
+
+  Args:
+    axes: matplotlib Axes whose limits are final.
+    values: L positive heights at which curves end.
+    texts: L labels, of one or more lines.
+    colours: of the L labels.
+  """
+  low, high = axes.get_ylim()
+  ends = [math.log(max(value, low) / low) / math.log(high / low) for value in values]
+  inches = axes.get_figure().get_figheight()
+  heights = [(0.185 * (text.count("\n") + 1) + 0.125) / inches for text in texts]
+
+  leader = {"arrowstyle": "-", "linewidth": 0.9, "relpos": (0, 0.5), "shrinkB": 0}
+  for i, y in enumerate(spread_labels(ends, heights)):
+    axes.annotate(
+      texts[i],
+      (1, ends[i]),
+      (1.06, y),
+      xycoords="axes fraction",
+      color=colours[i],
+      fontsize=9,
+      va="center",
+      arrowprops={**leader, "color": colours[i]},
+    )
 
 
 def save(fig: Any, path: str | os.PathLike[str]) -> None:

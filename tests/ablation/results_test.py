@@ -33,6 +33,7 @@ def report(**changes):
     "seeds": [0, 1, 2],
     "git_commits": ["0123456789abcdef"],
     "rows": results.summarise(ROWS, against=changes.get("against", "previous")),
+    "figure": None,
     **changes,
   }
 
@@ -124,6 +125,14 @@ def test_one_seed_gives_no_deviation_and_says_so():
 )
 def test_the_page_says_what_its_reader_must_know(part):
   assert part in results.markdown(report())
+
+
+def test_the_page_shows_the_figure_where_there_is_one():
+  page = results.markdown(report(figure="table2_ced.png"))
+
+  assert "](table2_ced.png)\n\n*" in page
+  assert "each face counts once per seed" in page
+  assert "![" not in results.markdown(report())
 
 
 def test_a_report_names_the_dataset_that_was_measured_and_the_one_trained_on(tmp_path):

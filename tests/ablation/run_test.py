@@ -16,6 +16,7 @@ from ablation_rows import FAST, ROWS, TABLE, rows_of
 from fal_jax import evaluate, parallel, train
 from fal_jax.ablation import run as ablation
 from fal_jax.errors import InputError
+from fal_jax.plots import curves
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +26,8 @@ _train_functions: dict[str, Callable] = {}
 class Observed:
   """Runs ablations, and records what was trained and evaluated.
 
-  No figures are drawn. Compiled steps are shared, over seeds too: the order of the images and the
-  first weights differ by seed, the views do not.
+  Figures are empty files. Compiled steps are shared, over seeds too: the order of the images and
+  the first weights differ by seed, the views do not.
   """
 
   def __init__(self, folder, monkeypatch):
@@ -52,6 +53,7 @@ class Observed:
 
     make = parallel.make_train_step
     train_it, evaluate_it = train.train_and_evaluate, evaluate.run
+    monkeypatch.setattr(curves, "draw_ced", lambda path, *_, **__: path.touch())
     monkeypatch.setattr(evaluate, "_draw_sheets", lambda *_, **__: None)
     monkeypatch.setattr(train, "draw_curves", lambda *_, **__: None)
     monkeypatch.setattr(parallel, "make_train_step", make_train_step)
@@ -142,6 +144,14 @@ def test_the_table_names_what_it_was_made_from(whole):
   assert [row["seeds"] for row in table["rows"]] == [2, 2, 2]
   assert table["seeds"] == [0, 1]
   assert f"{values(workdir)['wide']['1']:.3f}" in (workdir / "table.md").read_text()
+
+
+def test_the_error_curves_of_the_rows_are_beside_the_table(whole):
+  workdir, *_ = whole
+
+  assert (workdir / "table_ced.png").is_file()
+  assert json.loads((workdir / "table.json").read_text())["figure"] == "table_ced.png"
+  assert "](table_ced.png)" in (workdir / "table.md").read_text()
 
 
 def test_each_result_has_a_line_on_the_screen_and_the_table_is_the_last(whole):

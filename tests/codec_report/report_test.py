@@ -72,6 +72,12 @@ def test_the_table_holds_what_a_calculation_by_hand_gives(tmp_path):
   assert [row[0] for row in rows] == names
   errors = [float(row[head.index(STANDARD)]) for row in rows]
   np.testing.assert_allclose(errors, expected.percent["ic"], rtol=1e-3)
+  for column, name in enumerate(head[1:], 1):
+    ratios = np.array([float(row[column]) for row in rows]) / errors
+    method = written["methods"][name]
+    assert method["percent_improved"] == pytest.approx(100 * (ratios < 1).mean()), name
+    assert method["worst_ratio"] == pytest.approx(ratios.max()), name
+  assert f"{LOCAL}, the paper's, reduces the error of 100 % of the faces" in text
 
   page = (folder / "faces.md").read_text()
   for part in (text.split("\n\nReport")[0], "(faces.png)", "the command", '"face": 220.0'):
@@ -239,4 +245,7 @@ def test_on_real_annotations_ours_beats_the_standard_tenfold(name, num, sigma, a
   written, errors = report.measure(faces, config(data__markup=num, codec__sigma=sigma))
 
   assert written["methods"][LOCAL]["ratio"] >= at_least
-  assert (errors[STANDARD] > 5 * errors[LOCAL]).all()  # each single face, not just their mean
+  # Each single face, not just their mean.
+  assert (errors[STANDARD] > 5 * errors[LOCAL]).all()
+  assert written["methods"][LOCAL]["percent_improved"] == 100
+  assert written["methods"][LOCAL]["worst_ratio"] == (errors[LOCAL] / errors[STANDARD]).max()

@@ -93,7 +93,7 @@ def test_without_an_axis_every_device_normalises_by_its_own_batch():
   shares = x.reshape(4, 2, *x.shape[1:])
 
   def one_device(x):
-    return batch_norm_relu(x, scale, bias, None)
+    return batch_norm_relu(x, scale, bias, None, EPSILON)
 
   mapped = jax.pmap(one_device, axis_name="devices", devices=jax.devices()[:4])
   _, mean, variance = mapped(shares)
@@ -115,7 +115,7 @@ def test_given_statistics_are_used_as_they_are():
 
 def test_given_statistics_of_the_batch_give_what_batch_norm_gives():
   x, scale, bias, _ = inputs()
-  y, mean, variance = batch_norm_relu(x, scale, bias, None)
+  y, mean, variance = batch_norm_relu(x, scale, bias, None, EPSILON)
   np.testing.assert_allclose(affine_relu(x, mean, variance, scale, bias), y, atol=1e-6)
 
 
@@ -135,7 +135,7 @@ def test_a_gradient_sent_into_the_statistics_goes_nowhere():
   x, scale, bias, _ = inputs()
 
   def total(x):
-    _, mean, variance = batch_norm_relu(x, scale, bias, None)
+    _, mean, variance = batch_norm_relu(x, scale, bias, None, EPSILON)
     return mean.sum() + variance.sum()
 
   assert not np.asarray(jax.jit(jax.grad(total))(x)).any()

@@ -34,6 +34,19 @@ def test_several_curves_and_any_normaliser_can_be_drawn(tmp_path):
     assert path.read_text().lstrip().startswith("<?xml")
 
 
+def test_the_legend_of_many_curves_is_beside_them(tmp_path):
+  """The last curve rises where the legend of a few curves is."""
+  path = tmp_path / "ced.png"
+  errors = {f"model {i}": np.full(9, 1.0 + i) for i in range(6)}
+
+  curves.draw_ced(path, errors, norm="ic", max_error=7)
+
+  pixels = drawings.read_rgb(path)
+  assert pixels.shape == (690, 1440, 3)
+  last = drawings.where(pixels[:, :1000], (0xE6, 0x9F, 0), 10).sum(0).max()
+  assert last > 0.5 * 690  # dashed, from 0 to 100 %
+
+
 def test_an_error_that_is_nan_is_refused(tmp_path):
   with pytest.raises(InputError, match="NaN"):
     curves.draw_ced(tmp_path / "ced.png", {"a": [1.0, np.nan]}, norm="ic", max_error=8)

@@ -1,0 +1,76 @@
+"""The error curves of a table's rows, from the predictions that their evaluations have written."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from fal_jax import metrics
+from fal_jax.errors import InputError
+from fal_jax.plots import curves, figure
+from fal_jax.scoring import landmark_files, matching, protocols
+from fal_jax.scoring.matching import Truth
+
+
+class ErrorCurves:
+  """The figure of a table, drawn again with each result; every file is read once."""
+
+  def __init__(self, path: Path, config: ConfigDict, *, metric: str):
+    """Reads and draws nothing yet.
+
+    Args:
+      path: of the figure.
+      config: of any row; names the dataset and the split that all rows are evaluated on.
+      metric: of the table, e.g. "auc_box_7"; its normaliser is that of the curves.
+    """
+    self._path = path
+    self._config = config
+    self._norm = metric.split("_")[1]
+    self._truth: Truth | None = None
+    self._errors: dict[Path, np.ndarray] = {}
+    self._can_draw = True
+
+  def draw(self, rows: Mapping[str, Sequence[Path]]) -> bool:
+    """Draws a line per row, over the faces of all its seeds.
+
+    What prevents it (no matplotlib, a dataset that is no longer there) is logged once.
+
+    Args:
+      rows: label -> files of predictions, one per seed; rows without one have no line.
+
+    Returns:
+      Whether there is a figure.
+    """
+    rows = {label: paths for label, paths in rows.items() if paths}
+    if not rows or not self._can_draw:
+      return False
+
+    try:
+      if not figure.has_matplotlib():
+        raise InputError(figure.NO_MATPLOTLIB)
+      pooled = {label: np.concatenate([*map(self._nme, paths)]) for label, paths in rows.items()}
+      curves.draw_ced(self._path, pooled, norm=self._norm, max_error=self._threshold())
+    except InputError as error:
+      logging.warning("No curves drawn: %s", error)
+      self._can_draw = False
+    return self._can_draw
+
+  def _nme(self, path: Path) -> np.ndarray:
+    """(M,) float64 percent, of the valid faces of one file of predictions."""
+    if path not in self._errors:
+      if self._truth is None:
+        self._truth = matching.read_dataset(self._config)
+      true = self._truth.faces.landmarks
+      pred = matching.match(landmark_files.read(path), self._truth)
+      norm = metrics.norms(true, self._truth.markup)[self._norm]
+      nme, valid = metrics.valid_errors(pred, true, norm)
+      self._errors[path] = nme[valid]
+    return self._errors[path]
+
+  def _threshold(self) -> float:
+    """Percent, where the curves end: as in the figure of a single evaluation."""
+    assert self._truth is not None
+    faces = self._truth.faces
+    return protocols.find(faces.dataset, faces.name, norm=self._norm).thresholds[self._norm][0]

@@ -1,0 +1,106 @@
+"""How well a trained network's landmarks in random views of one face agree (Sec. 3.4)."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fal_jax import affine, data, evaluate, metrics, parallel, steps
+from fal_jax.augment import View
+from fal_jax.build import Setup
+
+SEED = 0  # of the views, the same for every run, so that networks are compared on the same ones
+
+
+def spreads(setup: Setup, source: data.Source, variables: Any, *, num_views: int) -> np.ndarray:
+  """How far the landmarks of each face in random views lie from their mean.
+
+  Views are what training draws: rotation, scale, shift, mirror and colour within the ranges of
+  `config.augment`. They are functions of `SEED` and the face's number alone. Landmarks that leave a
+  view count as well: there the network is asked to guess.
+
+  Args:
+    setup: gives the network, the codec, the crop, the ranges and the normaliser.
+    source: the N records.
+    variables: `params` and `batch_stats`.
+    num_views: V, at least 2.
+
+  Returns:
+    (N,) float64: root of the mean squared distance of a landmark from its mean over the views, mean
+    over landmarks, in percent of `setup.norm`; NaN for faces without it, which is all that
+    annotations are needed for.
+  """
+  recipe = dataclasses.replace(
+    setup.recipe(steps_per_epoch=1), model=setup.network, num_views=num_views, seed=SEED
+  )
+  predict = parallel.over_devices(functools.partial(predict_in_views, recipe=recipe))
+
+  # The stored crop is the crop of a larger square at the same scale.
+  rule = dataclasses.replace(setup.crop, size=setup.crop.stored_size)
+  stored_from_crop = affine.invert(setup.crop.crop_from_stored.astype(np.float64))
+  batch_size = max(1, setup.config.eval.batch_size // num_views)  # the network sees V times as many
+
+  parts, seen = [], 0
+  for batch, images in evaluate.padded_batches(source, rule=rule, batch_size=batch_size):
+    index = np.arange(seen, seen + batch_size, dtype=np.int32)
+    landmarks_crop = predict(variables, {"image": images, "index": index})[: len(batch)]
+    seen += len(batch)
+
+    image_from_stored = affine.invert(np.stack([example["crop_from_image"] for example in batch]))
+    image_from_crop = affine.compose(image_from_stored, stored_from_crop)
+    landmarks = affine.apply(image_from_crop[:, None], landmarks_crop.astype(np.float64))
+    true = np.stack([example["landmarks"] for example in batch])
+    norm = metrics.norms(true, setup.markup)[setup.norm]
+    parts.append(100 * spread(landmarks) / np.where(norm >= metrics.MIN_NORM, norm, np.nan))
+  return np.concatenate(parts)
+
+
+def spread(landmarks: np.ndarray) -> np.ndarray:
+  """The spread of landmarks over views.
+
+  Args:
+    landmarks: (B, V, K, 2) float, px of one frame.
+
+  Returns:
+    (B,) px: root of the mean squared distance from the mean over views, mean over landmarks.
+  """
+  offsets = landmarks - landmarks.mean(1, keepdims=True)
+  return np.sqrt((offsets**2).sum(-1).mean(1)).mean(-1)
+
+
+def predict_in_views(variables: Any, batch: steps.Batch, *, recipe: steps.Recipe) -> jax.Array:
+  """Landmarks in random views of each face, brought back to the crop.
+
+  Args:
+    variables: `params` and `batch_stats`.
+    batch: `image` (B, Hs, Hs, 3) uint8, stored crops; `index` (B,) int32.
+    recipe: gives the network for prediction, the codec, the views and the mirror permutation.
+
+  Returns:
+    (B, V, K, 2) float32, crop px.
+  """
+  views = steps.sample_views(recipe, jnp.zeros((), jnp.int32), batch["index"])
+  images = steps.render_views(recipe, batch["image"], views)
+
+  pixels = 255 * images.reshape(-1, *images.shape[2:])  # which `predict_step` divides by again
+  landmarks, _, _ = steps.predict_step(variables, pixels, model=recipe.model, codec=recipe.codec)
+  in_views = landmarks.reshape(*images.shape[:2], *landmarks.shape[1:])
+  return jnp.swapaxes(landmarks_from_views(in_views, views, flip=jnp.asarray(recipe.flip)), 0, 1)
+
+
+def landmarks_from_views(landmarks: jax.Array, views: View, *, flip: jax.Array) -> jax.Array:
+  """The inverse of `siamese.landmarks_in_views`.
+
+  Args:
+    landmarks: (V, B, K, 2) float32, px of each view, under the names they have there.
+    views: `View` of shape (V, B).
+    flip: (K,) int, the landmark that each becomes in a mirror.
+
+  Returns:
+    (V, B, K, 2) float32, crop px.
+  """
+  named = jnp.where(views.mirrored[..., None, None], landmarks[..., flip, :], landmarks)
+  return affine.apply(affine.invert(views.view_from_crop), named)
