@@ -25,12 +25,12 @@ def inputs(
   return tuple(array.astype(dtype) for array in (x, scale, bias, rng.normal(size=shape)))
 
 
-def flax_batch_norm_relu(x, scale, bias):
+def flax_batch_norm_relu(x, scale, bias, epsilon=EPSILON):
   """The same by Flax: result (..., C), mean (C,), variance (C,).
 
   The running statistics after one batch with momentum 0 are those of the batch.
   """
-  norm = nn.BatchNorm(use_running_average=False, momentum=0.0, epsilon=EPSILON, dtype=x.dtype)
+  norm = nn.BatchNorm(use_running_average=False, momentum=0.0, epsilon=epsilon, dtype=x.dtype)
   ones = jnp.ones_like(scale)
   variables = {
     "params": {"scale": scale, "bias": bias},
@@ -48,7 +48,7 @@ def with_gradients(function, x, scale, bias, cotangent):
 
 
 # Of this device alone.
-batch_norm_relu_alone = functools.partial(batch_norm_relu, axis_name=None)
+batch_norm_relu_alone = functools.partial(batch_norm_relu, axis_name=None, epsilon=EPSILON)
 with_gradients_alone = jax.jit(functools.partial(with_gradients, batch_norm_relu_alone))
 
 
@@ -64,13 +64,31 @@ def test_values_and_gradients_equal_those_of_flax(dtype, tolerance):
     np.testing.assert_allclose(a, b, atol=tolerance * max(1, np.abs(b).max()))
 
 
+def test_another_epsilon_changes_values_and_gradients_as_it_does_in_flax():
+  """Channels of hardly any variance, where it counts."""
+  x, *rest = (jnp.asarray(array) for array in inputs())
+  arrays = (x * 0.03, *rest)
+  ours = functools.partial(batch_norm_relu, axis_name=None, epsilon=1e-3)
+  theirs = functools.partial(flax_batch_norm_relu, epsilon=1e-3)
+
+  results = jax.jit(functools.partial(with_gradients, ours))(*arrays)
+  expected = jax.jit(functools.partial(with_gradients, theirs))(*arrays)
+
+  for a, b in zip(jax.tree.leaves(results), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+  usual, _ = with_gradients_alone(*arrays)
+  assert np.abs(usual[0] - results[0][0]).max() > 0.1
+  inference = affine_relu(arrays[0], *expected[0][1:], *arrays[1:3], epsilon=1e-3)
+  np.testing.assert_allclose(inference, expected[0][0], atol=1e-4)
+
+
 @pytest.mark.parametrize("devices", [1, 4, 8])
 def test_any_number_of_devices_gives_what_one_gives_on_the_joint_batch(devices):
   with jax.enable_x64(True):
     x, scale, bias, cotangent = (jnp.asarray(array) for array in inputs(np.float64))
 
     def one_device(x, scale, bias, cotangent):
-      ours = functools.partial(batch_norm_relu, axis_name="devices")
+      ours = functools.partial(batch_norm_relu, axis_name="devices", epsilon=EPSILON)
       result, (dx, dscale, dbias) = with_gradients(ours, x, scale, bias, cotangent)
       return result, dx, jax.lax.psum((dscale, dbias), "devices")
 
