@@ -16,6 +16,8 @@ def get_config() -> ConfigDict:
   # "heatmaps", or of Table 1 "correction_static", "correction_dynamic", "global_softargmax" and
   # "global_softargmax_prior".
   config.head = "heatmaps"
+  # Weights to start from: the workdir of a run, or "free-68" or "w300-68"; by default fresh ones.
+  config.init_from = config_dict.placeholder(str)
 
   config.data = ConfigDict()
   config.data.name = config_dict.placeholder(str)  # TFDS name, e.g. "wflw"

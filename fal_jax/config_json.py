@@ -13,6 +13,7 @@ from ml_collections import ConfigDict, config_dict
 # Keys that configs have gained since the first runs were saved, each with the value that means what
 # the code did before. Whoever adds a key to `configs/default.py` adds it here, too.
 GAINED_KEYS: Mapping[str, Any] = {
+  "init_from": None,
   "data.own_markup": None,
   "data.cache": "none",
   "model.name": "fan",
@@ -72,8 +73,9 @@ def complete(saved: Mapping[str, Any]) -> dict[str, Any]:
   """
   config = copy.deepcopy(dict(saved))
   for key, value in GAINED_KEYS.items():
-    section, name = key.split(".")
-    config.setdefault(section, {}).setdefault(name, value)
+    section, _, name = key.rpartition(".")
+    values = config.setdefault(section, {}) if section else config
+    values.setdefault(name, value)
   return config
 
 

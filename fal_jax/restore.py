@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from fal_jax import config_json, parallel, steps
+from fal_jax import build, config_json, parallel, steps
 from fal_jax.build import Setup
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
+from fal_jax.weights import pretrained
 
 # Keys of a config that decide what a network predicts and what that is compared with. Where the
 # data lie, and everything about training, is not among them.
@@ -65,6 +67,69 @@ def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
     )
   state, _, step = restored
   return state.variables, step
+
+
+def starting_variables(config: ConfigDict, fresh: Any) -> Any:
+  """The weights that `config.init_from` names, for a run of this config; says what they are.
+
+  Where the number of landmarks is another, the layers that depend on it stay fresh.
+
+  Args:
+    config: config of the new run.
+    fresh: its `params` and `batch_stats`, not yet trained.
+
+  Returns:
+    The same tree, with the other network's values.
+
+  Raises:
+    InputError: there are no such weights, or they are of another network.
+  """
+  name = config.init_from
+  if name in pretrained.models():
+    model = pretrained.load(name)
+    origin, variables, notices = model.config, model.variables, [model.notice]
+  else:
+    origin = saved_config(name)
+    variables, _ = restore_variables(build.setup(origin), name)
+    notices = []
+
+  known = flatten_dict(variables)
+  counts = {"there_count": origin.data.markup, "here_count": config.data.markup}
+  taken, kept, misfits = {}, [], []
+  for path, array in flatten_dict(fresh).items():
+    value = known.get(path)
+    if value is not None and value.shape == array.shape:
+      taken[path] = value
+    elif value is not None and _counts_landmarks(value.shape, array.shape, **counts):
+      taken[path] = array
+      kept.append("/".join(path))
+    else:
+      shape = None if value is None else value.shape
+      misfits.append(f"{'/'.join(path)} is {array.shape} here and {shape} there")
+  if misfits:
+    raise InputError(
+      f"config.init_from={name} is another network: {misfits[0]} ({len(misfits)} arrays in all); "
+      "set config.model as it was trained."
+    )
+
+  notices += [
+    f"Note: starting from {name}: {difference}"
+    for difference in evaluation_differences(origin, config)
+  ]
+  fresh_layers = f"; fresh, for {config.data.markup} landmarks: {', '.join(kept)}" if kept else ""
+  notices.append(f"Starting from the weights of {name}{fresh_layers}")
+  if jax.process_index() == 0:
+    print("\n".join(filter(None, notices)), flush=True)
+  return unflatten_dict(taken)
+
+
+def _counts_landmarks(
+  there: tuple[int, ...], here: tuple[int, ...], *, there_count: int, here_count: int
+) -> bool:
+  """Whether two shapes differ just as the numbers of landmarks do."""
+  return len(there) == len(here) and all(
+    a == b or a * here_count == b * there_count for a, b in zip(there, here, strict=True)
+  )
 
 
 def evaluation_differences(saved: ConfigDict, config: ConfigDict) -> list[str]:

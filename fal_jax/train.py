@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fal_jax import build, checkpoint, config_json, data, evaluate, parallel, steps
+from fal_jax import build, checkpoint, config_json, data, evaluate, parallel, restore, steps
 from fal_jax.errors import Diverged, InputError, Interrupted
 from fal_jax.output import metric_log
 from fal_jax.output.metric_log import MetricLog
@@ -99,6 +99,10 @@ def train_and_evaluate(
       check_resumable(saved, extra, workdir)
       total_steps = max(total_steps, start_step)  # it may have gone further, under more epochs
       print(f"Resuming from step {start_step} of {total_steps} in {workdir}", flush=True)
+    elif config.init_from:
+      variables = restore.starting_variables(config, state.variables)
+      state = parallel.replicate(steps.first_state(variables, recipe))
+
     if is_first_process:
       text = json.dumps(extra["config"], indent=2) + "\n"
       checkpoint.write_atomic(workdir / "config.json", text)

@@ -32,8 +32,8 @@ def first_config() -> dict:
   """The default config as the first release saved it."""
   saved = to_json(config())
   for key in GAINED_KEYS:
-    section, name = key.split(".")
-    del saved[section][name]
+    section, _, name = key.rpartition(".")
+    del (saved[section] if section else saved)[name]
   return {section: values for section, values in saved.items() if values != {}}
 
 

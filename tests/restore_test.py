@@ -1,13 +1,17 @@
 """What a run has saved: its config with types that flags can override, and its weights."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 import tiny_dataset
+from flax.traverse_util import flatten_dict
 
-from fal_jax import build, config_json, flag_parser, restore
+from fal_jax import build, config_json, flag_parser, restore, steps, train
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
+from fal_jax.weights import pretrained
 
 LAST = 12  # steps of the run
 
@@ -120,3 +124,79 @@ def test_a_key_that_the_run_is_too_old_to_have_means_what_was_done_then(folder, 
   assert restore.evaluation_differences(saved, now) == [
     "model.dtype: trained with float32, now bfloat16"
   ]
+
+
+# ---- Starting from other weights
+
+
+def fresh_variables(config):
+  recipe = build.setup(config).recipe(steps_per_epoch=1)
+  return jax.jit(lambda: steps.init_state(jax.random.key(5, impl="rbg"), recipe))().variables
+
+
+def test_a_run_starts_from_the_weights_of_another(folder, workdir, capsys):
+  config = tiny_dataset.config(folder, init_from=str(workdir))
+  expected, _ = restore.restore_variables(build.setup(restore.saved_config(workdir)), workdir)
+
+  variables = restore.starting_variables(config, fresh_variables(config))
+
+  jax.tree.map(np.testing.assert_array_equal, variables, expected)
+  assert capsys.readouterr().out == f"Starting from the weights of {workdir}\n"
+
+
+def test_another_number_of_landmarks_keeps_all_but_the_last_layer_and_says_so(
+  folder, workdir, capsys
+):
+  config = tiny_dataset.config(folder, init_from=str(workdir), data__markup=98)
+  expected, _ = restore.restore_variables(build.setup(restore.saved_config(workdir)), workdir)
+  fresh = fresh_variables(config)
+
+  variables = restore.starting_variables(config, fresh)
+
+  for path, array in flatten_dict(variables).items():
+    source = fresh if path[:2] == ("params", "l0") else expected
+    np.testing.assert_array_equal(array, flatten_dict(source)[path])
+  out = capsys.readouterr().out
+  assert "fresh, for 98 landmarks: params/l0/bias, params/l0/kernel" in out
+  assert "data.markup: trained with" in out
+
+
+def test_a_shipped_network_can_be_started_from_and_its_licence_is_said(folder, capsys):
+  config = pretrained.load("w300-68").config
+  config.init_from = "w300-68"
+
+  variables = restore.starting_variables(config, fresh_variables(config))
+
+  expected = pretrained.load("w300-68").variables
+  jax.tree.map(np.testing.assert_array_equal, variables, expected)
+  assert "research use only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"model__features": 16}, r"is another network: .* set config\.model as it was trained"),
+    ({"model__num_stacks": 2}, r"is another network: .* and None there"),
+  ],
+)
+def test_weights_of_another_network_are_no_start(folder, workdir, changes, message):
+  config = tiny_dataset.config(folder, init_from=str(workdir), **changes)
+  with pytest.raises(InputError, match=message) as error:
+    restore.starting_variables(config, fresh_variables(config))
+  assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_name_that_is_neither_a_run_nor_shipped_is_refused(folder, tmp_path):
+  config = tiny_dataset.config(folder, init_from=str(tmp_path / "nothing"))
+  with pytest.raises(InputError, match="There is no run in"):
+    restore.starting_variables(config, {})
+
+
+@pytest.mark.slow
+def test_a_run_of_no_steps_from_other_weights_predicts_as_they_do(folder, workdir, tmp_path):
+  config = tiny_dataset.config(folder, init_from=str(workdir), train__epochs=0.0)
+  expected = json.loads((workdir / "eval" / "test.json").read_text())
+
+  summaries = train.train_and_evaluate(config, tmp_path / "run")
+
+  assert summaries["test"]["nme_box"] == pytest.approx(expected["nme_box"], rel=1e-5)

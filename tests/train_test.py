@@ -10,7 +10,7 @@ import tiny_dataset
 from runs import before_step, records, saved_steps
 from tiny_dataset import last_digest
 
-from fal_jax import build, checkpoint, config_json, parallel, steps, train
+from fal_jax import build, checkpoint, config_json, parallel, restore, steps, train
 from fal_jax.errors import Diverged
 from fal_jax.plots import figure
 
@@ -57,6 +57,23 @@ def test_the_first_split_is_evaluated_on_the_way_and_at_the_end(whole):
 def test_a_run_whose_images_live_on_the_devices_ends_in_the_same_bits(whole, folder, tmp_path):
   tiny_dataset.run(tiny_dataset.config(folder, data__cache="device"), tmp_path / "run")
   assert last_digest(tmp_path / "run") == last_digest(whole)
+
+
+@pytest.mark.slow
+def test_the_last_steps_may_train_under_the_statistics_that_there_are(folder, tmp_path):
+  """Half of the run: its statistics are those of a run that ends there, its weights are not."""
+  frozen = tiny_dataset.config(folder, train__frozen=0.5)
+  half = tiny_dataset.config(folder, train__epochs=4.0)
+  tiny_dataset.run(frozen, tmp_path / "frozen")
+  tiny_dataset.run(half, tmp_path / "half")
+
+  variables, step = restore.restore_variables(build.setup(frozen), tmp_path / "frozen")
+  at_half, middle = restore.restore_variables(build.setup(half), tmp_path / "half")
+
+  assert (step, middle) == (LAST, LAST // 2)
+  jax.tree.map(np.testing.assert_array_equal, variables["batch_stats"], at_half["batch_stats"])
+  before, after = (tree["params"]["conv1"]["kernel"] for tree in (at_half, variables))
+  assert (np.asarray(before) != np.asarray(after)).any()
 
 
 def test_a_run_of_no_steps_evaluates_the_untrained_network(folder, tmp_path):

@@ -211,10 +211,10 @@ def run(
   del sections["data"]["cache"]  # another way to the same batches
   for name in ("eval", "train", "checkpoint", "log"):
     del sections[name]
-  key = json.dumps(sections)
   make = parallel.make_train_step
 
   def shared(recipe: Any) -> Callable:
+    key = json.dumps([sections, recipe.frozen_statistics])
     if key not in _train_functions:
       _train_functions[key] = make(recipe)
     return around_step(_train_functions[key])
