@@ -351,8 +351,10 @@ def train_step(
 
   # Statistics are averaged even if the network has done so already: replicas that differ by a
   # rounding error would never re-converge; the mean keeps them bit-equal.
-  statistics, unravel_statistics = ravel_pytree(batch_stats)
-  batch_stats = unravel_statistics(pmean(statistics, DEVICES))
+  # Frozen ones are equal already, and a mean of eight equal numbers may be another.
+  if not recipe.frozen_statistics:
+    statistics, unravel_statistics = ravel_pytree(batch_stats)
+    batch_stats = unravel_statistics(pmean(statistics, DEVICES))
 
   update, opt_state = recipe.tx.update(gradient, state.opt_state)
   params = optax.apply_updates(state.params, unravel(update))
