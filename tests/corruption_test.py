@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from step_fixtures import QUICKLY
 
 from fal_jax import corruption
 from fal_jax.corruption import Corruption
@@ -41,7 +42,8 @@ def face() -> jax.Array:
 def many(function, *arguments, count=200, **options) -> np.ndarray:
   """(count, SIZE, SIZE, 3), under as many keys."""
   keys = jax.random.split(jax.random.key(0), count)
-  return np.asarray(jax.jit(jax.vmap(lambda key: function(key, *arguments, **options)))(keys))
+  of_all = jax.vmap(lambda key: function(key, *arguments, **options))
+  return np.asarray(jax.jit(of_all, compiler_options=QUICKLY)(keys))
 
 
 ONES = (
@@ -57,9 +59,9 @@ ONES = (
 def test_it_happens_as_often_as_its_probability_says(function, arguments):
   image = photo()
   for probability in (0.0, 0.3, 1.0):
-    results = many(function, image, *arguments, probability=probability, count=400)
+    results = many(function, image, *arguments, probability=probability, count=200)
     changed = (np.abs(results - np.asarray(image)) > 1e-6).any((1, 2, 3)).mean()
-    assert changed == pytest.approx(probability, abs=0.08)
+    assert changed == pytest.approx(probability, abs=0.1)
 
 
 def test_a_flat_background_is_one_colour_far_from_the_face_and_the_face_stays():
@@ -145,13 +147,14 @@ def test_an_occluder_covers_a_part_with_a_colour_or_with_the_other_image():
   assert 0.2 < (results.max((1, 2, 3)) > 1.9).mean() < 0.7
 
 
+@pytest.mark.slow
 def test_all_together_stay_images_and_differ_by_view_and_example():
   images = jnp.stack([jnp.stack([photo(0), photo(1)])] * 2)  # (V, B, ...)
   landmarks = jnp.broadcast_to(face(), (2, 2, 5, 2))
   index = jnp.array([5, 9])
   key = jax.random.key(0)
 
-  corrupt = jax.jit(corruption.corrupt_views, static_argnames="amounts")
+  corrupt = jax.jit(corruption.corrupt_views, static_argnames="amounts", compiler_options=QUICKLY)
   results = np.asarray(corrupt(key, images, landmarks, index, amounts=ALL))
   swapped = np.asarray(corrupt(key, images[:, ::-1], landmarks[:, ::-1], index[::-1], amounts=ALL))
 

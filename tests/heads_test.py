@@ -226,7 +226,7 @@ def test_the_correction_adds_one_layer_to_the_network():
   assert output.displacement.shape == (2, 3, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(
   "head",
   ["correction_static", "correction_dynamic", "global_softargmax", "global_softargmax_prior"],

@@ -186,7 +186,8 @@ def test_training_with_evaluations_compiles_one_step_and_one_prediction(
   monkeypatch.setattr(parallel, "_pmap", remember)
   train.train_and_evaluate(tiny_dataset.config(folder), tmp_path)
 
-  assert [function._cache_size() for function in mapped] == [1, 1]
+  # In between: the step under frozen statistics, which this run never takes.
+  assert [function._cache_size() for function in mapped] == [1, 0, 1]
 
 
 @pytest.mark.slow

@@ -213,7 +213,7 @@ def test_one_seed_gives_the_same_bits_twice_and_another_seed_does_not(overfitted
   assert other_log[0]["loss"] != log[0]["loss"]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_frozen_statistics_are_those_of_prediction_and_stay_as_they_are(start):
   batch = make_batch()
   frozen = dataclasses.replace(RECIPE, frozen_statistics=True)
@@ -233,7 +233,7 @@ def test_frozen_statistics_are_those_of_prediction_and_stay_as_they_are(start):
   assert abs(values["loss"] / with_statistics_of_batch["loss"] - 1) > 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_corruptions_change_the_images_that_are_trained_and_nothing_else(start):
   corrupted = dataclasses.replace(RECIPE, corruption=Corruption(noise=1.0, occluder=1.0))
   batch = make_batch()

@@ -45,9 +45,9 @@ def test_the_declaration_that_we_compare_with_has_the_published_counts(stacks, l
   ("stacks", "pool"),
   [
     (2, "avg"),
-    (2, "max"),
-    pytest.param(4, "avg", marks=pytest.mark.slow),
-    pytest.param(4, "max", marks=pytest.mark.slow),
+    pytest.param(2, "max", marks=pytest.mark.heavy),
+    pytest.param(4, "avg", marks=pytest.mark.heavy),
+    pytest.param(4, "max", marks=pytest.mark.heavy),
   ],
 )
 def test_both_frameworks_predict_the_same_heatmaps(stacks, pool):

@@ -53,13 +53,13 @@ def test_the_first_split_is_evaluated_on_the_way_and_at_the_end(whole):
   assert list(records(whole, "test/nme_ic")) == [8, LAST]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_run_whose_images_live_on_the_devices_ends_in_the_same_bits(whole, folder, tmp_path):
   tiny_dataset.run(tiny_dataset.config(folder, data__cache="device"), tmp_path / "run")
   assert last_digest(tmp_path / "run") == last_digest(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_last_steps_may_train_under_the_statistics_that_there_are(folder, tmp_path):
   """Half of the run: its statistics are those of a run that ends there, its weights are not."""
   frozen = tiny_dataset.config(folder, train__frozen=0.5)

@@ -18,7 +18,7 @@ from fal_jax.ablation import run as ablation
 from fal_jax.errors import InputError
 from fal_jax.plots import curves
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.heavy
 
 _train_functions: dict[str, Callable] = {}
 

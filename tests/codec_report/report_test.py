@@ -101,7 +101,7 @@ def test_a_config_with_a_codec_of_its_own_has_its_row():
   assert own == HeatmapCodec(encoding="rounded")
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("error")
 def test_the_amplitude_of_equation_1_is_shown_as_a_trap_and_warned_about_if_chosen(tmp_path):
   path = write_npz(tmp_path, landmarks=many_faces())
@@ -118,7 +118,7 @@ def test_the_amplitude_of_equation_1_is_shown_as_a_trap_and_warned_about_if_chos
   assert chosen["temperature_heatmap_px"]["config"] == pytest.approx(0.304, rel=0.03)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_landmarks_that_are_not_annotated_are_counted_and_change_no_other(tmp_path):
   true = many_faces()
   corners = np.stack([true.min(1), true.max(1)], 1)
@@ -139,7 +139,7 @@ def test_landmarks_that_are_not_annotated_are_counted_and_change_no_other(tmp_pa
   assert written["methods"][LOCAL]["heatmap_px"] == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_landmarks_near_and_beyond_the_border_are_reported(tmp_path):
   # The crop begins at 22, its ninth pixel at 30.
   places = np.concatenate([[0.0, 300.0], np.arange(19.25, 32.5, 0.5)])
@@ -153,7 +153,7 @@ def test_landmarks_near_and_beyond_the_border_are_reported(tmp_path):
   assert near in text
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_profiles_are_measured_by_their_boxes(tmp_path):
   path = write_npz(tmp_path, landmarks=many_faces(num=39))
 
@@ -165,7 +165,7 @@ def test_profiles_are_measured_by_their_boxes(tmp_path):
   assert "NME_ic %" not in text
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image(
   folder, tmp_path, monkeypatch
 ):
@@ -193,7 +193,7 @@ def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image
   assert written["provenance"]["dataset"] == tiny_dataset.NAME
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_without_matplotlib_the_table_is_made_and_the_missing_figure_mentioned(
   tmp_path, monkeypatch
 ):
@@ -207,7 +207,7 @@ def test_without_matplotlib_the_table_is_made_and_the_missing_figure_mentioned(
   assert sorted(path.name for path in (tmp_path / "run" / "codec_report").iterdir()) == names
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_command_line_prints_the_table_and_refuses_in_a_sentence(tmp_path, capsys, monkeypatch):
   monkeypatch.setattr("sys.argv", ["main.py", "--mode=codec_report", "--workdir=a b"])
   path = write_npz(tmp_path, landmarks=many_faces(3))

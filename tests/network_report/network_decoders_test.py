@@ -69,7 +69,7 @@ def test_all_settings_read_the_last_heatmaps_as_each_does_alone():
   def read(heatmaps):
     together = decoders.decode_by_all(heatmaps, images, model=Given(), codecs=codecs)
     alone = [steps.predict_step(heatmaps, images, model=Given(), codec=codec) for codec in codecs]
-    return together, [landmarks for landmarks, _ in alone]
+    return together, [landmarks for landmarks, _, _ in alone]
 
   landmarks, alone = read(heatmaps)
 
