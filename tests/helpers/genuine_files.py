@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -12,3 +13,9 @@ def path(*parts: str) -> Path:
   if not folder:
     pytest.skip("FAL_JAX_TEST_DATA is not set: no genuine data to read")
   return Path(folder, *parts)
+
+
+def arrays(file: Path) -> dict[str, np.ndarray]:
+  """All arrays of an .npz, which is closed again."""
+  with np.load(file, allow_pickle=False) as opened:
+    return dict(opened)

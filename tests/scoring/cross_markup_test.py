@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import genuine_files
 import numpy as np
 import pytest
 
@@ -93,7 +94,7 @@ def test_mapped_faces_of_wflw_have_the_shape_of_faces_of_300w():
     pytest.skip(
       "FAL_JAX_TEST_DATA names no folder with annotations/wflw_test_subsets.npz and w300_full.npz"
     )
-  wflw, w300 = (np.load(file, allow_pickle=False)["landmarks"] for file in files)
+  wflw, w300 = (genuine_files.arrays(file)["landmarks"] for file in files)
 
   def median_shape(faces):
     """(K,) complex, in distances of the outer eye corners."""

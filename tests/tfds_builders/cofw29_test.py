@@ -268,7 +268,7 @@ def test_files_that_count_from_zero_are_told_by_their_first_landmark(root, monke
 def test_all_genuine_test_annotations_are_read_exactly(tmp_path):
   """The 507 genuine faces, counted from 1 again and put into a file as MATLAB writes it."""
   shared = genuine_files.path()
-  faces = np.load(shared / "annotations" / "cofw29_test.npz")
+  faces = genuine_files.arrays(shared / "annotations" / "cofw29_test.npz")
   order = np.argsort([int(Path(name).stem) for name in faces["names"]])
   landmarks, visible = faces["landmarks"][order], faces["visible"][order]
   rows = np.array([cofw_files.cofw_row(*face) for face in zip(landmarks, visible, strict=True)])

@@ -234,7 +234,7 @@ def test_the_two_mark_ups_of_a_genuine_face_agree():
   A wrong order of faces or axes would be tens of pixels.
   """
   shared = genuine_files.path()
-  of_29 = np.load(shared / "annotations" / "cofw29_test.npz")
+  of_29 = genuine_files.arrays(shared / "annotations" / "cofw29_test.npz")
 
   for number in (1, 2, 3, 100, 507):
     file = shared / "samples" / "cofw68" / "test_annotations" / f"{number}_points.mat"

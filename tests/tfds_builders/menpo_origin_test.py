@@ -125,7 +125,7 @@ def test_a_copy_shifted_by_a_pixel_is_refused_in_every_layout(config, layout, be
 
 @pytest.mark.parametrize("shift", [0, 1, -1])
 def test_the_genuine_profiles_pass_and_shifted_they_do_not(shift, tmp_path):
-  genuine = np.load(genuine_files.path("annotations", "menpo_profile.npz"))
+  genuine = genuine_files.arrays(genuine_files.path("annotations", "menpo_profile.npz"))
   folder = tmp_path / "trainset"
   folder.mkdir()
   for name in KNOWN[39]:

@@ -338,7 +338,7 @@ def test_the_genuine_profiles_are_read_exactly(tmp_path):
   """The 2,300 genuine profiles, counted from 1 again and written as `.pts`; the first ones are
   known.
   """
-  genuine = np.load(genuine_files.path("annotations", "menpo_profile.npz"))
+  genuine = genuine_files.arrays(genuine_files.path("annotations", "menpo_profile.npz"))
   stems = [Path(name).stem for name in genuine["names"]]
   (tmp_path / "trainset").mkdir()
   for name, landmarks in zip(stems, genuine["landmarks"], strict=True):

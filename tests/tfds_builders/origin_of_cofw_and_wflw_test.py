@@ -54,7 +54,7 @@ COFW_LAYOUTS = ("top", "folder", "zip", "zip of folder")
 @pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("layout", COFW_LAYOUTS)
 def test_genuine_faces_of_cofw29(layout, shift, tmp_path, monkeypatch):
-  genuine = np.load(genuine_files.path("annotations", "cofw29_test.npz"))
+  genuine = genuine_files.arrays(genuine_files.path("annotations", "cofw29_test.npz"))
   names = [Path(name).stem for name in genuine["names"]]
   row = names.index("1")
   landmarks, visible = genuine["landmarks"][row], genuine["visible"][row]

@@ -152,7 +152,7 @@ def test_a_cropped_training_image_neither_confirms_nor_contradicts(tmp_path):
 
 def test_the_known_test_images_of_300w_are_those_of_an_independent_copy():
   """The annotations of all 689, from 0, by their file names."""
-  genuine = np.load(genuine_files.path("annotations", "w300_full.npz"))
+  genuine = genuine_files.arrays(genuine_files.path("annotations", "w300_full.npz"))
   firsts = {
     Path(str(name)).name: points[0]
     for name, points in zip(genuine["names"], genuine["landmarks"], strict=True)

@@ -344,14 +344,14 @@ def test_genuine_lines_of_the_subset_lists_are_read_exactly():
   for name, known in Builder.FIRST_LANDMARKS.items():
     assert tuple(lines[name][0]) == known
 
-  truth = np.load(folder.parents[1] / "annotations" / "wflw_test_subsets.npz")
+  truth = genuine_files.arrays(folder.parents[1] / "annotations" / "wflw_test_subsets.npz")
   for name, landmarks in lines.items():
     assert (truth["landmarks"][truth["names"] == name] == landmarks).all((1, 2)).any(), name
 
 
 def test_genuine_points_rectangle_and_attributes_make_a_valid_line():
   folder = samples()
-  truth = np.load(folder.parents[1] / "annotations" / "wflw_test_subsets.npz")
+  truth = genuine_files.arrays(folder.parents[1] / "annotations" / "wflw_test_subsets.npz")
   checked = 0
 
   for path in sorted(folder.glob("*_0.txt")):
