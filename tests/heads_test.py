@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scipy.spatial import distance
 from step_fixtures import (
   CODEC,
   CROP,
@@ -133,31 +132,6 @@ def test_the_loss_through_the_global_softargmax_counts_distances_of_mean_positio
   expected = np.nansum((position - to_heatmap(landmarks)) ** 2)
 
   assert landmark_loss(recipe, heatmaps, landmarks) == pytest.approx(expected, rel=1e-4)
-
-
-def test_the_prior_of_the_global_softargmax_is_scipy_s_jensen_shannon_divergence():
-  """From the Gaussian of each landmark; one that is not annotated or lies far outside has none."""
-  rng = np.random.default_rng(0)
-  landmarks = rng.uniform(8, CROP - 8, (2, len(FLIP), 2)).astype(np.float32)
-  heatmaps = random_heatmaps(3, 2)
-  codec = HeatmapCodec(size=CELLS, sigma=1.0, temperature=2.0)
-
-  expected = 0.0
-  rows, columns = np.mgrid[:CELLS, :CELLS]
-  for image, k in np.ndindex(2, len(FLIP)):
-    if (image, k) in ((0, 0), (1, 1)):
-      continue
-    x, y = to_heatmap(landmarks[image, k].astype(np.float64))
-    gaussian = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 2)
-    for stack in range(3):
-      softmax = np.exp(2 * heatmaps[stack, image, ..., k].astype(np.float64))
-      expected += distance.jensenshannon(softmax.ravel(), gaussian.ravel()) ** 2
-
-  landmarks[0, 0] = np.nan
-  landmarks[1, 1] = -30
-  divergence_of = jax.jit(heads.prior_divergence, static_argnums=2, compiler_options=QUICKLY)
-  divergence = divergence_of(heatmaps, landmarks, codec)
-  assert float(divergence) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("head", ["correction_static", "correction_dynamic"])
