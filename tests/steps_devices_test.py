@@ -73,9 +73,10 @@ def test_fan_trains_alike_on_one_and_on_eight_devices():
 def test_demo_config_steps_do_not_depend_on_the_number_of_devices():
   """In float64, and so under Adam at its full rate; only the views are rendered in float32.
 
-  They are rendered alike for two images on a device and for eight. All in float32, ten steps drift
-  apart by 1e-4: a rounding of 1e-7 puts one in ten million ReLUs on the other side, which moves the
-  gradient by the root of that, and Adam makes steps of it.
+  For two images on a device and for eight they differ by a rounding, which three steps make 1e-6 of
+  the loss. All in float32, ten steps drift apart by 1e-4: a rounding of 1e-7 puts one in ten
+  million ReLUs on the other side, which moves the gradient by the root of that, and Adam makes
+  steps of it.
   """
   with jax.enable_x64(True):
     recipe = build.setup(demo.get_config()).recipe(steps_per_epoch=125)
@@ -83,7 +84,7 @@ def test_demo_config_steps_do_not_depend_on_the_number_of_devices():
     _, one = run(recipe, state, batch, devices=1, count=3)
     _, four = run(recipe, state, batch, devices=4, count=3)
 
-  np.testing.assert_allclose([m["loss"] for m in four], [m["loss"] for m in one], rtol=1e-6)
+  np.testing.assert_allclose([m["loss"] for m in four], [m["loss"] for m in one], rtol=5e-6)
   assert one[-1]["loss"] != one[0]["loss"]
 
 
