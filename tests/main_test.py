@@ -116,6 +116,7 @@ def test_help_lists_the_flags_without_waiting_for_jax():
   subprocess.run([sys.executable, "-c", code], cwd=tiny_dataset.ROOT, check=True)
 
 
+@pytest.mark.slow
 def test_predict_on_the_command_line_writes_points_and_images(workdir, tmp_path):
   Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(tmp_path / "a.png")
   code, out, err = main(

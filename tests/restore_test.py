@@ -144,6 +144,7 @@ def test_a_run_starts_from_the_weights_of_another(folder, workdir, capsys):
   assert capsys.readouterr().out == f"Starting from the weights of {workdir}\n"
 
 
+@pytest.mark.slow
 def test_another_number_of_landmarks_keeps_all_but_the_last_layer_and_says_so(
   folder, workdir, capsys
 ):
@@ -161,6 +162,7 @@ def test_another_number_of_landmarks_keeps_all_but_the_last_layer_and_says_so(
   assert "data.markup: trained with" in out
 
 
+@pytest.mark.slow
 def test_a_shipped_network_can_be_started_from_and_its_licence_is_said(folder, capsys):
   config = pretrained.load("w300-68").config
   config.init_from = "w300-68"

@@ -59,6 +59,7 @@ def torch_landmarks(model, image, crop_from_image):
   return affine.apply(affine.invert(crop_from_image), points)
 
 
+@pytest.mark.slow
 def test_an_imported_network_finds_the_landmarks_that_pytorch_finds(imported, model):
   image = tiny_dataset.draw_face(tiny_dataset.face_landmarks(5, (90, 100)), (90, 100))
   boxes = np.array([[20.0, 10, 70, 80], [0, 0, 99, 60]])
@@ -102,6 +103,7 @@ def test_an_imported_network_can_be_evaluated_with_that_config(imported, folder,
   assert provenance["step"] == 0 and provenance["model"]["num_stacks"] == 2
 
 
+@pytest.mark.slow
 def test_training_continues_from_imported_weights(folder, tmp_path):
   model = torch_fan.randomise(torch_fan.FAN(1, tiny_dataset.MARKUP, **SHAPE))
   torch.save(model.state_dict(), tmp_path / "fan.pth")
@@ -147,6 +149,7 @@ def test_weights_of_another_network_are_refused_with_the_file_s_name(folder, tmp
     torch_import.run(tiny_dataset.config(folder), tmp_path / "run", tmp_path / "fan.pth")
 
 
+@pytest.mark.slow
 def test_the_command_line_imports(imported, folder, tmp_path):
   command = [
     sys.executable,

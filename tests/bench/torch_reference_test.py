@@ -75,6 +75,7 @@ def test_loss_of_a_training_step_is_ours(stacks, pool, reduce, colour_mode):
   assert take_step() > take_step() > 0, "the second step on the same images has learnt nothing"
 
 
+@pytest.mark.slow
 def test_a_sampled_batch_is_our_warp():
   rng = np.random.default_rng(1)
   maps = affine.similarity(
@@ -93,6 +94,7 @@ def test_a_sampled_batch_is_our_warp():
   np.testing.assert_allclose(sampled.permute(0, 2, 3, 1).numpy(), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["decode", "decode_one_by_one"])
 def test_it_decodes_to_our_positions_also_at_the_border(name):
   codec = heatmap.HeatmapCodec(size=16)
