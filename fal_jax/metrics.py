@@ -249,6 +249,19 @@ def failure_rate(nme: ArrayLike, threshold: float) -> float:
   return float(100 * _failures(_distribution(nme, threshold), threshold).mean())
 
 
+def view_spread(landmarks: np.ndarray) -> np.ndarray:
+  """How far each landmark lies from its mean over several views of the face.
+
+  Args:
+    landmarks: (N, V, K, 2) float, px of one frame.
+
+  Returns:
+    (N, K) px: root of the mean squared distance.
+  """
+  offsets = landmarks - landmarks.mean(1, keepdims=True)
+  return np.sqrt((offsets**2).sum(-1).mean(1))
+
+
 def percent_improved(nme: ArrayLike, reference: ArrayLike) -> float:
   """Percentage of faces whose error is below that of a reference; an equal error is not.
 

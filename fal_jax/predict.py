@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fal_jax import affine, build, crop, landmarks, parallel, restore
+from fal_jax import affine, build, crop, landmarks, metrics, parallel, restore
 from fal_jax.build import Setup
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
@@ -177,11 +177,8 @@ class FaceAligner:
       for array in (points, scores, covariance)
     )
 
-    mean = points.mean(1)
-    uncertainty = None
-    if self.views > 1:
-      uncertainty = np.sqrt(((points - mean[:, None]) ** 2).sum(-1).mean(1))
-    return FaceLandmarks(mean, scores.mean(1), covariance.mean(1), uncertainty)
+    uncertainty = metrics.view_spread(points) if self.views > 1 else None
+    return FaceLandmarks(points.mean(1), scores.mean(1), covariance.mean(1), uncertainty)
 
   def _predict_views(
     self, image: np.ndarray, views_from_image: np.ndarray

@@ -87,19 +87,20 @@ def run(
   Raises:
     InputError: something about the files or how they fit together needs the user.
   """
-  _check_truth(truth, config)
-  file = landmark_files.read(predictions)
-  target = matching.read_truth(
-    truth, config, num_landmarks=num_landmarks, assume_order=assume_order
-  )
-  scored = measure(
-    file, target, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68
+  name = name or Path(predictions).stem
+  target, scored = _measure_files(
+    {name: predictions},
+    truth=truth,
+    config=config,
+    num_landmarks=num_landmarks,
+    origin=origin,
+    assume_order=assume_order,
+    map_98_to_68=map_98_to_68,
   )
 
-  name = name or file.path.stem
-  directory = _write(workdir, {name: scored})
-  _draw(directory, name, scored)
-  return f"{file.path.name} on {target.title}", scored.summary
+  directory = _write(workdir, scored)
+  _draw(directory, name, scored[name])
+  return f"{Path(predictions).name} on {target.title}", scored[name].summary
 
 
 def compare(
@@ -134,17 +135,15 @@ def compare(
   Raises:
     InputError: as in `run`; then nothing is written.
   """
-  _check_truth(truth, config)
-  files = {label: landmark_files.read(path) for label, path in predictions.items()}
-  target = matching.read_truth(
-    truth, config, num_landmarks=num_landmarks, assume_order=assume_order
+  target, scored = _measure_files(
+    predictions,
+    truth=truth,
+    config=config,
+    num_landmarks=num_landmarks,
+    origin=origin,
+    assume_order=assume_order,
+    map_98_to_68=map_98_to_68,
   )
-  scored = {
-    label: measure(
-      file, target, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68
-    )
-    for label, file in files.items()
-  }
 
   errors = {label: one.errors for label, one in scored.items()}
   protocol = next(iter(scored.values())).summary["protocol"]
@@ -256,12 +255,34 @@ def measure(
   return Scored(matched, errors, scheme, summary)
 
 
-def _check_truth(truth: str | Path | None, config: ConfigDict | None) -> None:
+def _measure_files(
+  predictions: Mapping[str, str | Path],
+  *,
+  truth: str | Path | None,
+  config: ConfigDict | None,
+  num_landmarks: int | None,
+  origin: int,
+  assume_order: bool,
+  map_98_to_68: bool,
+) -> tuple[Truth, dict[str, Scored]]:
+  """Reads and measures files, label -> path, before anything is written; options as in `run`."""
   if (truth is None) == (config is None):
     raise InputError(
       "Give exactly one of --truth, a file with the annotated landmarks, and --config, of a "
       "prepared dataset."
     )
+
+  files = {label: landmark_files.read(path) for label, path in predictions.items()}
+  target = matching.read_truth(
+    truth, config, num_landmarks=num_landmarks, assume_order=assume_order
+  )
+  scored = {
+    label: measure(
+      file, target, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68
+    )
+    for label, file in files.items()
+  }
+  return target, scored
 
 
 def _write(workdir: str | Path, scored: Mapping[str, Scored]) -> Path:

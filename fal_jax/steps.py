@@ -378,7 +378,7 @@ def predict_step(
 
   Args:
     variables: `params` and `batch_stats`.
-    images: (B, H, H, 3) uint8.
+    images: (B, H, H, 3) uint8, or float32 in [0, 1] as `render_views` makes them.
     model: the network.
     codec: the decoder.
 
@@ -386,7 +386,9 @@ def predict_step(
     Of the last stack, float32: landmarks (B, K, 2) in crop px, scores (B, K), and covariance
     (B, K, 2, 2) in crop px squared, see `HeatmapCodec.decode_with_covariance`.
   """
-  output = network.predict(model, variables, images.astype(jnp.float32) / 255)
+  if images.dtype == jnp.uint8:
+    images = images.astype(jnp.float32) / 255
+  output = network.predict(model, variables, images)
   landmarks, scores, covariance = codec.decode_with_covariance(output.heatmaps[-1])
   if output.displacement is not None:
     landmarks = landmarks + codec.stride * output.displacement

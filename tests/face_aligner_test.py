@@ -4,19 +4,13 @@ import numpy as np
 import pytest
 import tiny_dataset
 
-from fal_jax import affine, crop, landmarks, parallel, predict
+from fal_jax import affine, crop, landmarks, predict
 from fal_jax.errors import InputError
 from fal_jax.predict import FaceAligner
 
 SIZE = 90, 100  # rows and columns of the test photograph
 
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_compilation(tmp_path_factory):
-  tiny_dataset.folder(tmp_path_factory.getbasetemp())
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
-    yield
+pytestmark = pytest.mark.usefixtures("shared_predict")
 
 
 @pytest.fixture(scope="module")

@@ -288,8 +288,8 @@ def warp_tasks(
         heatmaps, views, stride=recipe.codec.stride, flip=flip, reduce=config.siamese.reduce
       )
 
-    combined, pull, weight = jax.vjp(combine, by_view, has_aux=True)
-    return combined, weight, pull(combined)
+    combined, pull, seen = jax.vjp(combine, by_view, has_aux=True)
+    return combined, seen, pull(combined)
 
   tasks = {
     "warp": repeated(compiled(warp, heatmaps, maps)),

@@ -54,21 +54,9 @@ def spreads(setup: Setup, source: data.Source, variables: Any, *, num_views: int
     landmarks = affine.apply(image_from_crop[:, None], landmarks_crop.astype(np.float64))
     true = np.stack([example["landmarks"] for example in batch])
     norm = metrics.norms(true, setup.markup)[setup.norm]
-    parts.append(100 * spread(landmarks) / np.where(norm >= metrics.MIN_NORM, norm, np.nan))
+    spread = metrics.view_spread(landmarks).mean(-1)
+    parts.append(100 * spread / np.where(norm >= metrics.MIN_NORM, norm, np.nan))
   return np.concatenate(parts)
-
-
-def spread(landmarks: np.ndarray) -> np.ndarray:
-  """The spread of landmarks over views.
-
-  Args:
-    landmarks: (B, V, K, 2) float, px of one frame.
-
-  Returns:
-    (B,) px: root of the mean squared distance from the mean over views, mean over landmarks.
-  """
-  offsets = landmarks - landmarks.mean(1, keepdims=True)
-  return np.sqrt((offsets**2).sum(-1).mean(1)).mean(-1)
 
 
 def predict_in_views(variables: Any, batch: steps.Batch, *, recipe: steps.Recipe) -> jax.Array:
@@ -85,8 +73,10 @@ def predict_in_views(variables: Any, batch: steps.Batch, *, recipe: steps.Recipe
   views = steps.sample_views(recipe, jnp.zeros((), jnp.int32), batch["index"])
   images = steps.render_views(recipe, batch["image"], views)
 
-  pixels = 255 * images.reshape(-1, *images.shape[2:])  # which `predict_step` divides by again
-  landmarks, _, _ = steps.predict_step(variables, pixels, model=recipe.model, codec=recipe.codec)
+  flat_images = images.reshape(-1, *images.shape[2:])
+  landmarks, _, _ = steps.predict_step(
+    variables, flat_images, model=recipe.model, codec=recipe.codec
+  )
   in_views = landmarks.reshape(*images.shape[:2], *landmarks.shape[1:])
   return jnp.swapaxes(landmarks_from_views(in_views, views, flip=jnp.asarray(recipe.flip)), 0, 1)
 
