@@ -1,7 +1,10 @@
 """Processes that the bench measures in: workers, fake devices, two that train together."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_dataset
 
@@ -61,8 +64,18 @@ def test_devices_that_might_fill_the_memory_are_left_out(monkeypatch):
   assert "too little memory" in table.fake_devices(results)
 
 
+def test_peak_memory_is_that_of_the_process_and_not_of_its_parent():
+  ballast = np.ones(10**9, np.uint8)
+  code = "from fal_jax.bench import worker; print(worker._peak_bytes())"
+
+  printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+
+  assert 10**7 < int(printed) < ballast.nbytes
+
+
 @pytest.mark.heavy
-def test_fake_devices_and_two_processes_take_steps_by_turns():
+def test_fake_devices_and_two_processes_take_steps_by_turns(monkeypatch):
+  monkeypatch.setattr(scaling, "available_bytes", lambda: None)  # whatever other tests hold now
   options = {"pairs": 1, "rounds": 2, "environment": {}, "echo": print}
   fake = scaling.measure_fake_devices(config(), counts=(1, 2), **options)
   both = scaling.measure_processes(config(), **options)
