@@ -27,7 +27,8 @@ def get_config() -> ConfigDict:
   # A mark-up of your own as JSON, by configs/custom.py; None: one of these.
   config.data.own_markup = config_dict.placeholder(str)
   config.data.train_split = "train"  # or a slice, "train[:90%]", or a union, "fit+val"
-  # "dataset" or "landmarks"; which of them the paper used is not stated.
+  # "dataset" or "landmarks"; which of them the paper used is not stated. "detector" is the latter,
+  # displaced as a detector's boxes are.
   config.data.box = "landmarks"
   # "host" keeps decoded training crops in memory, "device" in every accelerator's:
   # crop.stored_size^2 * 3 bytes per image.
@@ -133,6 +134,11 @@ def get_config() -> ConfigDict:
   config.eval.every_epochs = 5.0  # evaluates the first of these splits while training
   # Images of all devices together; a last short batch is padded, the padding not counted.
   config.eval.batch_size = 32
+  # Kinds of boxes that the final evaluation and --mode=eval compare beside data.box: "landmarks",
+  # "detector", "dataset", and "refined", cut out around what was predicted in "detector".
+  config.eval.boxes = ("landmarks", "detector", "dataset")
+  # Whether they compare 18 harder conditions, too: moved boxes, gamma, flat backgrounds and others.
+  config.eval.stress = False
   config.eval.norm = "ic"  # normaliser of the plots and the log: "ic", "ip", "box" or "diag"
 
   config.checkpoint = ConfigDict()

@@ -39,6 +39,8 @@ GAINED_KEYS: Mapping[str, Any] = {
   "optimizer.warmup": 0.0,
   "train.frozen": 0.0,
   "eval.name": None,
+  "eval.boxes": [],
+  "eval.stress": False,
 }
 
 # Of the keys that may be None, those that otherwise hold a number; the others hold text.

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fal_jax import affine, split_names
-from fal_jax.crop import CropRule, crop_from_image, extract
+from fal_jax.crop import CropRule, crop_from_image, detector_box, extract
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
 
@@ -158,6 +158,8 @@ def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
   Raises:
     InputError: the dataset has no such box for this face.
   """
+  if rule.box == "detector":
+    return detector_box(record["box_landmarks"], example_id(record))
   box = np.asarray(record[f"box_{rule.box}"], np.float64)
   if not np.isfinite(box).all():
     raise InputError(
@@ -190,13 +192,16 @@ def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, 
   }
 
 
-def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, Any]:
+def load_eval_example(
+  source: Source, index: int, rule: CropRule, *, view_from_crop: np.ndarray | None = None
+) -> dict[str, Any]:
   """One face for evaluation.
 
   Args:
     source: the split.
     index: number of the face in it.
     rule: how its box becomes a crop.
+    view_from_crop: (2, 3), another look at that crop, which then stands in for it.
 
   Returns:
     `image` (size, size, 3) uint8, `crop_from_image` (2, 3), `landmarks` (K, 2) float64 in image px,
@@ -205,6 +210,8 @@ def load_eval_example(source: Source, index: int, rule: CropRule) -> dict[str, A
   record = source[index]
   box = face_box(record, rule)
   crop = crop_from_image(box, rule)
+  if view_from_crop is not None:
+    crop = affine.compose(view_from_crop, crop)
 
   return {
     "image": extract(_pixels(record), crop, rule.size),
@@ -297,7 +304,7 @@ def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
 
 
 def eval_batches(
-  source: Source, *, rule: CropRule, batch_size: int
+  source: Source, *, rule: CropRule, batch_size: int, view_from_crop: np.ndarray | None = None
 ) -> Iterator[list[dict[str, Any]]]:
   """The examples of a split in order, in batches of which the last may be short.
 
@@ -305,12 +312,13 @@ def eval_batches(
     source: the split.
     rule: how boxes become crops.
     batch_size: examples per batch.
+    view_from_crop: (2, 3), see `load_eval_example`.
 
   Returns:
     An iterator over batches, each a list of `load_eval_example`.
   """
   loaded = grain.MapDataset.range(len(source)).map(
-    lambda index: load_eval_example(source, int(index), rule)
+    lambda index: load_eval_example(source, int(index), rule, view_from_crop=view_from_crop)
   )
   threads = os.cpu_count() or 1
   options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)

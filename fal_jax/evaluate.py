@@ -1,6 +1,7 @@
 """Evaluation: every image of a split once, its metrics, its predictions and its figures."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,26 +9,28 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
 from fal_jax import affine, build, data, flag_parser, metrics, parallel, restore
 from fal_jax.build import Setup
-from fal_jax.crop import CropRule, crop_from_image
+from fal_jax.crop import BoxKind, CropRule, crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
 from fal_jax.output.folders import make_dir
 from fal_jax.output.provenance import provenance
-from fal_jax.plots import sheets
-from fal_jax.scoring import annotations, face_errors, landmark_csv, protocols, reports
+from fal_jax.robustness import compare
+from fal_jax.robustness.conditions import Condition
+from fal_jax.scoring import (
+  annotations,
+  face_errors,
+  face_sheets,
+  landmark_csv,
+  protocols,
+  reports,
+)
 from fal_jax.scoring import summary as summaries
-from fal_jax.scoring.face_errors import NormErrors
 from fal_jax.scoring.faces import Predictions
-
-SHEET_FACES = 16
-# px of a face on a sheet before it is doubled. It is cut from the photograph once more, whatever
-# the size of the network's input.
-SHEET_SIZE = 160
+from fal_jax.weights import pretrained
 
 
 def predict_split(
@@ -39,6 +42,8 @@ def predict_split(
   batch_size: int,
   dataset: str = "",
   split: str = "",
+  box: BoxKind | None = None,
+  condition: Condition | None = None,
 ) -> Predictions:
   """Runs the network over a split, which is read once.
 
@@ -52,6 +57,8 @@ def predict_split(
     batch_size: images at a time.
     dataset: what to call the dataset of the faces.
     split: what to call the faces.
+    box: another kind of box than the rule's.
+    condition: what is done to the faces before.
 
   Returns:
     (N, K, 2) landmarks, image px, with the faces of the records they were predicted from.
@@ -59,8 +66,11 @@ def predict_split(
   Raises:
     InputError: the split is empty.
   """
+  rule = dataclasses.replace(rule, box=box or rule.box)
   landmarks, scores, records = [], [], []
-  for batch, images in padded_batches(source, rule=rule, batch_size=batch_size):
+  for batch, images in padded_batches(
+    source, rule=rule, batch_size=batch_size, condition=condition
+  ):
     landmarks_crop, batch_scores, _ = predict(variables, images)
 
     # zip ends where the batch does, before the padding.
@@ -75,7 +85,11 @@ def predict_split(
 
 
 def padded_batches(
-  source: data.Source, *, rule: CropRule, batch_size: int
+  source: data.Source,
+  *,
+  rule: CropRule,
+  batch_size: int,
+  condition: Condition | None = None,
 ) -> Iterator[tuple[list[dict[str, Any]], np.ndarray]]:
   """The examples of a split in order, and their images.
 
@@ -85,6 +99,7 @@ def padded_batches(
     source: the split.
     rule: how boxes become crops.
     batch_size: B.
+    condition: what is done to the faces before.
 
   Yields:
     At most B examples as from `data.load_eval_example`, and (B, H, H, 3) uint8: their crops, then
@@ -99,9 +114,16 @@ def padded_batches(
       "config.eval.splits."
     )
 
-  for batch in data.eval_batches(source, rule=rule, batch_size=batch_size):
+  view_from_crop = condition.view_from_crop(rule) if condition else None
+  for batch in data.eval_batches(
+    source, rule=rule, batch_size=batch_size, view_from_crop=view_from_crop
+  ):
     images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
-    images[: len(batch)] = [example["image"] for example in batch]
+    for row, example in enumerate(batch):
+      images[row] = example["image"]
+      if condition and condition.change:
+        landmarks = affine.apply(example["crop_from_image"], example["landmarks"])
+        images[row] = condition.change(example["image"], landmarks)
     yield batch, images
 
 
@@ -156,6 +178,7 @@ def run(
   config: ConfigDict | None,
   workdir: str | Path,
   *,
+  weights: str | None = None,
   overrides: Sequence[str] = (),
   directory: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -167,6 +190,7 @@ def run(
   Args:
     config: what to evaluate under; None for the config that the run has saved.
     workdir: the run's folder.
+    weights: a network that comes with the package, instead of the run's.
     overrides: flags of the form --config.x.y=z that change the saved config.
     directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for
       another dataset than the run's own, whose splits may have the same names.
@@ -178,7 +202,7 @@ def run(
     InputError: there is no such run or dataset, the config does not fit them, or nothing can be
       written there.
   """
-  opened = open_run(config, workdir, overrides=overrides)
+  opened = open_run(config, workdir, weights=weights, overrides=overrides)
   predict = parallel.make_predict(opened.setup.network, opened.setup.codec)
   directory = directory or make_dir(workdir, f"eval/{opened.folder}")
 
@@ -203,7 +227,7 @@ class OpenedRun(NamedTuple):
     setup: what the evaluation's config describes.
     sources: split -> its records.
     variables: `params` and `batch_stats` of the newest checkpoint.
-    step: the training step that they are from.
+    step: the training step that they are from; None of a network that comes with the package.
     folder: "", or the name of the dataset where it is not the run's own, whose splits may have the
       same names.
   """
@@ -211,18 +235,23 @@ class OpenedRun(NamedTuple):
   setup: Setup
   sources: Mapping[str, data.Source]
   variables: Any
-  step: int
+  step: int | None
   folder: str
 
 
 def open_run(
-  config: ConfigDict | None, workdir: str | Path, *, overrides: Sequence[str] = ()
+  config: ConfigDict | None,
+  workdir: str | Path,
+  *,
+  weights: str | None = None,
+  overrides: Sequence[str] = (),
 ) -> OpenedRun:
   """Opens a run for evaluation, and prints where that differs from how it was trained.
 
   Args:
     config: what to evaluate under; None for the config that the run has saved.
     workdir: the run's folder.
+    weights: a network that comes with the package, instead of the run's.
     overrides: flags of the form --config.x.y=z that change the saved config.
 
   Returns:
@@ -231,18 +260,22 @@ def open_run(
   Raises:
     InputError: there is no such run or dataset, or the config does not fit them.
   """
-  saved = restore.saved_config(workdir)
+  model = pretrained.load(weights) if weights else None
+  if model and model.notice:
+    print(model.notice, flush=True)
+  saved = model.config if model else restore.saved_config(workdir)
   if config is None:
     config = flag_parser.override(saved, overrides)
   for difference in restore.evaluation_differences(saved, config):
     print(
-      f"Note: evaluating {workdir} with a config that differs from training: {difference}",
+      f"Note: evaluating {weights or workdir} with a config that differs from training: "
+      f"{difference}",
       flush=True,
     )
 
   setup = build.setup(config, device_count=jax.device_count())
   sources = open_splits(setup)
-  variables, step = restore.restore_variables(setup, workdir)
+  variables, step = (model.variables, None) if model else restore.restore_variables(setup, workdir)
   is_own = setup.eval_dataset == build.eval_dataset(saved)
   return OpenedRun(setup, sources, variables, step, "" if is_own else setup.eval_dataset)
 
@@ -267,7 +300,7 @@ def evaluate_split(
   *,
   predict: Callable,
   variables: Any,
-  step: int,
+  step: int | None,
   report_to: Path | None = None,
 ) -> dict[str, Any]:
   """Evaluates one split, which is read once.
@@ -282,20 +315,33 @@ def evaluate_split(
     report_to: where `report` writes its files; None for the metrics alone, as while training.
 
   Returns:
-    What `score` returns; with `report_to` what `report` returns.
+    What `score` returns; with `report_to` what `report` returns, with `boxes` and `stress`.
   """
-  predictions = predict_split(
+  predict_faces = functools.partial(
+    predict_split,
     predict,
     variables,
-    source,
     rule=setup.crop,
     batch_size=setup.config.eval.batch_size,
     dataset=setup.eval_dataset,
     split=split,
   )
+  predictions = predict_faces(source)
   if report_to is None:
     return score(predictions, setup.markup)
-  return report(setup, report_to, split, source, predictions, step=step)
+
+  options = setup.config.eval
+  protocol = protocols.find(setup.eval_dataset, split, norm=setup.norm)
+  measure = functools.partial(compare.measure, markup=setup.markup, protocol=protocol)
+  harder: dict[str, Any] = {}
+  if options.boxes:
+    harder["boxes"] = compare.by_box(
+      predict_faces, measure, source, predictions, boxes=options.boxes
+    )
+  if options.stress:
+    box = setup.crop.box
+    harder["stress"] = compare.by_condition(predict_faces, measure, source, box=box)
+  return report(setup, report_to, split, source, predictions, step=step, harder=harder)
 
 
 def report(
@@ -305,7 +351,8 @@ def report(
   source: data.Source,
   predictions: Predictions,
   *,
-  step: int,
+  step: int | None,
+  harder: Mapping[str, Any],
 ) -> dict[str, Any]:
   """Writes `<split>.json`, `<split>_predictions.csv` and figures into a folder.
 
@@ -316,14 +363,15 @@ def report(
     source: its records; the images of the figures are read from it.
     predictions: landmarks of all its faces.
     step: the training step that they are from.
+    harder: the metrics on other boxes and under other conditions.
 
   Returns:
-    What `summary.summarise` returns under the protocol of the dataset.
+    What `summary.summarise` returns under the protocol of the dataset, and what is `harder`.
   """
   norm = setup.norm
   protocol = protocols.find(setup.eval_dataset, split, norm=norm)
   errors = summaries.measure(predictions, setup.markup, protocol)
-  summary = summaries.summarise(predictions, errors, setup.markup, protocol)
+  summary = {**summaries.summarise(predictions, errors, setup.markup, protocol), **harder}
   reports.warn_of_degenerate(summary)
 
   directory.mkdir(parents=True, exist_ok=True)
@@ -332,42 +380,16 @@ def report(
   ids = predictions.faces.ids
   landmark_csv.write(directory / f"{split}_predictions.csv", ids, predictions.landmarks)
 
-  _draw_sheets(directory, split, predictions, errors.by_norm[norm], source, setup=setup)
+  face_sheets.draw_first_and_worst(
+    directory,
+    split,
+    predictions,
+    errors.by_norm[norm],
+    source,
+    rule=setup.crop,
+    markup=setup.markup,
+    norm=norm,
+  )
   threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
   reports.draw(directory, split, predictions, errors, setup.markup, norm=norm, threshold=threshold)
   return summary
-
-
-def _draw_sheets(
-  directory: Path,
-  split: str,
-  predictions: Predictions,
-  errors: NormErrors,
-  source: data.Source,
-  *,
-  setup: Setup,
-) -> None:
-  """Draws `<split>_first.jpg` and `<split>_worst.jpg`, faces with truth and prediction."""
-  valid = np.flatnonzero(errors.valid)
-  if not len(valid):
-    logging.warning("No face of %s has the normaliser %s: no images drawn.", split, setup.norm)
-    return
-  worst = valid[np.argsort(-errors.nme[valid], kind="stable")]
-
-  rule = setup.crop
-  sheet_rule = dataclasses.replace(
-    rule, size=SHEET_SIZE, stored_size=SHEET_SIZE, face=rule.face * SHEET_SIZE / rule.size
-  )
-  faces = predictions.faces
-  for name, rows in (("first", valid[:SHEET_FACES]), ("worst", worst[:SHEET_FACES])):
-    examples = [data.load_eval_example(source, int(row), sheet_rule) for row in rows]
-    crops_from_image = np.stack([example["crop_from_image"] for example in examples])
-    sheets.draw_faces(
-      directory / f"{split}_{name}.jpg",
-      [example["image"] for example in examples],
-      affine.apply(crops_from_image, faces.landmarks[rows]),
-      affine.apply(crops_from_image, predictions.landmarks[rows]),
-      markup=setup.markup,
-      titles=[f"{faces.ids[row]}  {errors.nme[row]:.2f} %" for row in rows],
-      columns=4,
-    )

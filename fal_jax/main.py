@@ -63,7 +63,10 @@ _VIEWS = flags.DEFINE_integer(
   lower_bound=0,
 )
 _WEIGHTS = flags.DEFINE_string(
-  "weights", None, "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar."
+  "weights",
+  None,
+  "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar; eval: a network that "
+  "comes with fal_jax, free-68 or w300-68, instead of the run's.",
 )
 _PARTS = flags.DEFINE_list(
   "parts", [], "bench: what to measure, e.g. forward,step; default: all applicable parts."
@@ -128,7 +131,7 @@ def _run(overrides: Sequence[str]) -> None:
       from fal_jax.scoring import reports
 
       config = None if _CONFIG.value is None else _config()
-      summaries = evaluate.run(config, workdir, overrides=overrides)
+      summaries = evaluate.run(config, workdir, weights=_WEIGHTS.value, overrides=overrides)
       for split, summary in summaries.items():
         print(reports.table(split, summary))
 
@@ -195,6 +198,8 @@ def _workdir(mode: str) -> str:
   if _WORKDIR.value is None and has_default:
     _config()  # an unreadable config is not announced as a run
     return flag_parser.default_workdir(config_flags.get_config_filename(flags.FLAGS["config"]))
+  if _WORKDIR.value is None and mode == "eval" and _WEIGHTS.value:
+    return f"runs/{_WEIGHTS.value}"
   if not _WORKDIR.value:
     raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
   return _WORKDIR.value

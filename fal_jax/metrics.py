@@ -24,6 +24,7 @@ from fal_jax.errors import InputError, join_names
 
 # px; a face whose normaliser is smaller (two landmarks on one spot) would dominate the mean.
 MIN_NORM = 1.0
+CATASTROPHIC = 20.0  # percent; landmarks of such a face lie scattered, under any normaliser
 PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "max": 100}
 # Percent, by normaliser.
 THRESHOLDS: Mapping[str, tuple[float, ...]] = {
@@ -60,13 +61,15 @@ def per_face(nme: np.ndarray, norm: str, thresholds: Sequence[float]) -> Iterato
     thresholds: percents at which area and failure rate are taken.
 
   Yields:
-    `nme_<norm>`, and at each threshold `auc_<norm>_<threshold>` and `fr_<norm>_<threshold>`.
+    `nme_<norm>`; at each threshold `auc_<norm>_<threshold>` and `fr_<norm>_<threshold>`; and
+    `catastrophic_<norm>`, the share of faces whose error is above `CATASTROPHIC`.
   """
   yield PerFace(f"nme_{norm}", nme, 1)
 
   for at in thresholds:
     yield PerFace(f"auc_{norm}_{at:g}", _areas(nme, at), 100)
     yield PerFace(f"fr_{norm}_{at:g}", _failures(nme, at), 100)
+  yield PerFace(f"catastrophic_{norm}", _failures(nme, CATASTROPHIC), 100)
 
 
 def metric_names(norm: str, thresholds: Sequence[float]) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from fal_jax import affine
-from fal_jax.crop import CropRule, crop_from_image, extract
+from fal_jax.crop import CropRule, crop_from_image, detector_box, extract
 from fal_jax.errors import InputError
 
 RULE = CropRule(size=64, stored_size=104, face=55)
@@ -192,7 +192,7 @@ def test_the_crop_is_the_middle_of_the_stored_square():
 @pytest.mark.parametrize(
   ("options", "named"),
   [
-    ({"box": "detector"}, "dataset, landmarks"),
+    ({"box": "tight"}, "dataset, landmarks, detector"),
     ({"size": 256, "stored_size": 200}, "at least crop.size"),
     ({"face": 0.0}, "positive"),
     ({"face": float("nan")}, "positive"),
@@ -202,3 +202,27 @@ def test_bad_rules_are_refused_in_one_sentence(options, named):
   with pytest.raises(InputError, match=named) as error:
     CropRule(**options)
   assert "\n" not in str(error.value)
+
+
+def test_a_detector_s_box_is_always_the_same_for_a_face_and_another_for_another():
+  box = np.array([10.0, 20, 110, 180])
+
+  first = detector_box(box, "afw/1.jpg")
+
+  np.testing.assert_array_equal(detector_box(box, "afw/1.jpg"), first)
+  assert not np.allclose(detector_box(box, "afw/1.jpg#1"), first)
+  np.testing.assert_allclose(first, [15.1564, 21.7757, 103.9145, 163.7887], atol=1e-4)
+  np.testing.assert_allclose(detector_box(3 * box + 7, "afw/1.jpg"), 3 * first + 7)
+
+
+def test_detectors_boxes_miss_the_tight_ones_by_as_much_as_was_measured():
+  box = np.array([0.0, 0, 200, 50])  # sqrt(w h) is 100
+
+  boxes = np.array([detector_box(box, f"face {number}") for number in range(2000)])
+
+  centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - [100, 25]
+  sides = boxes[:, 2:] - boxes[:, :2]
+  np.testing.assert_allclose(centres.std(0), [3.0, 4.5], rtol=0.05)
+  np.testing.assert_allclose(centres.mean(0), 0, atol=0.3)
+  np.testing.assert_allclose(sides[:, 0] / sides[:, 1], 4)
+  assert np.log(sides[:, 1] / 50).std() == pytest.approx(0.052, rel=0.05)

@@ -16,7 +16,7 @@ import tiny_dataset
 from fal_jax import build, data, evaluate, metrics, parallel, restore
 from fal_jax.checkpoint import digest
 from fal_jax.errors import InputError
-from fal_jax.scoring import reports
+from fal_jax.scoring import face_sheets, reports
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_report_reads_each_record_once_and_the_images_of_its_sheets_again(
 ):
   counting = Counting(source)
 
-  with mock.patch.object(evaluate, "SHEET_FACES", 3):
+  with mock.patch.object(face_sheets, "SHEET_FACES", 3):
     evaluate.evaluate_split(
       build.setup(config),
       "test",

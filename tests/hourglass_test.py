@@ -227,6 +227,7 @@ def training():
   return variables, state["batch_stats"], state["intermediates"]["conv1"]["__call__"][0], gradients
 
 
+@pytest.mark.slow
 def test_running_statistics_keep_a_fraction_called_momentum_of_themselves(training):
   assert FAN().momentum == 0.9  # PyTorch's default, from the other side
   variables, updated, x, _ = training

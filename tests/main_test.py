@@ -262,7 +262,7 @@ def test_all_mistakes_in_a_config_are_named_before_anything_is_written(run, fold
   [
     ({"data__name": "wflw"}, "tfds_builders.prepare wflw"),
     ({"data__markup": 68}, "29"),
-    ({"data__box": "detector"}, "dataset, landmarks"),
+    ({"data__box": "tight"}, "dataset, landmarks"),
     ({"eval__splits": ("valid",)}, "no split 'valid'"),
     ({"eval__splits": ()}, "config.eval.splits is empty"),
     ({"augment__scale": (1.0,)}, "two factors"),

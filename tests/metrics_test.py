@@ -283,7 +283,8 @@ def test_a_face_beyond_all_bounds_counts_as_a_failure():
 
 
 def test_the_mean_of_what_faces_contribute_is_exactly_the_metric():
-  errors = np.random.default_rng(3).gamma(2, 2, 57)
+  errors = np.random.default_rng(3).gamma(2, 4, 57)
+  assert errors.max() > metrics.CATASTROPHIC
 
   contributions = list(metrics.per_face(errors, "box", (7, 2.5)))
 
@@ -294,6 +295,7 @@ def test_the_mean_of_what_faces_contribute_is_exactly_the_metric():
     "fr_box_7": metrics.failure_rate(errors, 7),
     "auc_box_2.5": 100 * metrics.auc(errors, 2.5),
     "fr_box_2.5": metrics.failure_rate(errors, 2.5),
+    "catastrophic_box": metrics.failure_rate(errors, 20),
   }
   assert metrics.metric_names("box", (7, 2.5)) == list(means)
 

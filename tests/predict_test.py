@@ -34,6 +34,7 @@ def boxes(count):
   return np.concatenate([corner, corner + np.random.default_rng(1).uniform(20, 60, (count, 2))], 1)
 
 
+@pytest.mark.slow
 def test_a_run_s_network_comes_with_the_config_it_was_trained_under(aligner, workdir):
   assert aligner.setup.markup.num == tiny_dataset.MARKUP
   assert aligner.setup.crop.size == 64

@@ -174,6 +174,7 @@ def test_a_shipped_network_can_be_started_from_and_its_licence_is_said(folder, c
   assert "research use only" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("changes", "message"),
   [

@@ -53,7 +53,13 @@ def test_the_comparison_holds_what_is_computed_by_hand(command_line, files, no_f
   assert code == 0, err
   first, second = written(files, "comparison")["rows"]
   assert first == pytest.approx(
-    {"label": "linear", "nme_ic": 15, "auc_ic_10": 100 * 1.5 / 7, "fr_ic_10": 100 * 4 / 7}
+    {
+      "label": "linear",
+      "nme_ic": 15,
+      "auc_ic_10": 100 * 1.5 / 7,
+      "fr_ic_10": 100 * 4 / 7,
+      "catastrophic_ic": 100 * 2 / 7,
+    }
   )
   # Better on the last three, which the first has at 20, 25 and 30 %, equal on one, worse on three.
   assert second == pytest.approx(
@@ -62,6 +68,7 @@ def test_the_comparison_holds_what_is_computed_by_hand(command_line, files, no_f
       "nme_ic": (30 + 6 * 15) / 7,
       "auc_ic_10": 0,
       "fr_ic_10": 100,
+      "catastrophic_ic": 100 / 7,
       "percent_improved": 100 * 3 / 7,
     }
   )
@@ -69,12 +76,12 @@ def test_the_comparison_holds_what_is_computed_by_hand(command_line, files, no_f
   title, _, head, _, *rows = out.splitlines()[:6]
   assert title == "truth.csv"
   assert [cell.strip() for cell in head.strip("|").split("|")] == [
-    *("predictions", "nme_ic", "auc_ic_10", "fr_ic_10"),
+    *("predictions", "nme_ic", "auc_ic_10", "fr_ic_10", "catastrophic_ic"),
     "better than linear, % of faces",
   ]
   assert [row.split() for row in rows] == [
-    ["|", "linear", "|", "15.00", "|", "21.43", "|", "57.14", "|", "|"],
-    ["|", "level", "|", "17.14", "|", "0.00", "|", "100.00", "|", "42.9", "|"],
+    ["|", "linear", "|", "15.00", "|", "21.43", "|", "57.14", "|", "28.57", "|", "|"],
+    ["|", "level", "|", "17.14", "|", "0.00", "|", "100.00", "|", "14.29", "|", "42.9", "|"],
   ]
   page = (files / "run" / "score" / "comparison.md").read_text()
   assert out.startswith(page.removeprefix("# "))

@@ -103,6 +103,7 @@ def interior_points(batch: int) -> np.ndarray:
   return (SIZE - 1) / 2 + np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("sigma", "residue", "decoded_mean", "decoded_sum"),
   [(1, 0.0128, 0.096, 0.216), (1.5, 0.0028, 0.037, 0.116), (2, 0.00093, 0.0245, 0.050)],

@@ -99,6 +99,7 @@ def test_views_of_a_step_an_image_or_a_seed_differ_from_all_others():
   assert len(np.unique(rows, axis=0)) == len(rows) == 2 * 3 * 2 * 4
 
 
+@pytest.mark.slow
 def test_every_step_sees_other_views_through_the_same_weights(start, log):
   later = start.replace(step=jnp.int32(1))
   _, other_log = run(RECIPE, later, make_batch(), devices=2, count=1)

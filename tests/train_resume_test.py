@@ -51,6 +51,7 @@ def resumed(stopped, folder):
   return workdir, saved, printed.getvalue()
 
 
+@pytest.mark.slow
 def test_a_stop_is_saved_and_says_how_to_resume(stopped, resumed):
   workdir, last_words = stopped
   _, saved, printed = resumed

@@ -42,7 +42,8 @@ def summarise(rows: Sequence[Mapping[str, Any]], *, against: str) -> list[dict[s
   """Adds to each row its mean, deviation and difference.
 
   Args:
-    rows: each with `label` and `values`, the result of each seed.
+    rows: each with `label`, `values`, the result of each seed, and `catastrophic`, likewise the
+      percentage of its faces above `metrics.CATASTROPHIC`, None where it is not known.
     against: "previous" compares each row with the one above, "first" with the first one.
 
   Returns:
@@ -79,6 +80,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     "seeds",
     *(f"seed {seed}" for seed in report["seeds"]),
     f"minus {compared} ± se",
+    "catastrophic, % of faces",
   ]
   table = markdown_tables.table(head, [_cells(row, report["seeds"]) for row in report["rows"]])
   sentences = "\n".join(f"* {note}" for note in notes(report))
@@ -97,6 +99,7 @@ def _cells(row: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
     str(row["seeds"]),
     *(_number(row["values"].get(seed)) for seed in seeds),
     _number(change.get("mean"), change.get("standard_error"), sign="+"),
+    _mean_percent(list(row["catastrophic"].values())),
   ]
 
 
@@ -134,6 +137,12 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     if len(sharing) > 1:
       sentences.append(f"The same trainings, read by different decoders: {'; '.join(sharing)}.")
   return sentences
+
+
+def _mean_percent(values: Sequence[float | None]) -> str:
+  """The mean over seeds; "" unless it is known of every one."""
+  known = [value for value in values if value is not None]
+  return f"{statistics.fmean(known):.2f}" if known and len(known) == len(values) else ""
 
 
 def _number(value: float | None, spread: float | None = None, *, sign: str = "") -> str:

@@ -253,6 +253,11 @@ def report(
         for job, summary in summaries
         if job.row is row
       },
+      "catastrophic": {
+        job.config.seed: summary.get("catastrophic")  # evaluations made before it lack it
+        for job, summary in summaries
+        if job.row is row
+      },
     }
     for row in rows
   ]

@@ -15,7 +15,7 @@ class Count:
 
   Attributes:
     items: number of `unit`.
-    unit: "images", "pairs", "heatmaps" or "products".
+    unit: "images", "faces", "pairs", "heatmaps" or "products".
     flops: counted by hand.
     bytes: the minimum that passes through memory; None where it is unknown.
     devices: how many share the work.

@@ -28,6 +28,7 @@ PARTS = (
   "processes",
   "fake_devices",
   "forward",
+  "face",
   "step",
   "encode",
   "decode",
@@ -299,6 +300,8 @@ def make_tasks(
   tasks, counts = work.matmuls(config)
   if "forward" in chosen:
     tasks["forward"], counts["forward"] = work.forward_task(config, pairs)
+  if "face" in chosen:
+    tasks["face"], counts["face"] = work.face_task(config)
   if "step" in chosen:
     tasks["step"], counts["step"] = work.step_task(config, pairs)
 

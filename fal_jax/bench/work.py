@@ -18,6 +18,7 @@ from fal_jax.bench import flops
 from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
 from fal_jax.errors import InputError
+from fal_jax.predict import FaceAligner
 
 STEPS_PER_EPOCH = 1000.0  # for the learning rate's schedule, whose cost does not depend on it
 
@@ -192,6 +193,18 @@ def forward_task(config: ConfigDict, pairs: int) -> tuple[Task, Count]:
   in_step = 1 / jax.device_count()
   task = repeated(compiled(forward, variables, images))
   return task, Count(count, "images", needed, in_step=in_step)
+
+
+def face_task(config: ConfigDict) -> tuple[Task, Count]:
+  """One face of a photograph of 640 x 480 px, as `FaceAligner` serves it: from pixels to pixels."""
+  setup = build.setup(config)
+  state = training(config).init()
+  aligner = FaceAligner(setup, jax.tree.map(np.asarray, state.variables))
+
+  photograph = np.random.default_rng(4).integers(0, 256, (480, 640, 3), np.uint8)
+  box = np.array([[200.0, 100.0, 400.0, 320.0]])
+  needed = flops.forward(config) + flops.decode(config)[0]
+  return repeated(lambda: aligner(photograph, box).landmarks), Count(1, "faces", needed)
 
 
 def codec_tasks(

@@ -10,13 +10,14 @@ import fal_jax
 from fal_jax import build
 
 
-def provenance(config: ConfigDict, *, split: str, step: int) -> dict[str, Any]:
+def provenance(config: ConfigDict, *, split: str, step: int | None) -> dict[str, Any]:
   """What a number needs to be compared with another: data, box, crop, decoder, step and code.
 
   Args:
     config: the config that it was measured under.
     split: the split evaluated on; empty where there is none.
-    step: the training step that the weights are from; 0 where there are none.
+    step: the training step that the weights are from; 0 where there are none, None where it is not
+      known.
 
   Returns:
     A mapping ready for JSON.

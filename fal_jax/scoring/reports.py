@@ -47,7 +47,7 @@ def table(split: str, summary: Mapping[str, Any]) -> str:
   for norm in summary["metric_names"]:
     cells = [f"{name} {value:.2f}" for name, value in metrics_of(summary, norm).items()]
     if cells:
-      lines.append("  " + "".join(f"{cell:<18}" for cell in cells).rstrip())
+      lines.append("  " + "  ".join(f"{cell:<16}" for cell in cells).rstrip())
 
   if "regions" in summary:
     lines += _protocol_lines(summary)
@@ -93,6 +93,9 @@ def _protocol_lines(summary: Mapping[str, Any]) -> list[str]:
     )
   if subsets := summary.get("subsets"):
     lines += _subset_lines(subsets, names)
+  for section, title in (("boxes", "box"), ("stress", "condition")):
+    if section in summary:
+      lines += _harder_lines(title, summary[section], names)
   return lines
 
 
@@ -105,16 +108,32 @@ def _subset_lines(subsets: Mapping[str, Any], names: list[str]) -> list[str]:
   width = max(len("subset"), *map(len, subsets))
   has_paper = any("paper" in summary for summary in subsets.values())
   heads = [*names, "the paper"] if has_paper else names
-  lines = [f"  {'subset':<{width}}  images" + "".join(f"{head:>12}" for head in heads)]
+  columns = "".join(f"{head:>{max(12, len(head) + 2)}}" for head in heads)
+  lines = [f"  {'subset':<{width}}  images{columns}"]
 
   for subset, summary in subsets.items():
     values = [summary.get(name) for name in names]
     if has_paper:
       values.append(summary.get("paper", {}).get(names[0]))
-    cells = "".join(f"{'-':>12}" if value is None else f"{value:>12.2f}" for value in values)
+    cells = "".join(
+      f"{'-' if value is None else format(value, '.2f'):>{max(12, len(head) + 2)}}"
+      for head, value in zip(heads, values, strict=True)
+    )
     count, expected = summary["num_images"], summary.get("expected")
     note = f"  (the protocol has {expected})" if expected not in (None, count) else ""
     lines.append(f"  {subset:<{width}}  {count:>6}{cells}{note}")
+  return lines
+
+
+def _harder_lines(title: str, metrics_by_name: Mapping[str, Any], names: list[str]) -> list[str]:
+  """A table with a line per kind of box, or per condition, and a column per metric."""
+  width = max(len(title), *map(len, metrics_by_name))
+  lines = [f"  {title:<{width}}" + "".join(f"{name:>{len(name) + 2}}" for name in names)]
+  for row, values in metrics_by_name.items():
+    cells = (
+      f"{'-' if values is None else format(values[name], '.2f'):>{len(name) + 2}}" for name in names
+    )
+    lines.append(f"  {row:<{width}}" + "".join(cells))
   return lines
 
 

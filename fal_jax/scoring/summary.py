@@ -73,6 +73,8 @@ def summarise(
     What `Errors.summary` returns, and in percent where percent is meant
       protocol: title, norm, threshold, source, note, the paper's results and where each is from,
         and faces `expected` and `found`
+      catastrophic: percent of the faces whose error under the protocol's normaliser is above
+        `metrics.CATASTROPHIC`
       percentiles: of the faces' errors, by normaliser
       auc_variants: each area as other implementations compute it, see `auc_variants`
       intervals: 95 % bootstrap intervals of each metric by its name; over videos where there are
@@ -104,6 +106,7 @@ def summarise(
   # The rest is about the protocol's normaliser, which no face may have.
   if f"nme_{norm}" not in summary:
     return summary
+  summary["catastrophic"] = summary[f"catastrophic_{norm}"]
   valid = errors.by_norm[norm].valid
   arrays = predictions.landmarks[valid], faces.landmarks[valid], errors.by_norm[norm].norm[valid]
   summary["regions"] = metrics.region_errors(*arrays, markup)

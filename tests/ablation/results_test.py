@@ -11,12 +11,15 @@ from fal_jax.ablation import results
 from fal_jax.ablation import run as ablation
 
 FIRST, SECOND, THIRD = {0: 5.0, 1: 5.2, 2: 5.9}, {0: 4.0, 1: 4.5, 2: 4.6}, {0: 4.25, 2: 4.75}
+SCATTERED = [{0: 0.0, 1: 0.5, 2: 1.0}, {0: 0.0, 1: 0.0, 2: 0.0}, {0: 2.0, 2: None}, {}]  # percent
 ROWS = [
   {"row": "a", "label": "A", "paper": 4.2, "training": "a", "values": FIRST},
   {"row": "b", "label": "B", "paper": None, "training": "b", "values": SECOND},
   {"row": "c", "label": "C", "paper": 3.72, "training": "b", "values": THIRD},
   {"row": "d", "label": "D", "paper": None, "training": "d", "values": {}},
 ]
+for row, percent in zip(ROWS, SCATTERED, strict=True):
+  row["catastrophic"] = percent
 
 
 def report(**changes):
@@ -79,13 +82,13 @@ def test_the_page_shows_what_was_calculated_by_hand():
 
   # A: 16.1 / 3, deviations -0.3667 -0.1667 0.5333; B - A: -1.0 -0.7 -1.3.
   a, b, c, d = (cells(page, label) for label in "ABCD")
-  assert a == ["A", "4.20", "5.367 ± 0.473", "3", "5.000", "5.200", "5.900", ""]
-  assert b == ["B", "", "4.367 ± 0.321", "3", "4.000", "4.500", "4.600", "-1.000 ± 0.173"]
-  assert c == ["C", "3.72", "4.500 ± 0.354", "2", "4.250", "", "4.750", "+0.200 ± 0.050"]
-  assert d == ["D", "", "", "0", "", "", "", ""]
+  assert a == ["A", "4.20", "5.367 ± 0.473", "3", "5.000", "5.200", "5.900", "", "0.50"]
+  assert b == ["B", "", "4.367 ± 0.321", "3", "4.000", "4.500", "4.600", "-1.000 ± 0.173", "0.00"]
+  assert c == ["C", "3.72", "4.500 ± 0.354", "2", "4.250", "", "4.750", "+0.200 ± 0.050", ""]
+  assert d == ["D", "", "", "0", "", "", "", "", ""]
   head = cells(page, "row")
   assert head[1:3] == ["paper, WFLW", "nme_ic, mean ± sd"]
-  assert head[-1] == "minus row above ± se"
+  assert head[-2:] == ["minus row above ± se", "catastrophic, % of faces"]
 
 
 def test_the_table_lines_up():
@@ -97,8 +100,8 @@ def test_the_table_lines_up():
 def test_differences_may_be_from_the_first_row_instead():
   page = results.markdown(report(against="first"))
 
-  assert cells(page, "C")[-1] == "-0.950 ± 0.200"  # -0.75, -1.15
-  assert cells(page, "row")[-1] == "minus first row ± se"
+  assert cells(page, "C")[-2] == "-0.950 ± 0.200"  # -0.75, -1.15
+  assert cells(page, "row")[-2] == "minus first row ± se"
 
 
 def test_one_seed_gives_no_deviation_and_says_so():
@@ -107,7 +110,7 @@ def test_one_seed_gives_no_deviation_and_says_so():
 
   page = results.markdown(report(seeds=[0], rows=summaries))
 
-  assert cells(page, "B") == ["B", "", "4.000", "1", "4.000", "-1.000"]
+  assert cells(page, "B") == ["B", "", "4.000", "1", "4.000", "-1.000", "0.00"]
   assert "One seed" in page
 
 

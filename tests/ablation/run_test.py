@@ -17,6 +17,7 @@ from fal_jax import evaluate, parallel, train
 from fal_jax.ablation import run as ablation
 from fal_jax.errors import InputError
 from fal_jax.plots import curves
+from fal_jax.scoring import face_sheets
 
 pytestmark = pytest.mark.heavy
 
@@ -54,7 +55,7 @@ class Observed:
     make = parallel.make_train_step
     train_it, evaluate_it = train.train_and_evaluate, evaluate.run
     monkeypatch.setattr(curves, "draw_ced", lambda path, *_, **__: path.touch())
-    monkeypatch.setattr(evaluate, "_draw_sheets", lambda *_, **__: None)
+    monkeypatch.setattr(face_sheets, "draw_first_and_worst", lambda *_, **__: None)
     monkeypatch.setattr(train, "draw_curves", lambda *_, **__: None)
     monkeypatch.setattr(parallel, "make_train_step", make_train_step)
     monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)

@@ -23,6 +23,7 @@ from fal_jax.errors import InputError
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 IN_PROCESS = (
   "forward",
+  "face",
   "step",
   "encode",
   "decode",
@@ -84,7 +85,7 @@ def test_every_part_of_one_process_is_in_the_report(monkeypatch, folder, tmp_pat
 def check_parts_of_report(parts):
   """Every kernel is there, with all that the table is made from."""
   in_step = {"forward", "encode", "warp", "warp and gradient", "combine and gradient", "render"}
-  assert parts.keys() == in_step | {"step", "decode", "matmul float32"}
+  assert parts.keys() == in_step | {"step", "face", "decode", "matmul float32"}
   assert {name for name, part in parts.items() if "share_of_step" in part} == in_step
 
   keys = {"seconds", "samples", "items", "unit", "per_second", "flops"}

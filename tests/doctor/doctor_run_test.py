@@ -85,7 +85,7 @@ def test_defects_survive_being_written_to_files_and_read_back(doctor, tmp_path):
     ({"data__name": ""}, "config.data.name is empty"),
     ({"data__markup": 68}, "--config.data.markup=29"),
     ({"data__markup": 5}, "no mark-up has 5 landmarks"),
-    ({"data__box": "detector"}, "dataset, landmarks"),
+    ({"data__box": "tight"}, "dataset, landmarks"),
     ({"codec__window": 4}, "codec.window must be odd"),
   ],
 )

@@ -43,6 +43,7 @@ SMALL = {
   "train.batch_size": 8,
   "train.epochs": 8.0,
   "eval.batch_size": 8,
+  "eval.boxes": (),
   "checkpoint.every_steps": 5,
   "log.every_steps": 1,
 }

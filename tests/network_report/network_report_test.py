@@ -10,6 +10,7 @@ import tiny_dataset
 from fal_jax import evaluate, parallel
 from fal_jax.network_report import agreement
 from fal_jax.network_report import run as network_report
+from fal_jax.scoring import face_sheets
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ def test_each_row_is_what_an_evaluation_with_that_setting_gives(report, workdir,
     config = tiny_dataset.config(folder, **changes)
     with pytest.MonkeyPatch.context() as patch:
       patch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
-      patch.setattr(evaluate, "_draw_sheets", lambda *_, **__: None)
+      patch.setattr(face_sheets, "draw_first_and_worst", lambda *_, **__: None)
       summary = evaluate.run(config, workdir, directory=tmp_path)["test"]
     for name in ("nme_ic", "auc_ic_10", "fr_ic_10"):
       assert row[name] == pytest.approx(summary[name], abs=1e-4), (changes, name)

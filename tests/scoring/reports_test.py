@@ -20,9 +20,21 @@ def test_the_screen_shows_subsets_beside_the_paper_and_counts_that_do_not_fit():
   assert "NOT COMPARABLE: the protocol has 689 faces, found 4" in table
   assert "the paper: nme_ic 2.94 (Table 4b)\n" in table
   assert [line.split() for line in table.splitlines()[-3:]] == [
-    ["subset", "images", "nme_ic", "auc_ic_8", "fr_ic_8", "the", "paper"],
-    ["common", "3", "2.00", "75.00", "0.00", "2.61", "(the", "protocol", "has", "554)"],
-    ["challenge", "1", "10.00", "0.00", "100.00", "4.13", "(the", "protocol", "has", "135)"],
+    ["subset", "images", "nme_ic", "auc_ic_8", "fr_ic_8", "catastrophic_ic", "the", "paper"],
+    ["common", "3", "2.00", "75.00", "0.00", "0.00", "2.61", "(the", "protocol", "has", "554)"],
+    [
+      "challenge",
+      "1",
+      "10.00",
+      "0.00",
+      "100.00",
+      "0.00",
+      "4.13",
+      "(the",
+      "protocol",
+      "has",
+      "135)",
+    ],
   ]
 
 

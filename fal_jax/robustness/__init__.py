@@ -1,0 +1,1 @@
+"""How well a network does on boxes and images that are worse than those of its dataset."""
