@@ -8,6 +8,7 @@ import numpy as np
 
 # Around the head; column 60 is the mid-line of the face, the first and the last meet at the back.
 COLUMNS = 121
+EAR_DEGREES = 86  # angle from the mid-line at which the ears are rooted
 JAW_EDGE = 13.3  # section at which the face turns into the underside of the jaw
 
 # Rows of key cross-sections from the crown to the base of the neck: height and depth of the
