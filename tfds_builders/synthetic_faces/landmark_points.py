@@ -1,5 +1,7 @@
 """The landmarks as points on the head's surface."""
 
+import functools
+
 import numpy as np
 
 from tfds_builders.synthetic_faces import body
@@ -43,7 +45,7 @@ def landmark_points(
   normal = body.patch_normals(placed)
   facing = normal[..., 2] * camera.distance - np.einsum("rcd,rcd->rc", normal, placed)
 
-  paths = jaw_paths(model, from_ears=annotated)
+  paths = _paths(annotated)
   if annotated:
     contour = _outline(paths, facing, head, camera)
     shown = camera.project(camera.place(sample_triangles(head, contour)))
@@ -54,6 +56,12 @@ def landmark_points(
   grid_98[:33] = contour
   grid_68[:17] = grid_98[:33:2]
   return sample_triangles(head, grid_68), sample_triangles(head, grid_98)
+
+
+@functools.cache
+def _paths(from_ears: bool) -> np.ndarray:
+  """`jaw_paths`, made once; not to be written to."""
+  return jaw_paths(head_model(), from_ears=from_ears)
 
 
 def _outline(paths: np.ndarray, facing: np.ndarray, head: np.ndarray, camera: Camera) -> np.ndarray:

@@ -114,7 +114,7 @@ def _varied(key: np.random.Generator, person: Person) -> Person:
   of the upper lid runs on.
   """
   shape = {name: 1.4 * w if name in _OUTLINE else w for name, w in person.shape.items()}
-  shape["ears_back"] = float(np.clip(key.normal(1.0, 0.35), 0.2, 1.8))
+  shape["ears_back"] = float(np.clip(key.normal(1.0, 0.3), 0.3, 1.7))
   tilt = person.curves.brow_tilt + float(np.clip(key.normal(0, 0.02), -0.04, 0.04))
   curves = replace(
     person.curves, brow_tilt=tilt, brow_reach=float(np.clip(key.normal(1.0, 0.06), 0.85, 1.1))

@@ -62,7 +62,6 @@ class Builder(FaceDatasetBuilder):
       name="large",
       description="68 landmarks, ten times as many faces that vary more, and where 300W has them.",
       num_train=20_000,
-      num_test=1000,
       annotated=True,
       varied=True,
     ),

@@ -50,7 +50,10 @@ def hermite(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     (..., D) float64.
   """
   values = np.asarray(values, np.float64)
-  slopes = np.gradient(values, axis=0)
+  # What np.gradient computes, which takes ten times as long on tables as short as these.
+  slopes = np.empty_like(values)
+  slopes[1:-1] = (values[2:] - values[:-2]) / 2
+  slopes[0], slopes[-1] = values[1] - values[0], values[-1] - values[-2]
 
   i = np.clip(np.floor(at).astype(int), 0, len(values) - 2)
   t = (np.asarray(at) - i)[..., None]
