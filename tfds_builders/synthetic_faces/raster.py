@@ -173,11 +173,11 @@ def _fragments(triangles: _Triangles, size: tuple[int, int]) -> _Fragments:
   # Which triangle and pixel each test was, for all chunks at once.
   at, first, second = (np.concatenate(values) for values in zip(*parts, strict=True))
   lengths, *chunk = np.array(chunks, np.int32).T
-  start, members, w = (np.repeat(values, lengths) for values in chunk)
+  first_member_of, members, widths = (np.repeat(values, lengths) for values in chunk)
   offset = at // members
-  triangle = by_group[start + (at - offset * members)]
-  y = offset // w
-  x = left[triangle].astype(np.int32) + (offset - y * w)
+  triangle = by_group[first_member_of + (at - offset * members)]
+  y = offset // widths
+  x = left[triangle].astype(np.int32) + (offset - y * widths)
   return _Fragments(triangle, x, upper[triangle].astype(np.int32) + y, first, second)
 
 
