@@ -24,12 +24,6 @@ JAW_SAMPLES = 48
 _LID_68 = (0.70, 0.36)
 _LID_98 = (0.78, 0.52, 0.22)
 
-# How far below the upper edge of a brow its points of the 68 mark-up lie, in its thickness, and
-# how far from the mid-line the points between the lips: on their own places, or where an annotator
-# puts them, on the upper edge and facing the points of the outer border (see `points`).
-_BROW_DEPTH, _BROW_DEPTH_ANNOTATED = 0.2, 0.0
-_INNER_LIP, _INNER_LIP_ANNOTATED = 0.110, 0.086
-
 # fmt: off
 # Both lips from the left corner to the right one.
 _MOUTH_UPPER = np.array([
@@ -60,6 +54,13 @@ _JAW = np.array([
   [-0.100, 1.221], [0, 1.232],
 ])
 # fmt: on
+
+# How far below the upper edge of a brow its points of the 68 mark-up lie, in its thickness, and
+# how far from the mid-line the points between the lips: on places of their own, or where an
+# annotator puts them (see `FaceCurves.points`).
+_BROW_DEPTH, _BROW_DEPTH_ANNOTATED = 0.2, 0.0
+_INNER_LIP = 0.110
+_INNER_LIP_ANNOTATED = float(_MOUTH_UPPER[4, 0] + _MOUTH_LOWER[4, 0]) / 2
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ class FaceCurves:
 
     Args:
       annotated: the brows' points of the 68 mark-up on the upper edge rather than a little below
-        it, and those between the lips opposite those of the outer border, as both are drawn in the
-        mark-up's published figure and seen in annotated photographs.
+        it, and those between the lips opposite those of the outer border, midway between the upper
+        and the lower ones. Annotated photographs have them there.
 
     Returns:
       (68, 2) and (98, 2) float64.
@@ -231,7 +232,7 @@ def jaw_paths(model: HeadModel, *, from_ears: bool = False) -> np.ndarray:
 
   Args:
     model: the head.
-    from_ears: the first and the last line end at the root of the ear rather than an ear's width in
+    from_ears: the first and the last line end at the root of the ear rather than a little way in
       front of it.
 
   Returns:

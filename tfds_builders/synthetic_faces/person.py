@@ -113,7 +113,7 @@ def _varied(key: np.random.Generator, person: Person) -> Person:
   the nose, which the landmarks mark, rather than on it. At the outer corner of many eyes the fold
   of the upper lid runs on.
   """
-  shape = {name: 1.4 * w if name in _OUTLINE else w for name, w in person.shape.items()}
+  shape = {name: 1.25 * w if name in _OUTLINE else w for name, w in person.shape.items()}
   shape["ears_back"] = float(np.clip(key.normal(1.0, 0.3), 0.3, 1.7))
   tilt = person.curves.brow_tilt + float(np.clip(key.normal(0, 0.02), -0.04, 0.04))
   curves = replace(
