@@ -326,7 +326,7 @@ def test_generated_datasets_need_no_files(capfd, monkeypatch, tmp_path):
   info = tfds.builder_from_directory(tmp_path / "synthetic_faces" / "98" / "1.0.0").info
   assert info.features["landmarks"].shape == (98, 2)
   assert prepare.main(["synthetic_faces/99", f"--data_dir={tmp_path}"]) == 2
-  assert "has no configuration '99'; it has 68, 98." in capfd.readouterr().err
+  assert "has no configuration '99'; it has 68, 98, large." in capfd.readouterr().err
 
 
 # Both commands in one process: importing TFDS takes seconds.

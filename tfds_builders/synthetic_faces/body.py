@@ -7,7 +7,13 @@ import numpy as np
 
 from tfds_builders.synthetic_faces.hair import HAIR_ROWS
 from tfds_builders.synthetic_faces.head import head_model
-from tfds_builders.synthetic_faces.tube import COLUMNS, column_angle, hermite, smoothstep
+from tfds_builders.synthetic_faces.tube import (
+  COLUMNS,
+  EAR_DEGREES,
+  column_angle,
+  hermite,
+  smoothstep,
+)
 
 EAR_ROWS = 14
 TORSO_ROWS = 14
@@ -99,7 +105,8 @@ def ears(size: float, flare: float, head: np.ndarray) -> np.ndarray:
   out = np.zeros((EAR_ROWS, COLUMNS, 3), np.float32)
   row = int(np.searchsorted(model.sections, 7.2))
   for sign, columns in ((-1, slice(0, _HALF)), (1, slice(_HALF + 1, None))):
-    column = int(np.argmin(np.abs(column_angle(np.arange(COLUMNS)) - sign * np.radians(86))))
+    at = sign * np.radians(EAR_DEGREES)
+    column = int(np.argmin(np.abs(column_angle(np.arange(COLUMNS)) - at)))
     root = head[row, column] + np.array([-sign * 0.035, 0.02, 0.0], np.float32)
     outward = np.array([sign * np.cos(flare), 0, np.sin(flare)])
     rearward = np.array([sign * np.sin(flare), -0.12, -np.cos(flare)])

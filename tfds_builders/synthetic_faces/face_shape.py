@@ -155,6 +155,7 @@ def _identity(xy: np.ndarray, points: np.ndarray, front: np.ndarray) -> dict[str
     "lips": field(dy=0.16 * (y - 0.752) * bump(xy, (0, 0.752), (0.22, 0.06)) * front),
     "lips_depth": field(dz=0.025 * bump(xy, (0, 0.755), (0.17, 0.06)) * front),
     "lopsided": field(dx=0.012 * lower * (pz > -0.6)),
+    "ears_back": field(dz=-0.18 * np.exp(-(((pz + 0.72) / 0.42) ** 2)) * skull),
   }
 
 

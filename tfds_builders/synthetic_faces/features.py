@@ -10,6 +10,7 @@ import numpy as np
 from tfds_builders.synthetic_faces.brushes import darken, filled, mix
 from tfds_builders.synthetic_faces.head import head_model
 from tfds_builders.synthetic_faces.landmark_curves import (
+  BROW_INNER,
   EYE_INNER,
   EYE_OUTER,
   IRIS_RADIUS,
@@ -58,6 +59,23 @@ def paint_eye(
   mix(canvas, dark, 0.92 * within * above)
   below = np.exp(-(((y - lower - 0.001) / 0.0055) ** 2))
   mix(canvas, dark, (0.35 + 0.35 * look.lashes) * within * along**0.6 * below)
+  if look.hood > 0:
+    _paint_hood(canvas, x, y, look)
+
+
+def _paint_hood(canvas: np.ndarray, x: np.ndarray, y: np.ndarray, look: Look) -> None:
+  """The fold that runs on outwards and down from the outer corner, where the upper lid overlaps.
+
+  Args:
+    canvas: (3, h, w) to paint on.
+    x: (h, w) chart position, as if the eye were the right one.
+    y: (h, w) chart position.
+    look: says how long the fold is, and how dark.
+  """
+  beyond = (x - EYE_OUTER[0]) / look.hood
+  line = EYE_OUTER[1] + 0.4 * (x - EYE_OUTER[0])
+  fold = np.exp(-(((y - line) / 0.008) ** 2)) * smoothstep(-0.15, 0.1, beyond)
+  darken(canvas, 0.85 * fold * (1 - smoothstep(0.3, 1.0, beyond)), (0.35, 0.26, 0.24))
 
 
 def _paint_lid_folds(
@@ -158,7 +176,9 @@ def paint_brow(
   x, y = xy[..., 0] * sign, xy[..., 1]
   top = np.interp(x, upper[::-1, 0], upper[::-1, 1])
   base = np.interp(x, lower[::-1, 0], lower[::-1, 1])
-  within = smoothstep(0.142, 0.19, x) * (1 - smoothstep(0.60, 0.636, x))
+  # The ends fade where a brow of average length has them.
+  x_average = x if curves.brow_reach == 1 else BROW_INNER + (x - BROW_INNER) / curves.brow_reach
+  within = smoothstep(0.142, 0.19, x_average) * (1 - smoothstep(0.60, 0.636, x_average))
   edge = 0.011
   body = within * smoothstep(-edge, edge, y - top) * (1 - smoothstep(-edge, edge, y - base))
 
@@ -244,10 +264,10 @@ def _paint_inside(
   mix(canvas, mouth, inside)
 
 
-def paint_nose(canvas: np.ndarray, xy: np.ndarray) -> None:
+def paint_nose(canvas: np.ndarray, xy: np.ndarray, look: Look) -> None:
   """Paints nostrils, the creases beside the wings and the philtrum."""
   x, y = np.abs(xy[..., 0]), xy[..., 1]
-  slope = (y - 0.513) - 0.25 * (0.068 - x)
+  slope = (y - look.nostrils) - 0.25 * (0.068 - x)
   hole = ((x - 0.070) / 0.040) ** 2 + (slope / 0.0165) ** 2
   darken(canvas, np.clip(1.25 - hole, 0, 1) ** 0.8 * 0.92, (0.16, 0.09, 0.08))
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfds_builders.synthetic_faces.head import HeadModel
-from tfds_builders.synthetic_faces.tube import JAW_EDGE, angle_column, hermite
+from tfds_builders.synthetic_faces.tube import EAR_DEGREES, JAW_EDGE, angle_column, hermite
 
 EYE_INNER = np.array([0.203, 0.018])
 EYE_OUTER = np.array([0.50, 0.0])
 MOUTH_CORNER = np.array([0.297, 0.735])
 MOUTH_LINE = 0.752  # height of the line between the lips on the mid-line
+BROW_INNER = 0.150  # x of the inner end of the brows
 IRIS_RADIUS = 0.064
 JAW_SAMPLES = 48
 
@@ -54,6 +55,13 @@ _JAW = np.array([
 ])
 # fmt: on
 
+# How far below the upper edge of a brow its points of the 68 mark-up lie, in its thickness, and
+# how far from the mid-line the points between the lips: on places of their own, or where an
+# annotator puts them (see `FaceCurves.points`).
+_BROW_DEPTH, _BROW_DEPTH_ANNOTATED = 0.2, 0.0
+_INNER_LIP = 0.110
+_INNER_LIP_ANNOTATED = float(_MOUTH_UPPER[4, 0] + _MOUTH_LOWER[4, 0]) / 2
+
 
 @dataclass(frozen=True)
 class FaceCurves:
@@ -69,6 +77,7 @@ class FaceCurves:
     brow_height: thickness of the brows; 1 is average.
     brow_arch: lift of the middle of the brows in chart units.
     brow_tilt: lift of the outer half in chart units.
+    brow_reach: length of the brows; 1 is average.
   """
 
   upper_lid: tuple[float, float] = (1.0, 1.0)
@@ -79,6 +88,7 @@ class FaceCurves:
   brow_height: float = 1.0
   brow_arch: float = 0.0
   brow_tilt: float = 0.0
+  brow_reach: float = 1.0
 
   def lids(self, side: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The edges of the lids, as if the eye were the right one.
@@ -116,6 +126,8 @@ class FaceCurves:
     half = (lower - upper) / 2 * self.brow_height
     lift = np.sin(np.pi * np.clip(at / 4, 0, 1)) * self.brow_arch + (1 - at / 4) * self.brow_tilt
     middle[..., 1] -= lift
+    if self.brow_reach != 1:  # a factor of 1 would still change last bits
+      middle[..., 0] = BROW_INNER + (middle[..., 0] - BROW_INNER) * self.brow_reach
     return middle - half, middle + half
 
   def mouth_outer(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,18 +146,27 @@ class FaceCurves:
     half = self.parting * 0.024 * np.sqrt(np.clip(1 - (x / 0.262) ** 2, 0, None))
     return _mouth_line(x) - half, _mouth_line(x) + half
 
-  def points(self) -> tuple[np.ndarray, np.ndarray]:
-    """Chart positions of all landmarks: (68, 2) and (98, 2) float64.
+  def points(self, *, annotated: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Chart positions of all landmarks.
 
     Those of the jaw (first 17, first 33) are placeholders.
+
+    Args:
+      annotated: the brows' points of the 68 mark-up on the upper edge rather than a little below
+        it, and those between the lips opposite those of the outer border, midway between the upper
+        and the lower ones. Annotated photographs have them there.
+
+    Returns:
+      (68, 2) and (98, 2) float64.
     """
     mirror = (-1, 1)
     upper, lower = self.brow(np.arange(5.0))
-    middle = upper + 0.2 * (lower - upper)
+    depth = _BROW_DEPTH_ANNOTATED if annotated else _BROW_DEPTH
+    middle = upper + depth * (lower - upper)
     # Left brow: tip to inner end above, back below; right brow: inner end to tip, back below.
     brows_98 = [np.concatenate([upper, lower[:0:-1]]) * mirror]
     brows_98.append(np.concatenate([upper[::-1], lower[1:]]))
-    mouth = self._mouth_points()
+    mouth = self._mouth_points(_INNER_LIP_ANNOTATED if annotated else _INNER_LIP)
     pupils = [self.iris(0), self.iris(1)]
 
     points_68 = [np.zeros((17, 2)), middle * mirror, middle[::-1], _NOSE]
@@ -175,10 +196,13 @@ class FaceCurves:
     ring = [first, *np.stack([x, upper], -1), last, *np.stack([x_below, lower], -1)]
     return np.array(ring) * (1 if side else -1, 1)
 
-  def _mouth_points(self) -> np.ndarray:
-    """(20, 2) float64 landmarks of the mouth: around the lips, then between them."""
+  def _mouth_points(self, inner: float) -> np.ndarray:
+    """(20, 2) float64 landmarks of the mouth: around the lips, then between them.
+
+    `inner` is how far from the mid-line those between them lie, chart units.
+    """
     above, below = self.mouth_outer(np.arange(7.0))
-    inner_x = np.array([-0.110, 0.0, 0.110])
+    inner_x = np.array([-inner, 0.0, inner])
     inner_above, inner_below = self.mouth_inner(inner_x)
 
     corner = np.array([0.262, float(_mouth_line(np.array(0.262)))])
@@ -200,11 +224,16 @@ def _mouth_line(x: np.ndarray) -> np.ndarray:
   return MOUTH_LINE - (MOUTH_LINE - MOUTH_CORNER[1]) * bow
 
 
-def jaw_paths(model: HeadModel) -> np.ndarray:
+def jaw_paths(model: HeadModel, *, from_ears: bool = False) -> np.ndarray:
   """Lines over the cheeks along which the jaw landmarks may slide.
 
   Each starts well inside the face, passes the jaw line of the frontal mean face and ends at the
   anatomical edge of the jaw (in front of the ear, at the angle of the jaw, below the chin).
+
+  Args:
+    model: the head.
+    from_ears: the first and the last line end at the root of the ear rather than a little way in
+      front of it.
 
   Returns:
     (33, JAW_SAMPLES, 2) fractional column and row, from the inside outwards.
@@ -217,7 +246,8 @@ def jaw_paths(model: HeadModel) -> np.ndarray:
   # The edge: in front of the ear, round the angle of the jaw at 90 degrees from the mid-line, along
   # section JAW_EDGE below.
   half = np.arange(17)
-  angle = np.interp(half, [0, 3, 5, 7, 9, 12, 16], np.radians([79, 83, 88, 90, 80, 46, 0]))
+  beside_ear = [EAR_DEGREES, 87, 89] if from_ears else [79, 83, 88]
+  angle = np.interp(half, [0, 3, 5, 7, 9, 12, 16], np.radians([*beside_ear, 90, 80, 46, 0]))
   section = np.interp(
     half,
     [0, 2, 4, 6, 7, 8, 9, 10, 12, 16],
@@ -239,11 +269,11 @@ def slide_jaw(facing: np.ndarray) -> np.ndarray:
   """Finds where each jaw path leaves the visible side of the head.
 
   Args:
-    facing: (33, JAW_SAMPLES) float, normal times direction to the camera along each path; positive
+    facing: (N, JAW_SAMPLES) float, normal times direction to the camera along each path; positive
       faces the camera.
 
   Returns:
-    (33,) float position along each path in 0..JAW_SAMPLES-1: the first change of sign from the
+    (N,) float position along each path in 0..JAW_SAMPLES-1: the first change of sign from the
     inside outwards, or else its end.
   """
   behind = facing[:, 1:] <= 0
@@ -255,3 +285,44 @@ def slide_jaw(facing: np.ndarray) -> np.ndarray:
   # A path that starts behind the silhouette stays at its start.
   fraction = np.where(before > 0, before / np.where(before > after, before - after, 1.0), 0.0)
   return np.where(turns_away, first + np.clip(fraction, 0, 1), facing.shape[1] - 1.0)
+
+
+def outermost(facing: np.ndarray, distance: np.ndarray) -> np.ndarray:
+  """Finds the outline that an image shows on each jaw path.
+
+  Unlike `slide_jaw` it does not stop at the first fold that turns away, such as the one between
+  lower lip and chin.
+
+  Args:
+    facing: (N, S) float, as for `slide_jaw`.
+    distance: (N, S) float, of each sample from the middle of the face in the image.
+
+  Returns:
+    (N,) float position along each path: of the places where it turns away, and of its end if that
+    faces the camera, the one farthest from the middle; or else its start.
+  """
+  before, after = facing[:, :-1], facing[:, 1:]
+  turns = (before > 0) & (after <= 0)
+  fraction = before / np.where(turns, before - after, 1.0)
+  position = np.where(turns, np.arange(facing.shape[1] - 1) + fraction, 0.0)
+
+  candidates = np.concatenate([position, np.full((len(facing), 1), facing.shape[1] - 1.0)], 1)
+  valid = np.concatenate([turns, facing[:, -1:] > 0], 1)
+  chosen = np.argmax(np.where(valid, distance, -1.0), 1)
+  k = np.arange(len(facing))
+  return np.where(valid[k, chosen], candidates[k, chosen], 0.0)
+
+
+def even_positions(points: np.ndarray) -> np.ndarray:
+  """Where to put landmarks so that they divide a line evenly between its two ends and its middle.
+
+  Args:
+    points: (2 n + 1, D) the line; its middle point stays where it is.
+
+  Returns:
+    (2 n + 1,) float64 position of each landmark among `points`, 0..2 n.
+  """
+  middle = len(points) // 2
+  length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+  ends = np.interp(np.arange(len(points)), [0, middle, 2 * middle], length[[0, middle, -1]])
+  return np.interp(ends, length, np.arange(len(points)))

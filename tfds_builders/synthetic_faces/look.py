@@ -43,6 +43,8 @@ class Look:
     parting_at: column of the grid where the hair is parted, or -1.
     curl: 0 straight .. 1 curly hair.
     light: (2,) direction to the light in the image, for the reflection in the eyes.
+    nostrils: height of the nostrils, chart units.
+    hood: length of the fold beyond the outer corner of the eyes, chart units; 0 for none.
   """
 
   skin: np.ndarray
@@ -61,3 +63,5 @@ class Look:
   parting_at: float
   curl: float
   light: tuple[float, float]
+  nostrils: float = 0.513
+  hood: float = 0.0

@@ -1,6 +1,6 @@
 """Draws at random who is in the image and what the face does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ _IDENTITY = (
   "eye_distance", "eye_size", "eye_tilt", "eye_height", "eye_depth", "brow_height", "brow_ridge",
   "mouth_width", "mouth_height", "mouth_side", "lips", "lips_depth", "lopsided",
 )
+_OUTLINE = ("width", "jaw", "chin", "chin_width", "cheekbones", "cheeks")
 # fmt: on
 
 
@@ -45,8 +46,17 @@ class Person:
   gloss: float
 
 
-def sample_person(key: np.random.Generator, light: Light) -> Person:
-  """A person with an expression; the light only places the reflection in the eyes."""
+def sample_person(key: np.random.Generator, light: Light, *, varied: bool = False) -> Person:
+  """A person with an expression.
+
+  Args:
+    key: generator.
+    light: only places the reflection in the eyes.
+    varied: see `_varied`.
+
+  Returns:
+    The person.
+  """
   shape = {name: float(np.clip(key.normal(), -2.2, 2.2)) for name in _IDENTITY}
   for name in ("nose_side", "mouth_side", "lopsided"):
     shape[name] *= 0.6
@@ -82,7 +92,7 @@ def sample_person(key: np.random.Generator, light: Light) -> Person:
 
   look, hair = sample_look(key, female=female, age=age, light=light)
   draw = key.random()
-  return Person(
+  person = Person(
     shape=shape,
     curves=curves,
     look=look,
@@ -92,6 +102,27 @@ def sample_person(key: np.random.Generator, light: Light) -> Person:
     glasses="clear" if draw < 0.13 else "dark" if draw < 0.17 else "",
     gloss=float(key.uniform(0.15, 0.8)),
   )
+  return _varied(key, person) if varied else person
+
+
+def _varied(key: np.random.Generator, person: Person) -> Person:
+  """The same person, further from the mean and closer to anatomy.
+
+  The outline of the face varies more. The ears lie as far behind the eyes as they do in people: the
+  mean head is too shallow. Brows vary in length and slope. Nostrils open above the lower edge of
+  the nose, which the landmarks mark, rather than on it. At the outer corner of many eyes the fold
+  of the upper lid runs on.
+  """
+  shape = {name: 1.25 * w if name in _OUTLINE else w for name, w in person.shape.items()}
+  shape["ears_back"] = float(np.clip(key.normal(1.0, 0.3), 0.3, 1.7))
+  tilt = person.curves.brow_tilt + float(np.clip(key.normal(0, 0.02), -0.04, 0.04))
+  curves = replace(
+    person.curves, brow_tilt=tilt, brow_reach=float(np.clip(key.normal(1.0, 0.06), 0.85, 1.1))
+  )
+  nostrils = float(key.uniform(0.482, 0.502))
+  hood = float(key.uniform(0.02, 0.09)) if key.random() < 0.7 else 0.0
+  look = replace(person.look, nostrils=nostrils, hood=hood)
+  return replace(person, shape=shape, curves=curves, look=look)
 
 
 def _expression(key: np.random.Generator, shape: dict[str, float]) -> float:

@@ -73,7 +73,8 @@ def degrade(key: np.random.Generator, image: np.ndarray) -> np.ndarray:
   if key.random() < 0.06:
     image = cv2.merge([cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)] * 3)
   # A shoulder instead of hard clipping.
-  image = np.where(image > 200, 200 + 55 * np.tanh((image - 200) / 55), image).astype(np.float32)
+  bright = image > 200
+  image[bright] = 200 + 55 * np.tanh((image[bright] - 200) / 55)
 
   if key.random() < 0.35:
     image = cv2.GaussianBlur(image, (0, 0), float(key.uniform(0.4, 1.5)))

@@ -89,14 +89,15 @@ def rasterise(
   fragments = _fragments(triangles, size)
 
   # Depth and place on the grid of each fragment.
-  o, p, q = (corner[fragments.triangle] for corner in triangles.corners)
-  sign = triangles.sign[fragments.triangle]
+  o, p, q = triangles.corners
   flat_z = depth.ravel()
-  zo = flat_z[o]
-  z = zo + fragments.first * (flat_z[p] - zo) + fragments.second * (flat_z[q] - zo)
+  corner_z = flat_z[o]
+  of_triangle = (corner_z, flat_z[p] - corner_z, flat_z[q] - corner_z, triangles.sign)
+  zo, zp, zq, sign = (values[fragments.triangle] for values in of_triangle)
+  z = zo + fragments.first * zp + fragments.second * zq
   corner_row, corner_column = np.divmod(o.astype(np.int32), np.int32(depth.shape[1]))
-  column = corner_column.astype(np.float32) + sign * fragments.first
-  row = corner_row.astype(np.float32) + sign * fragments.second
+  column = corner_column.astype(np.float32)[fragments.triangle] + sign * fragments.first
+  row = corner_row.astype(np.float32)[fragments.triangle] + sign * fragments.second
 
   k = opacity.shape[0] // depth.shape[0]
   is_opaque = opacity[(row * k).astype(np.int32), (column * k).astype(np.int32)] > 0
@@ -154,65 +155,75 @@ def _fragments(triangles: _Triangles, size: tuple[int, int]) -> _Fragments:
   by_group = np.argsort(group.astype(np.int16), kind="stable")
   numbers, starts = np.unique(group[by_group], return_index=True)
   ends = [*starts[1:], len(group)]
+  planes = _planes(triangles.edges, left, upper)[:, by_group]
 
-  parts = []
-  for number, first_member, end in zip(numbers.tolist(), starts, ends, strict=True):
+  parts, chunks = [], []
+  for number, first_member, end in zip(numbers.tolist(), starts.tolist(), ends, strict=True):
     if number < 0:
       continue
     w = min(_SIDES[number // 16], width)
     h = min(_SIDES[number % 16], height)
-    members = by_group[first_member:end]
     count = max(_CHUNK // (w * h), 1)
-    for start in range(0, len(members), count):
-      n = members[start : start + count]
-      parts.append(_cover(n, triangles.edges, left, upper, w=w, h=h))
-  return _Fragments(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    for start in range(first_member, end, count):
+      stop = min(start + count, end)
+      part = _cover(planes[:, start:stop], w=w, h=h)
+      parts.append(part)
+      chunks.append((len(part[0]), start, stop - start, w))
+
+  # Which triangle and pixel each test was, for all chunks at once.
+  at, first, second = (np.concatenate(values) for values in zip(*parts, strict=True))
+  lengths, *chunk = np.array(chunks, np.int32).T
+  first_member_of, members, widths = (np.repeat(values, lengths) for values in chunk)
+  offset = at // members
+  triangle = by_group[first_member_of + (at - offset * members)]
+  y = offset // widths
+  x = left[triangle].astype(np.int32) + (offset - y * widths)
+  return _Fragments(triangle, x, upper[triangle].astype(np.int32) + y, first, second)
 
 
-def _cover(
-  n: np.ndarray,
-  edges: tuple[np.ndarray, ...],
-  left: np.ndarray,
-  upper: np.ndarray,
-  *,
-  w: int,
-  h: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """Tries all w x h pixels from the top-left corner of each triangle.
+def _planes(edges: tuple[np.ndarray, ...], left: np.ndarray, upper: np.ndarray) -> np.ndarray:
+  """The barycentric coordinates as functions of the pixel.
 
   Args:
-    n: (n,) int, the triangles.
     edges: see `_Triangles`.
     left: (M,) float32, first column of each triangle.
     upper: (M,) float32, its first row.
+
+  Returns:
+    (6, M) float32: the first coordinate at the first pixel, its steps across and down, and the same
+    of the second one.
+  """
+  ox, oy, ax, ay, bx, by = edges
+  inverse = 1 / (ax * by - ay * bx)
+  dx, dy = left - ox, upper - oy
+  m11, m12, m21, m22 = by * inverse, -bx * inverse, -ay * inverse, ax * inverse
+  return np.stack([m11 * dx + m12 * dy, m11, m12, m21 * dx + m22 * dy, m21, m22])
+
+
+def _cover(planes: np.ndarray, *, w: int, h: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Tries all w x h pixels from the top-left corner of each triangle.
+
+  Args:
+    planes: (6, n) float32 from `_planes`.
     w: columns to try.
     h: rows to try.
 
   Returns:
-    For the pixels inside, what `_Fragments` holds.
+    For the pixels inside: (N,) int32 number of the test, (row * w + column) * n + triangle, and
+    (N,) float32 both barycentric coordinates.
   """
-  ox, oy, ax, ay, bx, by = (v[n] for v in edges)
-  inverse = 1 / (ax * by - ay * bx)
-  x0, y0 = left[n], upper[n]
-  dx, dy = x0 - ox, y0 - oy
-  m11, m12, m21, m22 = by * inverse, -bx * inverse, -ay * inverse, ax * inverse
-
   # The triangles are the innermost axis: NumPy is slow on short ones.
   across = np.arange(w, dtype=np.float32)[None, :, None]
   down = np.arange(h, dtype=np.float32)[:, None, None]
-  first = (m11 * dx + m12 * dy + m12 * down) + m11 * across
-  second = (m21 * dx + m22 * dy + m22 * down) + m21 * across
+  first = (planes[0] + planes[2] * down) + planes[1] * across
+  second = (planes[3] + planes[5] * down) + planes[4] * across
   third = 1 - first
   third -= second
   np.minimum(third, first, out=third)
   np.minimum(third, second, out=third)
 
   at = np.flatnonzero(third >= -1e-4).astype(np.int32)
-  offset, t = np.divmod(at, np.int32(len(n)))
-  y, x = np.divmod(offset, np.int32(w))
-  column = x0[t].astype(np.int32) + x
-  row = y0[t].astype(np.int32) + y
-  return n[t], column, row, first.ravel()[at], second.ravel()[at]
+  return at, first.ravel()[at], second.ravel()[at]
 
 
 def _nearest(pixel: np.ndarray, z: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -80,15 +80,28 @@ def seen_through(
   return depth <= around.max(0) + bias
 
 
-def render_face(seed: int, split: str, index: int) -> RenderedFace:
-  """Renders example `index` of `split`; bit for bit the same for the same three values."""
+def render_face(
+  seed: int, split: str, index: int, *, annotated: bool = False, varied: bool = False
+) -> RenderedFace:
+  """Renders example `index` of `split`; bit for bit the same for the same values.
+
+  Args:
+    seed: of the dataset.
+    split: name of the split.
+    index: number in the split.
+    annotated: landmarks where an annotator puts them, see `landmark_points`.
+    varied: people and cameras over a wider range, see `person.py` and `scene.py`.
+
+  Returns:
+    The face.
+  """
   key = generator(seed, split, index)
   height, width = (2 * int(v) for v in key.integers(104, 129, 2))
   light = sample_light(key)
-  person = sample_person(key, light)
-  camera = sample_camera(key)
+  person = sample_person(key, light, varied=varied)
+  camera = sample_camera(key, varied=varied)
   head = head_model().vertices(person.shape)
-  points_68, points_98 = landmark_points(head, person.curves, camera)
+  points_68, points_98 = landmark_points(head, person.curves, camera, annotated=annotated)
 
   # The face fills about half of the image, somewhere near its middle.
   extent = key.uniform(0.45, 0.60) * min(height, width)
@@ -159,13 +172,21 @@ def _project(
   return px, clear & inside & ~covered
 
 
-def render_encoded(seed: int, split: str, num_landmarks: int, index: int) -> dict[str, Any]:
+def render_encoded(
+  seed: int,
+  split: str,
+  num_landmarks: int,
+  index: int,
+  *,
+  annotated: bool = False,
+  varied: bool = False,
+) -> dict[str, Any]:
   """What the dataset stores of a face: JPEG bytes, landmarks and visibility of one mark-up, box.
 
   It lives here rather than beside the builder so that the processes that render need not import
   TFDS.
   """
-  face = render_face(seed, split, index)
+  face = render_face(seed, split, index, annotated=annotated, varied=varied)
   markups = {68: (face.landmarks_68, face.visible_68), 98: (face.landmarks_98, face.visible_98)}
   landmarks, visible = markups[num_landmarks]
 

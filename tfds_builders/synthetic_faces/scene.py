@@ -34,8 +34,13 @@ def sample_light(key: np.random.Generator) -> Light:
   )
 
 
-def sample_camera(key: np.random.Generator) -> Camera:
-  """A pose and a distance; scale and offset are set by the framing."""
+# How far a camera is from the neck, in distances between the outer eye corners, about 9 cm.
+_DISTANCES = (6.5, 18)
+_VARIED_DISTANCES = (6.5, 45)  # 0.6 m, a picture of oneself, to 4 m, one through a long lens
+
+
+def sample_camera(key: np.random.Generator, *, varied: bool = False) -> Camera:
+  """A pose and a distance, for `varied` faces a wider range; scale and offset come with framing."""
   degrees = np.clip(key.normal(0, (21, 10, 10)), (-45, -25, -25), (45, 25, 25))
   if key.random() < 0.25:
     degrees[0] = key.uniform(-45, 45)
@@ -44,5 +49,5 @@ def sample_camera(key: np.random.Generator) -> Camera:
   return Camera(
     head=rotation(yaw, pitch, roll),
     body=rotation(0.45 * yaw + key.normal(0, 0.12), 0.15 * pitch, 0.25 * roll),
-    distance=float(np.exp(key.uniform(np.log(6.5), np.log(18)))),
+    distance=float(np.exp(key.uniform(*np.log(_VARIED_DISTANCES if varied else _DISTANCES)))),
   )

@@ -145,13 +145,17 @@ def _lit(
   facing, shine, rim = (nx * a[0] + ny * a[1] + nz * a[2] for a in axes)
   behind = np.clip(rim, 0, None) ** 2
 
-  # Gloss: of skin, of hair, none of clothes.
-  broad = np.clip(shine, 0, None) ** 8
+  # Gloss: of skin, of hair, none of clothes. Powers are slow: they are taken where they count.
   parts = body.layout()
   ends = np.array([parts.ears.stop, parts.hair.stop], np.float32)
   kind = np.searchsorted(ends, row, side="right")
-  gain = np.array([gloss, 0.5 * gloss, 0.0], np.float32)[kind]
-  reflected = (np.float32(0.10) * broad + np.float32(0.30) * broad**4) * gain * bright
+  glossy = np.flatnonzero((shine > 0) & (kind < 2))
+  broad = shine[glossy] ** 8
+  gain = np.array([gloss, 0.5 * gloss], np.float32)[kind[glossy]]
+  reflected = np.zeros_like(shine)
+  reflected[glossy] = (
+    (np.float32(0.10) * broad + np.float32(0.30) * broad**4) * gain * bright[glossy]
+  )
 
   # Blood scatters red light around the terminator: each colour gets its own wrap.
   colours = np.empty((len(albedo), 3), np.float32)

@@ -19,13 +19,15 @@ from tfds_builders.synthetic_faces.render import render_encoded
 class SyntheticFacesConfig(tfds.core.BuilderConfig):
   """What is written.
 
-  The images depend on `seed` alone, not on the mark-up or on how many there are.
+  The images depend on `seed` and `varied`, not on the mark-up or on how many there are.
 
   Attributes:
     num_landmarks: mark-up, 68 or 98.
     num_train: examples of the split `train`.
     num_test: examples of the split `test`.
     seed: seed of the generator.
+    annotated: landmarks where an annotator puts them, see `landmark_points`.
+    varied: people and cameras over a wider range, see `person.py` and `scene.py`.
     num_processes: renderers at work; 0 means one for every processor. The result is the same for
       any number.
   """
@@ -34,6 +36,8 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
   num_train: int = 2000
   num_test: int = 400
   seed: int = 0
+  annotated: bool = False
+  varied: bool = False
   num_processes: int = 0
 
 
@@ -53,6 +57,13 @@ class Builder(FaceDatasetBuilder):
     ),
     SyntheticFacesConfig(
       name="98", description="98 landmarks in the order of WFLW.", num_landmarks=98
+    ),
+    SyntheticFacesConfig(
+      name="large",
+      description="68 landmarks, ten times as many faces that vary more, and where 300W has them.",
+      num_train=20_000,
+      annotated=True,
+      varied=True,
     ),
   ]
   LICENSE = "Apache-2.0; no real person is shown."
@@ -86,7 +97,14 @@ class Builder(FaceDatasetBuilder):
 
   def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, Any]]:
     config = self.builder_config
-    render = functools.partial(render_encoded, config.seed, split, config.num_landmarks)
+    render = functools.partial(
+      render_encoded,
+      config.seed,
+      split,
+      config.num_landmarks,
+      annotated=config.annotated,
+      varied=config.varied,
+    )
     processes = min(config.num_processes or os.cpu_count() or 1, max(count, 1))
     if processes == 1:
       for index in range(count):

@@ -43,7 +43,7 @@ def paint(
   eye = functools.partial(paint_eye, key, curves=curves, look=look)
   brow = functools.partial(paint_brow, key, curves=curves, look=look)
   features: tuple[tuple[str, Callable[[np.ndarray, np.ndarray], None]], ...] = (
-    ("nose", paint_nose),
+    ("nose", functools.partial(paint_nose, look=look)),
     ("mouth", functools.partial(paint_mouth, key, curves=curves, look=look)),
     ("eye_left", functools.partial(eye, side=0)),
     ("eye_right", functools.partial(eye, side=1)),

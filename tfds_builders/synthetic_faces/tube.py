@@ -8,6 +8,7 @@ import numpy as np
 
 # Around the head; column 60 is the mid-line of the face, the first and the last meet at the back.
 COLUMNS = 121
+EAR_DEGREES = 86  # angle from the mid-line at which the ears are rooted
 JAW_EDGE = 13.3  # section at which the face turns into the underside of the jaw
 
 # Rows of key cross-sections from the crown to the base of the neck: height and depth of the
@@ -49,7 +50,10 @@ def hermite(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     (..., D) float64.
   """
   values = np.asarray(values, np.float64)
-  slopes = np.gradient(values, axis=0)
+  # What np.gradient computes, which takes ten times as long on tables as short as these.
+  slopes = np.empty_like(values)
+  slopes[1:-1] = (values[2:] - values[:-2]) / 2
+  slopes[0], slopes[-1] = values[1] - values[0], values[-1] - values[-2]
 
   i = np.clip(np.floor(at).astype(int), 0, len(values) - 2)
   t = (np.asarray(at) - i)[..., None]
