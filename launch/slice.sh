@@ -66,12 +66,12 @@ print(jax.default_backend(), jax.device_count(), jax.devices()[0].device_kind)' 
 # saving itself. The command has a session of its own and writes to a file, for a terminal that goes
 # away would stop it before it is saved, or fail its next line.
 guarded() {
-  local job='' watcher reader lines
+  local job='' watcher='' reader lines
   mkdir -p "$(dirname "$log")"
   touch "$log"
   lines=$(wc -l <"$log")
 
-  trap 'stops=$((stops + 1)); [ -z "$job" ] || kill -TERM "$job" 2>/dev/null' TERM INT HUP
+  trap pass_on TERM INT HUP
   setsid "$@" >>"$log" 2>&1 &
   job=$!
   [ "$stops" = 0 ] || kill -TERM "$job"
@@ -85,8 +85,17 @@ guarded() {
   done
   code=0
   wait "$job" || code=$?
+  kill "$watcher" 2>/dev/null || true
+  kill -TERM -- "-$job" 2>/dev/null || true  # what the bench has started
   wait "$watcher" "$reader" || true
   trap - TERM INT HUP
+}
+
+pass_on() {
+  stops=$((stops + 1))
+  [ -z "$job" ] || kill -TERM "$job" 2>/dev/null || true
+  # It has been told: when the time is up meanwhile, a second time would stop it unsaved.
+  [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
 }
 
 # Copies what is worth bringing back; the folder is a workdir that training resumes from.

@@ -3,6 +3,7 @@
 #   launch/watch.sh PROCESS SECONDS OWNER        all three numbers; PROCESS leads a process group
 set -uo pipefail
 process=$1 seconds=$2 owner=$3
+trap 'exit 0' TERM
 
 alive() {  # whether a process runs; one that ended and that nobody waits for does not
   local stat

@@ -1,5 +1,6 @@
 """launch/train_gpu.sh and train_tpu.sh: slices of a training, with a fake one in its place."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -98,6 +99,16 @@ def is_running(number):
     return ") Z" not in Path(f"/proc/{number}/stat").read_text()
   except FileNotFoundError:
     return False
+
+
+def is_watched(number):
+  """Whether something waits for the time to be up."""
+  command = f"launch/watch.sh\0{number}\0".encode()
+  for file in Path("/proc").glob("[0-9]*/cmdline"):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+      if command in file.read_bytes():
+        return True
+  return False
 
 
 # ---- Refused
@@ -232,8 +243,10 @@ def test_a_signal_is_passed_on_and_the_training_saves(start, tmp_path, number):
 
 def test_the_second_signal_stops_what_goes_on_after_the_first(start, tmp_path):
   script, training = start("evaluate")
+  assert is_watched(training)
   script.terminate()
   wait_for(lambda: "going on" in (tmp_path / "run.log").read_text())
+  wait_for(lambda: not is_watched(training))  # the end of the time is not that second signal
   assert is_running(training)
 
   script.terminate()
