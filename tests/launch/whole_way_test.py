@@ -26,8 +26,8 @@ def squares(folder, tmp_path_factory):
 
 @pytest.fixture
 def start(squares, tmp_path):
-  """Starts a slice of a run of 150 steps, whose step other tests compile, too."""
-  keys = tiny_dataset.SMALL | {"train.epochs": 100.0, "data.dir": squares}
+  """Starts a slice of a run of 60 steps, whose step other tests compile, too."""
+  keys = tiny_dataset.SMALL | {"train.epochs": 40.0, "data.dir": squares}
   keys |= {"data.name": tiny_dataset.NAME, "data.markup": tiny_dataset.MARKUP}
   command = [
     str(tiny_dataset.ROOT / "launch" / "train_gpu.sh"),
@@ -50,7 +50,7 @@ def start(squares, tmp_path):
   yield start
   for process in started:
     process.terminate()
-    process.communicate(timeout=300)
+    process.communicate(timeout=900)
 
 
 @pytest.mark.heavy
@@ -59,18 +59,18 @@ def test_a_run_that_is_stopped_and_brought_back_goes_on_and_finishes(start, tmp_
 
   # The machine is taken away in the middle.
   process = start()
-  deadline = time.monotonic() + 300
+  deadline = time.monotonic() + 900
   while not (workdir / "metrics.jsonl").exists() or len(runs.records(workdir)) < 3:
     assert process.poll() is None, process.communicate()[0]
     assert time.monotonic() < deadline
     time.sleep(0.05)
   process.terminate()
-  out, _ = process.communicate(timeout=300)
+  out, _ = process.communicate(timeout=900)
 
   assert process.returncode == 75, out
   (step,) = runs.saved_steps(brought)
-  assert 3 <= step < 150
-  assert f"Stopped at step {step} of 150 and saved" in out
+  assert 3 <= step < 60
+  assert f"Stopped at step {step} of 60 and saved" in out
   assert {path.name for path in brought.iterdir()} == {
     "checkpoints",
     "config.json",
@@ -82,12 +82,12 @@ def test_a_run_that_is_stopped_and_brought_back_goes_on_and_finishes(start, tmp_
   shutil.rmtree(workdir)
   shutil.copytree(brought, workdir)
   process = start()
-  out, _ = process.communicate(timeout=600)
+  out, _ = process.communicate(timeout=900)
 
   assert process.returncode == 0, out
-  assert f"Resuming from step {step} of 150" in out
-  assert list(runs.records(brought)) == list(range(1, 151))
-  assert runs.saved_steps(brought) == [150]
+  assert f"Resuming from step {step} of 60" in out
+  assert list(runs.records(brought)) == list(range(1, 61))
+  assert runs.saved_steps(brought) == [60]
   for name in ("test.json", "test_predictions.csv", "test_first.jpg"):
     assert (brought / "eval" / name).is_file()
   assert (brought / "learning_curve.png").is_file()
