@@ -16,8 +16,8 @@ a script on this library's functions, not this command, and it also averaged the
 last steps (decay 0.994) and trained for 5,000 steps, of which 250 rose and 1,250 were frozen: 44.2
 epochs. It averaged the two views, as the library did then, so that is set here.
 
-On the official training and test images: --config.data.train_split=train
---config.eval.splits="('test_full','test_common','test_challenge')".
+In slices on a lent GPU or TPU: launch/README.md. On the official training and test images:
+--config.data.train_split=train --config.eval.splits="('test_full','test_common','test_challenge')".
 """
 
 from ml_collections import ConfigDict

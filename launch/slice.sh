@@ -101,7 +101,7 @@ pass_on() {
 # Copies what is worth bringing back; the folder is a workdir that training resumes from.
 bring_back() {
   local item path step newest=-1
-  cp "$log" "$bring/training.log"
+  [ ! -e "$log" ] || cp "$log" "$bring/training.log"
   for item in config.json metrics.jsonl learning_curve.png eval; do
     [ ! -e "$workdir/$item" ] || cp -R "$workdir/$item" "$bring/"
   done
@@ -116,11 +116,10 @@ bring_back() {
   done
   [ "$newest" -ge 0 ] || return 0
   mkdir -p "$bring/checkpoints"
-  if [ ! -d "$bring/checkpoints/$newest" ]; then
-    rm -rf "$bring/checkpoints/unfinished"
-    cp -R "$workdir/checkpoints/$newest" "$bring/checkpoints/unfinished"
-    mv "$bring/checkpoints/unfinished" "$bring/checkpoints/$newest"
-  fi
+  rm -rf "$bring/checkpoints/unfinished"
+  cp -R "$workdir/checkpoints/$newest" "$bring/checkpoints/unfinished"
+  rm -rf "$bring/checkpoints/$newest"
+  mv "$bring/checkpoints/unfinished" "$bring/checkpoints/$newest"
   for path in "$bring"/checkpoints/*; do
     step=${path##*/}
     if [[ $step =~ ^[0-9]+$ ]] && [ "$step" != "$newest" ]; then rm -r "$path"; fi
@@ -137,13 +136,15 @@ train_slice() {  # gpu or tpu, then the options
     *:cpu) wanted=cpu ;;
     gpu:cuda*) ;;
     tpu:tpu) ;;
-    *) refuse "This machine has another accelerator ($kind): use launch/train_${kind//cuda*/gpu}.sh." ;;
+    *) refuse "This machine's accelerator is $kind: use launch/train_${kind//cuda*/gpu}.sh." ;;
   esac
 
   if [ -z "$python" ]; then
     make_environment
     python=.venv/bin/python
-    [ "$kind" = cpu ] || install_jax "$kind"
+    [ "$kind" = cpu ] || install_jax "$kind" ||
+      refuse "JAX for $kind cannot be installed: where no package index is reached, name an" \
+        "interpreter that has it with --python=COMMAND."
   fi
   [ "$kind" != cpu ] || export JAX_PLATFORMS=cpu
   check_devices "$wanted"
@@ -166,9 +167,7 @@ train_slice() {  # gpu or tpu, then the options
     echo "Stopped before the first step: nothing is lost, the same command goes on." >&2
     code=75
   fi
-  # 0 finished, 3 diverged, 75 interrupted and saved.
-  case $code in
-    0 | 3 | 75) [ -z "$bring" ] || bring_back ;;
-  esac
+  # Whatever else ended it, a checkpoint may be there; 2 is a mistake in the options.
+  [ -z "$bring" ] || [ "$code" = 2 ] || bring_back
   exit "$code"
 }

@@ -9,8 +9,9 @@
 # --bench    measures the machine first (bench_gpu.sh), within the same minutes: all, or PARTS, e.g.
 #            forward,step
 # --python   an interpreter that has all that is needed, JAX for this GPU too; nothing is installed
-# Files are named as seen from the repository's folder. Exit codes: 0 finished, 75 stopped and saved
-# (the same command goes on), 2 the user's mistake, 3 diverged. FAL_JAX_ACCELERATOR=cpu tries it out.
+# Files are named as seen from the repository's folder. FAL_JAX_ACCELERATOR=cpu tries it out. Exit
+# codes: 0 finished, 75 stopped and saved (the same command goes on), 2 the user's mistake,
+# 3 diverged.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh

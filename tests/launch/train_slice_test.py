@@ -32,6 +32,7 @@ case $DO in
   finish) save 100 ;;
   refuse) echo "no such dataset"; exit 2 ;;
   diverge) save 20; exit 3 ;;
+  crash) save 20; kill -KILL $$ ;;
   import) ;;  # listens to nothing yet
   train) trap 'save 30; echo saved; exit 75' TERM ;;
   evaluate) trap 'trap - TERM; echo going on' TERM ;;
@@ -152,8 +153,8 @@ def test_the_workdir_is_not_what_is_brought_back(command, tmp_path):
   [
     ("train_gpu.sh", "cuda12", "cpu 1 cpu", "JAX finds no GPU here; it says 'cpu 1 cpu'"),
     ("train_tpu.sh", "tpu", "cpu 1 cpu", "JAX finds no TPU here; it says 'cpu 1 cpu'"),
-    ("train_gpu.sh", "tpu", "tpu 4 TPU v4", "another accelerator (tpu): use launch/train_tpu.sh"),
-    ("train_tpu.sh", "cuda13", "gpu 1 H100", "accelerator (cuda13): use launch/train_gpu.sh"),
+    ("train_gpu.sh", "tpu", "tpu 4 TPU v4", "accelerator is tpu: use launch/train_tpu.sh"),
+    ("train_tpu.sh", "cuda13", "gpu 1 H100", "accelerator is cuda13: use launch/train_gpu.sh"),
   ],
 )
 def test_without_its_accelerator_a_script_refuses(command, script, kind, on, named):
@@ -204,23 +205,26 @@ def test_a_finished_run_is_brought_back_whole(command, tmp_path, script, kind, o
 
 
 @pytest.mark.parametrize(
-  ("do", "expected", "is_brought"), [("refuse", 2, False), ("diverge", 3, True)]
+  ("do", "expected", "is_brought"),
+  [("refuse", 2, False), ("diverge", 3, True), ("crash", 137, True)],
 )
 def test_how_the_training_ends_is_how_the_script_ends(command, tmp_path, do, expected, is_brought):
   brought = tmp_path / "brought"
   code, out, err = run([*command, f"--bring={brought}"], DO=do)
 
-  assert (code, err) == (expected, "")
+  assert code == expected and (not err or (do == "crash" and "Killed" in err))
   assert do != "refuse" or "no such dataset\n" in out
   assert any(brought.iterdir()) == is_brought
 
 
+@pytest.mark.slow  # the time
 def test_when_the_time_is_up_the_training_saves_and_is_brought_back(command, tmp_path):
   brought = tmp_path / "brought"
   (brought / "checkpoints" / "20").mkdir(parents=True)
   (brought / "checkpoints" / "notes").mkdir()
+  (brought / "checkpoints" / "30").mkdir()  # of another run
 
-  code, out, err = run([*command, "--minutes=0.02", f"--bring={brought}"], DO="train")
+  code, out, err = run([*command, "--minutes=0.1", f"--bring={brought}"], DO="train")
 
   assert (code, err) == (75, "") and "training\nsaved\n" in out
   assert sorted(path.name for path in (brought / "checkpoints").iterdir()) == ["30", "notes"]

@@ -1,6 +1,7 @@
 """The faces of a built dataset, cut out with a margin.
 
-Small images that training decodes several times as fast, or that fit through a thin wire.
+Small images that training decodes several times as fast, or that are taken along to a machine
+without the photographs.
 """
 
 import math
@@ -21,9 +22,8 @@ from fal_jax.errors import InputError
 from fal_jax.images import read_image
 from tfds_builders.common.schema import FaceDatasetBuilder
 
-# To stay: finer than the photographs' own compression. To travel: half the bytes, 0.9 grey levels
-# off on average where the former is 0.6 off.
-_JPEG = (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 95))
+_JPEG = (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 95))  # finer than the photographs' own compression
+# To be taken along: half the bytes, off by 0.9 grey levels on average instead of 0.6.
 _WEBP = (".webp", (cv2.IMWRITE_WEBP_QUALITY, 92))
 _CHUNK = 256  # faces read ahead: all of a large dataset would fill the memory
 
