@@ -287,3 +287,48 @@ def test_the_scripts_are_clean():
     check=False,
   )
   assert done.returncode == 0, done.stdout
+
+
+# ---- Measured first
+
+BENCH = """\
+#!/usr/bin/env bash
+mkdir -p "$1"
+echo "$FAL_JAX_ACCELERATOR $2" >"$1/float32.json"
+[ "$DO" != wait ] || { echo measuring; sleep 60; }
+"""
+
+
+@pytest.fixture
+def with_bench(command, tmp_path):
+  """The call in a copy with an environment and a bench of its own."""
+  copy = tmp_path / "copy"
+  shutil.copytree(LAUNCH, copy / "launch", ignore=shutil.ignore_patterns("*.png", "*.jpg"))
+  (copy / "launch" / "environment.sh").write_text("make_environment() { :; }\n")
+  (copy / "launch" / "bench_gpu.sh").write_text(BENCH)
+  (copy / ".venv" / "bin").mkdir(parents=True)
+  (tmp_path / "python").rename(copy / ".venv" / "bin" / "python")
+  return [str(copy / "launch" / "train_gpu.sh"), *command[2:], f"--bring={tmp_path / 'brought'}"]
+
+
+def test_the_bench_comes_before_the_training_and_is_brought_back(with_bench, tmp_path):
+  code, _, err = run([*with_bench, "--bench=forward,step"], DO="finish")
+
+  assert (code, err) == (0, "")
+  measured = (tmp_path / "brought" / "bench_gpu" / "float32.json").read_text()
+  assert measured == "cpu --parts=forward,step\n"
+  assert (tmp_path / "brought" / "checkpoints" / "100").is_dir()
+
+
+def test_a_bench_that_is_stopped_is_not_followed_by_a_training(with_bench, tmp_path):
+  environment = {**os.environ, "DO": "wait"}
+  with subprocess.Popen(
+    [*with_bench, "--bench"], env=environment, stdout=subprocess.PIPE
+  ) as script:
+    wait_for((tmp_path / "run.log").exists)
+    wait_for(lambda: "measuring" in (tmp_path / "run.log").read_text())
+    script.terminate()
+    assert script.wait(60) == 75
+
+  assert not (tmp_path / "words").exists()
+  assert (tmp_path / "brought" / "bench_gpu" / "float32.json").is_file()
