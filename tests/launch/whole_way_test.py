@@ -35,6 +35,7 @@ def start(squares, tmp_path):
     f"--workdir={tmp_path / 'run'}",
     f"--bring={tmp_path / 'brought'}",
     f"--python={sys.executable}",
+    "--minutes=60",
     *(f"--config.{key}={value}" for key, value in keys.items()),
   ]
   environment = {**os.environ, "FAL_JAX_ACCELERATOR": "cpu"}
