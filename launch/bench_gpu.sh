@@ -9,35 +9,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
+source launch/accelerator.sh
 folder=runs/bench_gpu
 if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
   folder=$1
   shift
 fi
 
-accelerator() {
-  local version
-  version=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\).*/\1/p') || version=
-  if [ -n "$version" ]; then
-    if [ "$version" -ge 13 ]; then echo cuda13; else echo cuda12; fi
-  elif compgen -G "/dev/accel*" >/dev/null || compgen -G "/dev/vfio/[0-9]*" >/dev/null; then
-    echo tpu
-  else
-    echo "No GPU or TPU found: run this on a machine that has one, or try it out with" \
-      "FAL_JAX_ACCELERATOR=cpu" >&2
-    return 2
-  fi
-}
-kind=${FAL_JAX_ACCELERATOR:-$(accelerator)}
-
-install() {
-  if command -v uv >/dev/null 2>&1; then
-    uv pip install --quiet --python .venv/bin/python "$@"
-  else
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
-  fi
-}
-
+kind=$(accelerator)
 make_environment
 sizes=32,8,16,64,128
 if [ "$kind" = cpu ]; then
@@ -49,7 +28,7 @@ else
     # The rest of the memory is PyTorch's.
     export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.6}
   fi
-  install "jax[$kind]==$(.venv/bin/python -c 'import jax; print(jax.__version__)')"
+  install_jax "$kind"
 fi
 .venv/bin/python -c '
 import jax

@@ -18,7 +18,7 @@ PAGES = [
   ROOT / "CONTRIBUTING.md",
   *sorted(
     page
-    for room in ("fal_jax", "configs", "tfds_builders")
+    for room in ("fal_jax", "configs", "tfds_builders", "launch")
     for page in ROOT.glob(f"{room}/**/*.md")
   ),
 ]

@@ -21,7 +21,7 @@ from absl import logging
 
 from fal_jax.crop import BoxKind, CropRule
 from fal_jax.errors import InputError
-from tfds_builders.common.crops import FaceCrops
+from tfds_builders.common.crops import SMALLEST_REPLACEMENT, FaceCrops
 from tfds_builders.common.manual import ManualFaceBuilder
 from tfds_builders.common.schema import FaceDatasetBuilder
 from tfds_builders.common.write import clear_leftovers, locked, write
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tfds.disable_progress_bar()
 
   try:
+    _check_crops_options(args)
     # So that a misspelt last name is found before the first dataset is built.
     for name in args.names:
       make_builder(name, args)
@@ -98,10 +99,31 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     help="the box around which they are cut",
   )
   parser.add_argument(
+    "--crops_dir",
+    type=Path,
+    help="put the cut out faces there, in place of the photographs: the same dataset, small enough "
+    f"to take along. --crops must be {SMALLEST_REPLACEMENT} or more, 512 say",
+  )
+  parser.add_argument(
+    "--crops_splits",
+    metavar="SPLIT,SPLIT",
+    type=lambda text: text.split(","),
+    default=[],
+    help="with --crops_dir: only these splits (default: all)",
+  )
+  parser.add_argument(
     "--dry_run", action="store_true", help="check all files and report, write nothing"
   )
 
   return parser.parse_args(argv)
+
+
+def _check_crops_options(args: argparse.Namespace) -> None:
+  """Refuses options about crops that miss each other."""
+  if args.crops_dir and not args.crops:
+    raise InputError("--crops_dir needs the size of the squares: give --crops=512, say.")
+  if args.crops_splits and not args.crops_dir:
+    raise InputError("--crops_splits is for --crops_dir: name the folder, or leave it out.")
 
 
 def dataset_names() -> list[str]:
@@ -180,9 +202,41 @@ def _run(name: str, args: argparse.Namespace) -> None:
   manual_dir = _manual_dir(name, args) if args.manual_dir else None
   builder = _make(lambda: make_builder(name, args), manual_dir, args)
 
-  if args.crops:
+  if args.crops_dir:
+    _replace(builder, args)
+  elif args.crops:
     rule = CropRule(stored_size=args.crops, box=args.crops_box)
     _make(lambda: FaceCrops(source=builder, rule=rule, data_dir=builder.data_dir_root), None, args)
+
+
+def _replace(source: FaceDatasetBuilder, args: argparse.Namespace) -> None:
+  """--crops_dir: the same dataset once more, of squares instead of photographs."""
+
+  def new_builder() -> FaceCrops:
+    return FaceCrops(
+      source=source,
+      rule=CropRule(stored_size=args.crops, box=args.crops_box),
+      replace=True,
+      splits=args.crops_splits,
+      data_dir=args.crops_dir.expanduser(),
+    )
+
+  found = new_builder()  # knows what is there already
+  if found.info.splits and "crops" not in found.info.metadata:
+    raise InputError(
+      f"{found.data_path} holds photographs, which nothing may replace: name another --crops_dir."
+    )
+  if found.info.splits and not found.holds_what_is_wanted and not args.overwrite:
+    raise InputError(
+      f"{found.data_path} holds other squares ({found.info.metadata['crops']}, "
+      f"{', '.join(found.info.splits)}): --overwrite replaces them."
+    )
+
+  _make(new_builder, None, args)
+  print(
+    "These are squares cut out of the photographs: landmarks, boxes and what is predicted on them "
+    "are in pixels of the squares."
+  )
 
 
 def _check(builder: FaceDatasetBuilder, name: str, args: argparse.Namespace) -> None:

@@ -143,7 +143,8 @@ def values_of(config, keys):
 def test_every_config_with_the_papers_network_is_checked(load):
   names = {path.stem for path in (tiny_dataset.ROOT / "configs").glob("*.py")} - {"__init__"}
   small = {"demo", "w300_small", "custom_small"}
-  assert names - small - {"saved"} == set(PAPER_SIZED)
+  ours = {"w300_best"}  # w300_best_test.py
+  assert names - small - ours - {"saved"} == set(PAPER_SIZED)
 
 
 @pytest.mark.parametrize("name", PAPER_SIZED)
