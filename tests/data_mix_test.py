@@ -146,7 +146,7 @@ def test_a_run_does_not_resume_under_another_mix_or_with_more_images(folder, tmp
     train.check_resumable(started(23, ROWS), started(24, ROWS), tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_run_on_a_mix_counts_epochs_of_its_main_dataset_and_resumes(folder, tmp_path, capsys):
   """Six images, four of every batch, are an epoch of one step and a half."""
   options = {"data__train_split": "train[:6]", "data__mix": ((tiny_dataset.NAME, "test", 0.5),)}
