@@ -6,7 +6,7 @@
 
 FOLDER holds afw/, helen/ and lfpw/, or some of them; every tenth face is held out. It starts from
 the shipped weights, or with --config.init_from=runs/free_68 from your own. Research use only, like
-the faces. Hardware: an accelerator, where the trial took two minutes.
+the faces. Hardware: an accelerator; the trial took two minutes on an H100.
 
 The trial (fal_jax/weights/recipes.json) had three stages, `060`, `062` and `063`, each with a
 fresh optimiser and its own cosine. They are one here, of as many images of either kind: 720,000

@@ -69,9 +69,9 @@ def run(workdir: str | Path, name: str, *, folder: str | Path, texts: Mapping[st
   }
   text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
   try:
-    # A card of other weights is refused by `pretrained.load`, should only the first get there.
-    write_atomic(path, content)
+    # The card first: `pretrained` does not list one without weights, and refuses it beside others.
     write_atomic(path.with_suffix(".json"), text)
+    write_atomic(path, content)
   except OSError as error:
     raise InputError(
       f"{path} cannot be written ({error.strerror or error}): name another --folder."
@@ -129,6 +129,8 @@ def read_evaluations(workdir: Path, config: ConfigDict, *, step: int) -> dict[st
       evaluation = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
       raise InputError(f"{path} is damaged: {again}.") from error
+    if "provenance" not in evaluation:
+      continue  # not an evaluation
     origin = evaluation["provenance"]
     expected = {
       "step": step,
@@ -203,11 +205,12 @@ def _measured(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
 def _results(evaluation: Mapping[str, Any]) -> dict[str, Any]:
   """What a split is, its counts and metrics, and the intervals of its errors."""
   origin = {name: evaluation["provenance"][name] for name in ("dataset", "box")}
+  intervals = evaluation.get("intervals", {})
   results = origin | {
     name: round(value, 3) for name, value in evaluation.items() if isinstance(value, int | float)
   }
   return results | {
-    f"{name}_interval": [round(bound, 3) for bound in evaluation["intervals"][name]]
-    for name in results
+    f"{name}_interval": [round(bound, 3) for bound in bounds]
+    for name, bounds in intervals.items()
     if name.startswith("nme_")
   }
