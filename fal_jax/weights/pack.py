@@ -203,14 +203,26 @@ def _measured(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _results(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-  """What a split is, its counts and metrics, and the intervals of its errors."""
-  origin = {name: evaluation["provenance"][name] for name in ("dataset", "box")}
-  intervals = evaluation.get("intervals", {})
-  results = origin | {
-    name: round(value, 3) for name, value in evaluation.items() if isinstance(value, int | float)
-  }
-  return results | {
-    f"{name}_interval": [round(bound, 3) for bound in bounds]
-    for name, bounds in intervals.items()
-    if name.startswith("nme_")
+  """What a split is, its metrics with intervals, and the errors on other boxes and under stress."""
+  results = {name: evaluation["provenance"][name] for name in ("dataset", "box")}
+  results |= _rounded(evaluation)
+  for name, bounds in evaluation.get("intervals", {}).items():
+    if name.startswith("nme_"):
+      results[f"{name}_interval"] = [round(bound, 3) for bound in bounds]
+
+  for kind in ("boxes", "stress"):
+    if kind in evaluation:
+      results[kind] = {
+        name: values and _rounded(values, starts=("nme_", "catastrophic_"))
+        for name, values in evaluation[kind].items()
+      }
+  return results
+
+
+def _rounded(values: Mapping[str, Any], *, starts: tuple[str, ...] = ("",)) -> dict[str, Any]:
+  """The numbers whose names start like this."""
+  return {
+    name: round(value, 3)
+    for name, value in values.items()
+    if isinstance(value, int | float) and name.startswith(starts)
   }

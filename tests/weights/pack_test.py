@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import tiny_dataset
 from command_line import run_main
+from fan_variables import random_variables
 from safetensors.numpy import load_file
 
-from fal_jax import build, checkpoint, network, restore
+from fal_jax import build, checkpoint, config_json, network, parallel, restore, steps
 from fal_jax.errors import InputError
+from fal_jax.output.provenance import git_commit, provenance
 from fal_jax.weights import __main__ as command_line
 from fal_jax.weights import pack, pretrained
 
@@ -27,9 +29,48 @@ TEXTS = {
 }
 
 
+STEP = 12
+# The part of `eval/test.json` that a card has, and some that it has not.
+EVALUATION = {
+  "num_images": 11,
+  "nme_ic": 4.56789,
+  "nme_box": 3.21098,
+  "auc_ic_10": 54.5678,
+  "fr_ic_8": 9.0909,
+  "metric_names": {"ic": ["nme_ic", "auc_ic_10", "fr_ic_8"], "box": ["nme_box"]},
+  "intervals": {"level": 95, "over": "faces", "nme_ic": [4.12345, 5.0], "fr_ic_8": [0.0, 20.0]},
+  "boxes": {
+    "landmarks": {"nme_ic": 4.56789, "fr_ic_8": 9.0909, "catastrophic_ic": 0.0},
+    "detector": {"nme_ic": 4.98765, "fr_ic_8": 9.0909, "catastrophic_ic": 0.0},
+    "dataset": None,
+  },
+}
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  """Folder of a run, of what packing reads: it is not trained, and its results are made up."""
+  workdir = tmp_path_factory.mktemp("run")
+  config = tiny_dataset.config("somewhere/data")
+  setup = build.setup(config)
+  images = np.zeros((1, 64, 64, 3), np.float32)
+  variables = random_variables(setup.network, images)
+  state = steps.first_state(variables, setup.recipe(steps_per_epoch=1))
+
+  checkpoints = checkpoint.Checkpoints(workdir)
+  extra = {"config": config_json.to_json(config), "train_images": 12}
+  checkpoints.save(STEP, parallel.replicate(state), extra)
+  checkpoints.close()
+
+  (workdir / "eval").mkdir()
+  written = EVALUATION | {"provenance": provenance(config, split="test", step=STEP)}
+  (workdir / "eval" / "test.json").write_text(json.dumps(written))
+  return workdir
+
+
 @pytest.fixture(scope="module")
 def folder_of_weights(workdir, tmp_path_factory):
-  """Where a trained run has been packed; it must not be written to."""
+  """Where it has been packed; it must not be written to."""
   folder = tmp_path_factory.mktemp("weights")
   pack.run(workdir, NAME, folder=folder, texts=TEXTS)
   return folder
@@ -39,11 +80,6 @@ def folder_of_weights(workdir, tmp_path_factory):
 def loaded(folder_of_weights, monkeypatch):
   monkeypatch.setattr(pretrained, "FOLDER", folder_of_weights)
   return pretrained.load(NAME)
-
-
-@pytest.fixture(scope="module")
-def evaluation(workdir):
-  return json.loads((workdir / "eval" / "test.json").read_text())
 
 
 def content(folder):
@@ -85,20 +121,45 @@ def test_a_weight_beyond_float16_is_refused_by_name():
     pack.arrays({"params": {"a": {"kernel": np.float32([1.0, 7e4])}}})
 
 
-def test_the_card_has_the_numbers_of_the_evaluation_and_the_texts(loaded, evaluation):
+def test_the_card_has_the_numbers_of_the_evaluation_and_the_texts(loaded):
   card = loaded.card
-  results = card["results"]["test"]
 
   assert {name: card[name] for name in TEXTS} == TEXTS
-  assert (card["name"], card["step"], results["num_images"]) == (NAME, 12, tiny_dataset.TEST)
-  assert (results["dataset"], results["box"]) == (tiny_dataset.NAME, "landmarks")
-  for name in ("nme_ic", "nme_box", "auc_ic_10", "fr_ic_8"):
-    assert results[name] == pytest.approx(evaluation[name], abs=5e-4)
-  assert results["nme_ic_interval"] == pytest.approx(evaluation["intervals"]["nme_ic"], abs=5e-4)
-  assert card["git_commit"] == (evaluation["provenance"]["git_commit"] or "unknown")
+  assert (card["name"], card["step"]) == (NAME, STEP)
+  assert card["results"] == {
+    "test": {
+      "dataset": tiny_dataset.NAME,
+      "box": "landmarks",
+      "num_images": 11,
+      "nme_ic": 4.568,
+      "nme_box": 3.211,
+      "auc_ic_10": 54.568,
+      "fr_ic_8": 9.091,
+      "nme_ic_interval": [4.123, 5.0],
+      "boxes": {
+        "landmarks": {"nme_ic": 4.568, "catastrophic_ic": 0.0},
+        "detector": {"nme_ic": 4.988, "catastrophic_ic": 0.0},
+        "dataset": None,
+      },
+    }
+  }
+  assert card["git_commit"] == (git_commit() or "unknown")
   assert "local_softargmax" in card["measured"]
   assert "features 8, depth 1; input 64 px, heatmaps 16 px" in card["network"]
   assert pretrained.models() == {NAME: TEXTS["summary"]}
+
+
+@pytest.mark.heavy
+def test_a_trained_run_is_packed_with_the_evaluation_at_its_end(tmp_path_factory, tmp_path):
+  trained = tiny_dataset.trained(tmp_path_factory.getbasetemp())
+  pack.run(trained, NAME, folder=tmp_path, texts=TEXTS)
+
+  evaluation = json.loads((trained / "eval" / "test.json").read_text())
+  results = json.loads((tmp_path / f"{NAME}.json").read_text())["results"]["test"]
+  assert results["nme_ic"] == pytest.approx(evaluation["nme_ic"], abs=5e-4)
+  assert results["nme_ic_interval"] == pytest.approx(evaluation["intervals"]["nme_ic"], abs=5e-4)
+  expected = evaluation["boxes"]["detector"]["nme_ic"]
+  assert results["boxes"]["detector"]["nme_ic"] == pytest.approx(expected, abs=5e-4)
 
 
 def test_the_config_is_that_of_the_run_without_its_folders(loaded, workdir, tmp_path):
