@@ -60,6 +60,7 @@ def run(workdir: str | Path, name: str, *, folder: str | Path, texts: Mapping[st
     "name": name,
     **texts,
     "network": _network(config, variables, num_bytes=len(content)),
+    "training": f"seed {config.seed} alone, {step:,} steps of {config.train.batch_size} images",
     "step": step,
     "git_commit": _commits(evaluations),
     "measured": _measured(evaluations),
@@ -197,7 +198,7 @@ def _commits(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
 def _measured(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
   origin = next(iter(evaluations.values()))["provenance"]
   return (
-    f"percent, seed {origin['seed']} alone, by the decoder {origin['codec']['decode']}; 95 % "
+    f"percent, by the decoder {origin['codec']['decode']}; 95 % "
     "bootstrap intervals; of the run's own weights, before they were rounded to float16"
   )
 

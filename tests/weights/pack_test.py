@@ -143,6 +143,7 @@ def test_the_card_has_the_numbers_of_the_evaluation_and_the_texts(loaded):
       },
     }
   }
+  assert card["training"] == "seed 0 alone, 12 steps of 8 images"
   assert card["git_commit"] == (git_commit() or "unknown")
   assert "local_softargmax" in card["measured"]
   assert "features 8, depth 1; input 64 px, heatmaps 16 px" in card["network"]
