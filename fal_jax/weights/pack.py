@@ -92,7 +92,7 @@ def arrays(variables: Any) -> dict[str, np.ndarray]:
     variables: `params` and `batch_stats`.
 
   Returns:
-    Name, such as "params/conv1/kernel" -> array of any shape.
+    Name, such as "params/conv1/kernel" -> array (...,).
 
   Raises:
     InputError: a weight is too large for float16.
