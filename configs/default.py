@@ -27,6 +27,10 @@ def get_config() -> ConfigDict:
   # A mark-up of your own as JSON, by configs/custom.py; None: one of these.
   config.data.own_markup = config_dict.placeholder(str)
   config.data.train_split = "train"  # or a slice, "train[:90%]", or a union, "fit+val"
+  # Splits that every batch also holds images of: rows of dataset, split and share of the images,
+  # e.g. (("synthetic_faces/68", "train", 0.25),). What they leave of 1 is train_split's, and an
+  # epoch is one pass over that.
+  config.data.mix = ()
   # "dataset" or "landmarks"; which of them the paper used is not stated. "detector" is the latter,
   # displaced as a detector's boxes are.
   config.data.box = "landmarks"

@@ -20,6 +20,7 @@ from fal_jax.hourglass import FAN
 from fal_jax.landmarks import Markup
 from fal_jax.network import Network
 from fal_jax.robustness import compare
+from fal_jax.sampling import shares
 
 Precision = Literal["auto", "float32", "bfloat16"]
 NORMS = ("ic", "ip", "box", "diag")
@@ -112,6 +113,7 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
   }
   attempt(corruption)
   attempt(lambda config: compare.check_boxes(config.eval.boxes))
+  attempt(lambda config: shares.check(config.data.mix))
   attempt(lambda config: siamese.check_reduce(config.siamese.reduce))
   attempt(
     lambda config: optimizer.adam(**config.optimizer.to_dict(), steps_per_epoch=1.0, epochs=1.0)

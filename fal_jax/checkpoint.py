@@ -166,10 +166,10 @@ def digest(state: Any) -> str:
   return sha.hexdigest()
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, content: str | bytes) -> None:
   """Writes a small file atomically: readers see the old or the new one, never a partial one."""
   unfinished = path.with_name(f"{path.name}.unfinished")
-  unfinished.write_text(text, encoding="utf-8")
+  unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
   os.replace(unfinished, path)
 
 

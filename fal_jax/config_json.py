@@ -16,6 +16,7 @@ GAINED_KEYS: Mapping[str, Any] = {
   "init_from": None,
   "data.own_markup": None,
   "data.cache": "none",
+  "data.mix": (),
   "model.name": "fan",
   "model.dtype": "float32",
   "model.sync_batch_norm": True,
@@ -115,12 +116,17 @@ def _through_json(value: Any) -> Any:
   return json.loads(json.dumps(value))
 
 
+def _tuples(value: Any) -> Any:
+  """A value whose lists, inner ones too, are tuples."""
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def _typed(value: Any, key: str = "") -> Any:
   """The value of a dotted key with tuples and typed placeholders."""
   if isinstance(value, dict):
     return {name: _typed(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
   if isinstance(value, list):
-    return tuple(value)
+    return _tuples(value)
   if value is None:
     return config_dict.placeholder(float if key in _FLOATS_OR_NONE else str)
   return value

@@ -20,8 +20,11 @@ from fal_jax import affine, split_names
 from fal_jax.crop import CropRule, crop_from_image, detector_box, extract
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
+from fal_jax.sampling.order import image_order
 
 Source = Sequence[Mapping[str, Any]]
+# Sources beside a main one, each with its share of the images; the main one has what is left of 1.
+Mix = Sequence[tuple[Source, float]]
 Cache = Literal["none", "host", "device"]
 
 _ENCODED = {"image": tfds.decode.SkipDecoding()}
@@ -99,6 +102,26 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
 
   _check_disjoint(name, parts, sources)
   return builder.as_data_source(split=split, decoders=_ENCODED)
+
+
+def open_mix(rows: Sequence[Any], *, data_dir: str | None, num_landmarks: int) -> Mix:
+  """Opens the splits that a run trains on beside its main one.
+
+  Args:
+    rows: `config.data.mix`: dataset, split and share of each, see `shares.check`.
+    data_dir: as in `open_dataset`.
+    num_landmarks: as in `open_dataset`.
+
+  Returns:
+    The source of each and its share.
+
+  Raises:
+    InputError: as in `open_split`.
+  """
+  return [
+    (open_split(name, split, data_dir=data_dir, num_landmarks=num_landmarks), share)
+    for name, split, share in rows
+  ]
 
 
 def _open_part(builder: tfds.core.DatasetBuilder, name: str, part: str) -> Source:
@@ -229,6 +252,7 @@ def train_batches(
   rule: CropRule,
   batch_size: int,
   seed: int,
+  mix: Mix = (),
   cache: Cache = "none",
   start_step: int = 0,
   process_index: int = 0,
@@ -241,6 +265,7 @@ def train_batches(
     rule: how boxes become crops.
     batch_size: images per batch of all processes together; a multiple of `process_count`.
     seed: determines the order.
+    mix: what else is in every batch, from `open_mix`; its images are numbered after the split's.
     cache: "host" keeps every crop in memory once it is decoded, stored_size^2 * 3 bytes each;
       "none" decodes again each epoch; with "device" the batches hold the `index` alone, for
       `parallel.make_device_cache` of `decode_all`.
@@ -252,9 +277,10 @@ def train_batches(
     A grain iterator (close it when done) of `load_train_example`, stacked to (B, ...); B is
     batch_size / process_count.
   """
+  records = _joined(source, mix)
 
   def load(index: int) -> dict[str, np.ndarray]:
-    return load_train_example(source, index, rule)
+    return load_train_example(records, index, rule)
 
   def index_only(index: int) -> dict[str, Any]:
     return {"index": np.int32(index)}
@@ -266,8 +292,9 @@ def train_batches(
   }
   loader = loaders[cache]
 
-  epochs = 2**32  # endless; grain's own endless repetition overflows in batches of one
-  order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat(epochs)
+  lengths = [len(source), *(len(other) for other, _ in mix)]
+  mixed_shares = [share for _, share in mix]
+  order = image_order(lengths, mixed_shares, batch_size=batch_size, seed=seed)
   share = order[process_index::process_count].map(lambda index: loader(int(index)))
   batches = share.batch(batch_size // process_count)[start_step:]
 
@@ -276,31 +303,41 @@ def train_batches(
   return iter(batches.to_iter_dataset(options))
 
 
-def decode_all(source: Source, rule: CropRule) -> dict[str, np.ndarray]:
+def decode_all(source: Source, rule: CropRule, *, mix: Mix = ()) -> dict[str, np.ndarray]:
   """Every face for training at once, decoded on all cores.
 
   Args:
     source: the split.
     rule: how boxes become crops.
+    mix: as in `train_batches`.
 
   Returns:
     `image` (N, stored_size, stored_size, 3) uint8 and `landmarks` (N, K, 2) float32, as in
     `load_train_example`.
   """
-  first = load_train_example(source, 0, rule)
+  records = _joined(source, mix)
+  first = load_train_example(records, 0, rule)
   examples = {
-    name: np.empty((len(source), *first[name].shape), first[name].dtype)
+    name: np.empty((len(records), *first[name].shape), first[name].dtype)
     for name in ("image", "landmarks")
   }
 
   def load(index: int) -> None:
-    example = load_train_example(source, index, rule)
+    example = load_train_example(records, index, rule)
     for name, array in examples.items():
       array[index] = example[name]
 
   with ThreadPoolExecutor(os.cpu_count()) as pool:
-    list(pool.map(load, range(len(source))))  # raises what a thread raised
+    list(pool.map(load, range(len(records))))  # raises what a thread raised
   return examples
+
+
+def _joined(source: Source, mix: Mix) -> Source:
+  """The records of all sources, one source after the other."""
+  if not mix:
+    return source
+  sources = [source, *(other for other, _ in mix)]
+  return grain.MapDataset.concatenate([grain.MapDataset.source(each) for each in sources])
 
 
 def eval_batches(

@@ -69,10 +69,14 @@ def train_and_evaluate(
     data_dir=config.data.dir,
     num_landmarks=setup.markup.num,
   )
+  mix = data.open_mix(config.data.mix, data_dir=config.data.dir, num_landmarks=setup.markup.num)
   eval_sources = evaluate.open_splits(setup)
 
   batch_size = config.train.batch_size
-  steps_per_epoch = len(source) / batch_size
+  train_images = len(source) + sum(len(other) for other, _ in mix)
+  # An epoch shows each image of the main dataset once, however many others it shows.
+  main_share = 1 - sum(share for _, share in mix)
+  steps_per_epoch = len(source) / (main_share * batch_size)
   total_steps = round(config.train.epochs * steps_per_epoch)
 
   # ---- Model and optimiser
@@ -88,7 +92,7 @@ def train_and_evaluate(
 
   with contextlib.ExitStack() as on_exit:
     # ---- Checkpoint: resume or start
-    extra = {"config": config_json.to_json(config), "train_images": len(source)}
+    extra = {"config": config_json.to_json(config), "train_images": train_images}
     checkpoints = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
     on_exit.callback(checkpoints.close)  # waits for the last checkpoint on every way out
 
@@ -144,6 +148,7 @@ def train_and_evaluate(
       rule=setup.crop,
       batch_size=batch_size,
       seed=config.seed,
+      mix=mix,
       cache=config.data.cache,
       start_step=start_step,
       process_index=jax.process_index(),
@@ -151,14 +156,14 @@ def train_and_evaluate(
     )
     on_exit.callback(batches.close)  # type: ignore[attr-defined]  # grain's iterators have it
     to_devices = (
-      parallel.make_device_cache(data.decode_all(source, setup.crop))
+      parallel.make_device_cache(data.decode_all(source, setup.crop, mix=mix))
       if config.data.cache == "device"
       else parallel.split_over_devices
     )
 
     if is_first_process and start_step < total_steps:
       print(
-        f"Training on {len(source):,} images, steps {start_step + 1} to {total_steps}; "
+        f"Training on {train_images:,} images, steps {start_step + 1} to {total_steps}; "
         "the first step is slower (compilation)",
         flush=True,
       )
@@ -234,10 +239,12 @@ def check_resumable(saved: Mapping[str, Any], now: Mapping[str, Any], workdir: P
   # Another number would make the order of the images and the learning rate jump; imported weights
   # come with none.
   if saved["train_images"] not in (None, now["train_images"]):
+    options = now["config"]["data"]
+    names = [options["name"], *(name for name, _, _ in options["mix"])]
     raise InputError(
       f"{workdir} holds a run on {saved['train_images']} images and "
-      f"{now['config']['data']['name']!r} now has {now['train_images']}: use another --workdir, "
-      "or the original dataset."
+      f"{' with '.join(map(repr, names))} now has {now['train_images']}: use another --workdir, "
+      "or the original data."
     )
 
 

@@ -28,6 +28,7 @@ def test_all_problems_of_a_config_are_named_at_once():
   lines = problems(
     data__name="",
     data__cache="disk",
+    data__mix=(("synthetic_faces/68", "train"),),
     crop__size=60,
     codec__decode="softmax",
     model__momentum=1.0,
@@ -38,8 +39,15 @@ def test_all_problems_of_a_config_are_named_at_once():
     log__every_steps=0,
     seed=-1,
   )
-  keys = ("data.name", "data.cache", "crop.size", "softmax", "model.momentum", "siamese.reduce")
-  keys += ("optimizer.drop_epochs", "train.epochs", "eval.norm", "log.every_steps", "seed")
+  keys = ("data.name", "data.cache", "data.mix", "crop.size", "softmax", "model.momentum")
+  keys += (
+    "siamese.reduce",
+    "optimizer.drop_epochs",
+    "train.epochs",
+    "eval.norm",
+    "log.every_steps",
+    "seed",
+  )
   for key in keys:
     assert sum(key in line for line in lines) == 1, (key, lines)
   assert len(lines) == len(keys)

@@ -162,7 +162,8 @@ def _overlaps(
 
 def _configured_splits(config: ConfigDict) -> tuple[list[str], list[str]]:
   """The dataset's splits that train and those that test: the parts of unions, slices included."""
-  train = split_names.parts(config.data.train_split)
+  mixed = [split for name, split, _ in config.data.mix if name == config.data.name]
+  train = [part for split in (config.data.train_split, *mixed) for part in split_names.parts(split)]
   # Faces cut out for training are evaluated on the photographs, a dataset of another name.
   if build.eval_dataset(config) != config.data.name:
     return train, []

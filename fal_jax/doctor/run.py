@@ -15,6 +15,7 @@ from fal_jax.doctor.findings import Finding, severity_counts
 from fal_jax.doctor.splits import read_split
 from fal_jax.errors import InputError
 from fal_jax.output.folders import make_dir
+from fal_jax.sampling import shares
 
 _ARRAYS = ("heat", "distances")  # of the report, for the page alone
 
@@ -40,6 +41,7 @@ def run(config: ConfigDict, workdir: str | Path, *, command: str) -> str:
   # Built only so that mistakes in them come up before anything is read.
   build.crop_rule(config)
   build.codec(config)
+  shares.check(config.data.mix)
   markup = build.markup(config)
 
   where = {"data_dir": config.data.dir, "num_landmarks": markup.num}

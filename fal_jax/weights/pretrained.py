@@ -1,8 +1,8 @@
 """The networks that come with the package: weights, and a card that says what they are.
 
-Each is two files beside this one. `<name>.safetensors` holds the arrays, float16, under the names
-of the library's own tree; `<name>.json`, the model card, holds config, data, licence, results, and
-the digest of the former. Nothing in either is executed.
+Each is two files beside this one. `<name>.safetensors` holds the arrays, float16 or float32, under
+the names of the library's own tree; `<name>.json`, the model card, holds config, data, licence,
+results, and the digest of the former. Nothing in either is executed. `pack.py` writes both.
 """
 
 import dataclasses

@@ -75,6 +75,15 @@ def test_training_on_what_is_evaluated_is_a_warning(train, tests, warned):
   assert found == ([f"The config trains on what it evaluates: {split}"] if warned else [])
 
 
+@pytest.mark.parametrize(("dataset", "warned"), [("w300", True), ("synthetic_faces/68", False)])
+def test_what_is_mixed_in_from_the_same_dataset_counts_as_trained_on(dataset, warned):
+  mix = ((dataset, "test", 0.25),)
+  findings = examine_records(clean_records(), data__name="w300", data__mix=mix)[1]
+
+  found = [title for title in titles(findings, "warning") if title.startswith("The config trains")]
+  assert found == (["The config trains on what it evaluates: test"] if warned else [])
+
+
 @pytest.mark.parametrize("how", ["labels", "x and y"])
 def test_left_and_right_swapped_everywhere_is_said_of_the_whole_dataset(how):
   records = clean_records()

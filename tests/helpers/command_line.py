@@ -1,5 +1,7 @@
 """The command line in this process."""
 
+from typing import Any
+
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -7,11 +9,13 @@ from absl.testing import flagsaver
 from fal_jax import main
 
 
-def run_main(capsys: pytest.CaptureFixture[str], **values: object) -> tuple[int, str, str]:
-  """Exit code, stdout and stderr of `fal_jax.main` with these flags."""
+def run_main(
+  capsys: pytest.CaptureFixture[str], *, program: Any = main, **values: object
+) -> tuple[int, str, str]:
+  """Exit code, stdout and stderr of `fal_jax.main`, or another program, with these flags."""
   if not flags.FLAGS.is_parsed():
     flags.FLAGS(["main"])
   with flagsaver.flagsaver(**values):
-    code = main.main([])
+    code = program.main([])
   printed = capsys.readouterr()
   return code, printed.out, printed.err

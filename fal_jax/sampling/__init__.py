@@ -1,0 +1,1 @@
+"""Which image of which dataset comes when."""
