@@ -14,8 +14,9 @@ from fal_jax.errors import InputError
 FOLDER = tiny_dataset.ROOT / "configs" / "ablations"
 CONFIGS = sorted({path.stem for path in FOLDER.parent.glob("*.py")} - {"__init__"})
 WITHOUT_DATASET = {"default", "custom", "custom_small", "saved"}
-# It has a loss of each view, which the rows that compare heatmaps in the view's frame refuse.
-NO_BASE = {"w300_best"}
+# Recipes of our own: they have what rows change (the decoder, the mean of the views), or a loss of
+# each view, which the rows that compare heatmaps in the view's frame refuse.
+NO_BASE = {"w300_best", "free_68", "w300_68"}
 BASES = [name for name in CONFIGS if name not in WITHOUT_DATASET | NO_BASE]
 BEFORE_SIAMESE = {"siamese.num_views": 1, "siamese.frame": "view"}
 BASELINE = {**BEFORE_SIAMESE, "codec.encode": "rounded", "codec.decode": "quarter_offset"}
