@@ -261,8 +261,6 @@ def open_run(
     InputError: there is no such run or dataset, or the config does not fit them.
   """
   model = pretrained.load(weights) if weights else None
-  if model and model.notice:
-    print(model.notice, flush=True)
   saved = model.config if model else restore.saved_config(workdir)
   if config is None:
     config = flag_parser.override(saved, overrides)
@@ -275,7 +273,11 @@ def open_run(
 
   setup = build.setup(config, device_count=jax.device_count())
   sources = open_splits(setup)
-  variables, step = (model.variables, None) if model else restore.restore_variables(setup, workdir)
+  step: int | None = None
+  if model:
+    variables = restore.pretrained_variables(setup, model, workdir)
+  else:
+    variables, step = restore.restore_variables(setup, workdir)
   is_own = setup.eval_dataset == build.eval_dataset(saved)
   return OpenedRun(setup, sources, variables, step, "" if is_own else setup.eval_dataset)
 

@@ -69,6 +69,43 @@ def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
   return state.variables, step
 
 
+def pretrained_variables(setup: Setup, model: pretrained.Pretrained, workdir: str | Path) -> Any:
+  """The weights of a network that comes with the package; prints what their user must be told.
+
+  Args:
+    setup: what the config describes.
+    model: the network.
+    workdir: where results of it will go.
+
+  Returns:
+    Its `params` and `batch_stats`.
+
+  Raises:
+    InputError: the config describes another network, or the folder belongs to a run.
+  """
+  if (Path(workdir).expanduser() / "checkpoints").exists():
+    raise InputError(
+      f"{workdir} holds a run, whose results those of {model.name} would replace: give another "
+      "--workdir, or leave it out."
+    )
+  recipe = setup.recipe(steps_per_epoch=1)
+  fresh = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe)).variables
+  there, here = (
+    {path: leaf.shape for path, leaf in flatten_dict(tree).items()}
+    for tree in (model.variables, fresh)
+  )
+  if there != here:
+    path = next(path for path in {**here, **there} if here.get(path) != there.get(path))
+    raise InputError(
+      f"The config describes another network than {model.name}: {'/'.join(path)} is "
+      f"{here.get(path)} there and {there.get(path)} in {model.name}; leave --config out, or set "
+      "config.model, config.head and config.data.markup as the model card has them."
+    )
+  if model.notice and jax.process_index() == 0:
+    print(model.notice, flush=True)
+  return model.variables
+
+
 def starting_variables(config: ConfigDict, fresh: Any) -> Any:
   """The weights that `config.init_from` names, for a run of this config; says what they are.
 

@@ -1,6 +1,7 @@
 """--mode=eval on the command line: the run's own config, and what flags change in it."""
 
 import json
+from unittest import mock
 
 import pytest
 import tiny_dataset
@@ -76,6 +77,49 @@ def test_a_config_with_another_crop_is_printed_as_a_difference(
 )
 def test_a_wrong_key_of_the_run_s_own_config_is_one_sentence(run, workdir, flag, named):
   code, _, err = run(flag, workdir=str(workdir), mode="eval")
+  assert code == 2
+  assert named in err
+  assert len(err.splitlines()) == 1
+
+
+def test_a_network_that_comes_with_the_package_is_evaluated_by_its_name(
+  run, evaluated_setups, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(evaluate, "open_splits", lambda setup: {"val": []})
+
+  code, out, err = run(workdir=str(tmp_path), mode="eval", weights="w300-68")
+
+  assert code == 0, err
+  assert "research use only" in out.splitlines()[0]
+  (setup,) = evaluated_setups
+  assert (setup.crop.size, setup.config.model.epsilon) == (128, 1e-3)
+
+
+@pytest.fixture
+def places(folder, workdir, tmp_path):
+  """Values of --workdir and --config."""
+  another = {"workdir": str(tmp_path), "config": tiny_dataset.config(folder)}
+  return {
+    "nowhere": {"workdir": str(tmp_path)},
+    "a run": {"workdir": str(workdir)},
+    "another network": another,
+  }
+
+
+@pytest.mark.parametrize(
+  ("name", "place", "named"),
+  [
+    ("w300", "nowhere", "choose one of free-68, w300-68"),
+    ("free-68", "a run", "holds a run, whose results"),
+    ("free-68", "another network", "describes another network than free-68"),
+  ],
+)
+def test_a_network_that_cannot_be_evaluated_here_is_refused_in_one_sentence(
+  run, places, name, place, named
+):
+  with mock.patch.object(evaluate, "open_splits", lambda setup: {"val": []}):
+    code, _, err = run(mode="eval", weights=name, **places[place])
+
   assert code == 2
   assert named in err
   assert len(err.splitlines()) == 1
