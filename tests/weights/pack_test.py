@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from unittest import mock
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from command_line import run_main
 from fan_variables import random_variables
 from safetensors.numpy import load_file
 
-from fal_jax import build, checkpoint, config_json, network, parallel, restore, steps
+from fal_jax import build, checkpoint, config_json, evaluate, network, parallel, restore, steps
 from fal_jax.errors import InputError
 from fal_jax.output.provenance import git_commit, provenance
 from fal_jax.weights import __main__ as command_line
@@ -151,8 +152,12 @@ def test_the_card_has_the_numbers_of_the_evaluation_and_the_texts(loaded):
 
 
 @pytest.mark.heavy
-def test_a_trained_run_is_packed_with_the_evaluation_at_its_end(tmp_path_factory, tmp_path):
-  trained = tiny_dataset.trained(tmp_path_factory.getbasetemp())
+def test_a_trained_run_is_packed_with_its_evaluation(tmp_path_factory, tmp_path):
+  session = tmp_path_factory.getbasetemp()
+  trained = shutil.copytree(tiny_dataset.trained(session), tmp_path / "run")
+  config = tiny_dataset.config(tiny_dataset.folder(session), eval__boxes=("detector",))
+  with mock.patch.object(parallel, "make_predict", tiny_dataset.make_predict):
+    evaluate.run(config, trained)
   pack.run(trained, NAME, folder=tmp_path, texts=TEXTS)
 
   evaluation = json.loads((trained / "eval" / "test.json").read_text())
