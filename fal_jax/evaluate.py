@@ -120,10 +120,11 @@ def padded_batches(
   ):
     images = np.zeros((batch_size, rule.size, rule.size, 3), np.uint8)
     for row, example in enumerate(batch):
-      images[row] = example["image"]
+      image = example["image"]
       if condition and condition.change:
         landmarks = affine.apply(example["crop_from_image"], example["landmarks"])
-        images[row] = condition.change(example["image"], landmarks)
+        image = condition.change(image, landmarks)
+      images[row] = image
     yield batch, images
 
 

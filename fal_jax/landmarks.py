@@ -116,6 +116,22 @@ def tight_boxes(landmarks: np.ndarray) -> np.ndarray:
   return np.where(known.any(1), np.concatenate([low, high], -1), np.nan)
 
 
+def refined_boxes(landmarks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+  """Boxes tight around predicted landmarks, to be cut out again.
+
+  Args:
+    landmarks: (N, K, 2) px.
+    boxes: (N, 4) x0, y0, x1, y1, same pixels, the boxes that they were predicted in: landmarks on
+      one line have no box, and such a face keeps the one it had.
+
+  Returns:
+    (N, 4) x0, y0, x1, y1.
+  """
+  tight = tight_boxes(landmarks)
+  has_area = (tight[:, 2:] - tight[:, :2] > 0).all(1, keepdims=True)
+  return np.where(has_area, tight, boxes)
+
+
 def _other_side(name: str) -> str:
   """The name of a landmark's mirror image: its own if it has no side."""
   if name.startswith("left_"):

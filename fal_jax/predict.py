@@ -144,11 +144,7 @@ class FaceAligner:
     image, boxes = _checked(image, boxes)
     result = self._align(image, boxes)
     for _ in range(self.refine):
-      tight = landmarks.tight_boxes(result.landmarks)
-      # Landmarks on one line have no box: such a face keeps the one it had.
-      has_area = (tight[:, 2:] - tight[:, :2] > 0).all(1)
-      boxes = boxes.copy()
-      boxes[has_area] = tight[has_area]
+      boxes = landmarks.refined_boxes(result.landmarks, boxes)
       result = self._align(image, boxes)
     return result
 

@@ -49,8 +49,7 @@ def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
   Raises:
     InputError: there is no run, no readable checkpoint, or one of a different network.
   """
-  recipe = setup.recipe(steps_per_epoch=1)
-  shapes = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
+  shapes = _state_shapes(setup)
   sharding = parallel.replicated_sharding()
   abstract_state = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
@@ -88,11 +87,9 @@ def pretrained_variables(setup: Setup, model: pretrained.Pretrained, workdir: st
       f"{workdir} holds a run, whose results those of {model.name} would replace: give another "
       "--workdir, or leave it out."
     )
-  recipe = setup.recipe(steps_per_epoch=1)
-  fresh = jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe)).variables
   there, here = (
     {path: leaf.shape for path, leaf in flatten_dict(tree).items()}
-    for tree in (model.variables, fresh)
+    for tree in (model.variables, _state_shapes(setup).variables)
   )
   if there != here:
     path = next(path for path in {**here, **there} if here.get(path) != there.get(path))
@@ -167,6 +164,12 @@ def _counts_landmarks(
   return len(there) == len(here) and all(
     a == b or a * here_count == b * there_count for a, b in zip(there, here, strict=True)
   )
+
+
+def _state_shapes(setup: Setup) -> steps.TrainState:
+  """Shapes and types of a run's state."""
+  recipe = setup.recipe(steps_per_epoch=1)
+  return jax.eval_shape(lambda: steps.init_state(jax.random.key(0), recipe))
 
 
 def evaluation_differences(saved: ConfigDict, config: ConfigDict) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from fal_jax.crop import BoxKind
 from fal_jax.data import Source
 from fal_jax.errors import InputError
-from fal_jax.landmarks import Markup, tight_boxes
+from fal_jax.landmarks import Markup, refined_boxes
 from fal_jax.robustness.conditions import CONDITIONS, Condition
 from fal_jax.scoring import protocols
 from fal_jax.scoring import summary as summaries
@@ -119,10 +119,7 @@ class _Recut(Sequence[Mapping[str, Any]]):
 
   def __init__(self, source: Source, predictions: Predictions):
     self._source = source
-    tight = tight_boxes(predictions.landmarks)
-    # Landmarks on one line have no box: such a face keeps the one they were predicted in.
-    has_area = (tight[:, 2:] - tight[:, :2] > 0).all(1, keepdims=True)
-    self._boxes = np.where(has_area, tight, predictions.faces.boxes)
+    self._boxes = refined_boxes(predictions.landmarks, predictions.faces.boxes)
 
   def __len__(self) -> int:
     return len(self._source)

@@ -7,10 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fal_jax import affine
+from fal_jax.corruption import LUMA
 from fal_jax.crop import CropRule
-
-# Weights of red, green and blue in an image's brightness (ITU-R BT.601).
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 # Where a face ends for a painted background: in standard deviations of its cloud of landmarks,
 # which reaches from the brows to the chin; the forehead and the ears lie within it, too.
@@ -73,7 +71,7 @@ def saturation(image: np.ndarray, landmarks: np.ndarray, *, factor: float) -> np
   Returns:
     (H, W, 3) uint8, clipped.
   """
-  grey = (image @ _LUMA)[..., None]
+  grey = (image @ np.array(LUMA, np.float32))[..., None]
   return _to_uint8(grey + np.float32(factor) * (image - grey))
 
 
