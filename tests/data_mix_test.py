@@ -1,13 +1,13 @@
 """Training on several splits at once: what is in a batch, whatever cache, step or process asks."""
 
 import dataclasses
-import itertools
 import json
 
 import jax
 import numpy as np
 import pytest
 import tiny_dataset
+import train_batches
 from runs import saved_steps
 from tiny_dataset import last_digest
 
@@ -40,11 +40,8 @@ def mix(folder):
 
 def take(source, count, **options):
   """The first `count` batches."""
-  batches = data.train_batches(source, **{"rule": RULE, "batch_size": BATCH, "seed": 0} | options)
-  try:
-    return list(itertools.islice(batches, count))
-  finally:
-    batches.close()
+  options = {"rule": RULE, "batch_size": BATCH, "seed": 0} | options
+  return train_batches.first(source, count, **options)
 
 
 def assert_same_batches(batches, expected):

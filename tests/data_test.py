@@ -1,6 +1,5 @@
 """Batches are a function of seed and step; landmarks lie where the pixels are."""
 
-import itertools
 import shutil
 
 import jax
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import tiny_dataset
+import train_batches
 from scipy import ndimage
 
 from fal_jax import data, parallel
@@ -40,11 +40,8 @@ def test(data_dir):
 
 def take(source, count, **options):
   """The first `count` batches."""
-  batches = data.train_batches(source, **{"rule": RULE, "batch_size": BATCH, "seed": 0} | options)
-  try:
-    return list(itertools.islice(batches, count))
-  finally:
-    batches.close()
+  options = {"rule": RULE, "batch_size": BATCH, "seed": 0} | options
+  return train_batches.first(source, count, **options)
 
 
 def order(batches):
