@@ -29,6 +29,14 @@ from fal_jax.errors import InputError
 # Only these: Pillow would pass EPS files to Ghostscript, and the rarer formats are attack surface.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
+# Endings that files of these formats have in practice, in lower case: what a folder's images are.
+# fmt: off
+IMAGE_SUFFIXES = (
+  ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm",
+  ".pgm", ".avif", ".jp2",
+)
+# fmt: on
+
 # What the decoders raise on damaged files: they trust any size the header claims.
 _DECODER_ERRORS = (
   OSError,

@@ -11,18 +11,13 @@ from ml_collections import ConfigDict
 from fal_jax import affine, build, crop, landmarks, metrics, parallel, restore
 from fal_jax.build import Setup
 from fal_jax.errors import InputError
-from fal_jax.images import read_image
+from fal_jax.images import IMAGE_SUFFIXES, read_image
 from fal_jax.output import folders
 from fal_jax.plots import sheets
 from fal_jax.scoring import landmark_csv
 from fal_jax.weights import pretrained
 
 MAX_DRAWN_SIZE = 1024  # px
-# fmt: off
-IMAGE_SUFFIXES = (
-  ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".jp2",
-)
-# fmt: on
 
 # Faces per call of the network: as many as there are, in powers of two up to this one. Each size
 # compiles when it is first met.

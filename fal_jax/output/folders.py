@@ -1,4 +1,4 @@
-"""Folders that a run writes to."""
+"""Folders that a run writes to, and the one that outlives runs."""
 
 import os
 from pathlib import Path
@@ -34,3 +34,12 @@ def unwritable(workdir: str | Path, reason: str) -> InputError:
   return InputError(
     f"Nothing can be written to --workdir={workdir} ({reason}): name another folder."
   )
+
+
+def home() -> Path:
+  """Where fal_jax keeps what it downloads or compiles for any run: not created here.
+
+  Returns:
+    FAL_JAX_HOME, or `~/.cache/fal_jax`.
+  """
+  return Path(os.environ.get("FAL_JAX_HOME") or "~/.cache/fal_jax").expanduser()
