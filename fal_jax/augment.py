@@ -4,7 +4,6 @@ import dataclasses
 import math
 from typing import Literal, get_args
 
-import dm_pix
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -138,6 +137,8 @@ def render_view(
   image = affine.warp(stored, view_from_stored, (size, size)) / 255
   if colour_mode == "channel_gain":
     return jnp.clip(image * view.colour[None, None, :], 0, 1)
+
+  import dm_pix  # here, since whoever only predicts renders no views
 
   brightness, contrast, saturation = view.colour
   # dm_pix offers brightness only as an offset; the paper's (0.6, 1.4) are factors. Nothing in

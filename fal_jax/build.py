@@ -19,7 +19,7 @@ from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 from fal_jax.landmarks import Markup
 from fal_jax.network import Network
-from fal_jax.robustness import compare
+from fal_jax.robustness import boxes
 from fal_jax.sampling import shares
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -112,12 +112,10 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
     "ranges": attempt(view_range),
   }
   attempt(corruption)
-  attempt(lambda config: compare.check_boxes(config.eval.boxes))
+  attempt(lambda config: boxes.check(config.eval.boxes))
   attempt(lambda config: shares.check(config.data.mix))
   attempt(lambda config: siamese.check_reduce(config.siamese.reduce))
-  attempt(
-    lambda config: optimizer.adam(**config.optimizer.to_dict(), steps_per_epoch=1.0, epochs=1.0)
-  )
+  attempt(_check_optimizer)
   if parts["markup"]:
     attempt(lambda config: _check_norm(config.eval.norm, parts["markup"]))
   if parts["network"]:
@@ -274,6 +272,16 @@ def precision(config: ConfigDict) -> Precision:
   if choice != "auto":
     return choice
   return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def _check_optimizer(config: ConfigDict) -> None:
+  options = config.optimizer
+  optimizer.check(
+    drop_epochs=options.drop_epochs,
+    drop_factor=options.drop_factor,
+    schedule=options.schedule,
+    warmup=options.warmup,
+  )
 
 
 def _check_norm(norm: str, markup: Markup) -> None:

@@ -3,13 +3,15 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from fal_jax.errors import InputError
+
+if TYPE_CHECKING:
+  import optax
 
 Schedule = Literal["drops", "cosine"]
 COSINE_END = 0.01  # of the learning rate
@@ -24,7 +26,7 @@ def adam(
   epochs: float,
   schedule: Schedule = "drops",
   warmup: float = 0.0,
-) -> tuple[optax.GradientTransformation, optax.Schedule]:
+) -> "tuple[optax.GradientTransformation, optax.Schedule]":
   """Builds the optimiser and the schedule it follows.
 
   Source: Bulat et al. 2021, Sec. 5.1: Adam, 1e-4, dropped at epochs 25 and 40 of 50. The factor is
@@ -46,20 +48,9 @@ def adam(
   Raises:
     InputError: an option is unknown or out of range.
   """
-  increasing = all(earlier < later for earlier, later in itertools.pairwise((0, *drop_epochs)))
-  if not increasing or not all(map(math.isfinite, drop_epochs)):
-    raise InputError(
-      "optimizer.drop_epochs must be positive, finite and strictly increasing, "
-      f"got {tuple(drop_epochs)}."
-    )
-  if not 0 < drop_factor <= 1:
-    raise InputError(f"optimizer.drop_factor must be above 0 and at most 1, got {drop_factor}.")
-  if schedule not in get_args(Schedule):
-    raise InputError(
-      f"optimizer.schedule is {schedule!r}; choose one of {', '.join(get_args(Schedule))}."
-    )
-  if not 0 <= warmup < 1:
-    raise InputError(f"optimizer.warmup must be at least 0 and below 1, got {warmup}.")
+  import optax  # here, since whoever only predicts does not train
+
+  check(drop_epochs=drop_epochs, drop_factor=drop_factor, schedule=schedule, warmup=warmup)
 
   total_steps = max(1, round(epochs * steps_per_epoch))
   if schedule == "cosine":
@@ -78,7 +69,27 @@ def adam(
   return optax.adam(rate), rate
 
 
-def _rising(rate: optax.Schedule, steps: int) -> optax.Schedule:
+def check(
+  *, drop_epochs: Sequence[float], drop_factor: float, schedule: Schedule, warmup: float
+) -> None:
+  """Raises InputError where one of these options of `adam` is unknown or out of range."""
+  increasing = all(earlier < later for earlier, later in itertools.pairwise((0, *drop_epochs)))
+  if not increasing or not all(map(math.isfinite, drop_epochs)):
+    raise InputError(
+      "optimizer.drop_epochs must be positive, finite and strictly increasing, "
+      f"got {tuple(drop_epochs)}."
+    )
+  if not 0 < drop_factor <= 1:
+    raise InputError(f"optimizer.drop_factor must be above 0 and at most 1, got {drop_factor}.")
+  if schedule not in get_args(Schedule):
+    raise InputError(
+      f"optimizer.schedule is {schedule!r}; choose one of {', '.join(get_args(Schedule))}."
+    )
+  if not 0 <= warmup < 1:
+    raise InputError(f"optimizer.warmup must be at least 0 and below 1, got {warmup}.")
+
+
+def _rising(rate: "optax.Schedule", steps: int) -> "optax.Schedule":
   """A schedule that is multiplied by 1 / steps, 2 / steps ... 1 at first."""
 
   def schedule(step: jax.Array | int) -> jax.Array:

@@ -6,12 +6,11 @@ Nothing here knows how many devices there are: `parallel.py` maps these function
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 from jax.flatten_util import ravel_pytree
 
 from fal_jax import affine, heads, losses, network, peaks, siamese
@@ -21,6 +20,9 @@ from fal_jax.crop import CropRule
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.network import Network
 from fal_jax.ops.collectives import pmean, psum
+
+if TYPE_CHECKING:
+  import optax  # the recipe brings it along: who only predicts does not wait for its import
 
 DEVICES = "devices"
 
@@ -41,7 +43,7 @@ class TrainState:
   step: jax.Array
   params: Any
   batch_stats: Any
-  opt_state: optax.OptState
+  opt_state: "optax.OptState"
 
   @property
   def variables(self) -> dict[str, Any]:
@@ -79,8 +81,8 @@ class Recipe:
 
   model: Network
   codec: HeatmapCodec
-  tx: optax.GradientTransformation
-  schedule: optax.Schedule
+  tx: "optax.GradientTransformation"
+  schedule: "optax.Schedule"
   flip: tuple[int, ...]
   crop: CropRule
   ranges: ViewRange
@@ -360,7 +362,7 @@ def train_step(
     batch_stats = unravel_statistics(pmean(statistics, DEVICES))
 
   update, opt_state = recipe.tx.update(gradient, state.opt_state)
-  params = optax.apply_updates(state.params, unravel(update))
+  params = jax.tree.map(jnp.add, state.params, unravel(update))
 
   metrics = {
     "loss": loss,

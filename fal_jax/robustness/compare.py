@@ -1,21 +1,18 @@
 """One network on several boxes, and under several conditions, of the same faces."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
 from fal_jax.crop import BoxKind
 from fal_jax.data import Source
-from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup, refined_boxes
+from fal_jax.robustness.boxes import EvalBox
 from fal_jax.robustness.conditions import CONDITIONS, Condition
 from fal_jax.scoring import protocols
 from fal_jax.scoring import summary as summaries
 from fal_jax.scoring.faces import Predictions
-
-# "refined" is cut tight around the landmarks that were predicted in the "detector" box.
-EvalBox = Literal[BoxKind, "refined"]
 
 
 class Predict(Protocol):
@@ -25,15 +22,6 @@ class Predict(Protocol):
     self, source: Source, *, box: BoxKind, condition: Condition | None = None
   ) -> Predictions:
     """Predicts all faces of the source, cut out by one kind of box, under a condition."""
-
-
-def check_boxes(boxes: Sequence[str]) -> None:
-  """Raises InputError where `config.eval.boxes` names something else than boxes."""
-  if isinstance(boxes, str) or not set(boxes) <= {*get_args(EvalBox)}:
-    raise InputError(
-      f"config.eval.boxes is {boxes!r}; name some of {', '.join(get_args(EvalBox))}, "
-      "e.g. --config.eval.boxes=\"('landmarks','detector')\", or none: \"()\"."
-    )
 
 
 Measure = Callable[[Predictions], dict[str, float]]

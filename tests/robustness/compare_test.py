@@ -8,6 +8,7 @@ import tiny_dataset
 
 from fal_jax import build, data, evaluate, parallel
 from fal_jax.errors import InputError
+from fal_jax.robustness import boxes as kinds
 from fal_jax.robustness import compare
 from fal_jax.robustness.conditions import CONDITIONS, Condition
 
@@ -111,7 +112,7 @@ def test_a_condition_changes_the_crops_and_where_they_are_cut(source, folder):
 @pytest.mark.parametrize("boxes", [("face",), "landmarks", ("landmarks", "tight")])
 def test_a_kind_of_box_that_there_is_not_is_one_sentence(folder, boxes):
   with pytest.raises(InputError, match=r"config\.eval\.boxes is .* name some of dataset, landmar"):
-    compare.check_boxes(boxes)
+    kinds.check(boxes)
 
 
 @pytest.mark.slow

@@ -1,0 +1,19 @@
+"""The kinds of boxes that a network is evaluated on. Apart, since every config is checked for them."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from fal_jax.crop import BoxKind
+from fal_jax.errors import InputError
+
+# "refined" is cut tight around the landmarks that were predicted in the "detector" box.
+EvalBox = Literal[BoxKind, "refined"]
+
+
+def check(boxes: Sequence[str]) -> None:
+  """Raises InputError where `config.eval.boxes` names something else than boxes."""
+  if isinstance(boxes, str) or not set(boxes) <= {*get_args(EvalBox)}:
+    raise InputError(
+      f"config.eval.boxes is {boxes!r}; name some of {', '.join(get_args(EvalBox))}, "
+      "e.g. --config.eval.boxes=\"('landmarks','detector')\", or none: \"()\"."
+    )
