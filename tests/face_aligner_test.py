@@ -1,5 +1,9 @@
 """What an aligner makes of boxes: batches, views, refinement, decoders, and spreads in image px."""
 
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import tiny_dataset
@@ -143,3 +147,49 @@ def test_the_covariance_grows_with_the_square_of_the_image(workdir, photo):
     small_face.covariance[0], axis1=-2, axis2=-1
   )
   assert np.median(ratios) == pytest.approx(16, rel=0.1)
+
+
+def test_what_was_warmed_up_is_not_compiled_again(workdir, photo):
+  aligner = FaceAligner.from_checkpoint(workdir, views=3, decode="argmax")
+
+  aligner.warm_up(faces=2)  # 6 views: 4 and 2
+  aligner._warming.result()
+  compiled = aligner._predict._cache_size()
+  aligner(photo[0], np.repeat(photo[1], 2, 0))
+
+  assert aligner._predict._cache_size() == compiled >= 2
+
+
+def test_a_call_waits_for_the_warm_up_and_raises_what_went_wrong_in_it(workdir, photo, monkeypatch):
+  aligner = FaceAligner.from_checkpoint(workdir)
+
+  def fail(*_):
+    time.sleep(0.1)
+    raise MemoryError("while warming up")
+
+  monkeypatch.setattr(aligner, "_predict", fail)
+  aligner.warm_up()
+  monkeypatch.undo()
+
+  with pytest.raises(MemoryError, match="while warming up"):
+    aligner(*photo)
+
+
+@pytest.mark.parametrize("faces", [0, -2])
+def test_a_warm_up_for_no_face_is_refused(workdir, faces):
+  with pytest.raises(InputError, match=f"faces must be 1 or more, got {faces}"):
+    FaceAligner.from_checkpoint(workdir).warm_up(faces=faces)
+
+
+@pytest.mark.slow
+def test_a_program_that_ends_while_it_warms_up_ends_as_it_wants_to():
+  program = (
+    "from fal_jax.predict import FaceAligner\n"
+    "FaceAligner.from_pretrained('free-68').warm_up()\n"
+    "raise SystemExit(7)"
+  )
+  command = [sys.executable, "-c", program]
+  ended = subprocess.run(
+    command, cwd=tiny_dataset.ROOT, capture_output=True, timeout=120, check=False
+  )
+  assert (ended.returncode, ended.stdout, ended.stderr) == (7, b"", b"")

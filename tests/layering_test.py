@@ -136,9 +136,17 @@ def test_the_library_knows_neither_its_builders_nor_its_configs(module):
   assert not roots & {"tfds_builders", "configs", "tests"}
 
 
-def test_importing_the_mathematics_loads_neither_data_nor_checkpoint_libraries():
-  heavy = ("tensorflow", "tensorflow_datasets", "orbax", "grain", "torch", "matplotlib")
-  program = f"import sys, fal_jax.steps; print([name for name in {heavy} if name in sys.modules])"
+@pytest.mark.parametrize(
+  "lines",
+  [
+    "import fal_jax.steps",
+    "from fal_jax.predict import FaceAligner; FaceAligner.from_pretrained('free-68')",
+  ],
+)
+def test_the_mathematics_and_a_face_wait_for_no_library_of_data_or_training(lines):
+  heavy = ("tensorflow", "tensorflow_datasets", "orbax", "grain", "torch", "matplotlib", "scipy")
+  heavy += ("optax", "dm_pix", "tensorboardX")
+  program = f"{lines}\nimport sys; print([name for name in {heavy} if name in sys.modules])"
   result = subprocess.run(
     [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
   )

@@ -1,6 +1,7 @@
 """Folders that a run writes to, and the one that outlives runs."""
 
 import os
+import stat
 from pathlib import Path
 
 from fal_jax.errors import InputError
@@ -34,6 +35,33 @@ def unwritable(workdir: str | Path, reason: str) -> InputError:
   return InputError(
     f"Nothing can be written to --workdir={workdir} ({reason}): name another folder."
   )
+
+
+def make_private_dir(directory: Path) -> None:
+  """Creates a folder that nobody else can write to, for what will be run.
+
+  Args:
+    directory: the folder; one that exists stays as it is.
+
+  Raises:
+    InputError: it cannot be created, or somebody else owns it or may write to it.
+  """
+  try:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    link, target = directory.lstat(), directory.stat()
+  except OSError as error:
+    raise InputError(
+      f"the folder {directory} cannot be created ({error.strerror or error})."
+    ) from error
+
+  if {link.st_uid, target.st_uid} != {os.geteuid()}:
+    raise InputError(f"the folder {directory} belongs to another user.")
+  if target.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    raise InputError(
+      f"other users may write to the folder {directory}: delete it, or `chmod 700` it if you trust "
+      "what is in it."
+    )
 
 
 def home() -> Path:

@@ -1,4 +1,4 @@
-"""The kinds of boxes that a network is evaluated on. Apart, since every config is checked for them."""
+"""The kinds of boxes to evaluate on; apart, since every config is checked for them."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
