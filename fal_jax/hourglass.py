@@ -45,11 +45,12 @@ class _Layer(nn.Module):
   the time that the network takes to trace.
   """
 
-  def param(self, name: str, initialiser: Any, shape: Any, *args: Any, **kwargs: Any) -> Any:
-    value = self.get_variable("params", name)
+  def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    value: Any = self.get_variable("params", name)
+    _, shape, *_ = args  # after the initialiser
     if value is not None and value.shape == tuple(shape):
       return value
-    return super().param(name, initialiser, shape, *args, **kwargs)  # draws it, or raises
+    return super().param(name, *args, **kwargs)  # draws it, or raises
 
 
 class _Conv(_Layer, nn.Conv):

@@ -85,7 +85,8 @@ class FaceAligner:
     self.views = views
     # Once: 8 % of the time of a face otherwise.
     self._variables = jax.device_put(variables, jax.local_devices()[0])
-    self._predict = _predict_step(setup.network, setup.codec)
+    # Flax modules are hashable, which the protocol does not say.
+    self._predict = _predict_step(setup.network, setup.codec)  # type: ignore[arg-type]
     self._warming: Future | None = None
 
   @classmethod

@@ -15,7 +15,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fal_jax import build, config_json
-from fal_jax.bench import inputs, machine, rates, scaling, table, timing, trace, work, worker
+from fal_jax.bench import (
+  first_answer,
+  inputs,
+  machine,
+  rates,
+  scaling,
+  table,
+  timing,
+  trace,
+  work,
+  worker,
+)
 from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
 from fal_jax.errors import InputError
@@ -25,6 +36,7 @@ from fal_jax.output.folders import make_dir
 # processes only on CPU, torch only where it is installed.
 PARTS = (
   "first_step",
+  "predict",
   "processes",
   "fake_devices",
   "forward",
@@ -40,7 +52,7 @@ PARTS = (
   "determinism",
   "input",
 )
-ON_DEMAND = ("fake_devices", "torch_compile", "trace")
+ON_DEMAND = ("predict", "fake_devices", "torch_compile", "trace")
 
 # Parts that run PyTorch, and the prefix of their tasks' names.
 REFERENCES = {"torch": "eager ", "torch_compile": "torch.compile "}
@@ -94,6 +106,9 @@ def run(
     if "first_step" in chosen:
       report["first_step"] = first_steps(config, batch_sizes, cache, echo=say)
       on_cpu = report["first_step"]["cold"]["platform"] == "cpu"
+
+    if "predict" in chosen:
+      report["predict"] = first_answer.measure(rounds=rounds, echo=say)
 
     # What these processes compile serves the others, and this one as well.
     environment = {}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fal_jax.bench import timing
 from fal_jax.output import markdown
 
 SCALING = ("same work for each", "step ms", "control ms", "control / step")
@@ -22,6 +23,7 @@ def page(report: Mapping[str, Any]) -> str:
     "torch": _torch,
     "torch_compile": _torch,
     "first_step": _first_step,
+    "predict": _predict,
     "memory": _memory,
     "determinism": _determinism,
     "input": _input,
@@ -128,6 +130,21 @@ def _first_step(result: Mapping[str, Any]) -> str:
 
   note = "Tracing and compiling are those of weights and step together."
   return f"## First step\n\n{markdown.table(head, rows)}\n\n{note}"
+
+
+def _predict(result: Mapping[str, Sequence[float]]) -> str:
+  """From the start of a process to the points of a photograph, and of those after it."""
+  columns = {
+    "first": ("the first answer", "s", 1.0),
+    "second": ("with what was compiled for it", "s", 1.0),
+    "face": ("a face afterwards", "ms", 1e3),
+    "photo": ("a photograph afterwards", "ms", 1e3),
+  }
+  rows = [
+    [label, f"{_spread(timing.spread([factor * value for value in result[name]]))} {unit}"]
+    for name, (label, unit, factor) in columns.items()
+  ]
+  return f"## Prediction\n\n{markdown.table(['wait', 'time'], rows)}"
 
 
 def _memory(result: Mapping[str, Any]) -> str:
