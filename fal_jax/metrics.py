@@ -64,8 +64,9 @@ def per_face(nme: np.ndarray, norm: str, thresholds: Sequence[float]) -> Iterato
     thresholds: percents at which area and failure rate are taken.
 
   Yields:
-    `nme_<norm>`, to which only faces that were found contribute; at each threshold `auc_<norm>_<threshold>` and `fr_<norm>_<threshold>`; and
-    `catastrophic_<norm>`, the share of faces whose error is above `CATASTROPHIC`.
+    `nme_<norm>`, to which only faces that were found contribute; at each threshold
+    `auc_<norm>_<threshold>` and `fr_<norm>_<threshold>`; and `catastrophic_<norm>`, the share of
+    faces whose error is above `CATASTROPHIC`.
   """
   yield PerFace(f"nme_{norm}", np.where(np.isinf(nme), np.nan, nme), 1)
 
