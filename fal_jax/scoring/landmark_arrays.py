@@ -96,7 +96,8 @@ def _load(path: Path, max_bytes: int) -> dict[str, np.ndarray]:
   except InputError:
     raise  # ours, which is a ValueError too
   except _DAMAGE as error:
-    reason = cut(" ".join(str(error).split()).rstrip(".") or type(error).__name__, length=120)
+    text = str(error.args[0]) if error.args else type(error).__name__
+    reason = cut(" ".join(text.split()).rstrip("."), length=120)
     if "pickle" in reason or "Object arrays" in reason:
       reason = "Python objects are not read"
     raise InputError(
