@@ -53,7 +53,9 @@ _BOX = flags.DEFINE_list(
   "box", None, "predict: x0,y0,x1,y1 of the face in image pixels; default: the whole image."
 )
 _LANDMARKS = flags.DEFINE_string(
-  "landmarks", None, "codec_report: .npz of landmarks (N, K, 2), image px, instead of a dataset."
+  "landmarks",
+  None,
+  "codec_report: .npz, .csv or .json of landmarks, image px, instead of a dataset.",
 )
 _VIEWS = flags.DEFINE_integer(
   "views",
