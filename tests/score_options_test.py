@@ -215,7 +215,7 @@ def test_no_face_found_and_unknown_ids_are_mistakes_all_the_same(tmp_path):
 
 
 def test_ids_are_joined_by_the_ends_of_their_paths_with_a_warning(command_line, tmp_path):
-  names = [f"/home/me/{name}" for name in IDS]
+  names = [f"/data/me/{name}" for name in IDS]
   pred = write_csv(tmp_path / "mine.csv", make_faces()[::-1] + SHIFT, names[::-1])
 
   code, out, err = command_line(predictions=[str(pred)])

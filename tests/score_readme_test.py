@@ -29,7 +29,7 @@ def test_the_example_of_the_page_ends_with_its_table(example, capsys, tmp_path, 
   monkeypatch.chdir(tmp_path)
   write_csv(tmp_path / "truth.csv", make_faces())
   write_csv(
-    tmp_path / "dlib.csv", make_faces()[1:] + SHIFT, [f"/home/me/{name}" for name in IDS[1:]]
+    tmp_path / "dlib.csv", make_faces()[1:] + SHIFT, [f"/data/me/{name}" for name in IDS[1:]]
   )
   lists = {"predictions", "thresholds"}
   values = {

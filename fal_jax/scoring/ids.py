@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 def join(wanted: Sequence[str], given: Sequence[str]) -> dict[str, str]:
   """The given id for each wanted one: its equal, or else the only one whose path ends alike.
 
-  `./images/000.png`, `/home/me/images/000.png` and `images\\000.png` all end like `000.png`: what
+  `./images/000.png`, `/data/me/images/000.png` and `images\\000.png` all end like `000.png`: what
   they have in common is all of the shorter path. A pair counts only if neither of the two ends like
   any other id, so nothing is guessed.
 

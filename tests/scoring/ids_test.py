@@ -12,7 +12,7 @@ TRUTH = ["images/000.png", "images/001.png", "images/001.png#1"]
   [
     "{}",
     "./{}",
-    "/home/me/faces/{}",
+    "/data/me/faces/{}",
     "../faces//{}",
     "C:\\faces\\{}",
   ],
