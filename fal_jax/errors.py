@@ -28,6 +28,12 @@ class Interrupted(RuntimeError):
 
 
 def join_names(names: Sequence[str], *, limit: int = 10) -> str:
-  """Names for a message: at most `limit` of them, and how many more there are."""
+  """Names for a message: at most `limit` of them, each cut, and how many more there are."""
   more = f" and {len(names) - limit} more" if len(names) > limit else ""
-  return ", ".join(names[:limit]) + more
+  return ", ".join(map(cut, names[:limit])) + more
+
+
+def cut(text: str, *, length: int = 60) -> str:
+  """What stands in a file, for a message: on one line, and not longer than a line can be."""
+  line = text if text.isprintable() else " ".join(text.split())
+  return line if len(line) <= length else f"{line[: length - 3]}..."

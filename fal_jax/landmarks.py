@@ -5,8 +5,8 @@ Left and right are the *person's own*: in an upright photograph that is not mirr
 permutation needs no table of its own: `left_x` and `right_x` change places. Mark-ups of users list
 their pairs instead, see `custom_markup`.
 
-Landmark numbers are zero-based positions in the dataset's own order (300W 68, WFLW 98, COFW 29,
-AFLW 19, Menpo profile 39).
+Landmark numbers are zero-based positions in the dataset's own order (300W 68 and its 51 inner
+points, WFLW 98, COFW 29, AFLW 19, Menpo profile 39).
 """
 
 import dataclasses
@@ -221,6 +221,17 @@ def _markup_68() -> Markup:
   )
 
 
+def _markup_51() -> Markup:
+  """The 68 without the jaw, in the same order: 300W's inner points."""
+  whole, jaw = _markup_68(), 17
+  return Markup(
+    names=whole.names[jaw:],
+    edges=tuple((a - jaw, b - jaw) for a, b in whole.edges if a >= jaw),
+    outer_eyes=(36 - jaw, 45 - jaw),
+    pupils=(tuple(range(36 - jaw, 42 - jaw)), tuple(range(42 - jaw, 48 - jaw))),
+  )
+
+
 def _markup_98() -> Markup:
   """WFLW."""
   right_brow = ["outer", *_numbered("top", range(4)), *_numbered("bottom", reversed(range(4)))]
@@ -337,6 +348,7 @@ def _markup_39() -> Markup:
 
 MARKUPS: Mapping[int, Markup] = {
   68: _markup_68(),
+  51: _markup_51(),
   98: _markup_98(),
   29: _markup_29(),
   19: _markup_19(),

@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -55,7 +54,9 @@ _BOX = flags.DEFINE_list(
   "box", None, "predict: x0,y0,x1,y1 of the face in image pixels; default: the whole image."
 )
 _LANDMARKS = flags.DEFINE_string(
-  "landmarks", None, "codec_report: .npz of landmarks (N, K, 2), image px, instead of a dataset."
+  "landmarks",
+  None,
+  "codec_report: .npz, .csv or .json of landmarks, image px, instead of a dataset.",
 )
 _VIEWS = flags.DEFINE_integer(
   "views",
@@ -86,7 +87,13 @@ _TRUTH = flags.DEFINE_string(
   "truth", None, "score: such a file of annotated landmarks, instead of --config of a dataset."
 )
 _MARKUP = flags.DEFINE_integer(
-  "markup", None, "score: number of landmarks of --truth; default: as many as it has."
+  "markup", None, "score: number of landmarks that --truth must have; default: as many as it has."
+)
+_MARKUP_FILE = flags.DEFINE_string(
+  "markup_file",
+  None,
+  "score: markup.yaml that describes --truth (tfds_builders/custom/README.md); default: the "
+  "mark-up of ours with as many landmarks, if there is one.",
 )
 _ORIGIN = flags.DEFINE_integer(
   "origin",
@@ -97,6 +104,25 @@ _ORIGIN = flags.DEFINE_integer(
 )
 _ORDER = flags.DEFINE_bool("assume_order", False, "score: match faces by order if ids are missing.")
 _MAP = flags.DEFINE_bool("map_98_to_68", False, "score: convert WFLW-98 predictions to 300W-68.")
+_INNER = flags.DEFINE_bool(
+  "map_68_to_51", False, "score: compare the 51 inner points alone, of all files that have 68."
+)
+_MISSING = flags.DEFINE_enum(
+  "missing",
+  "error",
+  ["error", "failure"],
+  "score: what a face without a prediction is; failure: an infinite error to areas and failure "
+  "rates, while nme is over the faces that were found.",
+)
+_THRESHOLDS = flags.DEFINE_list(
+  "thresholds",
+  [],
+  "score: percents at which areas and failure rates are taken, e.g. 7,8,10; default: those of the "
+  "protocol.",
+)
+_BASELINE = flags.DEFINE_bool(
+  "baseline", False, "score: beside the predictions, the mean shape in each face's annotated box."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -243,19 +269,24 @@ def _score(workdir: str) -> None:
   from fal_jax.scoring import reports
 
   files = score.label_files(_PREDICTIONS.value)
-  options: dict[str, Any] = {
-    "truth": _TRUTH.value,
-    "config": None if _CONFIG.value is None else _config(),
-    "num_landmarks": _MARKUP.value,
-    "origin": _ORIGIN.value,
-    "assume_order": _ORDER.value,
-    "map_98_to_68": _MAP.value,
-  }
-  if len(files) > 1:
-    print(score.compare(workdir, files, **options))
+  thresholds = score.parse_thresholds(_THRESHOLDS.value)
+  options = score.Options(
+    truth=_TRUTH.value,
+    config=None if _CONFIG.value is None else _config(),
+    num_landmarks=_MARKUP.value,
+    markup_file=_MARKUP_FILE.value,
+    origin=_ORIGIN.value,
+    assume_order=_ORDER.value,
+    map_98_to_68=_MAP.value,
+    map_68_to_51=_INNER.value,
+    missing=_MISSING.value,
+  )
+  if len(files) > 1 or _BASELINE.value:
+    baseline = _BASELINE.value
+    print(score.compare(workdir, files, options, thresholds=thresholds, baseline=baseline))
   else:
     ((name, path),) = files.items()
-    title, summary = score.run(workdir, path, name=name, **options)
+    title, summary = score.run(workdir, path, options, name=name, thresholds=thresholds)
     print(reports.table(title, summary))
   print(f"As JSON, with the error of each face and figures: {workdir}/score")
 

@@ -10,7 +10,8 @@ four under fixed names:
   diag  diagonal of the face box (Menpo profile)
 
 `per_face` defines the metrics: a new one is one `yield` there. It must be a function of each face's
-own NME, finite on valid faces, and what is reported is its mean over faces.
+own NME, which is infinite for a face that a method did not find, and what is reported is its mean
+over faces.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ THRESHOLDS: Mapping[str, tuple[float, ...]] = {
 class PerFace(NamedTuple):
   """What each face contributes to one metric, which is `percent` times the mean of the values.
 
+  NaN means nothing: the mean is over the other faces.
+
   Fractions become percent after the mean, not before: the metric of a summary then equals `auc` and
   `failure_rate` to the last bit.
 
@@ -56,15 +59,16 @@ def per_face(nme: np.ndarray, norm: str, thresholds: Sequence[float]) -> Iterato
   """Defines and names every metric of one normaliser.
 
   Args:
-    nme: (N,) float64, percent.
+    nme: (N,) float64, percent; infinite where the face was not found.
     norm: name of its normaliser.
     thresholds: percents at which area and failure rate are taken.
 
   Yields:
-    `nme_<norm>`; at each threshold `auc_<norm>_<threshold>` and `fr_<norm>_<threshold>`; and
-    `catastrophic_<norm>`, the share of faces whose error is above `CATASTROPHIC`.
+    `nme_<norm>`, to which only faces that were found contribute; at each threshold
+    `auc_<norm>_<threshold>` and `fr_<norm>_<threshold>`; and `catastrophic_<norm>`, the share of
+    faces whose error is above `CATASTROPHIC`.
   """
-  yield PerFace(f"nme_{norm}", nme, 1)
+  yield PerFace(f"nme_{norm}", np.where(np.isinf(nme), np.nan, nme), 1)
 
   for at in thresholds:
     yield PerFace(f"auc_{norm}_{at:g}", _areas(nme, at), 100)

@@ -1,13 +1,14 @@
 """--mode=score: scores predictions of any method exactly as our own evaluation does.
 
-They are compared with a prepared dataset or a file of annotations (`scoring/matching.py`), and
-several files with each other. Errors that look like another scale, another origin or another first
-pixel lead to warnings beside the results.
+They are compared with a prepared dataset or a file of annotations (`scoring/matching.py`), with
+several files of predictions, and with the mean shape. Errors that look like another scale, another
+origin or another first pixel lead to warnings beside the results.
 """
 
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,28 +17,43 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, cut
 from fal_jax.landmarks import Markup
 from fal_jax.output.folders import make_dir, unwritable
 from fal_jax.output.provenance import git_commit
 from fal_jax.plots import figure
-from fal_jax.scoring import comparison, landmark_files, matching, protocols, reports, units
+from fal_jax.scoring import (
+  comparison,
+  cross_markup,
+  landmark_files,
+  matching,
+  mean_shape,
+  protocols,
+  reports,
+  truth,
+  units,
+)
 from fal_jax.scoring import summary as summaries
 from fal_jax.scoring.face_errors import Errors
 from fal_jax.scoring.faces import LandmarkFile, Predictions
-from fal_jax.scoring.matching import Truth
+from fal_jax.scoring.truth import Options, Truth
 
 COMPARISON = "comparison"  # what the files about several predictions are called
+MEAN_SHAPE = "mean_shape"  # and those about the baseline
 
 MAPPING_CAVEAT = (
   "98 landmarks were mapped to 68; the annotators of the two mark-ups drew other curves, so this "
   "compares only with numbers made through the same map."
 )
+INNER_CAVEAT = (
+  "Only the 51 inner points are compared, and boxes are tight around them: this does not compare "
+  "with results on 68."
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-  """A file of predictions beside the truth.
+  """A set of predictions beside the truth.
 
   Attributes:
     predictions: (N, K, 2) landmarks, image px, in the order of the truth's faces.
@@ -55,14 +71,10 @@ class Scored:
 def run(
   workdir: str | Path,
   predictions: str | Path,
+  options: Options,
   *,
   name: str | None = None,
-  truth: str | Path | None = None,
-  config: ConfigDict | None = None,
-  num_landmarks: int | None = None,
-  origin: int = 0,
-  assume_order: bool = False,
-  map_98_to_68: bool = False,
+  thresholds: tuple[float, ...] = (),
 ) -> tuple[str, dict[str, Any]]:
   """Scores a file of predictions.
 
@@ -71,15 +83,9 @@ def run(
   Args:
     workdir: the folder to write to.
     predictions: a file as in `landmark_files`.
+    options: name the truth, and say how the two are joined.
     name: of what is written; by default the predictions' file name without its suffix.
-    truth: such a file with the annotation, where NaN means not annotated; or None, and the config
-      names a prepared dataset.
-    config: gives the dataset, its mark-up, and the split: the first of `config.eval.splits`.
-    num_landmarks: the mark-up of the truth file; by default the one with as many landmarks as it
-      has.
-    origin: index of the first pixel in the predictions, 0 or 1.
-    assume_order: assume that both have their faces in the same order where one of them has no ids.
-    map_98_to_68: first map the predictions' 98 landmarks of WFLW to the 68 of 300W.
+    thresholds: percents of areas and failure rates; by default those of the protocol.
 
   Returns:
     A title for the table, and what `summary.summarise` returns with `warnings` and `provenance`.
@@ -88,15 +94,7 @@ def run(
     InputError: something about the files or how they fit together needs the user.
   """
   name = name or Path(predictions).stem
-  target, scored = _measure_files(
-    {name: predictions},
-    truth=truth,
-    config=config,
-    num_landmarks=num_landmarks,
-    origin=origin,
-    assume_order=assume_order,
-    map_98_to_68=map_98_to_68,
-  )
+  target, scored = _measure_files({name: predictions}, options, thresholds)
 
   directory = _write(workdir, scored)
   _draw(directory, name, scored[name])
@@ -106,15 +104,12 @@ def run(
 def compare(
   workdir: str | Path,
   predictions: Mapping[str, str | Path],
+  options: Options,
   *,
-  truth: str | Path | None = None,
-  config: ConfigDict | None = None,
-  num_landmarks: int | None = None,
-  origin: int = 0,
-  assume_order: bool = False,
-  map_98_to_68: bool = False,
+  thresholds: tuple[float, ...] = (),
+  baseline: bool = False,
 ) -> str:
-  """Scores several files of predictions of the same faces beside each other.
+  """Scores files of predictions of the same faces beside each other.
 
   Writes what `run` writes for each, under its label, and `score/comparison.md`, `.json` and
   `comparison_ced.png`: a row per file, and all error curves in one figure.
@@ -122,12 +117,10 @@ def compare(
   Args:
     workdir: the folder to write to.
     predictions: label -> a file as in `landmark_files`. The others are compared with the first.
-    truth: as in `run`.
-    config: as in `run`.
-    num_landmarks: as in `run`.
-    origin: as in `run`, for all files.
-    assume_order: as in `run`, for all files.
-    map_98_to_68: as in `run`, for all files.
+    options: as in `run`, for all files.
+    thresholds: as in `run`.
+    baseline: whether the last row is the mean shape, of the config's training faces where there is
+      a config.
 
   Returns:
     The table, and what is doubtful about the files.
@@ -135,20 +128,22 @@ def compare(
   Raises:
     InputError: as in `run`; then nothing is written.
   """
-  target, scored = _measure_files(
-    predictions,
-    truth=truth,
-    config=config,
-    num_landmarks=num_landmarks,
-    origin=origin,
-    assume_order=assume_order,
-    map_98_to_68=map_98_to_68,
-  )
+  target, scored = _measure_files(predictions, options, thresholds)
+  notes = []
+  if baseline:
+    if MEAN_SHAPE in scored:
+      raise InputError(
+        f"--baseline's row is called {MEAN_SHAPE}: give the file of that name another label, e.g. "
+        f"--predictions=mine={predictions[MEAN_SHAPE]}."
+      )
+    scored[MEAN_SHAPE], note = _baseline(target, options.config, thresholds)
+    notes.append(f"{MEAN_SHAPE}: {note}")
 
   errors = {label: one.errors for label, one in scored.items()}
   protocol = next(iter(scored.values())).summary["protocol"]
-  report = comparison.compare(errors, protocol)
+  report = comparison.compare(errors, protocol, videos=target.faces.videos)
   page = comparison.page(report, title=target.title)
+  page += "".join(f"\n* {note}" for note in notes)
   for label, one in scored.items():
     page += "".join(f"\n* WARNING: {label}: {text}" for text in one.summary["warnings"])
 
@@ -202,17 +197,44 @@ def label_files(texts: Sequence[str]) -> dict[str, str]:
   return files
 
 
+def parse_thresholds(texts: Sequence[str]) -> tuple[float, ...]:
+  """The percents that --thresholds names.
+
+  Args:
+    texts: one per threshold.
+
+  Returns:
+    Each once, in their order.
+
+  Raises:
+    InputError: one is not a percentage of a normaliser.
+  """
+  percents = []
+  for text in texts:
+    try:
+      percent = float(text)
+    except ValueError:
+      percent = math.nan
+    if not 0.5 <= percent <= 100:
+      hint = f": write {100 * percent:g}" if 0.005 <= percent < 0.5 else ""
+      raise InputError(
+        f"--thresholds are percents between 0.5 and 100, e.g. --thresholds=7,8,10, got "
+        f"{cut(text)!r}{hint}."
+      )
+    percents.append(float(f"{percent:g}"))  # as the metric is called
+  return tuple(dict.fromkeys(percents))
+
+
 def measure(
-  file: LandmarkFile, truth: Truth, *, origin: int, assume_order: bool, map_98_to_68: bool
+  file: LandmarkFile, target: Truth, options: Options, *, thresholds: tuple[float, ...] = ()
 ) -> Scored:
   """Everything about a file of predictions.
 
   Args:
     file: predictions of the truth's faces.
-    truth: what they are compared with.
-    origin: as in `matching.match`.
-    assume_order: as in `matching.match`.
-    map_98_to_68: as in `matching.match`.
+    target: what they are compared with.
+    options: say how they are joined.
+    thresholds: as in `run`.
 
   Returns:
     Its errors and results.
@@ -220,67 +242,89 @@ def measure(
   Raises:
     InputError: the file does not fit the truth.
   """
-  pred = matching.match(
-    file, truth, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68
-  )
-
-  # Everything is measured once.
-  faces, scheme = truth.faces, truth.markup
-  norm = "ic" if scheme.outer_eyes else "box"
-  protocol = protocols.find(faces.dataset, faces.name, norm=norm)
-  if faces.dataset_boxes is not None and truth.path is not None:
-    protocol = protocols.with_dataset_boxes(protocol)
-  matched = Predictions(faces, pred)
-  errors = summaries.measure(matched, scheme, protocol)
-  summary = summaries.summarise(matched, errors, scheme, protocol)
+  predictions, joined_by = matching.match(file, target, options)
+  scored = _score(predictions, target, thresholds)
 
   # Beside the results: what is doubtful about them, and where they come from.
-  norm = summary["protocol"]["norm"]
-  summary["warnings"] = units.unit_warnings(pred, faces.landmarks, errors.by_norm[norm])
-  if map_98_to_68:
-    summary["warnings"].append(MAPPING_CAVEAT)
+  warnings = scored.summary["warnings"]
+  if joined_by == "end of path":
+    warnings.append(
+      f"Ids of {file.path.name} and {target.faces.dataset} differ, and were joined where their "
+      "paths end alike."
+    )
+  if options.map_98_to_68:
+    warnings.append(MAPPING_CAVEAT)
+  if options.map_68_to_51:
+    warnings.append(INNER_CAVEAT)
 
-  summary["provenance"] = {
+  scored.summary["provenance"] |= {
     "predictions": file.path.name,
     "predictions_sha256": _sha256(file.path),
+    "origin": options.origin,
+    "joined_by": joined_by,
+    "map_98_to_68": options.map_98_to_68,
+    "map_68_to_51": options.map_68_to_51,
+    "missing": options.missing,
+  }
+  return scored
+
+
+def _score(predictions: Predictions, target: Truth, thresholds: tuple[float, ...]) -> Scored:
+  """Everything about predictions of the truth's faces; their provenance is that of the truth."""
+  faces, scheme = target.faces, target.markup
+  norm = "ic" if scheme.outer_eyes else "box"
+  protocol = protocols.find(faces.dataset, faces.name, norm=norm)
+  if faces.dataset_boxes is not None and target.path is not None:
+    protocol = protocols.with_dataset_boxes(protocol)
+  if thresholds:
+    protocol = protocols.with_thresholds(protocol, thresholds)
+
+  # Everything is measured once.
+  errors = summaries.measure(predictions, scheme, protocol)
+  summary = summaries.summarise(predictions, errors, scheme, protocol)
+  of_norm = errors.by_norm[summary["protocol"]["norm"]]
+  warnings = units.unit_warnings(predictions.landmarks, faces.landmarks, of_norm)
+  summary["warnings"] = [*target.notes, *warnings]
+  summary["provenance"] = {
     "dataset": faces.dataset,
     "split": faces.name,
-    "truth_sha256": None if truth.path is None else _sha256(truth.path),
-    "origin": origin,
-    "joined_by": "id" if truth.has_ids and file.ids is not None else "order",
-    "map_98_to_68": map_98_to_68,
+    "truth_sha256": None if target.path is None else _sha256(target.path),
+    "truth_origin": target.origin,
     "fal_jax": fal_jax.__version__,
     "git_commit": git_commit(),
   }
-  return Scored(matched, errors, scheme, summary)
+  return Scored(predictions, errors, scheme, summary)
+
+
+def _baseline(
+  target: Truth, config: ConfigDict | None, thresholds: tuple[float, ...]
+) -> tuple[Scored, str]:
+  """The mean shape in the truth's boxes, and a sentence on what it is."""
+  training = None if config is None else truth.read_training(config)
+  landmarks = None
+  whose = None
+  if training is not None:
+    landmarks, whose = training.landmarks, f"{training.dataset}, {training.name}"
+    if landmarks.shape[1] != target.markup.num:
+      landmarks = cross_markup.map_68_to_51(landmarks)
+  elif len(target.faces.ids) < 2:
+    raise InputError("--baseline is the mean shape of the other faces, and there is only one face.")
+
+  scored = _score(mean_shape.predict(target.faces, training=landmarks), target, thresholds)
+  note = mean_shape.describe(training=whose)
+  scored.summary["warnings"].clear()  # they are about files
+  scored.summary["provenance"] |= {"predictions": note}
+  return scored, note
 
 
 def _measure_files(
-  predictions: Mapping[str, str | Path],
-  *,
-  truth: str | Path | None,
-  config: ConfigDict | None,
-  num_landmarks: int | None,
-  origin: int,
-  assume_order: bool,
-  map_98_to_68: bool,
+  predictions: Mapping[str, str | Path], options: Options, thresholds: tuple[float, ...]
 ) -> tuple[Truth, dict[str, Scored]]:
-  """Reads and measures files, label -> path, before anything is written; options as in `run`."""
-  if (truth is None) == (config is None):
-    raise InputError(
-      "Give exactly one of --truth, a file with the annotated landmarks, and --config, of a "
-      "prepared dataset."
-    )
-
+  """Reads and measures files, label -> path, before anything is written."""
+  target = truth.read(options)
   files = {label: landmark_files.read(path) for label, path in predictions.items()}
-  target = matching.read_truth(
-    truth, config, num_landmarks=num_landmarks, assume_order=assume_order
-  )
   scored = {
-    label: measure(
-      file, target, origin=origin, assume_order=assume_order, map_98_to_68=map_98_to_68
-    )
-    for label, file in files.items()
+    label: measure(file, target, options, thresholds=thresholds) for label, file in files.items()
   }
   return target, scored
 

@@ -164,7 +164,7 @@ MISTAKES = {
   "origin true": ("name: a\norigin: true\nlandmarks: 5\nmirror: []", "origin is True"),
   "an unknown mark-up": (
     HEAD + "markup: 70",
-    "no mark-up has 70 landmarks: choose one of 19, 29, 39, 68, 98",
+    "no mark-up has 70 landmarks: choose one of 19, 29, 39, 51, 68, 98",
   ),
   "a list of mark-ups": (HEAD + "markup: [68]", "markup is [68]"),
   "a mark-up and landmarks": (HEAD + "markup: 68\nmirror: []", "leave out 'mirror'"),

@@ -10,7 +10,7 @@ from fal_jax import landmarks
 from fal_jax.errors import InputError
 
 ALL = sorted(landmarks.MARKUPS)
-TWO_EYED = [68, 98, 29, 19]
+TWO_EYED = [68, 51, 98, 29, 19]
 
 
 def _annotations(name: str) -> np.ndarray:
@@ -57,6 +57,8 @@ def test_the_flip_permutation_cannot_be_changed_by_accident():
   [
     (68, [(0, 16), (17, 26), (31, 35), (36, 45), (41, 46), (48, 54), (60, 64), (67, 65)],
      [8, 27, 30, 33, 51, 57, 62, 66]),
+    (51, [(0, 9), (4, 5), (14, 18), (19, 28), (24, 29), (31, 37), (43, 47)],
+     [10, 13, 16, 34, 40, 45, 49]),
     (98, [(0, 32), (33, 46), (38, 50), (60, 72), (67, 73), (76, 82), (88, 92), (96, 97)],
      [16, 51, 54, 57, 79, 85, 90, 94]),
     (29, [(0, 1), (4, 6), (5, 7), (8, 9), (12, 14), (13, 15), (16, 17), (22, 23)],
@@ -85,7 +87,8 @@ def test_eyes_change_sides_in_the_mirror(num):
 
 
 @pytest.mark.parametrize(
-  ("num", "outer_eyes"), [(68, (36, 45)), (98, (60, 72)), (29, (8, 9)), (19, (6, 11))]
+  ("num", "outer_eyes"),
+  [(68, (36, 45)), (51, (19, 28)), (98, (60, 72)), (29, (8, 9)), (19, (6, 11))],
 )
 def test_the_inter_ocular_distance_is_between_the_corners_that_public_code_takes(num, outer_eyes):
   """HRNet's, LUVLi's and FaRL's evaluations; the inner corners would be mirrored just as well."""
@@ -124,8 +127,16 @@ def test_regions_hold_the_landmarks_their_name_says():
   assert landmarks.MARKUPS[98].regions["mouth"] == tuple(range(76, 96))
 
 
+def test_the_inner_points_are_the_68_without_the_jaw():
+  whole, inner = landmarks.MARKUPS[68], landmarks.MARKUPS[51]
+
+  assert inner.names == whole.names[17:]
+  np.testing.assert_array_equal(inner.flip, whole.flip[17:] - 17)
+  assert "jaw" not in inner.regions
+
+
 def test_an_unknown_number_of_landmarks_is_refused_with_the_known_ones():
-  with pytest.raises(InputError, match=r"70 landmarks.*19, 29, 39, 68, 98"):
+  with pytest.raises(InputError, match=r"70 landmarks.*19, 29, 39, 51, 68, 98"):
     landmarks.markup(70)
 
 

@@ -13,6 +13,7 @@ from fal_jax import score
 from fal_jax.errors import InputError
 from fal_jax.plots import curves, figure
 from fal_jax.scoring import reports
+from fal_jax.scoring.truth import Options
 
 # Shifts of 0, 2, ..., 12 px are 0, 5, ..., 30 % of the 40 px between the eyes.
 RISING = np.arange(N)[:, None, None] * [0.0, 2.0]
@@ -52,6 +53,10 @@ def test_the_comparison_holds_what_is_computed_by_hand(command_line, files, no_f
 
   assert code == 0, err
   first, second = written(files, "comparison")["rows"]
+  differences = second.pop("differences")
+  assert differences["nme_ic"]["mean"] == pytest.approx((30 + 6 * 15) / 7 - 15)
+  assert differences["nme_ic"]["faces"] == differences["auc_ic_10"]["faces"] == N
+  assert "7 faces are too few for a verdict" in second.pop("verdict")
   assert first == pytest.approx(
     {
       "label": "linear",
@@ -94,7 +99,7 @@ def test_each_file_s_results_are_those_it_has_alone(command_line, files, no_figu
 
   for name in ("rising.csv", "level.json"):
     alone = files / "alone"
-    score.run(alone, files / name, truth=files / "truth.csv")
+    score.run(alone, files / name, Options(truth=files / "truth.csv"))
     for suffix in (".json", "_errors.csv"):
       file = name.split(".")[0] + suffix
       assert (folder / file).read_text() == (alone / "score" / file).read_text(), file
@@ -108,7 +113,7 @@ def test_one_figure_has_a_line_per_file_beside_the_figures_of_each(files, monkey
   )
   predictions = {"a": files / "rising.csv", "b": files / "level.json"}
 
-  score.compare(files / "run", predictions, truth=files / "truth.csv")
+  score.compare(files / "run", predictions, Options(truth=files / "truth.csv"))
 
   assert list(drawn) == ["a", "b", "comparison_ced.png"]
   nme, options = drawn["comparison_ced.png"]
@@ -122,7 +127,9 @@ def test_one_figure_has_a_line_per_file_beside_the_figures_of_each(files, monkey
 def test_the_curves_of_all_files_are_in_one_figure(files):
   better = write_csv(files / "better.csv", make_faces() + RISING / 2)
 
-  score.compare(files / "run", {"a": files / "rising.csv", "b": better}, truth=files / "truth.csv")
+  score.compare(
+    files / "run", {"a": files / "rising.csv", "b": better}, Options(truth=files / "truth.csv")
+  )
 
   names = {path.name for path in (files / "run" / "score").glob("*.png")}
   assert names == {
@@ -137,7 +144,7 @@ def test_the_curves_of_all_files_are_in_one_figure(files):
 def test_without_matplotlib_there_is_one_warning_and_the_rest_is_written(files, no_figures, caplog):
   predictions = {"a": files / "rising.csv", "b": files / "level.json"}
 
-  score.compare(files / "run", predictions, truth=files / "truth.csv")
+  score.compare(files / "run", predictions, Options(truth=files / "truth.csv"))
 
   assert caplog.text.count("No curves drawn: matplotlib is not installed") == 1
   assert sorted(path.name for path in (files / "run" / "score").iterdir()) == [
@@ -200,4 +207,4 @@ def test_faces_without_any_normaliser_cannot_be_compared(tmp_path):
   truth = write_csv(tmp_path / "truth.csv", points)
 
   with pytest.raises(InputError, match="No annotated face has the normaliser"):
-    score.compare(tmp_path, {"a": truth, "b": truth}, truth=truth)
+    score.compare(tmp_path, {"a": truth, "b": truth}, Options(truth=truth))

@@ -1,7 +1,9 @@
 """--mode=score: bad files and flags are answered in one line and with exit code 2."""
 
 import functools
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from landmark_tables import IDS, N, make_faces, write, write_csv
 from fal_jax import score
 from fal_jax.errors import InputError
 from fal_jax.scoring import landmark_files
+from fal_jax.scoring.truth import Options
 
 
 @pytest.fixture
@@ -35,6 +38,29 @@ def _line(name, value="1.5", num=68):
 def _faces_json(**changes):
   faces = {name: face.tolist() for name, face in zip(IDS, make_faces(), strict=True)}
   return json.dumps({**faces, **changes})
+
+
+def _npy(header):
+  """An .npy file with this header and hardly any content."""
+  padded = header.ljust(117) + b"\n"
+  return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + bytes(96)
+
+
+def _zipped(compression):
+  """An .npz file whose landmarks are compressed in this way."""
+  content, archive = io.BytesIO(), io.BytesIO()
+  np.save(content, make_faces())
+  with zipfile.ZipFile(archive, "w", compression) as file:
+    file.writestr("landmarks.npy", content.getvalue())
+  return archive.getvalue()
+
+
+def _encrypted():
+  """An .npz file whose only member says that it needs a password, in both of its headers."""
+  content = bytearray(_zipped(zipfile.ZIP_STORED))
+  for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+    content[content.rindex(signature) + offset] |= 1
+  return bytes(content)
 
 
 HEAD = _head()
@@ -87,7 +113,7 @@ BAD = {
   ),
   "parts.csv": (
     "\n".join([HEAD, *(_line(name, "0.5") for name in IDS)]),
-    "fractions of the image's size; multiply them by it",
+    "fractions of the image's size, as MediaPipe gives them; multiply them by it",
   ),
   "latin.csv": ("id,é".encode("latin-1"), "is not a text in UTF-8"),
   "quote.csv": (HEAD + '\n"' + _line(IDS[0]), "is not a CSV file"),
@@ -135,8 +161,43 @@ BAD = {
     {"landmarks": make_faces(), "ids": np.array(IDS), "subsets": np.ones(N)},
     "`subsets` must be (N,) texts",
   ),
-  "pickle.npy": (b"\x80\x04K\x01.", "Python objects are not read"),
+  "pickle.npy": (b"\x80\x04K\x01.", "cannot be read (EOF: reading magic string"),
   "few.npy": (make_faces()[:3], "has no ids"),
+  "mmpose.json": ('{"meta_info": {}, "instance_info": []}', "looks like mmpose's output"),
+  "results.json": (
+    '[{"image_id": 1, "keypoints": [1, 2, 0.9], "score": 1}]',
+    "looks like COCO's results",
+  ),
+  "coco.json": ('{"images": [], "annotations": [], "categories": []}', "looks like a COCO dataset"),
+  "labelme.json": ('{"shapes": [], "imagePath": "a.jpg"}', "looks like labelme's annotation"),
+  "depth.json": (_faces_json(**{IDS[0]: [[0.1, 0.2, 0.3]] * 68}), "have three numbers each"),
+  "objects.json": (json.dumps({IDS[0]: [{"x": 0.1, "y": 0.2}]}), "are not a list of [x, y]"),
+  "openface.csv": ("frame, face_id, x_0, x_1, y_0, y_1\n1,0,1,1,1,1", "looks like OpenFace"),
+  "digits.json": ('{"a": [[' + "1" * 9000 + ", 2]]}", "is not a JSON file"),
+  "big_box.json": (
+    '[{"id": "a", "landmarks": [[1, 2]], "box": [1, 2, 3, 1' + "0" * 400 + "]}]",
+    "visible, box or subsets are not lists of equal length",
+  ),
+  "far_box.json": (
+    '[{"id": "a", "landmarks": [[1, 2]], "box": [1, 2, 3, 1e300]}]',
+    "beyond 1e+07 px for a",
+  ),
+  "null_id.json": ('[{"id": null, "landmarks": [[1, 2]]}]', "ids must be texts, got None"),
+  "long_id.json": (json.dumps({"a" * 70_000: [[1, 2]], "b": [[1, 2], [3, 4]]}), "aaa... has 1"),
+  "long_word.csv": (
+    HEAD + "\n" + _line(IDS[0]).replace("1.5", "z" * 70_000, 1),
+    "zzz...', not a number",
+  ),
+  "unbalanced.npy": (
+    _npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1, 68, 2,"),
+    "cannot be read",
+  ),
+  "claims.npy": (
+    _npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (90000000, 68, 2), }"),
+    "and it has only",
+  ),
+  "lzma.npz": (_zipped(zipfile.ZIP_LZMA), "landmarks.npy is compressed in another way"),
+  "encrypted.npz": (_encrypted(), "landmarks.npy is encrypted"),
 }
 
 
@@ -170,7 +231,17 @@ def test_a_bad_file_of_predictions_is_answered_in_one_line(command_line, tmp_pat
     ({"predictions": []}, "No --predictions given"),
     ({"truth": None}, "Give exactly one of --truth, a file with the annotated landmarks, and"),
     ({"markup": 98}, "has 68 landmarks per face but --markup is 98"),
-    ({"markup": 5}, "no mark-up has 5 landmarks"),
+    ({"markup": 5}, "has 68 landmarks per face but --markup is 5"),
+    ({"markup_file": "nowhere.yaml"}, "nowhere.yaml cannot be read"),
+    (
+      {"markup_file": "m.yaml", "map_68_to_51": True},
+      "--map_68_to_51 needs one of ours: leave out",
+    ),
+    ({"thresholds": ["8", "0.07"]}, "--thresholds are percents between 0.5 and 100"),
+    ({"thresholds": ["0.07"]}, "got '0.07': write 7."),
+    ({"thresholds": ["nan"]}, "got 'nan'."),
+    ({"thresholds": ["1e3"]}, "got '1e3'."),
+    ({"thresholds": ["7" * 9000 + "%"]}, "7..."),
     ({"workdir": None}, "No --workdir given"),
     ({"workdir": "{truth}"}, "Nothing can be written to --workdir="),
     ({"map_98_to_68": True}, "needs predictions of 98 landmarks"),
@@ -217,7 +288,7 @@ def test_a_truth_with_an_empty_face_is_refused(tmp_path):
 
   answer = f"faces without a single landmark, leave them out: {IDS[2]}"
   with pytest.raises(InputError, match=answer):
-    score.run(tmp_path, pred, truth=path)
+    score.run(tmp_path, pred, Options(truth=path))
 
 
 def test_a_truth_that_gives_an_id_twice_is_refused(tmp_path):
@@ -226,4 +297,4 @@ def test_a_truth_that_gives_an_id_twice_is_refused(tmp_path):
 
   answer = f"double.npz gives 1 ids more than once .{IDS[0]}"
   with pytest.raises(InputError, match=answer):
-    score.run(tmp_path, pred, truth=path)
+    score.run(tmp_path, pred, Options(truth=path))

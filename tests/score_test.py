@@ -13,6 +13,7 @@ from landmark_tables import IDS, SHIFT, N, make_faces, write, write_csv
 from fal_jax import data, evaluate, metrics, parallel, score
 from fal_jax.errors import InputError
 from fal_jax.scoring import cross_markup, reports
+from fal_jax.scoring.truth import Options
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def scored(tmp_path, truth, monkeypatch):
 
   def scored(pred, name="mine.csv", ids=IDS, **options):
     path = write(tmp_path / name, pred, ids)
-    return score.run(tmp_path / "run", path, **{"truth": truth, **options})[1]
+    return score.run(tmp_path / "run", path, Options(**{"truth": truth, **options}))[1]
 
   return scored
 
@@ -86,8 +87,8 @@ def test_bare_arrays_are_joined_by_order_only_if_asked(tmp_path, truth, name):
     np.savez(path, landmarks=pred)
 
   with pytest.raises(InputError, match=f"{name} has no ids: add them, or --assume_order"):
-    score.run(tmp_path, path, truth=truth)
-  summary = score.run(tmp_path, path, truth=truth, assume_order=True)[1]
+    score.run(tmp_path, path, Options(truth=truth))
+  summary = score.run(tmp_path, path, Options(truth=truth, assume_order=True))[1]
 
   assert summary["nme_ic"] == pytest.approx(12.5, abs=1e-9)
   assert summary["provenance"]["joined_by"] == "order"
@@ -190,7 +191,7 @@ def test_a_profile_is_scored_by_its_box(tmp_path):
   pred_path = write_csv(tmp_path / "p.csv", true + SHIFT)
   true_path = write_csv(tmp_path / "t.csv", true)
 
-  _, summary = score.run(tmp_path, pred_path, truth=true_path)
+  _, summary = score.run(tmp_path, pred_path, Options(truth=true_path))
 
   assert summary["protocol"]["norm"] == "box"
   assert "nme_ic" not in summary
@@ -202,7 +203,7 @@ def test_the_files_hold_the_results_the_errors_of_faces_and_figures(tmp_path, tr
   pred = make_faces() + np.arange(N)[:, None, None] * [0.0, 2.0]
   path = write_csv(tmp_path / "mine.csv", pred)
 
-  _, summary = score.run(tmp_path / "run", path, truth=truth)
+  _, summary = score.run(tmp_path / "run", path, Options(truth=truth))
 
   folder = tmp_path / "run" / "score"
   names = ["mine.json", "mine_ced.png", "mine_errors.csv", "mine_landmarks.png"]

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from fal_jax import metrics
 from fal_jax.errors import InputError
 from fal_jax.plots import curves, figure
-from fal_jax.scoring import landmark_files, matching, protocols
-from fal_jax.scoring.matching import Truth
+from fal_jax.scoring import landmark_files, matching, protocols, truth
+from fal_jax.scoring.truth import Options, Truth
 
 
 class ErrorCurves:
@@ -61,9 +61,10 @@ class ErrorCurves:
     """(M,) float64 percent, of the valid faces of one file of predictions."""
     if path not in self._errors:
       if self._truth is None:
-        self._truth = matching.read_dataset(self._config)
+        self._truth = truth.read_dataset(self._config)
       true = self._truth.faces.landmarks
-      pred = matching.match(landmark_files.read(path), self._truth)
+      file = landmark_files.read(path)
+      pred = matching.match(file, self._truth, Options())[0].landmarks
       norm = metrics.norms(true, self._truth.markup)[self._norm]
       nme, valid = metrics.valid_errors(pred, true, norm)
       self._errors[path] = nme[valid]

@@ -23,7 +23,8 @@ def draw_ced(
 
   Args:
     path: .png, .pdf or .svg; its folder is created.
-    errors: by label, (N,) NME in percent, all of the same normaliser.
+    errors: by label, (N,) NME in percent, all of the same normaliser; infinite for faces that were
+      not found, over which the NME is not taken.
     norm: "ic" | "ip" | "box" | "diag", or a phrase that says what 100 % is.
     max_error: percent; right end of the axis, and threshold of AUC and failure rate.
 
@@ -35,9 +36,13 @@ def draw_ced(
   axes = fig.add_subplot()
   for i, (label, values) in enumerate(errors.items()):
     x, y = metrics.ced(values, max_error)
+    all_errors = np.asarray(values, np.float64)
+    found = all_errors[np.isfinite(all_errors)]
+    of_found = "" if len(found) == len(all_errors) else " of the found"
+    nme = f"{found.mean():.2f} %{of_found}" if len(found) else "-"
     summary = "   ".join(
       (
-        f"NME {np.mean(np.asarray(values, np.float64)):.2f} %",
+        f"NME {nme}",
         f"AUC {100 * metrics.auc(values, max_error):.1f} %",
         f"FR {metrics.failure_rate(values, max_error):.2f} %",
       )

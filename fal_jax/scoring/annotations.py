@@ -1,7 +1,5 @@
 """Annotated faces without their images, from a prepared dataset or an .npz file."""
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ import numpy as np
 from fal_jax import data
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
-from fal_jax.scoring.faces import Faces, LandmarkFile, from_file
+from fal_jax.scoring import landmark_files
+from fal_jax.scoring.faces import Faces, from_file
 
 # What a record may say of a face besides its name and boxes.
 COLUMNS = ("landmarks", "visible", "box_dataset", "subsets", "subset", "video", "frame")
@@ -78,7 +77,7 @@ def from_records(
 
 
 def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:
-  """Reads `landmarks` (N, K, 2), image px, pixel-centre, and `names` (N,) if present.
+  """Reads an .npz, or another file as in `landmark_files`, in image px, pixel-centre.
 
   Args:
     path: the file to read.
@@ -88,54 +87,12 @@ def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:
     Faces with boxes tight around their landmarks.
 
   Raises:
-    InputError: the file is absent, damaged, pickled or not an .npz, or holds no such arrays,
-      another mark-up, or an empty face.
+    InputError: the file cannot be read as landmarks, has another mark-up, or an empty face.
   """
-  path = Path(path).expanduser()
-  arrays = _load(path)
-
-  landmarks = arrays.get("landmarks", np.empty(0))
-  is_points = landmarks.ndim == 3 and landmarks.shape[-1] == 2 and len(landmarks) > 0
-  if landmarks.dtype.kind not in "fiu" or not is_points:
-    shape = f"{landmarks.dtype} {landmarks.shape}"
-    got = shape if "landmarks" in arrays else "no array of that name"
-    expected = f"an .npz with numbers `landmarks` (N, {num_landmarks}, 2) in image pixels"
-    raise InputError(f"{path} must be {expected}, got {got}.")
-
-  if landmarks.shape[1] != num_landmarks:
+  file = landmark_files.read(path)
+  if file.landmarks.shape[1] != num_landmarks:
     raise InputError(
-      f"{path} has {landmarks.shape[1]} landmarks per face but config.data.markup is "
-      f"{num_landmarks}: set --config.data.markup={landmarks.shape[1]} or choose another file."
+      f"{file.path} has {file.landmarks.shape[1]} landmarks per face but config.data.markup is "
+      f"{num_landmarks}: set --config.data.markup={file.landmarks.shape[1]} or choose another file."
     )
-
-  names = arrays.get("names", np.arange(len(landmarks)))
-  if names.shape != landmarks.shape[:1]:
-    raise InputError(
-      f"{path}: `names` has shape {names.shape}, expected ({len(landmarks)},): one name per face."
-    )
-  ids = [data.to_str(name) for name in names.tolist()]
-  return from_file(LandmarkFile(path, ids, landmarks.astype(np.float64)))
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-  """The arrays `landmarks` and `names` of an .npz, those of them that are there."""
-  try:
-    with path.open("rb") as opened:  # which numpy would not close if it is damaged
-      file = np.load(opened, allow_pickle=False)
-      present = file.files if isinstance(file, np.lib.npyio.NpzFile) else []
-      return {name: np.asarray(file[name]) for name in ("landmarks", "names") if name in present}
-  except (
-    OSError,
-    ValueError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-  ) as error:
-    reason = " ".join(str(error).split()).rstrip(".")
-    if isinstance(error, FileNotFoundError):
-      reason = "there is no such file"
-
-    raise InputError(
-      f"{path} cannot be read ({reason}): give an .npz as np.savez(path, landmarks=...) writes it."
-    ) from error
+  return from_file(file)

@@ -1,9 +1,9 @@
-"""Landmarks of one mark-up from those of another: WFLW's 98 to the 68 of 300W.
+"""Landmarks of one mark-up from those of another: WFLW's 98 to the 68 of 300W, and these to its 51.
 
-A caveat that no formula removes: the annotators of WFLW and of 300W drew different curves, so a
-perfect WFLW network is not perfect by 300W's annotation. The author of WFLW warns that mapped
-networks do poorly on 300W (wywu/LAB, issue 17). Results made through this map compare only with
-results made through it.
+The 51 are the 68 without the jaw. Of the map from 98, a caveat that no formula removes: the
+annotators of WFLW and of 300W drew different curves, so a perfect WFLW network is not perfect by
+300W's annotation. The author of WFLW warns that mapped networks do poorly on 300W (wywu/LAB, issue
+17). Results made through this map compare only with results made through it.
 """
 
 import functools
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fal_jax.errors import InputError
+
+JAW = 17  # landmarks of 68 that are not among the 51
 
 # The brows of 68, right then left, each as landmarks of 98 whose mean it is: the outer tips as they
 # are, all others halfway between the two points of the outline above each other.
@@ -88,3 +90,21 @@ def map_98_to_68(landmarks: ArrayLike) -> np.ndarray:
     sources = np.flatnonzero(weights)
     mapped[..., k, :] = weights[sources] @ landmarks[..., sources, :]
   return mapped
+
+
+def map_68_to_51(landmarks: ArrayLike) -> np.ndarray:
+  """The inner landmarks of 300W's mark-up.
+
+  Args:
+    landmarks: (..., 68, 2), px; NaN where missing.
+
+  Returns:
+    (..., 51, 2) float64, same pixels.
+  """
+  landmarks = np.asarray(landmarks, np.float64)
+  if landmarks.shape[-2:] != (68, 2):
+    raise InputError(
+      f"landmarks have shape {landmarks.shape}, expected (..., 68, 2): only 300W's mark-up has "
+      "these 51 inner points"
+    )
+  return landmarks[..., JAW:, :]

@@ -17,8 +17,9 @@ class NormErrors:
 
   Attributes:
     norm: (N,) float64, px; NaN where unknown.
-    nme: (N,) float64, percent; NaN where it has no meaning.
-    valid: (N,) bool, faces that count: every metric is a mean over these.
+    nme: (N,) float64, percent; NaN where it has no meaning, infinite where the face was not found.
+    valid: (N,) bool, faces that count: every metric is a mean over these, but `nme` itself and
+      whatever asks where landmarks lie over those that are `found` as well.
     metrics: what each face contributes to each metric.
   """
 
@@ -27,17 +28,26 @@ class NormErrors:
   valid: np.ndarray
   metrics: tuple[metrics.PerFace, ...]
 
+  @property
+  def found(self) -> np.ndarray:
+    """(N,) bool, valid faces that were found."""
+    return self.valid & np.isfinite(self.nme)
+
   def means(self) -> dict[str, float]:
-    """Each metric by name, percent; empty where no face is valid."""
-    if not self.valid.any():
-      return {}
-    return {
-      metric.name: float(metric.percent * metric.values[self.valid].mean())
-      for metric in self.metrics
-    }
+    """Each metric by name, percent; without those to which no face contributes."""
+    means = {}
+    for metric in self.metrics:
+      values = metric.values[self.valid]
+      values = values[~np.isnan(values)]
+      if len(values):
+        means[metric.name] = float(metric.percent * values.mean())
+    return means
 
   def valid_values(self) -> np.ndarray:
-    """(M, S) float64, percent: what each of the M valid faces contributes to each of S metrics."""
+    """(M, S) float64, percent: what each of the M valid faces contributes to each of S metrics.
+
+    NaN where it contributes nothing.
+    """
     return np.stack([metric.percent * metric.values[self.valid] for metric in self.metrics], 1)
 
   def take(self, rows: np.ndarray) -> "NormErrors":
@@ -60,10 +70,13 @@ class Errors:
   Attributes:
     ids: N names of faces.
     by_norm: name of a normaliser -> errors of all faces under it.
+    found: (N,) bool, faces that the method found, where the others count as failures; None where
+      all had to be predicted.
   """
 
   ids: list[str]
   by_norm: Mapping[str, NormErrors]
+  found: np.ndarray | None = None
 
   def summary(self) -> dict[str, Any]:
     """The metrics of all faces, ready for JSON.
@@ -73,7 +86,8 @@ class Errors:
       these names by normaliser; num_degenerate and degenerate, the ids by normaliser of faces whose
       normaliser is unknown or below a pixel, or that have no annotated landmark. These are not in
       the means of that normaliser: print them. A normaliser that no face has (eyes in profiles) is
-      left out.
+      left out. Where faces need not be found, num_missing and missing, the ids of those that were
+      not: they are infinite errors to every metric but nme.
     """
     summary: dict[str, Any] = {"num_images": len(self.ids)}
     metric_names: dict[str, list[str]] = {}
@@ -90,12 +104,15 @@ class Errors:
       summary |= means
       metric_names[name] = list(means)
 
-    return {
-      **summary,
+    summary |= {
       "metric_names": metric_names,
       "num_degenerate": int((~valid_in_all).sum()),
       "degenerate": degenerate,
     }
+    if self.found is not None:
+      missing = [self.ids[row] for row in np.flatnonzero(~self.found)]
+      summary |= {"num_missing": len(missing), "missing": missing}
+    return summary
 
   def take(self, rows: np.ndarray) -> "Errors":
     """The errors of some faces.
@@ -107,7 +124,8 @@ class Errors:
       M errors, in the order of the rows.
     """
     by_norm = {name: errors.take(rows) for name, errors in self.by_norm.items()}
-    return Errors([self.ids[row] for row in rows], by_norm)
+    found = None if self.found is None else self.found[rows]
+    return Errors([self.ids[row] for row in rows], by_norm, found)
 
 
 def measure(
@@ -117,6 +135,7 @@ def measure(
   *,
   ids: Sequence[str] | None = None,
   thresholds: Mapping[str, Sequence[float]] = metrics.THRESHOLDS,
+  found: np.ndarray | None = None,
 ) -> Errors:
   """Measures predictions under several normalisers.
 
@@ -127,6 +146,8 @@ def measure(
       own, e.g. "box_dataset".
     ids: N names for reporting; by default the row numbers.
     thresholds: percents at which area and failure rate are taken, by name of normaliser.
+    found: (N,) bool, faces that the method found; the predictions of the others are not looked at,
+      and they count as failures. By default all were found.
 
   Returns:
     The errors of all faces.
@@ -139,9 +160,14 @@ def measure(
   if len(names) != count:
     raise InputError(f"{len(names)} ids for {count} faces: give one id per face")
 
+  if found is not None:
+    pred = np.where(found[:, None, None], pred, true)
+
   by_norm = {}
   for name, norm in norms.items():
     nme, valid = metrics.valid_errors(pred, true, norm)
+    if found is not None:
+      nme = np.where(found | ~valid, nme, np.inf)
     per_face = tuple(metrics.per_face(nme, name, thresholds.get(name, ())))
     by_norm[name] = NormErrors(np.asarray(norm, np.float64), nme, valid, per_face)
-  return Errors(names, by_norm)
+  return Errors(names, by_norm, found)

@@ -48,11 +48,14 @@ class Predictions:
     faces: N annotated faces.
     landmarks: (N, K, 2) float64, predicted.
     scores: (N, K) float32, heights of the heatmaps' peaks; or None where there are no heatmaps.
+    found: (N,) bool, faces that the method found: the landmarks of the others mean nothing, and
+      they count as failures. None where all had to be predicted.
   """
 
   faces: Faces
   landmarks: np.ndarray
   scores: np.ndarray | None = None
+  found: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

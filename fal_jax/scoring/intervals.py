@@ -27,7 +27,7 @@ def bootstrap(
   """Percentile bootstrap interval of the mean of each column.
 
   Args:
-    values: (N, S) what each of N faces contributes to S means.
+    values: (N, S) what each of N faces contributes to S means; NaN where it has no part in one.
     seed: seed of the draws; the same seed draws the same faces.
     groups: N names; faces of one name are drawn together. Frames of a video resemble each other, so
       an interval over frames instead of videos would be far too narrow.
@@ -38,13 +38,14 @@ def bootstrap(
     (S, 2) float64, lower and upper end, in the unit of the values.
 
   Raises:
-    InputError: no face, values that are not finite, or an argument out of range.
+    InputError: a mean of no face, infinite values, or an argument out of range.
   """
   values = np.asarray(values, np.float64)
-  if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
+  known = ~np.isnan(values)
+  if values.ndim != 2 or not len(values) or not known.any(0).all() or np.isinf(values).any():
     raise InputError(
-      f"values have shape {values.shape}, expected (faces, metrics), at least one face and finite "
-      "numbers only"
+      f"values have shape {values.shape}, expected (faces, metrics), at least one face for each "
+      "metric and no infinite number"
     )
   if resamples < 1 or not 0 < level < 1:
     raise InputError(
@@ -58,17 +59,21 @@ def bootstrap(
     )
 
   # A drawn mean is a ratio of two sums, and both need only the sums and sizes of the groups.
-  _, member, sizes = np.unique(names, return_inverse=True, return_counts=True)
-  sums = np.zeros((len(sizes), values.shape[1]))
-  for column, contributions in enumerate(values.T):
-    sums[:, column] = np.bincount(member, contributions)
+  distinct, member = np.unique(names, return_inverse=True)
+  num_groups = len(distinct)
+  sums, sizes = np.zeros((2, num_groups, values.shape[1]))
+  for column, (contributions, counts) in enumerate(zip(values.T, known.T, strict=True)):
+    sums[:, column] = np.bincount(member[counts], contributions[counts], num_groups)
+    sizes[:, column] = np.bincount(member[counts], minlength=num_groups)
 
   rng = np.random.default_rng(seed)
-  chances = np.full(len(sizes), 1 / len(sizes))
+  chances = np.full(num_groups, 1 / num_groups)
   means = np.empty((resamples, values.shape[1]))
-  rows = max(1, _BLOCK // len(sizes))
+  rows = max(1, _BLOCK // num_groups)
   for first in range(0, resamples, rows):
     size = min(rows, resamples - first)
-    drawn = rng.multinomial(len(sizes), chances, size=size).astype(np.float64)
-    means[first : first + size] = (drawn @ sums) / (drawn @ sizes)[:, None]
-  return np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+    drawn = rng.multinomial(num_groups, chances, size=size).astype(np.float64)
+    # A draw without any face that has a part in a mean says nothing about it.
+    size_drawn = drawn @ sizes
+    means[first : first + size] = (drawn @ sums) / np.where(size_drawn > 0, size_drawn, np.nan)
+  return np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0).T

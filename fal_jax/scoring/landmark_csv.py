@@ -1,31 +1,53 @@
-"""Landmarks as CSV, the format that our evaluation writes: id,x0,y0,x1,y1,..."""
+"""Landmarks as CSV, the format that our evaluation and --mode=predict write: id,x0,y0,x1,y1,..."""
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, cut
 from fal_jax.scoring.faces import LandmarkFile
 
+# What names a face: an id, or, as in the tables of the builder `custom`, its image.
+NAMES = ("id", "image")
+# What --mode=predict says of each landmark besides; nothing is scored by it.
+IGNORED = ("score", "uncertainty")
+_TAGS = ("subsets", "split")
 _BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 
 
-def write(path: Path, ids: Sequence[str], landmarks: np.ndarray) -> None:
+def write(
+  path: Path,
+  ids: Sequence[str],
+  landmarks: np.ndarray,
+  *,
+  scores: np.ndarray | None = None,
+  uncertainty: np.ndarray | None = None,
+) -> None:
   """Writes one line per face, to a thousandth of a pixel.
 
   Args:
     path: the file to write.
     ids: N names of faces.
-    landmarks: (N, K, 2) image px, pixel-centre.
+    landmarks: (N, K, 2) image px, pixel-centre; the cells of NaN stay empty.
+    scores: (N, K), heights of the heatmaps' peaks, as columns score0, score1, ...; or None.
+    uncertainty: (N, K), px, as columns uncertainty0, uncertainty1, ...; or None.
   """
+  num = landmarks.shape[1]
+  header, tables = ["id", *_point_columns(num)], [landmarks.reshape(len(landmarks), -1)]
+  for name, values in (("score", scores), ("uncertainty", uncertainty)):
+    if values is not None:
+      header += [f"{name}{k}" for k in range(num)]
+      tables.append(values)
+
   with path.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file)
-    writer.writerow(["id", *_point_columns(landmarks.shape[1])])
-    for name, points in zip(ids, landmarks, strict=True):
-      writer.writerow([name, *(f"{value:.3f}" for value in points.reshape(-1))])
+    writer.writerow(header)
+    for face, row in zip(ids, np.concatenate(tables, 1), strict=True):
+      writer.writerow([face, *("" if np.isnan(value) else f"{value:.3f}" for value in row)])
 
 
 def read(path: Path) -> LandmarkFile:
@@ -47,13 +69,14 @@ def read(path: Path) -> LandmarkFile:
     return numbers[:, [table[name] for name in names]] if names[0] in table else None
 
   seen = columns(visible)
+  tags = next((index[name] for name in ("subsets", "split") if name in index), None)
   return LandmarkFile(
     path,
-    [row[index["id"]] for row in rows],
+    _ids(header, rows),
     numbers[:, : 2 * num].reshape(-1, num, 2),
     visible=None if seen is None else seen > 0,
     boxes=columns(_BOX),
-    subsets=[tuple(row[index["subsets"]].split()) for row in rows] if "subsets" in index else None,
+    subsets=None if tags is None else [tuple(row[tags].split()) for row in rows],
   )
 
 
@@ -71,35 +94,64 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
   return [name.strip() for name in header], rows
 
 
+def _ids(header: list[str], rows: list[list[str]]) -> list[str]:
+  """N names of faces: the ids, or the image and, from its second face on, # and a number."""
+  if "id" in header:
+    return [row[header.index("id")] for row in rows]
+
+  seen: Counter[str] = Counter()
+  ids = []
+  for row in rows:
+    image = row[header.index("image")].strip()
+    ids.append(f"{image}#{seen[image]}" if seen[image] else image)
+    seen[image] += 1
+  return ids
+
+
 def _check_header(path: Path, header: list[str], points: list[str], visible: list[str]) -> None:
   """Refuses a first line without ids or landmarks, or with unknown or duplicate columns."""
-  known = {"id", "subsets", *points, *visible, *_BOX}
-  unknown = [name for name in header if name not in known][:3]
+  if {"x_0", "y_0"} <= {*header}:
+    raise InputError(
+      f"{path} looks like OpenFace's output, which is not read: rename its x_0, ..., y_0, ... to "
+      "x0, ..., y0, ..., leave out the other columns, and give each face an id."
+    )
+
+  num = len(visible)
+  ignored = {f"{name}{k}" for name in IGNORED for k in range(num)}
+  names = [name for name in NAMES if name in header]
+  known = {*NAMES, *_TAGS, *points, *visible, *_BOX, *ignored}
+  unknown = [cut(name, length=30) for name in header if name not in known][:3]
   groups = [points, *(group for group in (visible, _BOX) if {*group} & {*header})]
   missing = [name for group in groups for name in group if name not in header][:3]
   has_duplicates = len({*header}) < len(header)
-  if points and "id" in header and not (missing or unknown or has_duplicates):
+  is_named = len(names) == 1
+  if points and is_named and not (missing or unknown or has_duplicates):
     return
 
   reason = ""
-  if points and "id" in header:
+  if len(names) == 2:
+    reason = " (both id and image name a face: leave out one)"
+  elif points and is_named:
     columns = ", ".join(unknown) or "columns"
     reason = f" (missing {', '.join(missing)})" if missing else f" (unknown or duplicate {columns})"
+  elif len(header) == 1:
+    reason = " (are the cells separated by something else than commas?)"
   expected = f"id,{','.join(points[:4]) or 'x0,y0,x1,y1'},... as our evaluation writes it"
   raise InputError(
-    f"{path}: the first line must be {expected}, got {','.join(header)[:60]!r}{reason}."
+    f"{path}: the first line must be {expected}, got {cut(','.join(header))!r}{reason}."
   )
 
 
 def _numbers(path: Path, header: list[str], rows: list[list[str]], names: list[str]) -> np.ndarray:
   """The cells (N, len(names)) of some columns as float64, NaN where empty."""
   index = {name: column for column, name in enumerate(header)}
+  face_name = next(index[name] for name in NAMES if name in index)
 
   numbers = []
   for number, row in enumerate(rows, 1):
     if len(row) != len(header):
       raise InputError(
-        f"{path}, face {number} ({row[0][:60]!r}): {len(row)} columns, expected {len(header)} as "
+        f"{path}, face {number} ({cut(row[0])!r}): {len(row)} columns, expected {len(header)} as "
         "in the first line."
       )
 
@@ -110,7 +162,7 @@ def _numbers(path: Path, header: list[str], rows: list[list[str]], names: list[s
       numbers.append(np.array(cells, np.float64))
     except ValueError:
       bad = next(name for name, cell in zip(names, cells, strict=True) if not _is_number(cell))
-      face, cell = row[index["id"]][:60], row[index[bad]][:30]
+      face, cell = cut(row[face_name]), cut(row[index[bad]], length=30)
       raise InputError(
         f"{path}, face {number} ({face!r}): {bad} is {cell!r}, not a number."
       ) from None

@@ -1,8 +1,10 @@
 """Landmarks that others wrote down: CSV, JSON and NPZ keyed by id, or bare arrays.
 
-  CSV   header id,x0,y0,x1,y1,...; what our evaluation writes. Columns are found by name. Optional:
-        subsets (names joined by spaces), box_x0, box_y0, box_x1, box_y1, visible0, visible1, ...
-        (0 or 1).
+  CSV   header id,x0,y0,x1,y1,...; what our evaluation and --mode=predict write. Columns are found
+        by name. Optional: subsets (names joined by spaces) or split, box_x0, box_y0, box_x1,
+        box_y1, visible0, visible1, ... (0 or 1); score0, ..., uncertainty0, ... are not looked at.
+        With image for id, as in the tables of tfds_builders/custom, several lines may be of one
+        image: its further faces are called a.jpg#1, a.jpg#2.
   JSON  {"id": [[x, y], ...], ...}, or a list of {"id": ..., "landmarks": [[x, y], ...]} with
         optional "visible" [true, ...], "box" [x0, y0, x1, y1] and "subsets" (a list of names, or a
         text with spaces).
@@ -70,6 +72,9 @@ def read(path: str | Path) -> LandmarkFile:
       f"{path} is not a text in UTF-8 (byte {error.start}): is it another kind of file?"
     ) from error
 
+  except MemoryError as error:
+    raise InputError(f"{path} is too large for the memory of this machine: split it.") from error
+
   _check_shapes(file)
   _check_ids(file)
   _check_range(file)
@@ -124,7 +129,10 @@ def _check_ids(file: LandmarkFile) -> None:
 
 def _check_range(file: LandmarkFile) -> None:
   """Refuses coordinates that no image has."""
-  if rows := np.flatnonzero((np.abs(file.landmarks) > MAX_PX).any((1, 2))).tolist():
+  is_beyond = (np.abs(file.landmarks) > MAX_PX).any((1, 2))
+  if file.boxes is not None:
+    is_beyond |= (np.abs(file.boxes) > MAX_PX).any(1)
+  if rows := np.flatnonzero(is_beyond).tolist():
     names = file.ids or [f"face {row}" for row in range(len(file.landmarks))]
     raise InputError(
       f"{file.path} has coordinates beyond {MAX_PX:g} px for "

@@ -1,12 +1,13 @@
 """Landmarks as JSON: {"id": [[x, y], ...], ...}, or a list of faces with further keys."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fal_jax.errors import InputError, join_names
+from fal_jax.errors import InputError, cut, join_names
 from fal_jax.scoring.faces import LandmarkFile
 
 
@@ -17,6 +18,8 @@ class _Pairs(list):
 def read(path: Path) -> LandmarkFile:
   """Reads (N, K, 2) landmarks and the optional keys; see `landmark_files` for the format."""
   faces = _read_faces(path)
+  if odd := [face["id"] for face in faces if type(face["id"]) not in (str, int)]:
+    raise InputError(f"{path}: ids must be texts, got {cut(repr(odd[0]))}.")
   ids = [str(face["id"]) for face in faces]
   landmarks = [
     _points(path, name, face["landmarks"]) for name, face in zip(ids, faces, strict=True)
@@ -25,7 +28,7 @@ def read(path: Path) -> LandmarkFile:
   num = len(landmarks[0])
   if odd := [name for name, points in zip(ids, landmarks, strict=True) if len(points) != num]:
     raise InputError(
-      f"{path}: {ids[0]} has {num} landmarks, but not {join_names(odd)}: all faces need "
+      f"{path}: {cut(ids[0])} has {num} landmarks, but not {join_names(odd)}: all faces need "
       "the same number of landmarks."
     )
 
@@ -40,9 +43,9 @@ def read(path: Path) -> LandmarkFile:
       boxes=None if boxes is None else np.array(boxes, np.float64),
       subsets=[tuple(text.split()) for text in texts] or None,
     )
-  except (TypeError, ValueError) as error:
+  except (TypeError, ValueError, OverflowError) as error:
     raise InputError(
-      f"{path}: visible, box or subsets are not lists of equal length ({error})."
+      f"{path}: visible, box or subsets are not lists of equal length ({cut(str(error))})."
     ) from error
 
 
@@ -50,9 +53,17 @@ def _read_faces(path: Path) -> list[dict[str, Any]]:
   """At least one face, each with `id` and `landmarks`."""
   try:
     content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
-  except (json.JSONDecodeError, RecursionError) as error:
-    raise InputError(f"{path} is not a JSON file ({' '.join(str(error).split())}).") from error
+  except UnicodeDecodeError:
+    raise  # a ValueError too
+  except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
+    reason = cut(" ".join(str(error).split()), length=120)
+    raise InputError(f"{path} is not a JSON file ({reason}).") from error
 
+  if tool := _other_tool(content):
+    raise InputError(
+      f"{path} looks like {tool}, which is not read: write "
+      '{"id": [[x, y], ...], ...} with the paths of the images as ids.'
+    )
   faces: list[dict[str, Any]] = []
   if isinstance(content, _Pairs):
     faces = [{"id": name, "landmarks": points} for name, points in content]
@@ -67,6 +78,22 @@ def _read_faces(path: Path) -> list[dict[str, Any]]:
   return faces
 
 
+def _other_tool(content: Any) -> str | None:
+  """What has probably written a file that is not in our format."""
+  is_pairs = isinstance(content, _Pairs)
+  keys = {name for name, _ in content} if is_pairs else set()
+  first: Any = content[0] if isinstance(content, list) and content and not is_pairs else None
+  keys_of_first = {name for name, _ in first} if isinstance(first, _Pairs) else set()
+  signs: Mapping[str, bool] = {
+    "mmpose's output": bool({"meta_info", "instance_info"} & keys)
+    or bool({"instances", "keypoint_scores"} & keys_of_first),
+    "a COCO dataset": {"images", "annotations"} <= keys,
+    "COCO's results": {"image_id", "keypoints"} <= keys_of_first,
+    "labelme's annotation": {"shapes", "imagePath"} <= keys,
+  }
+  return next((tool for tool, is_it in signs.items() if is_it), None)
+
+
 def _points(path: Path, name: str, value: Any) -> np.ndarray:
   """The landmarks (K, 2) float64 of one face."""
   try:
@@ -76,10 +103,15 @@ def _points(path: Path, name: str, value: Any) -> np.ndarray:
   except (TypeError, ValueError, OverflowError):
     points = np.empty(0)
 
+  if points.ndim == 2 and points.shape[-1] == 3:
+    raise InputError(
+      f"{path}: the landmarks of {cut(name)} have three numbers each: write [x, y] alone, in "
+      "pixels of the image (the third is a depth in MediaPipe's, a visibility in COCO's)."
+    )
   if points.ndim != 2 or points.shape[-1] != 2 or not len(points):
     raise InputError(
-      f"{path}: the landmarks of {name} are not a list of [x, y], two numbers each: "
-      f"{str(value)[:60]}."
+      f"{path}: the landmarks of {cut(name)} are not a list of [x, y], two numbers each: "
+      f"{cut(str(value))}."
     )
   return points
 

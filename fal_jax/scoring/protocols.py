@@ -36,6 +36,8 @@ class Protocol:
     paper: split (or subset) -> the paper's results by their names in the summary.
     paper_source: name of such a result -> where it is from: the paper's table, or "leader-boards".
     note: what a reader of the results must know, or "".
+    own_thresholds: percents at which the user wants areas and failure rates, under all normalisers;
+      none for the usual ones, `metrics.THRESHOLDS`.
   """
 
   title: str
@@ -52,11 +54,12 @@ class Protocol:
   paper: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
   paper_source: Mapping[str, str] = dataclasses.field(default_factory=dict)
   note: str = ""
+  own_thresholds: tuple[float, ...] = ()
 
   @property
   def thresholds(self) -> Mapping[str, tuple[float, ...]]:
     """Percents at which area and failures are reported, by normaliser, this protocol's first."""
-    thresholds = dict(metrics.THRESHOLDS)
+    thresholds = {norm: self.own_thresholds or usual for norm, usual in metrics.THRESHOLDS.items()}
     thresholds[self.norm] = tuple(dict.fromkeys((self.threshold, *thresholds[self.norm])))
     if self.dataset_box_norms:
       thresholds |= {f"{norm}_dataset": thresholds[norm] for norm in ("box", "diag")}
@@ -270,6 +273,21 @@ def find(dataset: str, split: str, *, norm: str) -> Protocol:
 def with_dataset_boxes(protocol: Protocol) -> Protocol:
   """The same protocol, with box and diagonal by the dataset's own box as well."""
   return dataclasses.replace(protocol, dataset_box_norms=True)
+
+
+def with_thresholds(protocol: Protocol, percents: tuple[float, ...]) -> Protocol:
+  """The same protocol, with areas and failure rates at these thresholds under all normalisers.
+
+  Args:
+    protocol: keeps its own threshold beside them if papers compare it; a general one takes the
+      first of them.
+    percents: one or more.
+
+  Returns:
+    A protocol.
+  """
+  threshold = protocol.threshold if protocol.splits else percents[0]
+  return dataclasses.replace(protocol, threshold=threshold, own_thresholds=percents)
 
 
 def cite(results: Mapping[str, float], sources: Mapping[str, str]) -> str:

@@ -44,6 +44,12 @@ def table(split: str, summary: Mapping[str, Any]) -> str:
     f"{split}: {summary['num_images']} images, "
     f"{summary['num_degenerate']} without a valid normaliser"
   ]
+  if missing := summary.get("num_missing"):
+    found = summary["num_images"] - missing
+    lines.append(
+      f"  {missing} faces were not found and count as failures; nme is over the {found} found of "
+      f"{summary['num_images']}"
+    )
   for norm in summary["metric_names"]:
     cells = [f"{name} {value:.2f}" for name, value in metrics_of(summary, norm).items()]
     if cells:
@@ -75,7 +81,8 @@ def _protocol_lines(summary: Mapping[str, Any]) -> list[str]:
   ends = ", ".join(f"{name} {bounds[name][0]:.2f} to {bounds[name][1]:.2f}" for name in names)
   lines.append(f"  95 % interval over {bounds['over']}: {ends}")
   lines.append(f"  nme_{norm} of a face: {_listed(summary['percentiles'][norm])}")
-  lines.append(f"  nme_{norm} by region: {_listed(summary['regions'])}")
+  if {*summary["regions"]} != {"other"}:  # names that say nothing of a face
+    lines.append(f"  nme_{norm} by region: {_listed(summary['regions'])}")
   for name in names:
     if name in summary["auc_variants"]:
       others = {k: v for k, v in summary["auc_variants"][name].items() if k != "exact"}
@@ -162,20 +169,20 @@ def draw(
     logging.warning("No curves drawn: %s", figure.NO_MATPLOTLIB)
     return
   of_norm = errors.by_norm[norm]
-  valid = of_norm.valid
-  if not valid.any():
+  found = of_norm.found
+  if not found.any():
     logging.warning("No face of %s has the normaliser %s: no curves drawn.", name, norm)
     return
 
-  nme = {name: of_norm.nme[valid]}
+  nme = {name: of_norm.nme[of_norm.valid]}
   curves.draw_ced(directory / f"{name}_ced.png", nme, norm=norm, max_error=threshold)
 
-  true, pixels = predictions.faces.landmarks[valid], of_norm.norm[valid]
+  true, pixels = predictions.faces.landmarks[found], of_norm.norm[found]
   landmark_errors.draw_landmark_errors(
     directory / f"{name}_landmarks.png",
     true,
     pixels,
-    metrics.landmark_errors(predictions.landmarks[valid], true, pixels),
+    metrics.landmark_errors(predictions.landmarks[found], true, pixels),
     markup=markup,
     norm=norm,
   )
@@ -186,7 +193,8 @@ def write_errors(path: Path, errors: Errors) -> None:
 
   Args:
     path: the file to write.
-    errors: a column per normaliser; cells of faces that are not valid under it stay empty.
+    errors: a column per normaliser; cells of faces that are not valid under it stay empty, and
+      those of faces that were not found hold inf.
   """
   with path.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file)

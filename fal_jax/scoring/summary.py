@@ -55,6 +55,7 @@ def measure(predictions: Predictions, markup: int | landmarks.Markup, protocol: 
     norms(faces, markup, protocol),
     ids=faces.ids,
     thresholds=protocol.thresholds,
+    found=predictions.found,
   )
 
 
@@ -70,7 +71,8 @@ def summarise(
     protocol: of the faces.
 
   Returns:
-    What `Errors.summary` returns, and in percent where percent is meant
+    What `Errors.summary` returns, and in percent where percent is meant (over the faces that were
+    found, except areas, shares and their intervals)
       protocol: title, norm, threshold, source, note, the paper's results and where each is from,
         and faces `expected` and `found`
       catastrophic: percent of the faces whose error under the protocol's normaliser is above
@@ -107,37 +109,43 @@ def summarise(
   if f"nme_{norm}" not in summary:
     return summary
   summary["catastrophic"] = summary[f"catastrophic_{norm}"]
-  valid = errors.by_norm[norm].valid
-  arrays = predictions.landmarks[valid], faces.landmarks[valid], errors.by_norm[norm].norm[valid]
+  found = errors.by_norm[norm].found
+  arrays = predictions.landmarks[found], faces.landmarks[found], errors.by_norm[norm].norm[found]
   summary["regions"] = metrics.region_errors(*arrays, markup)
   summary["landmarks"] = [
     float(error) if np.isfinite(error) else None for error in metrics.landmark_errors(*arrays)
   ]
 
-  if visibility := _visibility(faces, valid, *arrays):
+  if visibility := _visibility(faces, found, *arrays):
     summary["visibility"] = visibility
   if subsets := _subsets(faces, errors, protocol):
     summary["subsets"] = subsets
   if faces.videos is not None and faces.frames is not None:
-    videos = [faces.videos[row] for row in np.flatnonzero(valid)]
-    jitter_stats = jitter.jitter(*arrays, videos=videos, frames=faces.frames[valid])
+    videos = [faces.videos[row] for row in np.flatnonzero(found)]
+    jitter_stats = jitter.jitter(*arrays, videos=videos, frames=faces.frames[found])
     summary["jitter"] = {"norm": norm, **jitter_stats}
   return summary
 
 
 def _primary_norm(summary: Mapping[str, Any], protocol: Protocol) -> tuple[str, float]:
-  """The protocol's normaliser and threshold; those of the box where no face has it (profiles)."""
+  """The protocol's normaliser and threshold.
+
+  Where no face has it, the box's (profiles), or that of the annotation's own box (one landmark).
+  """
   if f"nme_{protocol.norm}" in summary:
     return protocol.norm, protocol.threshold
-  return "box", metrics.THRESHOLDS["box"][0]
+  norm = "box"
+  if "nme_box" not in summary and "nme_box_dataset" in summary:
+    norm = "box_dataset"
+  return norm, protocol.thresholds[norm][0]
 
 
 def _percentiles(errors: Errors) -> dict[str, dict[str, float]]:
-  """Percentiles of the errors of valid faces, by normaliser."""
+  """Percentiles of the errors of valid faces that were found, by normaliser."""
   return {
-    name: metrics.percentiles(of_norm.nme[of_norm.valid])
+    name: metrics.percentiles(of_norm.nme[of_norm.found])
     for name, of_norm in errors.by_norm.items()
-    if of_norm.valid.any()
+    if of_norm.found.any()
   }
 
 
@@ -157,11 +165,13 @@ def _intervals(errors: Errors, videos: list[str] | None) -> dict[str, Any]:
   """Bootstrap intervals of all metrics by name, and how they are made."""
   bounds: dict[str, list[float]] = {}
   for of_norm in errors.by_norm.values():
-    if not of_norm.valid.any():
+    names = of_norm.means()
+    if not names:
       continue
+    columns = [metric.name in names for metric in of_norm.metrics]
     groups = [videos[row] for row in np.flatnonzero(of_norm.valid)] if videos else None
-    ends = intervals.bootstrap(of_norm.valid_values(), seed=0, groups=groups, resamples=RESAMPLES)
-    names = [metric.name for metric in of_norm.metrics]
+    values = of_norm.valid_values()[:, columns]
+    ends = intervals.bootstrap(values, seed=0, groups=groups, resamples=RESAMPLES)
     bounds |= zip(names, ends.tolist(), strict=True)
 
   over = "videos" if videos else "faces"
@@ -169,13 +179,13 @@ def _intervals(errors: Errors, videos: list[str] | None) -> dict[str, Any]:
 
 
 def _visibility(
-  faces: Faces, valid: np.ndarray, pred: np.ndarray, true: np.ndarray, norm: np.ndarray
+  faces: Faces, found: np.ndarray, pred: np.ndarray, true: np.ndarray, norm: np.ndarray
 ) -> dict[str, float | None] | None:
   """Errors on visible and on occluded landmarks; None where no landmark is occluded.
 
   Args:
     faces: all N of them.
-    valid: (N,) bool, the M faces that count.
+    found: (N,) bool, the M faces that count.
     pred: (M, K, 2) predicted landmarks, px.
     true: (M, K, 2) annotated landmarks, same pixels.
     norm: (M,) normalisers, px.
@@ -195,7 +205,7 @@ def _visibility(
     "occluded_percent": 100 * float(occluded.sum() / annotated.sum())
   }
   for kind, mask in (("visible", ~occluded), ("occluded", occluded)):
-    nme = metrics.nme(pred, true, norm, mask=mask[valid])
+    nme = metrics.nme(pred, true, norm, mask=mask[found])
     result[kind] = float(np.nanmean(nme)) if np.isfinite(nme).any() else None
   return result
 

@@ -12,17 +12,17 @@ def unit_warnings(pred: np.ndarray, true: np.ndarray, errors: NormErrors) -> lis
   Args:
     pred: (N, K, 2) predictions, px.
     true: (N, K, 2) annotation, px, NaN where not annotated.
-    errors: errors of the predictions.
+    errors: errors of the predictions; faces that were not found are not looked at.
 
   Returns:
     Sentences; none if nothing looks suspicious.
   """
-  valid = errors.valid
-  if not valid.any():
+  found = errors.found
+  if not found.any():
     return []
 
-  pred, true, norm = pred[valid], true[valid], errors.norm[valid]
-  median = float(np.median(errors.nme[valid]))
+  pred, true, norm = pred[found], true[found], errors.norm[found]
+  median = float(np.median(errors.nme[found]))
   if median > 100:
     return [_frame_warning(pred, true, norm, median)]
 

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from fal_jax.ablation.curves import ErrorCurves
 from fal_jax.errors import InputError
 from fal_jax.plots import curves, figure
-from fal_jax.scoring import landmark_files, matching
+from fal_jax.scoring import landmark_files
+from fal_jax.scoring import truth as truths
 
 PERCENT = 2.5  # of the 40 px between the eyes, per px
 
@@ -17,9 +18,9 @@ PERCENT = 2.5  # of the 40 px between the eyes, per px
 def truth(tmp_path, monkeypatch):
   """The faces of a dataset "truth.csv", and how often it is read."""
   path = write_csv(tmp_path / "truth.csv", make_faces())
-  faces = matching.read_truth(path, None, num_landmarks=None, assume_order=False)
+  faces = truths.read(truths.Options(truth=path))
   reads = []
-  monkeypatch.setattr(matching, "read_dataset", lambda config: (reads.append(config), faces)[1])
+  monkeypatch.setattr(truths, "read_dataset", lambda config: (reads.append(config), faces)[1])
   return reads
 
 
@@ -88,7 +89,7 @@ def test_what_prevents_the_figure_is_said_once(tmp_path, monkeypatch, caplog, mi
 
   if missing == "matplotlib":
     monkeypatch.setattr(figure, "has_matplotlib", lambda: False)
-  monkeypatch.setattr(matching, "read_dataset", not_prepared)
+  monkeypatch.setattr(truths, "read_dataset", not_prepared)
   files = predictions(tmp_path, a=1)
   error_curves = ErrorCurves(tmp_path / "t.png", ConfigDict(), metric="nme_ic")
 

@@ -21,25 +21,25 @@ def faces_with(row: int, value: float) -> np.ndarray:
 @pytest.mark.parametrize(
   ("arrays", "answer"),
   [
-    ({"points": np.zeros((3, 29, 2))}, "got no array of that name"),
-    ({}, "got no array of that name"),
+    ({"points": np.zeros((3, 29, 2))}, "has no array `landmarks`"),
+    ({}, "has no array `landmarks`"),
     (
       {"landmarks": np.zeros((3, 68, 2))},
       "68 landmarks per face but config.data.markup is 29: set --config.data.markup=68",
     ),
-    ({"landmarks": np.zeros((3, 58))}, r"\(N, 29, 2\) in image pixels, got float64 \(3, 58\)"),
-    ({"landmarks": np.zeros((0, 29, 2))}, r"got float64 \(0, 29, 2\)"),
+    ({"landmarks": np.zeros((3, 58))}, r"shape \(3, 58\), expected \(faces, landmarks, 2\)"),
+    ({"landmarks": np.zeros((0, 29, 2))}, r"shape \(0, 29, 2\), expected"),
     ({"landmarks": np.full((3, 29, 2), "1.5")}, "got <U3"),
-    ({"landmarks": 1.0}, "got float64"),
-    ({"landmarks": np.array([None, {}])}, "Object arrays cannot be loaded"),
-    ({"landmarks": many_faces(), "names": np.array([{}] * 40)}, "Object arrays cannot be loaded"),
-    ({"landmarks": many_faces(), "names": ["a"]}, r"`names` has shape \(1,\), expected \(40,\)"),
+    ({"landmarks": 1.0}, r"shape \(\), expected"),
+    ({"landmarks": np.array([None, {}])}, "Python objects are not read"),
+    ({"landmarks": many_faces(), "names": np.array([{}] * 40)}, "Python objects are not read"),
+    ({"landmarks": many_faces(), "names": ["a"]}, "has 1 ids for 40 faces"),
     (
       {"landmarks": faces_with(7, np.nan), "names": [f"f{i}" for i in range(40)]},
       "without a single landmark.*: f7",
     ),
     ({"landmarks": faces_with(7, 3.0)}, "faces.npz, 7: box .* has no area"),
-    ({"landmarks": faces_with(7, 1e30)}, "faces.npz, 7: .*"),
+    ({"landmarks": faces_with(7, 1e30)}, "faces.npz has coordinates beyond .* px for face 7"),
     ({"landmarks": many_faces() / 1e5}, "must be in image pixels"),
   ],
 )
@@ -65,9 +65,8 @@ def _bad_files(folder: Path) -> list[Path]:
   }
   for name, content in contents.items():
     (folder / name).write_bytes(content)
-  np.save(folder / "one.npy", many_faces())
   (folder / "folder").mkdir()
-  return [folder / name for name in (*contents, "one.npy", "folder", "absent.npz")]
+  return [folder / name for name in (*contents, "folder", "absent.npz")]
 
 
 def test_files_that_are_not_an_npz_are_refused_in_a_sentence(tmp_path):
