@@ -79,42 +79,30 @@ class Detector:
         f"got {image.dtype} {image.shape}."
       )
 
-    # Detectors also find faces that are upside down, less surely.
-    found = [
-      self._find(np.rot90(image, quarter_turns), small=small)
-      for quarter_turns in (range(4) if turned else range(1))
-    ]
-    quarter_turns = int(np.argmax([scores[:1].sum() for _, scores in found]))
-    boxes, scores = found[quarter_turns]
-    boxes = _turned_back(boxes, image.shape[0], image.shape[1], quarter_turns)
-    return FoundFaces(boxes, scores, np.full(len(boxes), quarter_turns), self.name)
-
-  def _find(self, image: np.ndarray, *, small: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Landmark boxes (N, 4), px of the image, and scores (N,) of its upright faces."""
     longer = max(image.shape[:2])
     scales = [min(MAX_ENLARGEMENT, SIDE_FOR_SMALL_FACES / longer)]
     if not small:
       scales.insert(0, min(1.0, SIDE / longer))
 
-    boxes, scores = np.zeros((0, 4)), np.zeros(0, np.float32)
+    turns = range(4) if turned else range(1)
     for scale in scales:
-      boxes, scores = self._find_at(image, scale)
-      if len(boxes):
+      resized, ratio = _resized(image, scale)
+      found = [self._find(np.rot90(resized, quarter_turns)) for quarter_turns in turns]
+      if any(len(scores) for _, scores in found):
         break
-    return boxes, scores
 
-  def _find_at(self, image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """`_find` in the image shrunk or enlarged by a factor."""
-    height, width = image.shape[:2]
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    resized = cv2.resize(np.ascontiguousarray(image), size, interpolation=interpolation)
+    # Detectors find faces upside down, too, but less surely.
+    quarter_turns = int(np.argmax([scores[:1].sum() for _, scores in found]))
+    boxes, scores = found[quarter_turns]
+    boxes = _turned_back(boxes, resized.shape[0], resized.shape[1], quarter_turns)
+    boxes = (boxes + 0.5) * np.tile(ratio, 2) - 0.5
+    return FoundFaces(boxes, scores, np.full(len(boxes), quarter_turns), self.name)
+
+  def _find(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Landmark boxes (N, 4), px of the image, pixel-centre, and scores (N,) of upright faces."""
     with self._lock:
-      boxes, scores = self._detect(resized)
-
-    # Edges of the resized image to edges of the image, and those to pixel-centre.
-    boxes = boxes * np.tile([width / size[0], height / size[1]], 2) - 0.5
-    return self._to_landmark_boxes(boxes), scores
+      boxes, scores = self._detect(np.ascontiguousarray(image))
+    return self._to_landmark_boxes(boxes - 0.5), scores  # detectors draw edges
 
 
 def find_faces(
@@ -168,6 +156,15 @@ def image_from_turned(height: int, width: int, quarter_turns: int) -> np.ndarray
     [[0, 1, 0], [-1, 0, bottom]],
   )
   return np.array(maps[quarter_turns % 4], np.float64)
+
+
+def _resized(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+  """The image (H, W, 3) at a scale, and its sizes (2,) in units of the result's, x first."""
+  height, width = image.shape[:2]
+  size = max(1, round(width * scale)), max(1, round(height * scale))
+  interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+  resized = cv2.resize(np.ascontiguousarray(image), size, interpolation=interpolation)
+  return resized, np.array([width / size[0], height / size[1]])
 
 
 def _turned_back(boxes: np.ndarray, height: int, width: int, quarter_turns: int) -> np.ndarray:

