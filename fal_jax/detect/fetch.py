@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def fetch(*, address: str | None = None) -> Path:
     with urllib.request.urlopen(address, timeout=TIMEOUT) as response:
       content = response.read(SIZE + 1)
   except (OSError, http.client.HTTPException) as error:
+    if isinstance(error, urllib.error.HTTPError):
+      error.close()  # it holds the connection
     raise _not_fetched(address, f"{getattr(error, 'reason', None) or error}") from error
 
   if len(content) < SIZE:
