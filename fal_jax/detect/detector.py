@@ -40,6 +40,8 @@ class Detector:
 
   Attributes:
     name: "yunet" or "mtcnn".
+    detect: the detector itself, for images (H, W, 3) uint8 RGB of at most about 1280 px: boxes
+      (N, 4) as it draws them, edges in px of the image, and scores (N,); for one thread at a time.
   """
 
   def __init__(
@@ -49,7 +51,7 @@ class Detector:
     to_landmark_boxes: Callable[[np.ndarray], np.ndarray],
   ):
     self.name = name
-    self._detect = detect
+    self.detect = detect
     self._to_landmark_boxes = to_landmark_boxes
     self._lock = threading.Lock()  # networks keep their input between calls
 
@@ -100,7 +102,7 @@ class Detector:
   def _find(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Landmark boxes (N, 4), px of the image, pixel-centre, and scores (N,) of upright faces."""
     with self._lock:
-      boxes, scores = self._detect(np.ascontiguousarray(image))
+      boxes, scores = self.detect(np.ascontiguousarray(image))
     return self._to_landmark_boxes(boxes - 0.5), scores  # detectors draw edges
 
 
