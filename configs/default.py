@@ -139,7 +139,8 @@ def get_config() -> ConfigDict:
   # Images of all devices together; a last short batch is padded, the padding not counted.
   config.eval.batch_size = 32
   # Kinds of boxes that the final evaluation and --mode=eval compare beside data.box: "landmarks",
-  # "detector", "dataset", and "refined", cut out around what was predicted in "detector".
+  # "detector", "dataset", "refined", cut out around what was predicted in "detector", and what
+  # real detectors draw: "mtcnn", "yunet".
   config.eval.boxes = ("landmarks", "detector", "dataset")
   # Whether they compare 18 harder conditions, too: moved boxes, gamma, flat backgrounds and others.
   config.eval.stress = False

@@ -132,6 +132,26 @@ def refined_boxes(landmarks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
   return np.where(has_area, tight, boxes)
 
 
+def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Intersection over union of boxes.
+
+  Args:
+    a: (..., 4) x0, y0, x1, y1.
+    b: (..., 4) same frame; the leading axes broadcast.
+
+  Returns:
+    (...,) 0 to 1; NaN where a box is unknown or inverted, or both have no area.
+  """
+  sides_a = a[..., 2:] - a[..., :2]
+  sides_b = b[..., 2:] - b[..., :2]
+  overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+  common = np.maximum(overlap, 0).prod(-1)
+  union = sides_a.prod(-1) + sides_b.prod(-1) - common
+
+  valid = (sides_a >= 0).all(-1) & (sides_b >= 0).all(-1) & (union > 0)
+  return np.where(valid, common / np.where(union > 0, union, 1), np.nan)
+
+
 def _other_side(name: str) -> str:
   """The name of a landmark's mirror image: its own if it has no side."""
   if name.startswith("left_"):

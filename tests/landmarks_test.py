@@ -174,3 +174,11 @@ def test_the_right_side_of_a_real_face_is_the_left_of_the_image(name):
   for landmark, (x, _) in zip(landmarks.markup(len(mean)).names, mean, strict=True):
     assert not landmark.startswith("right_") or x < 0.02, landmark
     assert not landmark.startswith("left_") or x > -0.02, landmark
+
+
+def test_boxes_overlap_as_their_areas_say():
+  # Half shifted, apart, equal, inverted, unknown.
+  a = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [5, 5, 1, 9], [np.nan] * 4])
+  b = np.array([[5, 0, 15, 10], [20, 0, 30, 10], [0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 1, 1.0]])
+
+  np.testing.assert_allclose(landmarks.box_iou(a, b), [1 / 3, 0, 1, np.nan, np.nan])

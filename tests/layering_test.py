@@ -6,8 +6,8 @@ The floors of fal_jax, top to bottom; an import points downwards, or sideways on
   wings       codec_report/ network_report/ doctor/ bench/ torch_import/ ablation/: only main
               enters, and no wing enters another
   programs    train, evaluate, predict, score ...: what a mode of the command line runs
-  rooms       scoring/ robustness/ plots/ output/ weights/, and what runs are made from: build,
-              data ...
+  rooms       scoring/ robustness/ plots/ output/ weights/ detect/, and what runs are made from:
+              build, data ...
   step        steps.py: one training step, one prediction step
   paper       the method itself: knows no files, checkpoints, scores or plots
   ground      errors, ops/, sampling/, flags, configs as JSON, names of splits
@@ -29,7 +29,7 @@ FLOORS = (
   {"main"},
   WINGS,
   {"train", "evaluate", "predict", "score"},
-  {"scoring", "robustness", "plots", "output", "weights"}
+  {"scoring", "robustness", "plots", "output", "weights", "detect"}
   | {"build", "restore", "parallel", "data", "checkpoint"},
   {"steps"},
   {"siamese", "heatmap", "peaks", "hourglass", "network", "heads", "augment", "affine", "landmarks"}

@@ -13,7 +13,7 @@ from fal_jax.doctor.face_findings import face_findings
 from fal_jax.doctor.face_flags import flag_faces, shape_distances
 from fal_jax.doctor.findings import SEVERITIES, Finding
 from fal_jax.doctor.splits import Split
-from fal_jax.landmarks import Markup, tight_boxes
+from fal_jax.landmarks import Markup, box_iou, tight_boxes
 from fal_jax.output.provenance import git_commit
 
 SIZE_EDGES = np.geomspace(4, 4096, 41)  # px, quarters of an octave
@@ -119,7 +119,7 @@ def measure(
 
   norms = metrics.norms(split.landmarks, markup)
   face_sizes = norms["box"][np.isfinite(norms["box"])]
-  iou = stats.box_iou(split.boxes, tight_boxes(split.landmarks))
+  iou = box_iou(split.boxes, tight_boxes(split.landmarks))
   beyond = stats.beyond_image(split.landmarks, split.sizes)
   in_band = (depth >= 0) & (depth < band)  # NaN is neither in the band nor outside
   outside = depth < 0

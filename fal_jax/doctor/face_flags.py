@@ -6,7 +6,7 @@ from fal_jax import metrics
 from fal_jax.crop import CropRule
 from fal_jax.doctor import procrustes, stats, symmetry
 from fal_jax.doctor.splits import Split
-from fal_jax.landmarks import Markup, tight_boxes
+from fal_jax.landmarks import Markup, box_iou, tight_boxes
 
 MIN_NORM_SHARE = 0.2  # of the face's size, sqrt(width * height)
 MIN_BOX_IOU = 0.2  # intersection over union of the dataset's box and the landmarks' box
@@ -62,7 +62,7 @@ def flag_faces(
     "no_crop": annotated & has_extent & np.isnan(depth).all(1),
     "repeated": stats.repeated_faces(split),
     "renamed": stats.renamed_images(split),
-    "box_elsewhere": has_box & (stats.box_iou(split.boxes, tight) < MIN_BOX_IOU),
+    "box_elsewhere": has_box & (box_iou(split.boxes, tight) < MIN_BOX_IOU),
     "small_norm": has_extent & has_small_norm,
     "odd": stats.outliers(distance),
     "tiny": has_extent & (larger_side < rule.face / MAX_ENLARGEMENT),

@@ -8,7 +8,7 @@ from fal_jax import affine
 from fal_jax.crop import CropRule, crop_from_image
 from fal_jax.doctor.splits import Split
 from fal_jax.errors import InputError
-from fal_jax.landmarks import tight_boxes
+from fal_jax.landmarks import box_iou, tight_boxes
 
 MARGIN = 4  # heatmap px around the heatmap in which landmarks outside are still counted
 _SAME_FACE_IOU = 0.5  # two persons' faces in one image never share half of their boxes
@@ -27,26 +27,6 @@ def beyond_image(landmarks: np.ndarray, sizes: np.ndarray) -> np.ndarray:
   """
   sizes = np.where(sizes > 0, sizes, np.nan)[:, None]
   return np.maximum(-0.5 - landmarks, landmarks - (sizes - 0.5)).max(-1)
-
-
-def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Intersection over union of boxes.
-
-  Args:
-    a: (..., 4) x0, y0, x1, y1.
-    b: (..., 4) same frame; the leading axes broadcast.
-
-  Returns:
-    (...,) 0 to 1; NaN where a box is unknown or inverted, or both have no area.
-  """
-  sides_a = a[..., 2:] - a[..., :2]
-  sides_b = b[..., 2:] - b[..., :2]
-  overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-  common = np.maximum(overlap, 0).prod(-1)
-  union = sides_a.prod(-1) + sides_b.prod(-1) - common
-
-  valid = (sides_a >= 0).all(-1) & (sides_b >= 0).all(-1) & (union > 0)
-  return np.where(valid, common / np.where(union > 0, union, 1), np.nan)
 
 
 def heatmap_positions(

@@ -1,13 +1,15 @@
 """One network on several boxes, and under several conditions, of the same faces."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from fal_jax.crop import BoxKind
 from fal_jax.data import Source
+from fal_jax.detect.load import load_detector
 from fal_jax.landmarks import Markup, refined_boxes
+from fal_jax.robustness import detected
 from fal_jax.robustness.boxes import EvalBox
 from fal_jax.robustness.conditions import CONDITIONS, Condition
 from fal_jax.scoring import protocols
@@ -24,12 +26,12 @@ class Predict(Protocol):
     """Predicts all faces of the source, cut out by one kind of box, under a condition."""
 
 
-Measure = Callable[[Predictions], dict[str, float]]
+Measure = Callable[[Predictions], dict[str, Any]]
 
 
 def measure(
   predictions: Predictions, *, markup: Markup, protocol: protocols.Protocol
-) -> dict[str, float]:
+) -> dict[str, Any]:
   """All metrics of predictions under a protocol, by name, percent."""
   summary = summaries.measure(predictions, markup, protocol).summary()
   names = [name for names in summary["metric_names"].values() for name in names]
@@ -43,7 +45,7 @@ def by_box(
   own: Predictions,
   *,
   boxes: Sequence[EvalBox],
-) -> dict[str, dict[str, float] | None]:
+) -> dict[str, dict[str, Any] | None]:
   """The metrics of one split on several kinds of boxes.
 
   Args:
@@ -55,7 +57,8 @@ def by_box(
 
   Returns:
     Kind of box -> metrics by name, percent; the config's own kind first. None where a face of the
-    split has no such box.
+    split has no such box. On a real detector's boxes the metrics are those of the faces that it
+    finds, and `missed` are the ids of the others.
   """
   predictions: dict[str, Predictions] = {own.faces.box: own}
 
@@ -64,15 +67,22 @@ def by_box(
       predictions[box] = predict(source, box=box)
     return predictions[box]
 
-  results: dict[str, dict[str, float] | None] = {own.faces.box: measure(own)}
+  results: dict[str, dict[str, Any] | None] = {own.faces.box: measure(own)}
   for box in boxes:
-    if box == "refined":
-      recut = _Recut(source, predicted("detector"))
-      results[box] = measure(predict(recut, box="landmarks"))
-    elif box == "dataset" and not _have_dataset_boxes(own):
-      results[box] = None
-    elif box != own.faces.box:
-      results[box] = measure(predicted(box))
+    match box:
+      case "refined":
+        first = predicted("detector")
+        boxes_again = refined_boxes(first.landmarks, first.faces.boxes)
+        again = detected.Recut(source, range(len(source)), boxes_again)
+        results[box] = measure(predict(again, box="landmarks"))
+      case "mtcnn" | "yunet":
+        found, missed = detected.recut(source, load_detector(box))
+        metrics = measure(predict(found, box="landmarks")) if found else {}
+        results[box] = {**metrics, "missed": missed}
+      case "dataset" if not _have_dataset_boxes(own):
+        results[box] = None
+      case _ if box != own.faces.box:
+        results[box] = measure(predicted(box))
   return results
 
 
@@ -83,7 +93,7 @@ def by_condition(
   *,
   box: BoxKind,
   conditions: Sequence[Condition] = CONDITIONS,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
   """The metrics of one split under several conditions.
 
   Args:
@@ -100,21 +110,6 @@ def by_condition(
     condition.name: measure(predict(source, box=box, condition=condition))
     for condition in conditions
   }
-
-
-class _Recut(Sequence[Mapping[str, Any]]):
-  """A split whose landmark boxes are those of predicted landmarks."""
-
-  def __init__(self, source: Source, predictions: Predictions):
-    self._source = source
-    self._boxes = refined_boxes(predictions.landmarks, predictions.faces.boxes)
-
-  def __len__(self) -> int:
-    return len(self._source)
-
-  def __getitem__(self, index: Any) -> Any:
-    box = self._boxes[index]  # first: iteration ends by the IndexError, which readers do not raise
-    return {**self._source[index], "box_landmarks": box}
 
 
 def _have_dataset_boxes(predictions: Predictions) -> bool:

@@ -137,10 +137,12 @@ def _harder_lines(title: str, metrics_by_name: Mapping[str, Any], names: list[st
   width = max(len(title), *map(len, metrics_by_name))
   lines = [f"  {title:<{width}}" + "".join(f"{name:>{len(name) + 2}}" for name in names)]
   for row, values in metrics_by_name.items():
+    values = values or {}
     cells = (
-      f"{'-' if values is None else format(values[name], '.2f'):>{len(name) + 2}}" for name in names
+      f"{format(values[name], '.2f') if name in values else '-':>{len(name) + 2}}" for name in names
     )
-    lines.append(f"  {row:<{width}}" + "".join(cells))
+    note = f"  ({len(values['missed'])} faces not found, not counted)" if "missed" in values else ""
+    lines.append(f"  {row:<{width}}" + "".join(cells) + note)
   return lines
 
 

@@ -6,7 +6,6 @@ import tiny_dataset
 from doctor_records import FLIP, SIZE, clean_records, examine_records, points_of, record, titles
 
 from fal_jax import data
-from fal_jax.doctor import stats
 
 
 def test_a_clean_dataset_has_neither_error_nor_warning_about_a_face():
@@ -117,11 +116,3 @@ def test_a_config_that_crops_by_boxes_that_are_missing_is_told_so():
   flags = examine_records(records, data__box="dataset")[2]["train"]
 
   assert np.flatnonzero(flags["no_crop"]).tolist() == [3]
-
-
-def test_boxes_overlap_as_their_areas_say():
-  # Half shifted, apart, equal, inverted, unknown.
-  a = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10], [5, 5, 1, 9], [np.nan] * 4])
-  b = np.array([[5, 0, 15, 10], [20, 0, 30, 10], [0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 1, 1.0]])
-
-  np.testing.assert_allclose(stats.box_iou(a, b), [1 / 3, 0, 1, np.nan, np.nan])
