@@ -1,10 +1,7 @@
 """YuNet's file: where it is kept, how it gets there, and that it is the one we know."""
 
 import hashlib
-import http.client
 import os
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from fal_jax.errors import InputError
@@ -49,6 +46,10 @@ def fetch(*, address: str | None = None) -> Path:
     InputError: it cannot be downloaded, is not the file we know, or cannot be written; the sentence
       says how to get it by hand.
   """
+  import http.client  # only who downloads waits for these
+  import urllib.error
+  import urllib.request
+
   path = cached()
   if path.is_file() and _sha256(path.read_bytes()) == SHA256:
     return path
