@@ -57,11 +57,14 @@ class Face:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Finding:
-  """Something about one file: an error keeps the face out of the dataset, a note does not."""
+  """Something about one file: an error keeps the face out of the dataset.
+
+  A warning and a note do not; the former is something to act on.
+  """
 
   file: str
   message: str
-  severity: Literal["error", "note"] = "error"
+  severity: Literal["error", "warning", "note"] = "error"
 
   @classmethod
   def from_error(
@@ -82,7 +85,12 @@ class Finding:
 
 
 def check_landmarks(
-  landmarks: np.ndarray, size: tuple[int, int] | None, *, file: str, missing_allowed: bool = False
+  landmarks: np.ndarray,
+  size: tuple[int, int] | None,
+  *,
+  file: str,
+  missing_allowed: bool = False,
+  box: np.ndarray | None = None,
 ) -> list[Finding]:
   """Checks the landmarks of one face.
 
@@ -91,6 +99,8 @@ def check_landmarks(
     size: (width, height) of the image; None when it could not be read.
     file: what findings call the face.
     missing_allowed: NaN is the dataset's sign for "not annotated".
+    box: (4,) x0, y0, x1, y1, image px, around the face where the dataset gives one: the face is at
+      least as large. Otherwise landmarks all on one spot are not a face; two on one line may be.
 
   Returns:
     Findings: nothing annotated, a coordinate that is not finite, a face without extent, landmarks
@@ -109,16 +119,18 @@ def check_landmarks(
   if not len(known):
     return [Finding(file, "no landmark is annotated")]
 
-  low, high = known.min(0), known.max(0)
-  width, height = (high - low).tolist()
-  if min(width, height) < 1:
+  width, height = (known.max(0) - known.min(0)).tolist()
+  extent = max(width, height)
+  if box is not None and np.isfinite(box).all():
+    extent = max(extent, *(box[2:] - box[:2]).tolist())
+  if extent < 1:
     message = f"all landmarks lie within {width:.3g} x {height:.3g} px, that is not a face"
     return [Finding(file, message)]
 
   if size is None:
     return []
   outside = np.maximum(-0.5 - known, known - (np.array(size) - 0.5)).max(-1)
-  if outside.max() > max(width, height):
+  if outside.max() > extent:
     message = (
       f"landmarks lie up to {outside.max():.0f} px outside the {size[0]} x {size[1]} image, "
       "further than the face is large; are they of another image, or of another size of it?"
@@ -178,7 +190,11 @@ def check_faces(
 
     size, findings = check_image(image, file=face.label)
     findings += check_landmarks(
-      face.landmarks, size, file=face.label, missing_allowed=missing_allowed
+      face.landmarks,
+      size,
+      file=face.label,
+      missing_allowed=missing_allowed,
+      box=face.extra.get("box_dataset"),
     )
     digest = hashlib.blake2b(image + face.landmarks.tobytes(), digest_size=16).digest()
     return digest, findings
