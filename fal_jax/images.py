@@ -29,6 +29,8 @@ from fal_jax.errors import InputError
 # Only these: Pillow would pass EPS files to Ghostscript, and the rarer formats are attack surface.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
+_MAX_PIXELS = 64_000_000  # that are decoded unless more are asked for
+
 # Endings that files of these formats have in practice, in lower case: what a folder's images are.
 # fmt: off
 IMAGE_SUFFIXES = (
@@ -85,6 +87,7 @@ _UPRIGHT = {
   8: (True, -1, 1),
 }
 _ORIENTATION_TAG = 0x0112
+_WIDTH_TAG, _HEIGHT_TAG = 256, 257  # of TIFF
 
 
 def read_image(
@@ -92,7 +95,7 @@ def read_image(
   *,
   upright: bool = False,
   value_range: tuple[float, float] | None = None,
-  max_pixels: int = 64_000_000,
+  max_pixels: int = _MAX_PIXELS,
   name: str | None = None,
 ) -> np.ndarray:
   """Reads an image file as RGB.
@@ -172,6 +175,8 @@ def deep_values(data: bytes, *, name: str) -> np.ndarray | None:
   """
   try:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
+      if header.width * header.height > _MAX_PIXELS:
+        raise InputError(f"more than {_MAX_PIXELS:,} pixels.")
       return _deep(header, data)
   except InputError as error:
     raise InputError(f"{name}: {error}") from error
@@ -187,7 +192,7 @@ def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
     name: what messages call the image.
 
   Returns:
-    Width, height, Pillow's mode ("RGB", "L", ...) and EXIF orientation.
+    Width and height of the stored pixels, Pillow's mode ("RGB", "L", ...) and EXIF orientation.
 
   Raises:
     InputError: the file is not an image, or its header is damaged.
@@ -197,7 +202,11 @@ def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
       # Pillow would decode all of a PNG file to see whether an EXIF block follows its pixels.
       searchable = header.format != "PNG" or "exif" in header.info or b"eXIf" in data
       orientation = exif_orientation(header) if searchable else 1
-      return header.width, header.height, header.mode, orientation
+      width, height = header.size
+      if header.format == "TIFF":  # of which Pillow gives the upright size
+        tags = getattr(header, "tag_v2", {})
+        width, height = tags.get(_WIDTH_TAG, width), tags.get(_HEIGHT_TAG, height)
+      return width, height, header.mode, orientation
   except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
     raise InputError(f"{name}: not an image: {_likely_cause(data)}.") from error
 

@@ -107,7 +107,7 @@ MISTAKES = {
   "Latin-1": ("name: Müller".encode("latin-1"), "byte 7 is not UTF-8"),
   "code": (
     "name: !!python/object/apply:os.system ['echo owned']",
-    "not plain YAML, could not determine a constructor",
+    "not plain YAML, the tag 'l.org,2002:python/object/apply:os.system' is not read",
   ),
   "aliases": ("a: &a [1]\nb: [*a, *a]", "line 2: not plain YAML, aliases are not read"),
   "key twice": (

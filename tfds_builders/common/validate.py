@@ -125,6 +125,8 @@ def check_landmarks(
     extent = max(extent, *(box[2:] - box[:2]).tolist())
   if extent < 1:
     message = f"all landmarks lie within {width:.3g} x {height:.3g} px, that is not a face"
+    if len(landmarks) == 1:
+      message = "one landmark and no box, which would tell how large the face is"
     return [Finding(file, message)]
 
   if size is None:
