@@ -179,7 +179,7 @@ def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
     (4,) float64 x0, y0, x1, y1, image px.
 
   Raises:
-    InputError: the dataset has no such box for this face.
+    InputError: the dataset has no such box for this face, or its landmarks lie on one spot.
   """
   if rule.box == "detector":
     return detector_box(record["box_landmarks"], example_id(record))
@@ -187,6 +187,11 @@ def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
   if not np.isfinite(box).all():
     raise InputError(
       f"{example_id(record)} has no {rule.box} box: set --config.data.box=landmarks."
+    )
+  if rule.box == "landmarks" and (box[:2] == box[2:]).all():
+    raise InputError(
+      f"{example_id(record)}: its landmarks lie on one spot, which has no box: "
+      "set --config.data.box=dataset, or leave this face out."
     )
   return box
 

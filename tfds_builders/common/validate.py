@@ -99,13 +99,14 @@ def check_landmarks(
     size: (width, height) of the image; None when it could not be read.
     file: what findings call the face.
     missing_allowed: NaN is the dataset's sign for "not annotated".
-    box: (4,) x0, y0, x1, y1, image px, around the face where the dataset gives one: the face is at
-      least as large. Otherwise landmarks all on one spot are not a face; two on one line may be.
+    box: (4,) x0, y0, x1, y1, image px, around the face where the dataset gives one: it says how
+      large the face of a single annotated landmark is.
 
   Returns:
-    Findings: nothing annotated, a coordinate that is not finite, a face without extent, landmarks
-    outside the image. The last is a note, because annotators follow the face across the border,
-    unless they are further away than the face is large.
+    Findings: nothing annotated, a coordinate that is not finite, a face without extent (landmarks
+    on one line, as two level eyes are, have one), landmarks outside the image. The last is a note,
+    because annotators follow the face across the border, unless they are further away than the face
+    is large.
   """
   valid = np.isfinite(landmarks).all(-1)
   if missing_allowed:
@@ -121,16 +122,20 @@ def check_landmarks(
 
   width, height = (known.max(0) - known.min(0)).tolist()
   extent = max(width, height)
-  if box is not None and np.isfinite(box).all():
-    extent = max(extent, *(box[2:] - box[:2]).tolist())
+  if len(known) == 1 and box is not None and np.isfinite(box).all():
+    extent = float((box[2:] - box[:2]).max())
   if extent < 1:
     message = f"all landmarks lie within {width:.3g} x {height:.3g} px, that is not a face"
     if len(landmarks) == 1:
       message = "one landmark and no box, which would tell how large the face is"
     return [Finding(file, message)]
 
+  findings = []
+  if len(known) == 1 < len(landmarks):
+    message = "one landmark is annotated: only --config.data.box=dataset can crop this face"
+    findings.append(Finding(file, message, "warning"))
   if size is None:
-    return []
+    return findings
   outside = np.maximum(-0.5 - known, known - (np.array(size) - 0.5)).max(-1)
   if outside.max() > extent:
     message = (
@@ -139,8 +144,8 @@ def check_landmarks(
     )
     return [Finding(file, message)]
   if outside.max() > 0:
-    return [Finding(file, "landmarks outside the image", "note")]
-  return []
+    findings.append(Finding(file, "landmarks outside the image", "note"))
+  return findings
 
 
 def check_image(image: bytes, *, file: str) -> tuple[tuple[int, int] | None, list[Finding]]:
