@@ -113,7 +113,7 @@ def _why_left_out(face: dict[str, Any]) -> str | None:
   if not values and face.get("num_keypoints") in (None, 0):
     return "it has no key-points"
   floats = _floats(values)
-  if floats is not None and len(floats) % 3 == 0 and not floats[2::3].any():
+  if floats is not None and len(floats) and not len(floats) % 3 and not floats[2::3].any():
     return "no landmark is annotated"
   return None
 
