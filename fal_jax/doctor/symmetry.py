@@ -15,6 +15,7 @@ _MIN_TURN = 0.05
 _MIN_ARM = 0.2  # in units of the shape: what tells a direction is at least this far apart
 _LEFT, _RIGHT = re.compile(r"(?<![a-z])left"), re.compile(r"(?<![a-z])right")
 _UPPER, _LOWER = re.compile("eye|brow|pupil"), re.compile("mouth|lip|chin")
+_FLAT = 0.2  # of a box: its size, the square root of the area, as a fraction of the diagonal
 _MIN_GAP = 0.02  # as a fraction of the shape's size: more than annotators are off by
 
 
@@ -128,7 +129,11 @@ def _size(mean: np.ndarray, markup: Markup) -> tuple[float, str]:
     distance = float(np.linalg.norm(mean[eyes[1]] - mean[eyes[0]]))
     if np.isfinite(distance):
       return distance, "the distance of the outer eye corners"
-  return float(metrics.norms(mean[None], markup)["box"][0]), "the box's size"
+  norms = metrics.norms(mean[None], markup)
+  box, diagonal = float(norms["box"][0]), float(norms["diag"][0])
+  if box < _FLAT * diagonal:  # landmarks on one line, as two eyes are
+    return diagonal, "the box's diagonal"
+  return box, "the box's size"
 
 
 def _to_lists(points: np.ndarray) -> list[list[float] | None]:
