@@ -118,7 +118,6 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
   attempt(_check_optimizer)
   if parts["markup"]:
     attempt(lambda config: _check_norm(config.eval.norm, parts["markup"]))
-    attempt(lambda config: _check_box(config.data.box, parts["markup"]))
   if parts["network"]:
     parts["codec"] = attempt(lambda config: codec(config, stride=parts["network"].stride))
     attempt(lambda config: _check_size(config.crop.size, parts["network"]))
@@ -293,14 +292,6 @@ def _check_norm(norm: str, markup: Markup) -> None:
     raise InputError(
       f"config.eval.norm is {norm} but the mark-up of {markup.num} landmarks has no {part}: "
       "choose box or diag."
-    )
-
-
-def _check_box(box: str, markup: Markup) -> None:
-  if markup.num == 1 and box != "dataset":
-    raise InputError(
-      f"config.data.box is {box!r}, but one landmark alone has no box: "
-      "set --config.data.box=dataset."
     )
 
 

@@ -6,7 +6,7 @@ from fal_jax import metrics
 from fal_jax.crop import CropRule
 from fal_jax.doctor import procrustes, stats, symmetry
 from fal_jax.doctor.splits import Split
-from fal_jax.landmarks import Markup, box_iou, tight_boxes
+from fal_jax.landmarks import MANY, Markup, box_iou, tight_boxes
 
 MIN_NORM_SHARE = 0.2  # of the face's size, sqrt(width * height)
 MIN_BOX_IOU = 0.2  # intersection over union of the dataset's box and the landmarks' box
@@ -45,7 +45,8 @@ def flag_faces(
   box_sides = split.boxes[:, 2:] - split.boxes[:, :2]
   is_single = (known.sum(1) == 1) & has_box
   extent = np.where(is_single, box_sides.max(-1), larger_side)
-  has_extent = annotated & ~(extent < 1)
+  shorter = np.where(known.sum(1) >= MANY, np.minimum(width, height), extent)
+  has_extent = annotated & ~(shorter < 1)
   is_elsewhere = has_box & (box_iou(split.boxes, tight) < MIN_BOX_IOU)
   if markup.num <= 2:  # a point or a line covers little of any box
     centre = (tight[:, :2] + tight[:, 2:]) / 2

@@ -7,6 +7,8 @@ import tiny_dataset
 from PIL import Image
 
 from configs import custom
+from fal_jax import data
+from fal_jax.crop import CropRule
 from fal_jax.doctor import run as doctor
 from fal_jax.errors import InputError
 from fal_jax.images import IMAGE_SUFFIXES
@@ -94,10 +96,12 @@ def test_one_landmark_is_looked_at_trained_and_evaluated(tmp_path, prepare_custo
   assert "box" not in summary["degenerate"]
   assert (run / "eval" / "test_landmarks.png").is_file()
 
-  with config.unlocked():
-    config.data.box = "landmarks"
-  with pytest.raises(InputError, match="one landmark alone has no box: set"):
-    tiny_dataset.run(config, tmp_path / "other")
+
+@pytest.mark.parametrize("box", ["landmarks", "detector"])
+def test_a_box_of_one_spot_is_refused_with_the_key_that_helps(box):
+  record = {"file_name": "a.png", "face_index": 0, "box_landmarks": np.array([5.0, 6, 5, 6])}
+  with pytest.raises(InputError, match=r"^a\.png.*lie on one spot.*config\.data\.box=dataset"):
+    data.face_box(record, CropRule(box=box))
 
 
 def test_pts_files_lie_beside_images_of_every_ending(custom_root, prepare_custom):

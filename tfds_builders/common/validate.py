@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from fal_jax.errors import InputError
 from fal_jax.images import exif_orientation, read_image
+from fal_jax.landmarks import MANY
 
 
 class ImageFile(Protocol):
@@ -103,10 +104,10 @@ def check_landmarks(
       large the face of a single annotated landmark is.
 
   Returns:
-    Findings: nothing annotated, a coordinate that is not finite, a face without extent (landmarks
-    on one line, as two level eyes are, have one), landmarks outside the image. The last is a note,
-    because annotators follow the face across the border, unless they are further away than the face
-    is large.
+    Findings: nothing annotated, a coordinate that is not finite, a face without extent (a few
+    landmarks on one line, as two level eyes are, have one), landmarks outside the image. The last
+    is a note, because annotators follow the face across the border, unless they are further away
+    than the face is large.
   """
   valid = np.isfinite(landmarks).all(-1)
   if missing_allowed:
@@ -121,7 +122,7 @@ def check_landmarks(
     return [Finding(file, "no landmark is annotated")]
 
   width, height = (known.max(0) - known.min(0)).tolist()
-  extent = max(width, height)
+  extent = min(width, height) if len(known) >= MANY else max(width, height)
   if len(known) == 1 and box is not None and np.isfinite(box).all():
     extent = float((box[2:] - box[:2]).max())
   if extent < 1:
@@ -137,7 +138,7 @@ def check_landmarks(
   if size is None:
     return findings
   outside = np.maximum(-0.5 - known, known - (np.array(size) - 0.5)).max(-1)
-  if outside.max() > extent:
+  if outside.max() > max(extent, width, height):
     message = (
       f"landmarks lie up to {outside.max():.0f} px outside the {size[0]} x {size[1]} image, "
       "further than the face is large; are they of another image, or of another size of it?"
