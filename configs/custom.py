@@ -34,5 +34,11 @@ def describe(config: ConfigDict, file: str) -> ConfigDict:
   config.data.name = f"custom/{content.name}"
   config.data.markup = content.markup.num
   config.data.own_markup = custom_markup.to_json(content.markup) if content.is_custom else None
-  config.eval.norm = "ic" if content.markup.outer_eyes else "box"
+  config.data.value_range = content.value_range or ()
+  if content.markup.num == 1:  # a point has no box of its own, hence prepare asks for one
+    config.data.box = "dataset"
+  if content.markup.outer_eyes:
+    config.eval.norm = "ic"
+  else:  # the box of two landmarks has no area where they are level
+    config.eval.norm = "diag" if content.markup.num == 2 else "box"
   return config.lock()

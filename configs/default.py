@@ -26,6 +26,9 @@ def get_config() -> ConfigDict:
   config.data.markup = 68  # number of landmarks: 68, 98, 29, 19 or 39
   # A mark-up of your own as JSON, by configs/custom.py; None: one of these.
   config.data.own_markup = config_dict.placeholder(str)
+  # Of images of more than 8 bits per channel in your own dataset, the values that became black and
+  # white, by configs/custom.py: prediction on such files needs the same. (): 0 and 65535.
+  config.data.value_range = ()
   config.data.train_split = "train"  # or a slice, "train[:90%]", or a union, "fit+val"
   # Splits that every batch also holds images of: rows of dataset, split and share of the images,
   # e.g. (("synthetic_faces/68", "train", 0.25),). What they leave of 1 is train_split's, and an

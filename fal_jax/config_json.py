@@ -15,6 +15,7 @@ from ml_collections import ConfigDict, config_dict
 GAINED_KEYS: Mapping[str, Any] = {
   "init_from": None,
   "data.own_markup": None,
+  "data.value_range": (),
   "data.cache": "none",
   "data.mix": (),
   "model.name": "fan",

@@ -64,7 +64,8 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
   """The map that centres a box in the crop and scales its larger side to `rule.face` px.
 
   Args:
-    box: (4,) x0, y0, x1, y1 in image px; may reach beyond the image.
+    box: (4,) x0, y0, x1, y1 in image px; may reach beyond the image. One of its sides may be 0, as
+      that of two eyes at one height is.
     rule: gives crop size and face size.
 
   Returns:
@@ -86,7 +87,7 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
       f"box {box.tolist()} has x1 < x0 or y1 < y0: is it (x, y, width, height)? "
       "Give corners x0, y0, x1, y1."
     )
-  if width == 0 or height == 0:
+  if width == height == 0:
     raise InputError(f"box {box.tolist()} has no area.")
 
   centre = np.full(2, (rule.size - 1) / 2)

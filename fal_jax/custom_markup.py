@@ -19,19 +19,19 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Edge, Markup, markup
+from fal_jax.parsing.plain_yaml import read_yaml
 
 KEYS = ("landmarks", "mirror", "lines", "outer_eyes", "pupils")
+FILE_KEYS = ("name", "origin", "markup", "upright", "range", "category")  # of a file only
 ORIGINS = (0, 0.5, 1)
 _MAX_LANDMARKS = 1000  # a mistyped number would otherwise show only when memory is exhausted
-_MAX_FILE_SIZE = 1_000_000  # bytes
+_MAX_VALUE = 1e12  # of a pixel; NaN and infinity are above
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -45,16 +45,23 @@ class MarkupFile:
       count from its corner.
     markup: the mark-up.
     is_custom: False where the file names one of the library's.
+    upright: whether landmarks were set on images turned as their EXIF orientation says; None where
+      the file does not tell.
+    value_range: of images of more than 8 bits per channel, the values that become black and white.
+    categories: names or numbers of the categories of a COCO file whose annotations are taken.
   """
 
   name: str
   origin: float
   markup: Markup
   is_custom: bool
+  upright: bool | None = None
+  value_range: tuple[float, float] | None = None
+  categories: tuple[str, ...] = ()
 
 
 def read_file(path: str | Path) -> MarkupFile:
-  """Reads a YAML file with the keys `name`, `origin`, and those of a mark-up or `markup: 68`.
+  """Reads a YAML file: `name`, `origin`, the keys of a mark-up or `markup: 68`, and optional ones.
 
   Args:
     path: the file to read; `~` is expanded.
@@ -65,8 +72,12 @@ def read_file(path: str | Path) -> MarkupFile:
   Raises:
     InputError: the file cannot be read, is not plain YAML, or has mistakes: lists all of them.
   """
-  content = _read_yaml(Path(path).expanduser())
-  problems = []
+  content = read_yaml(Path(path).expanduser())
+  known = (*FILE_KEYS, *KEYS)
+  unknown = [key for key in content if key not in known]
+  problems = [f"unknown key {_repr(key)}, known are {', '.join(known)}" for key in unknown]
+  for key in unknown:
+    del content[key]
 
   name = content.pop("name", None)
   if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -81,6 +92,15 @@ def read_file(path: str | Path) -> MarkupFile:
       "in your files, 0, 0.5 or 1"
     )
 
+  upright = content.pop("upright", None)
+  if not isinstance(upright, bool | None):
+    problems.append(
+      f"upright is {_repr(upright)}, expected true if the landmarks were set on images turned as "
+      "their EXIF orientation says, false if on the stored pixels"
+    )
+  value_range = _parse_range(content.pop("range", None), problems)
+  categories = _parse_categories(content.pop("category", None), problems)
+
   is_custom = "markup" not in content
   try:
     scheme = parse_markup(content) if is_custom else _builtin(content)
@@ -89,7 +109,15 @@ def read_file(path: str | Path) -> MarkupFile:
 
   if problems:
     raise InputError(f"{path}: {'; '.join(problems)}.")
-  return MarkupFile(str(name), float(origin), scheme, is_custom)
+  return MarkupFile(
+    name=str(name),
+    origin=float(origin),
+    markup=scheme,
+    is_custom=is_custom,
+    upright=upright,
+    value_range=value_range,
+    categories=categories,
+  )
 
 
 def parse_markup(description: Mapping[str, Any]) -> Markup:
@@ -171,6 +199,35 @@ def _builtin(content: Mapping[str, Any]) -> Markup:
   if type(num) is not int:
     raise InputError(f"markup is {_repr(num)}, expected a number of landmarks such as 68")
   return markup(num)
+
+
+def _parse_range(value: Any, problems: list[str]) -> tuple[float, float] | None:
+  """Two numbers, the lower first; none, and a problem, if the value is not that."""
+  if value is None:
+    return None
+  numbers = value if isinstance(value, list) else []
+  finite = [float(x) for x in numbers if type(x) in (int, float) and abs(x) < _MAX_VALUE]
+  if len(numbers) == len(finite) == 2 and finite[0] < finite[1]:
+    return finite[0], finite[1]
+  problems.append(
+    f"range is {_repr(value)}, expected two numbers [low, high]: of 16-bit images, the values that "
+    "become black and white"
+  )
+  return None
+
+
+def _parse_categories(value: Any, problems: list[str]) -> tuple[str, ...]:
+  """Names or numbers of categories, one or a list; none, and a problem, if they are not that."""
+  if value is None:
+    return ()
+  items = value if isinstance(value, list) else [value]
+  if items and all(type(item) in (int, str) for item in items):
+    return tuple(map(str, items))
+  problems.append(
+    f"category is {_repr(value)}, expected the name of a category of annotations.json, "
+    "or a list of names"
+  )
+  return ()
 
 
 def _parse_names(value: Any, problems: list[str]) -> tuple[str, ...]:
@@ -315,59 +372,6 @@ class _Parser:
   def _describe(self, k: int) -> str:
     """A landmark for a message: its number, and its name if the user gave it one."""
     return str(k) if self.names[k] == f"landmark_{k}" else f"{k} ({self.names[k]})"
-
-
-class _PlainYaml(yaml.SafeLoader):
-  """YAML without what a file of a dozen lines has no use for.
-
-  Aliases can grow without bounds, and of equal keys the last one would silently win.
-  """
-
-  def compose_node(self, parent: Any, index: Any) -> Any:
-    if self.check_event(yaml.AliasEvent):
-      mark = self.peek_event().start_mark
-      raise yaml.MarkedYAMLError(None, None, "aliases are not read, write the value again", mark)
-    return super().compose_node(parent, index)
-
-  def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    keys = [key for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
-
-    seen = set()
-    for key in keys:
-      if key.value in seen:
-        reason = f"the key {key.value!r} is there twice"
-        raise yaml.MarkedYAMLError(None, None, reason, key.start_mark)
-      seen.add(key.value)
-
-    return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> dict[Any, Any]:
-  """Keys and values of a small YAML file."""
-  try:
-    data = path.read_bytes()
-  except OSError as error:
-    raise InputError(
-      f"{path} cannot be read: {error.strerror or error}; name the YAML file of your mark-up."
-    ) from error
-  if len(data) > _MAX_FILE_SIZE:
-    raise InputError(f"{path} has {len(data):,} bytes, too many to describe a mark-up.")
-
-  try:
-    content = yaml.load(data.decode("utf-8-sig"), _PlainYaml)
-  except UnicodeDecodeError as error:
-    raise InputError(f"{path} is not a text file (byte {error.start} is not UTF-8).") from error
-  except (yaml.YAMLError, RecursionError, ValueError) as error:
-    mark = getattr(error, "problem_mark", None)
-    line = f", line {mark.line + 1}" if mark else ""
-    reason = getattr(error, "problem", None) or " ".join(str(error).split())
-    raise InputError(f"{path}{line}: not plain YAML, {reason[:200]}.") from error
-
-  if not isinstance(content, dict):
-    got = "is empty" if content is None else f"holds {_repr(content)}"
-    raise InputError(f"{path} {got}, expected keys and values such as `landmarks: 5`.")
-  return content
 
 
 def _repr(value: Any) -> str:

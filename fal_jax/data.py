@@ -179,16 +179,19 @@ def face_box(record: Mapping[str, Any], rule: CropRule) -> np.ndarray:
     (4,) float64 x0, y0, x1, y1, image px.
 
   Raises:
-    InputError: the dataset has no such box for this face.
+    InputError: the dataset has no such box for this face, or its landmarks lie on one spot.
   """
-  if rule.box == "detector":
-    return detector_box(record["box_landmarks"], example_id(record))
-  box = np.asarray(record[f"box_{rule.box}"], np.float64)
+  box = np.asarray(record["box_dataset" if rule.box == "dataset" else "box_landmarks"], np.float64)
   if not np.isfinite(box).all():
     raise InputError(
       f"{example_id(record)} has no {rule.box} box: set --config.data.box=landmarks."
     )
-  return box
+  if rule.box != "dataset" and (box[:2] == box[2:]).all():
+    raise InputError(
+      f"{example_id(record)}: its landmarks lie on one spot, which has no box: "
+      "set --config.data.box=dataset, or leave this face out."
+    )
+  return detector_box(box, example_id(record)) if rule.box == "detector" else box
 
 
 def load_train_example(source: Source, index: int, rule: CropRule) -> dict[str, np.ndarray]:

@@ -167,7 +167,7 @@ def score(predictions: Predictions, markup: int | Markup) -> dict[str, Any]:
     What `Errors.summary` returns.
   """
   faces = predictions.faces
-  norms = metrics.norms(faces.landmarks, markup)
+  norms = summaries.own_norms(faces, markup)
   errors = face_errors.measure(predictions.landmarks, faces.landmarks, norms, ids=faces.ids)
 
   summary = errors.summary()

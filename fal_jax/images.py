@@ -5,10 +5,10 @@ How it treats unusual kinds:
 * Grey, 1-bit, palette, CMYK, YCbCr: converted to RGB; colour profiles are ignored.
 * Alpha or a transparent palette entry: composited on mid-grey (128), which makes neither a dark nor
   a bright edge.
-* 16 bits per channel: value / 257, rounded, so that 65535 -> 255.
-* 32-bit integer or float pixels: refused, since their range is not known.
+* 16 bits per channel: value / 257, rounded, so that 65535 -> 255; or linear from a given range.
+* 32-bit integer or float pixels: refused unless a range is given, since theirs is not known.
 * Animation, multi-page TIFF, multi-picture JPEG: the first frame.
-* EXIF orientation: ignored, because annotations are made on the stored pixels; applied when
+* EXIF orientation: ignored, because most annotations are made on the stored pixels; applied when
   `upright`, if it can be read.
 * Truncated: refused. Damage *inside* a JPEG's stream cannot be detected by any decoder, only by a
   checksum of the file.
@@ -28,6 +28,8 @@ from fal_jax.errors import InputError
 
 # Only these: Pillow would pass EPS files to Ghostscript, and the rarer formats are attack surface.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+
+_MAX_PIXELS = 64_000_000  # that are decoded unless more are asked for
 
 # Endings that files of these formats have in practice, in lower case: what a folder's images are.
 # fmt: off
@@ -85,13 +87,15 @@ _UPRIGHT = {
   8: (True, -1, 1),
 }
 _ORIENTATION_TAG = 0x0112
+_WIDTH_TAG, _HEIGHT_TAG = 256, 257  # of TIFF
 
 
 def read_image(
   source: bytes | str | os.PathLike[str],
   *,
   upright: bool = False,
-  max_pixels: int = 64_000_000,
+  value_range: tuple[float, float] | None = None,
+  max_pixels: int = _MAX_PIXELS,
   name: str | None = None,
 ) -> np.ndarray:
   """Reads an image file as RGB.
@@ -99,7 +103,11 @@ def read_image(
   Args:
     source: path of an image file, or the bytes of one.
     upright: whether to turn the pixels as the EXIF orientation says: True for prediction on
-      photographs, False for datasets, whose annotations belong to the stored pixels.
+      photographs, False for prepared datasets, whose landmarks belong to the stored pixels.
+    value_range: of images of more than 8 bits per channel, such as thermal ones, the value that
+      becomes black and the one that becomes white; what lies outside is clipped. By default 0 and
+      65535, which leaves few grey levels of a sensor that uses a part of the range. 8-bit images
+      stay as they are.
     max_pixels: largest width x height that is decoded; checked in the file's header, before any
       memory is spent.
     name: what messages call the image; by default its path.
@@ -131,7 +139,7 @@ def read_image(
 
     try:
       orientation = exif_orientation(header) if upright or header.format == "TIFF" else 1
-      pixels = _decode(header, data)
+      pixels = _decode(header, data, value_range)
     except InputError as error:
       raise InputError(f"{name}: {error}") from error
     except _DECODER_ERRORS as error:
@@ -151,6 +159,31 @@ def read_image(
   return np.ascontiguousarray(pixels)
 
 
+def deep_values(data: bytes, *, name: str) -> np.ndarray | None:
+  """The pixels of an image of more than 8 bits per channel, as stored.
+
+  Args:
+    data: the file's bytes.
+    name: what messages call the image.
+
+  Returns:
+    (H, W) or (H, W, C), uint16, int32 or float32: what `value_range` of `read_image` refers to;
+    None for an image of 8 bits.
+
+  Raises:
+    InputError: the file is not an image, or cannot be decoded.
+  """
+  try:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
+      if header.width * header.height > _MAX_PIXELS:
+        raise InputError(f"more than {_MAX_PIXELS:,} pixels.")
+      return _deep(header, data)
+  except InputError as error:
+    raise InputError(f"{name}: {error}") from error
+  except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+    raise InputError(f"{name}: not an image that can be read: {_likely_cause(data)}.") from error
+
+
 def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
   """Reads what an image file says about itself; its pixels stay encoded.
 
@@ -159,7 +192,7 @@ def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
     name: what messages call the image.
 
   Returns:
-    Width, height, Pillow's mode ("RGB", "L", ...) and EXIF orientation.
+    Width and height of the stored pixels, Pillow's mode ("RGB", "L", ...) and EXIF orientation.
 
   Raises:
     InputError: the file is not an image, or its header is damaged.
@@ -167,9 +200,13 @@ def read_header(data: bytes, *, name: str) -> tuple[int, int, str, int]:
   try:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
       # Pillow would decode all of a PNG file to see whether an EXIF block follows its pixels.
-      searchable = header.format != "PNG" or "exif" in header.info
+      searchable = header.format != "PNG" or "exif" in header.info or b"eXIf" in data
       orientation = exif_orientation(header) if searchable else 1
-      return header.width, header.height, header.mode, orientation
+      width, height = header.size
+      if header.format == "TIFF":  # of which Pillow gives the upright size
+        tags = getattr(header, "tag_v2", {})
+        width, height = tags.get(_WIDTH_TAG, width), tags.get(_HEIGHT_TAG, height)
+      return width, height, header.mode, orientation
   except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
     raise InputError(f"{name}: not an image: {_likely_cause(data)}.") from error
 
@@ -220,33 +257,42 @@ def _likely_cause(data: bytes) -> str:
   return f"it starts with {data[:8]!r}, and JPEG, PNG, WebP, BMP, GIF and TIFF files do not"
 
 
-def _decode(image: Image.Image, data: bytes) -> np.ndarray:
+def _decode(image: Image.Image, data: bytes, value_range: tuple[float, float] | None) -> np.ndarray:
   """Pixels as stored, (H, W, 3) uint8 RGB."""
-  encoded = np.frombuffer(data, np.uint8)
-
   # The fast path, for the plain JPEG files of the training input; same pixels as Pillow's. OpenCV's
   # releases differ on truncated files, so only a file that ends with the end-of-image marker takes
   # it.
   if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and data.endswith(b"\xff\xd9"):
+    encoded = np.frombuffer(data, np.uint8)
     pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is not None and pixels.shape[:2] == (image.height, image.width):
       return pixels
 
-  if _has_16_bits(image, data):  # Pillow drops the low byte of 16-bit colour
-    image.load()  # finds truncated files
-    return _from_16_bits(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
-  if image.mode.startswith("I;16"):
-    return _from_16_bits(np.array(image))
-  if image.mode == "I" and image.format == "PPM":
-    return _from_16_bits(np.array(image))
+  if (values := _deep(image, data)) is not None:
+    if image.mode in ("I", "F") and image.format != "PPM" and value_range is None:
+      raise InputError(
+        "32-bit pixels have no known range; save the image with 8 or 16 bits per channel, or in "
+        "your own dataset give `range` in markup.yaml."
+      )
+    return _from_deep(values, value_range)
 
-  if image.mode in ("I", "F"):
-    raise InputError(
-      "32-bit pixels have no known range; save the image with 8 or 16 bits per channel."
-    )
   if image.has_transparency_data:
     return _on_grey(np.array(image.convert("RGBA")))
   return np.array(image.convert("RGB"))
+
+
+def _deep(image: Image.Image, data: bytes) -> np.ndarray | None:
+  """(H, W[, C]) in OpenCV's channel order, as stored, of an image of more than 8 bits.
+
+  None for the others.
+  """
+  if _has_16_bits(image, data):  # Pillow drops the low byte of 16-bit colour
+    image.load()  # finds truncated files
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+      raise InputError("16-bit pixels cannot be decoded; save the image with 8 bits per channel.")
+    return values
+  return np.array(image) if image.mode.startswith("I") or image.mode == "F" else None
 
 
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:
@@ -256,17 +302,27 @@ def _has_16_bits(image: Image.Image, data: bytes) -> bool:
   return image.format == "TIFF" and set(getattr(image, "tag_v2", {}).get(258, ())) == {16}
 
 
-def _from_16_bits(pixels: np.ndarray | None) -> np.ndarray:
-  """(H, W[, C]) of 0..65535 in OpenCV's channel order -> (H, W, 3) uint8 RGB."""
-  if pixels is None or pixels.max(initial=0) > 65535:
+def _from_deep(values: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
+  """(H, W[, C]) in OpenCV's channel order -> (H, W, 3) uint8 RGB; by default from 0..65535."""
+  if value_range is None and values.max(initial=0) > 65535:
     raise InputError("16-bit pixels cannot be decoded; save the image with 8 bits per channel.")
 
-  pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+  pixels = _stretched(values, value_range)
   if pixels.ndim == 2:
     return np.repeat(pixels[..., None], 3, -1)
   if pixels.shape[-1] == 4:
+    pixels[..., 3] = _stretched(values[..., 3], None)
     return _on_grey(pixels[..., [2, 1, 0, 3]])
   return pixels[..., ::-1]
+
+
+def _stretched(values: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
+  """Values of a range, by default 0..65535, to uint8 of 0..255, rounded; NaN becomes 0."""
+  if value_range is None:
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+  low, high = value_range
+  scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+  return np.rint(np.nan_to_num(scaled).clip(0, 255)).astype(np.uint8)
 
 
 def _on_grey(rgba: np.ndarray) -> np.ndarray:

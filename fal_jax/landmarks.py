@@ -18,6 +18,8 @@ import numpy as np
 from fal_jax.errors import InputError
 
 Edge = tuple[int, int]
+# So many annotated landmarks on one line are not a face; a few, as two level eyes, may be one.
+MANY = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -107,7 +107,7 @@ MISTAKES = {
   "Latin-1": ("name: Müller".encode("latin-1"), "byte 7 is not UTF-8"),
   "code": (
     "name: !!python/object/apply:os.system ['echo owned']",
-    "not plain YAML, could not determine a constructor",
+    "not plain YAML, the tag 'l.org,2002:python/object/apply:os.system' is not read",
   ),
   "aliases": ("a: &a [1]\nb: [*a, *a]", "line 2: not plain YAML, aliases are not read"),
   "key twice": (
@@ -166,6 +166,30 @@ MISTAKES = {
     HEAD + "markup: 70",
     "no mark-up has 70 landmarks: choose one of 19, 29, 39, 51, 68, 98",
   ),
+  "a tag": (HEAD + "landmarks: 5\nmirror: []\npupils: !!bool x", "line 5: not plain YAML, the tag"),
+  "an empty tag": ("name: !!int ''", "line 1: not plain YAML, the tag"),
+  "upright in words": (HEAD + "landmarks: 5\nmirror: []\nupright: maybe", "upright is 'maybe'"),
+  "a range the wrong way": (
+    HEAD + "landmarks: 5\nmirror: []\nrange: [9, 1]",
+    "range is [9, 1], expected two numbers [low, high]",
+  ),
+  "an endless range": (
+    HEAD + "landmarks: 5\nmirror: []\nrange: [0, .inf]",
+    "range is [0, inf], expected two numbers",
+  ),
+  "a range beyond floats": (
+    HEAD + f"landmarks: 5\nmirror: []\nrange: [0, 1{'0' * 400}]",
+    "expected two numbers [low, high]",
+  ),
+  "a category of nothing": (
+    HEAD + "landmarks: 5\nmirror: []\ncategory: []",
+    "category is [], expected the name of a category",
+  ),
+  "an unknown key": (
+    HEAD + "landmarks: 5\nmirror: []\nuprigth: true",
+    "unknown key 'uprigth', known are name, origin, markup, upright, range, category, landmarks",
+  ),
+  "an unknown key beside a mark-up": (HEAD + "markup: 68\nrnage: [0, 1]", "unknown key 'rnage'"),
   "a list of mark-ups": (HEAD + "markup: [68]", "markup is [68]"),
   "a mark-up and landmarks": (HEAD + "markup: 68\nmirror: []", "leave out 'mirror'"),
 }
@@ -181,6 +205,15 @@ def test_a_mistake_in_the_file_is_named_in_one_line(tmp_path, mistake):
   message = str(caught.value)
   assert message.startswith(str(tmp_path / "markup.yaml")) and named in message
   assert len(message.splitlines()) == 1 and len(message) < len(str(tmp_path)) + 400
+
+
+def test_what_concerns_images_and_annotations_is_optional(tmp_path):
+  content = read(tmp_path, FIVE)
+  assert (content.upright, content.value_range, content.categories) == (None, None, ())
+  content = read(tmp_path, f"{FIVE}\nupright: false\nrange: [100, 4000]\ncategory: face\n")
+  assert (content.upright, content.value_range) == (False, (100.0, 4000.0))
+  assert content.categories == ("face",)
+  assert read(tmp_path, f"{FIVE}\ncategory: [1, hand]\n").categories == ("1", "hand")
 
 
 def test_a_missing_file_is_named(tmp_path):

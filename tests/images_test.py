@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from fal_jax.errors import InputError
-from fal_jax.images import read_header, read_image
+from fal_jax.images import deep_values, read_header, read_image
 
 _NOISE = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype(np.uint8)
 _SMOOTH = cv2.resize(_NOISE, (37, 30), interpolation=cv2.INTER_CUBIC)
@@ -269,3 +269,54 @@ def test_damaged_files_raise_nothing_but_input_errors():
         assert str(error).startswith("given bytes: ")
 
   assert refused > 100
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 3)])
+def test_a_range_stretches_16_bits_and_clips_what_lies_outside(shape, suffix):
+  values = np.random.default_rng(0).integers(900, 2100, shape)
+  data = sixteen_bits(values, suffix)
+  expected = np.clip((values - 1000) / 1000, 0, 1) * 255
+  expected = expected if expected.ndim == 3 else expected[..., None]
+
+  pixels = read_image(data, value_range=(1000, 2000))
+  assert np.abs(pixels.astype(float) - expected).max() <= 0.501 and np.ptp(pixels) == 255
+  found = deep_values(data, name="a")
+  assert found.dtype == np.uint16
+  np.testing.assert_array_equal(found if found.ndim == 2 else found[..., ::-1], values)
+
+
+def test_a_range_leaves_alpha_alone():
+  values = np.full((2, 2, 4), 1500, np.uint16)
+  values[0, :, 3], values[1, :, 3] = 0, 65535
+  data = cv2.imencode(".png", values)[1].tobytes()
+  pixels = read_image(data, value_range=(1000, 2000))
+  assert pixels[:, 0, 0].tolist() == [128, 128]
+  assert read_image(data, value_range=(1000, 1500))[:, 0, 0].tolist() == [128, 255]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_a_range_makes_32_bits_readable(dtype):
+  values = np.array([[290, 300, 310]], dtype)
+  data = encoded(values, "TIFF")
+  np.testing.assert_array_equal(read_image(data, value_range=(290, 310))[0, :, 0], [0, 128, 255])
+  if dtype is np.float32:
+    data = encoded(np.array([[np.nan, np.inf, -np.inf]], dtype), "TIFF")
+    assert read_image(data, value_range=(290, 310))[0, :, 0].tolist() == [0, 255, 0]
+
+
+def test_a_range_does_not_touch_8_bits():
+  data = encoded(_SMOOTH, "PNG")
+  np.testing.assert_array_equal(read_image(data, value_range=(100, 200)), _SMOOTH)
+  assert deep_values(data, name="a") is None
+  with pytest.raises(InputError, match=r"^a\.png: "):
+    deep_values(b"no", name="a.png")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_header_gives_the_stored_size_of_a_turned_image(kind):
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  data = encoded(_SMOOTH, kind, exif=exif)
+  assert read_header(data, name="a")[:2] == read_image(data).shape[1::-1] == (37, 30)
+  assert read_header(data, name="a")[3] == 6

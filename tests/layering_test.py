@@ -10,7 +10,7 @@ The floors of fal_jax, top to bottom; an import points downwards, or sideways on
               build, data ...
   step        steps.py: one training step, one prediction step
   paper       the method itself: knows no files, checkpoints, scores or plots
-  ground      errors, ops/, sampling/, flags, configs as JSON, names of splits
+  ground      errors, ops/, parsing/, sampling/, flags, configs as JSON, names of splits
 """
 
 import ast
@@ -35,7 +35,7 @@ FLOORS = (
   {"siamese", "heatmap", "peaks", "hourglass", "network", "heads", "augment", "affine", "landmarks"}
   | {"corruption"}
   | {"custom_markup", "losses", "metrics", "crop", "images", "optimizer"},
-  {"errors", "ops", "sampling", "flag_parser", "config_json", "split_names"},
+  {"errors", "ops", "parsing", "sampling", "flag_parser", "config_json", "split_names"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 

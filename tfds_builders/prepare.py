@@ -311,8 +311,9 @@ def _print_table(builder: FaceDatasetBuilder, counts: Mapping[str, int]) -> None
   for line in metadata.get("missing", ()):
     print(f"missing: {line}")
 
-  for note, files in metadata.get("notes", {}).items():
-    print(f"note: {note}: {len(files)} files, the first is {files[0]}")
+  for kind, key in (("warning", "warnings"), ("note", "notes")):
+    for message, files in metadata.get(key, {}).items():
+      print(f"{kind}: {message}: {len(files)} files, the first is {files[0]}")
   if metadata.get("skipped"):
     print(f"skipped: {len(metadata['skipped'])} bad files, listed in metadata.json")
   print()

@@ -26,6 +26,7 @@ from fal_jax.plots.figure import NO_MATPLOTLIB, has_matplotlib
 from fal_jax.scoring import face_errors
 from fal_jax.scoring.annotations import read_npz, read_split
 from fal_jax.scoring.faces import Faces
+from fal_jax.scoring.summary import own_norms
 
 STANDARD = "rounded + argmax"
 PAPER = "continuous + local_softargmax"
@@ -95,7 +96,7 @@ def measure(faces: Faces, config: ConfigDict) -> tuple[dict[str, Any], dict[str,
   """
   crops = np.stack([_crop(faces, row, config) for row in range(len(faces.ids))])
   crop_landmarks = affine.apply(crops, faces.landmarks)
-  all_norms = metrics.norms(faces.landmarks, build.markup(config))
+  all_norms = own_norms(faces, build.markup(config))
   norms = {norm: all_norms[norm] for norm in NORMS}
   stride = build.network(config).stride
 

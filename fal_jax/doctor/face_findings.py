@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from fal_jax import metrics
-from fal_jax.doctor.face_flags import MIN_BOX_IOU, MIN_NORM_SHARE
+from fal_jax.doctor.face_flags import MAX_ROLL, MIN_BOX_IOU, MIN_NORM_SHARE
 from fal_jax.doctor.findings import NOTHING_TO_DO, Finding
 
 # By flag; the order is that of the page among findings of one severity.
@@ -41,6 +41,15 @@ _FINDINGS = {
       "taught contradictions."
     ),
     remedy="Inspect them below; apply the mark-up's flip permutation to their landmarks.",
+  ),
+  "rolled": Finding(
+    "warning",
+    title=f"Faces that are turned by more than {MAX_ROLL} degrees",
+    meaning=(
+      "They lie on their side or upside down, which people seldom do in photographs: files that "
+      "were turned, or that only their EXIF orientation turns."
+    ),
+    remedy="Inspect them below; in your own dataset, `upright` in markup.yaml turns such images.",
   ),
   "far_outside": Finding(
     "error",
@@ -156,8 +165,8 @@ _FINDINGS = {
     title="Images with an EXIF orientation",
     meaning="It is ignored: annotations belong to the stored pixels.",
     remedy=(
-      "If landmarks are offset from their faces below, they were made on the rotated image: rotate "
-      "the files and annotate them again."
+      "If landmarks are offset from their faces below, they were made on the rotated image: in "
+      "your own dataset, write `upright: true` into markup.yaml and prepare it again."
     ),
   ),
 }

@@ -12,6 +12,8 @@ from fal_jax.landmarks import Markup
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 NOTHING_TO_DO = "Nothing."
+_ROLL = 45.0  # degrees
+_LYING = 67.5  # degrees: nearer to 90 than to 45
 _ASYMMETRY = 3.0  # percent; 300W, WFLW and COFW have 0.6 to 0.8
 
 
@@ -76,12 +78,12 @@ def shape_findings(shape: Mapping[str, Any], markup: Markup) -> Iterator[Finding
   """Finds what is wrong with the mean shape.
 
   Args:
-    shape: `sides`, `asymmetry_percent`, `unit` and `better_partners`, see
+    shape: `sides`, `roll_degrees`, `asymmetry_percent`, `unit` and `better_partners`, see
       `symmetry.describe_shape`.
     markup: the mark-up.
 
   Yields:
-    Swapped sides; then wrong pairs or, where there are none, asymmetry.
+    Swapped sides; a face that is not upright; then wrong pairs or, where there are none, asymmetry.
   """
   if shape["sides"] == "exchanged":
     yield Finding(
@@ -93,6 +95,23 @@ def shape_findings(shape: Mapping[str, Any], markup: Markup) -> Iterator[Finding
         "way round."
       ),
       remedy="Check the reader's order of x and y first, then the mark-up's names.",
+    )
+
+  roll = shape["roll_degrees"]
+  if roll is not None and abs(roll) > _ROLL:
+    lies = "lies on its side" if abs(roll) < 180 - _ROLL else "is upside down"
+    yield Finding(
+      "error" if abs(roll) > _LYING else "warning",
+      title=f"The mean face {lies}: it is turned by {abs(roll):.0f} degrees",
+      meaning=(
+        "By the names or the mirror pairs of its landmarks it is not upright, as faces are when "
+        "anything is predicted on them: a network that has learnt them lying finds no other. "
+        "Either the images are stored turned, or x and y of the landmarks are swapped."
+      ),
+      remedy=(
+        "Turn the images and their landmarks; if only the EXIF orientation of photographs turns "
+        "them, write `upright: true` into the markup.yaml of your own dataset and prepare it again."
+      ),
     )
 
   percent = shape["asymmetry_percent"]
@@ -246,10 +265,11 @@ def metadata_findings(metadata: Mapping[str, Any]) -> Iterator[Finding]:
   """Passes on what the builder noted when the dataset was prepared.
 
   Args:
-    metadata: `missing` parts, `skipped` files with the reason, `notes` with their files.
+    metadata: `missing` parts, `skipped` files with the reason, `warnings` and `notes` with their
+      files.
 
   Yields:
-    One finding for each of the three that is there.
+    One finding for each of the four that is there.
   """
   if missing := metadata.get("missing"):
     yield Finding(
@@ -268,12 +288,23 @@ def metadata_findings(metadata: Mapping[str, Any]) -> Iterator[Finding]:
       remedy="Fix these files and prepare it again.",
     )
 
-  if notes := metadata.get("notes"):
-    examples = "; ".join(
-      f"{note}: {_count(len(files), 'file')}, e.g. {files[0]}" for note, files in notes.items()
+  def examples(messages: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(
+      f"{message}: {_count(len(files), 'file')}, e.g. {files[0]}"
+      for message, files in messages.items()
     )
+
+  if warnings := metadata.get("warnings"):
     yield Finding(
-      "note", title="Noted by the builder", meaning=f"{examples}.", remedy=NOTHING_TO_DO
+      "warning",
+      title="Warnings from when it was prepared",
+      meaning=f"{examples(warnings)}.",
+      remedy="Change the mark-up file or the annotations accordingly, and prepare it again.",
+    )
+
+  if notes := metadata.get("notes"):
+    yield Finding(
+      "note", title="Noted by the builder", meaning=f"{examples(notes)}.", remedy=NOTHING_TO_DO
     )
 
 

@@ -59,6 +59,23 @@ def distances(
   return np.sqrt(_nan_mean((np.abs(aligned - target) ** 2).T))
 
 
+def turns(landmarks: np.ndarray, mean: np.ndarray, *, mirror_invariant: bool = False) -> np.ndarray:
+  """How far each face is turned against the mean shape.
+
+  Args:
+    landmarks: (N, K, 2) float, px; NaN where not annotated.
+    mean: (K, 2), from `mean_shape`.
+    mirror_invariant: as in `mean_shape`.
+
+  Returns:
+    (N,) float64, degrees from -180 to 180, clockwise as the image is seen; NaN for a face of fewer
+    than two landmarks or without extent.
+  """
+  shapes = _normalised(_complex(landmarks))
+  _, turn, mirrored = _align(shapes, _complex(mean), mirror_invariant=mirror_invariant)
+  return np.degrees(np.angle(np.where(mirrored, turn, turn.conj())))
+
+
 def mirror_disagreement(
   mean: np.ndarray, flip: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ _CAPTIONS = {
   "empty": "no landmark",
   "no_extent": "no extent",
   "swapped": "left and right swapped",
+  "rolled": "turned",
   "far_outside": "far outside",
   "box_degenerate": "box degenerate",
   "no_crop": "no crop",

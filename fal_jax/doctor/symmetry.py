@@ -1,5 +1,6 @@
 """How far the mean shape agrees with the sides and the mirror pairs of its mark-up."""
 
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,10 @@ from fal_jax.landmarks import Markup
 # Cross product of the directions across and down the face, as a fraction of the shape's size
 # squared: below this, the face is turned too far to the side to tell.
 _MIN_TURN = 0.05
+_MIN_ARM = 0.2  # in units of the shape: what tells a direction is at least this far apart
+_LEFT, _RIGHT = re.compile(r"(?<![a-z])left"), re.compile(r"(?<![a-z])right")
+_UPPER, _LOWER = re.compile("eye|brow|pupil"), re.compile("mouth|lip|chin")
+_FLAT = 0.2  # of a box: its size, the square root of the area, as a fraction of the diagonal
 _MIN_GAP = 0.02  # as a fraction of the shape's size: more than annotators are off by
 
 
@@ -32,22 +37,39 @@ def sides(mean: np.ndarray, markup: Markup) -> Literal["right", "exchanged"] | N
     None where the names do not tell.
   """
 
-  def centre(*words: str) -> np.ndarray:
-    rows = [
-      k
-      for k, name in enumerate(markup.names)
-      if any(word in name for word in words) and np.isfinite(mean[k]).all()
-    ]
-
-    return mean[rows].mean(0) if rows else np.full(2, np.nan)
-
-  across = centre("left_") - centre("right_")
-  down = centre("mouth", "lip", "chin") - centre("eye", "brow", "pupil")
+  across = _centre(mean, markup, _LEFT) - _centre(mean, markup, _RIGHT)
+  down = _centre(mean, markup, _LOWER) - _centre(mean, markup, _UPPER)
 
   turn = across[0] * down[1] - across[1] * down[0]
   if not abs(turn) > _MIN_TURN:  # or NaN
     return None
   return "right" if turn > 0 else "exchanged"
+
+
+def roll(mean: np.ndarray, markup: Markup) -> float | None:
+  """How far the mean shape is from upright.
+
+  Args:
+    mean: (K, 2) mean shape.
+    markup: the mark-up; its names tell what is up and down, or else left and right, or else its
+      pairs what is level.
+
+  Returns:
+    Degrees from -180 to 180, clockwise as the image is seen; by pairs from -90 to 90, since they do
+    not tell top from bottom; None where the mark-up tells nothing.
+  """
+  down = _centre(mean, markup, _LOWER) - _centre(mean, markup, _UPPER)
+  if np.hypot(*down) > _MIN_ARM:
+    return float(np.degrees(np.arctan2(-down[0], down[1])))
+
+  across = _centre(mean, markup, _LEFT) - _centre(mean, markup, _RIGHT)
+  if np.hypot(*across) > _MIN_ARM:
+    return float(np.degrees(np.arctan2(across[1], across[0])))
+
+  # Twice the angle of each pair, so that it does not matter which of the two comes first.
+  arms = (mean[markup.flip] - mean)[markup.flip > np.arange(markup.num)]
+  twice = np.nansum((arms[:, 0] + 1j * arms[:, 1]) ** 2)
+  return float(np.degrees(np.angle(twice)) / 2) if abs(twice) > _MIN_ARM**2 else None
 
 
 def describe_shape(mean: np.ndarray, markup: Markup) -> dict[str, Any]:
@@ -60,7 +82,8 @@ def describe_shape(mean: np.ndarray, markup: Markup) -> dict[str, Any]:
   Returns:
     `mean` (K, 2), `mirror` (K, 2) its mirror image under the flip permutation; `sides`: "right",
     "exchanged" or None where the mark-up does not tell; `asymmetry_percent` and `worst_percent` of
-    `unit`; `better_partners`: [k, the landmark that is more likely its mirror image].
+    `unit`; `better_partners`: [k, the landmark that is more likely its mirror image]; and
+    `roll_degrees`, see `roll`.
   """
   size, unit = _size(mean, markup)
   shape: dict[str, Any] = {
@@ -71,6 +94,7 @@ def describe_shape(mean: np.ndarray, markup: Markup) -> dict[str, Any]:
     "worst_percent": None,
     "better_partners": [],
     "mirror": None,
+    "roll_degrees": roll(mean, markup),
   }
   if has_no_pairs(markup):
     return shape
@@ -89,13 +113,27 @@ def describe_shape(mean: np.ndarray, markup: Markup) -> dict[str, Any]:
   return shape | {"sides": sides(mean, markup)}
 
 
+def _centre(mean: np.ndarray, markup: Markup, words: re.Pattern[str]) -> np.ndarray:
+  """(2,) mean of the known landmarks whose name holds one of the words; NaN if none does."""
+  rows = [
+    k
+    for k, name in enumerate(markup.names)
+    if words.search(name.lower()) and np.isfinite(mean[k]).all()
+  ]
+  return mean[rows].mean(0) if rows else np.full(2, np.nan)
+
+
 def _size(mean: np.ndarray, markup: Markup) -> tuple[float, str]:
   """The size of a shape (K, 2), in its own unit, and what was measured."""
   if eyes := markup.outer_eyes:
     distance = float(np.linalg.norm(mean[eyes[1]] - mean[eyes[0]]))
     if np.isfinite(distance):
       return distance, "the distance of the outer eye corners"
-  return float(metrics.norms(mean[None], markup)["box"][0]), "the box's size"
+  norms = metrics.norms(mean[None], markup)
+  box, diagonal = float(norms["box"][0]), float(norms["diag"][0])
+  if box < _FLAT * diagonal:  # landmarks on one line, as two eyes are
+    return diagonal, "the box's diagonal"
+  return box, "the box's size"
 
 
 def _to_lists(points: np.ndarray) -> list[list[float] | None]:

@@ -76,10 +76,12 @@ def _mean_shape(true: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.nda
     known: (K,) bool, the landmarks that some face has.
 
   Returns:
-    (K, 2) in sizes of the face, NaN where not known; and (N,) the sizes, px.
+    (K, 2) in sizes of the face, NaN where not known; and (N,) the sizes, px: diagonals, since the
+    box of landmarks on one line has no area, and 1 for a landmark alone.
   """
   low, high = np.nanmin(true, 1, keepdims=True), np.nanmax(true, 1, keepdims=True)
-  size = np.sqrt(np.prod(high - low, -1, keepdims=True))
+  size = np.linalg.norm(high - low, axis=-1, keepdims=True)
+  size = np.where(size > 0, size, 1)
 
   shape = np.full(true.shape[1:], np.nan)
   shape[known] = np.nanmean(((true - (low + high) / 2) / size)[:, known], 0)

@@ -8,7 +8,7 @@ import numpy as np
 from fal_jax.crop import BoxKind
 from fal_jax.data import Source
 from fal_jax.detect.load import load_detector
-from fal_jax.landmarks import Markup, refined_boxes
+from fal_jax.landmarks import Markup, refined_boxes, tight_boxes
 from fal_jax.robustness import detected
 from fal_jax.robustness.boxes import EvalBox
 from fal_jax.robustness.conditions import CONDITIONS, Condition
@@ -70,6 +70,8 @@ def by_box(
   results: dict[str, dict[str, Any] | None] = {own.faces.box: measure(own)}
   for box in boxes:
     match box:
+      case "landmarks" | "detector" | "refined" if box != own.faces.box and not _have_extent(own):
+        results[box] = None
       case "refined":
         first = predicted("detector")
         boxes_again = refined_boxes(first.landmarks, first.faces.boxes)
@@ -110,6 +112,12 @@ def by_condition(
     condition.name: measure(predict(source, box=box, condition=condition))
     for condition in conditions
   }
+
+
+def _have_extent(predictions: Predictions) -> bool:
+  """Whether the annotated landmarks of every face have a box, as one alone has not."""
+  boxes = tight_boxes(predictions.faces.landmarks)
+  return bool((boxes[:, 2:] > boxes[:, :2]).any(-1).all())
 
 
 def _have_dataset_boxes(predictions: Predictions) -> bool:

@@ -30,11 +30,26 @@ def norms(
   Returns:
     name -> (N,) float64, px.
   """
-  by_name = metrics.norms(faces.landmarks, markup)
+  by_name = own_norms(faces, markup)
   if protocol.dataset_box_norms and faces.dataset_boxes is not None:
     by_dataset_box = metrics.norms(faces.landmarks, markup, box=faces.dataset_boxes)
     by_name |= {f"{name}_dataset": by_dataset_box[name] for name in ("box", "diag")}
   return by_name
+
+
+def own_norms(faces: Faces, markup: int | landmarks.Markup) -> dict[str, np.ndarray]:
+  """The normalisers that need no protocol.
+
+  Args:
+    faces: N annotated faces.
+    markup: theirs, or its number of landmarks.
+
+  Returns:
+    name -> (N,) float64, px. One landmark alone has no extent: there "box" and "diag" are those of
+    the dataset's box.
+  """
+  box = faces.dataset_boxes if faces.landmarks.shape[1] == 1 else None
+  return metrics.norms(faces.landmarks, markup, box=box)
 
 
 def measure(predictions: Predictions, markup: int | landmarks.Markup, protocol: Protocol) -> Errors:

@@ -63,7 +63,14 @@ def test_the_archives_become_exact_records_by_the_command_line(root, tmp_path, c
   metadata = dict(builder.info.metadata)
 
   assert metadata.pop("official_counts") == {"train": 3, "test_full": 5}
-  assert metadata == {"markup": 19, "partial": False, "missing": [], "skipped": {}, "notes": {}}
+  assert metadata == {
+    "markup": 19,
+    "partial": False,
+    "missing": [],
+    "skipped": {},
+    "warnings": {},
+    "notes": {},
+  }
 
   raw = {"image": tfds.decode.SkipDecoding()}
   seen = []

@@ -31,3 +31,25 @@ def refused(custom_root, capfd):
     return error
 
   return refused
+
+
+@pytest.fixture
+def prepare_custom(capfd):
+  """Builds a user's dataset by the command line.
+
+  Returns what it printed, and info and records of each split, read without the builder's code.
+  """
+  import prepared
+
+  from tfds_builders import prepare
+
+  def prepare_custom(root, *options, name="my_faces"):
+    data_dir = root.parent / "data"
+    folders = [f"--manual_dir={root}", f"--data_dir={data_dir}"]
+    code = prepare.main(["custom", *folders, "--overwrite", *options])
+    printed = capfd.readouterr()
+
+    assert code == 0, printed.err
+    return printed.out, *prepared.read(data_dir, f"custom/{name}")
+
+  return prepare_custom

@@ -68,10 +68,6 @@ COCO = {
     "width and height of images/face 01.png should be 50 x 60, they are 60 x 50: "
     "turned or resized?",
   ),
-  "other order": (
-    lambda content: content["categories"][0]["keypoints"].reverse(),
-    "key-point order differs",
-  ),
   "face twice": (
     lambda content: content["annotations"].append(content["annotations"][1]),
     "annotations.json, annotations[4]: "

@@ -1,10 +1,10 @@
 """A user's own dataset: three formats give the same records, and splits are fixed."""
 
+import functools
 import shutil
 
 import custom_files as files
 import numpy as np
-import prepared
 import pytest
 
 from fal_jax import custom_markup
@@ -17,25 +17,9 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def build(root, capfd):
-  """Runs the command line.
-
-  Returns what it printed, and info and records of each split, read without the builder's code.
-  """
-
-  def build(*options):
-    data_dir = root.parent / "data"
-    code = prepare.main(
-      ["custom", f"--manual_dir={root}", f"--data_dir={data_dir}", "--overwrite", *options]
-    )
-    printed = capfd.readouterr()
-
-    assert code == 0, printed.err
-
-    info, records = prepared.read(data_dir, "custom/my_faces")
-    return printed.out, info, records
-
-  return build
+def build(root, prepare_custom):
+  """Runs the command line, see `prepare_custom`."""
+  return functools.partial(prepare_custom, root)
 
 
 def by_name(records):

@@ -83,6 +83,7 @@ def test_records_hold_the_files_bytes_and_zero_based_landmarks(root, tmp_path):
     "partial": False,
     "missing": [],
     "skipped": {},
+    "warnings": {},
     "notes": {},
     "official_counts": Builder.OFFICIAL_COUNTS,
   }

@@ -65,8 +65,9 @@ class ManualFaceBuilder(FaceDatasetBuilder):
   A dataset's own builder says which archives there are (`ARCHIVES`), what lies where in them
   (`layout`), how many faces each official split has (`OFFICIAL_COUNTS`) and which mark-up they have
   (`NUM_LANDMARKS`). The build adds to the metadata `partial` (bool), `missing` (one line per gap),
-  `skipped` (file -> why), `notes` (what -> files), `official_counts` (split -> faces) and, where
-  there are `FIRST_LANDMARKS`, `origin` (which of them confirmed it, or that none could).
+  `skipped` (file -> why), `warnings` and `notes` (what -> files), `official_counts`
+  (split -> faces) and, where there are `FIRST_LANDMARKS`, `origin` (which of them confirmed it, or
+  that none could).
   """
 
   # Whether NaN is the dataset's sign for "not annotated".
@@ -223,16 +224,20 @@ class ManualFaceBuilder(FaceDatasetBuilder):
 
   def _note(self, missing: Sequence[str], findings: Sequence[Finding]) -> None:
     """Writes into the metadata what is missing, skipped or noteworthy."""
-    notes: dict[str, list[str]] = {}
-    for finding in sorted(findings):
-      if finding.severity == "note":
-        notes.setdefault(finding.message, []).append(finding.file)
+
+    def by_message(severity: str) -> dict[str, list[str]]:
+      files: dict[str, list[str]] = {}
+      for finding in sorted(findings):
+        if finding.severity == severity:
+          files.setdefault(finding.message, []).append(finding.file)
+      return files
 
     self.info.metadata.update(
       partial=bool(missing),
       missing=missing,
       skipped={finding.file: finding.message for finding in sorted(_errors(findings))},
-      notes=notes,
+      warnings=by_message("warning"),
+      notes=by_message("note"),
       # Whoever opens the prepared dataset later, `doctor` for one, has no builder class to ask.
       official_counts=dict(self.OFFICIAL_COUNTS),
     )

@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fal_jax.errors import InputError
+from fal_jax.images import IMAGE_SUFFIXES
 from tfds_builders.common.pts import read_pts
 from tfds_builders.common.validate import Face, Finding
-
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read_pairs(
@@ -39,7 +38,7 @@ def read_pairs(
     suffix = file.suffix.lower()
     if suffix == ".pts":
       annotations.setdefault(file.stem, []).append(file)
-    elif suffix in _IMAGE_SUFFIXES:
+    elif suffix in IMAGE_SUFFIXES:
       images.setdefault(file.stem, []).append(file)
 
   faces = [

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from fal_jax.errors import InputError
 from fal_jax.images import exif_orientation, read_image
+from fal_jax.landmarks import MANY
 
 
 class ImageFile(Protocol):
@@ -57,11 +58,14 @@ class Face:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Finding:
-  """Something about one file: an error keeps the face out of the dataset, a note does not."""
+  """Something about one file: an error keeps the face out of the dataset.
+
+  A warning and a note do not; the former is something to act on.
+  """
 
   file: str
   message: str
-  severity: Literal["error", "note"] = "error"
+  severity: Literal["error", "warning", "note"] = "error"
 
   @classmethod
   def from_error(
@@ -82,7 +86,12 @@ class Finding:
 
 
 def check_landmarks(
-  landmarks: np.ndarray, size: tuple[int, int] | None, *, file: str, missing_allowed: bool = False
+  landmarks: np.ndarray,
+  size: tuple[int, int] | None,
+  *,
+  file: str,
+  missing_allowed: bool = False,
+  box: np.ndarray | None = None,
 ) -> list[Finding]:
   """Checks the landmarks of one face.
 
@@ -91,11 +100,14 @@ def check_landmarks(
     size: (width, height) of the image; None when it could not be read.
     file: what findings call the face.
     missing_allowed: NaN is the dataset's sign for "not annotated".
+    box: (4,) x0, y0, x1, y1, image px, around the face where the dataset gives one: it says how
+      large the face of a single annotated landmark is.
 
   Returns:
-    Findings: nothing annotated, a coordinate that is not finite, a face without extent, landmarks
-    outside the image. The last is a note, because annotators follow the face across the border,
-    unless they are further away than the face is large.
+    Findings: nothing annotated, a coordinate that is not finite, a face without extent (a few
+    landmarks on one line, as two level eyes are, have one), landmarks outside the image. The last
+    is a note, because annotators follow the face across the border, unless they are further away
+    than the face is large.
   """
   valid = np.isfinite(landmarks).all(-1)
   if missing_allowed:
@@ -109,24 +121,32 @@ def check_landmarks(
   if not len(known):
     return [Finding(file, "no landmark is annotated")]
 
-  low, high = known.min(0), known.max(0)
-  width, height = (high - low).tolist()
-  if min(width, height) < 1:
+  width, height = (known.max(0) - known.min(0)).tolist()
+  extent = min(width, height) if len(known) >= MANY else max(width, height)
+  if len(known) == 1 and box is not None and np.isfinite(box).all():
+    extent = float((box[2:] - box[:2]).max())
+  if extent < 1:
     message = f"all landmarks lie within {width:.3g} x {height:.3g} px, that is not a face"
+    if len(landmarks) == 1:
+      message = "one landmark and no box, which would tell how large the face is"
     return [Finding(file, message)]
 
+  findings = []
+  if len(known) == 1 < len(landmarks):
+    message = "one landmark is annotated: only --config.data.box=dataset can crop this face"
+    findings.append(Finding(file, message, "warning"))
   if size is None:
-    return []
+    return findings
   outside = np.maximum(-0.5 - known, known - (np.array(size) - 0.5)).max(-1)
-  if outside.max() > max(width, height):
+  if outside.max() > max(extent, width, height):
     message = (
       f"landmarks lie up to {outside.max():.0f} px outside the {size[0]} x {size[1]} image, "
       "further than the face is large; are they of another image, or of another size of it?"
     )
     return [Finding(file, message)]
   if outside.max() > 0:
-    return [Finding(file, "landmarks outside the image", "note")]
-  return []
+    findings.append(Finding(file, "landmarks outside the image", "note"))
+  return findings
 
 
 def check_image(image: bytes, *, file: str) -> tuple[tuple[int, int] | None, list[Finding]]:
@@ -178,7 +198,11 @@ def check_faces(
 
     size, findings = check_image(image, file=face.label)
     findings += check_landmarks(
-      face.landmarks, size, file=face.label, missing_allowed=missing_allowed
+      face.landmarks,
+      size,
+      file=face.label,
+      missing_allowed=missing_allowed,
+      box=face.extra.get("box_dataset"),
     )
     digest = hashlib.blake2b(image + face.landmarks.tobytes(), digest_size=16).digest()
     return digest, findings

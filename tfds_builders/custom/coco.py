@@ -7,7 +7,7 @@ place. Tools that measure key-points from the corner too say `origin: 0.5` in th
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,57 +18,83 @@ from fal_jax.landmarks import Markup
 from tfds_builders.common.text import read_text
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation
+from tfds_builders.custom.categories import category_of, choose, read_categories
 
 _CORNER = 0.5  # what COCO's boxes call the centre of the first pixel
 
 
 def read_coco(
-  path: Path, *, markup: Markup, origin: float, findings: list[Finding]
+  path: Path,
+  *,
+  markup: Markup,
+  origin: float,
+  findings: list[Finding],
+  categories: Sequence[str] = (),
 ) -> list[Annotation]:
   """Reads the faces of a COCO file.
 
   The one place where its convention becomes ours: `origin` is subtracted from landmarks, a half
   from boxes, which become x0, y0, x1, y1. Visibility 0 is "not annotated", 1 "annotated but
-  hidden", 2 "visible".
+  hidden", 2 "visible"; where a file holds scores instead, all above 0 are "visible".
 
   Args:
     path: the file.
     markup: the mark-up.
     origin: 0, 0.5 or 1.
-    findings: what is wrong with single annotations is added here.
+    findings: what is wrong with single annotations is added here, and what was left out.
+    categories: names or ids of those whose annotations are taken; by default `categories.choose`
+      finds the one.
 
   Returns:
-    The faces in the order of the file.
+    The faces in the order of the file, each with the mark-up's order of landmarks.
 
   Raises:
-    InputError: it is not JSON of this format, or orders its landmarks otherwise than the mark-up.
+    InputError: it is not JSON of this format, or does not tell which annotations are the mark-up's.
   """
   content = _load(path)
-  _check_order(path, content.get("categories") or [], markup.names)
   images = _images_by_id(path, content["images"])
+  faces = content["annotations"]
+  try:
+    known = read_categories(content.get("categories") or [], faces)
+    orders = choose(known, markup=markup, wanted=categories, file=path.name, findings=findings)
+  except InputError as error:
+    raise InputError(f"{path}: {error}") from error
+  scores = _holds_scores(faces)
+  if scores:
+    message = "visibilities are scores from 0 to 1: those above 0 count as annotated and visible"
+    findings.append(Finding(path.name, message, "note"))
 
   annotations = []
-  for row, face in enumerate(content["annotations"]):
+  for row, face in enumerate(faces):
     where = f"{path.name}, annotations[{row}]"
+    category = category_of(face, known) if isinstance(face, dict) else None
+    if category and category.id not in orders:
+      findings.append(Finding(where, f"of the category {category}, not used", "note"))
+      continue
+
     image = _image_of(face, images)
     if image is None:
       findings.append(Finding(where, "no image has its image_id"))
       continue
-
-    if face.get("iscrowd") == 1:
-      findings.append(Finding(where, "iscrowd is 1: not a single face, left out", "note"))
+    if category is None:
+      message = f"its category_id {str(face.get('category_id'))[:40]} is none of the categories'"
+      findings.append(Finding(where, message))
+      continue
+    if left_out := _why_left_out(face):
+      findings.append(Finding(where, f"{left_out}, left out", "note"))
       continue
 
     try:
-      landmarks, visible = _landmarks(face.get("keypoints"), markup.num, origin)
+      landmarks, visible = _landmarks(
+        face.get("keypoints"), orders[category.id], origin, scores=scores
+      )
       box = _box(face.get("bbox"))
     except InputError as error:
       findings.append(Finding(where, str(error)))
       annotations.append(Annotation(where, image["file_name"], None))
       continue
-    if np.isnan(landmarks).all():
-      findings.append(Finding(where, "no landmark is annotated, left out", "note"))
-      continue
+    if box is None and face.get("bbox"):
+      findings.append(Finding(where, "its bbox has no area: taken for none", "note"))
 
     width, height = image.get("width"), image.get("height")
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
@@ -76,6 +102,29 @@ def read_coco(
       Annotation(where, image["file_name"], landmarks, box=box, visible=visible, size=size)
     )
   return annotations
+
+
+def _why_left_out(face: dict[str, Any]) -> str | None:
+  """Why a valid annotation is not a face with landmarks, as trackers and crowds have them."""
+  if face.get("iscrowd") == 1:
+    return "iscrowd is 1: not a single face"
+  values = face.get("keypoints")
+  # A face that claims to have some, and has none, is damaged.
+  if not values and face.get("num_keypoints") in (None, 0):
+    return "it has no key-points"
+  floats = _floats(values)
+  if floats is not None and len(floats) and not len(floats) % 3 and not floats[2::3].any():
+    return "no landmark is annotated"
+  return None
+
+
+def _holds_scores(faces: Sequence[Any]) -> bool:
+  """Whether the third number of key-points is a score, as predictions have it: 0.93."""
+  for face in faces:
+    values = _floats(face.get("keypoints")) if isinstance(face, dict) else None
+    if values is not None and ((values[2::3] > 0) & (values[2::3] < 1)).any():
+      return True
+  return False
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -102,20 +151,6 @@ def _load(path: Path) -> dict[str, Any]:
   return sections
 
 
-def _check_order(path: Path, categories: Sequence[Any], names: Iterable[str]) -> None:
-  """Refuses a file that names the landmarks of the mark-up in another order."""
-  expected = list(names)
-  for category in categories:
-    order = category.get("keypoints") if isinstance(category, dict) else None
-    if not isinstance(order, list) or order == expected:
-      continue
-
-    if sorted(map(str, order)) == sorted(expected):
-      raise InputError(
-        f"{path}: the key-point order differs from that of the mark-up file's landmarks: {order}."
-      )
-
-
 def _images_by_id(path: Path, rows: Sequence[Any]) -> dict[int | str, dict[str, Any]]:
   images: dict[int | str, dict[str, Any]] = {}
   for row, image in enumerate(rows):
@@ -140,33 +175,53 @@ def _image_of(face: Any, images: dict[int | str, dict[str, Any]]) -> dict[str, A
   return images.get(identifier) if isinstance(identifier, int | str) else None
 
 
-def _landmarks(keypoints: Any, num_landmarks: int, origin: float) -> tuple[np.ndarray, np.ndarray]:
-  """x, y, v of each landmark to (K, 2) float64, image px, and (K,) bool, visible."""
+def _landmarks(
+  keypoints: Any, order: np.ndarray, origin: float, *, scores: bool
+) -> tuple[np.ndarray, np.ndarray]:
+  """x, y, v of each key-point to landmarks.
+
+  Args:
+    keypoints: 3 K numbers.
+    order: (K,) int, the key-point that is each landmark.
+    origin: what the file calls the centre of the first pixel.
+    scores: whether v is a score from 0 to 1.
+
+  Returns:
+    (K, 2) float64, image px, and (K,) bool, visible.
+  """
+  num = len(order)
   values = _floats(keypoints)
-  if values is None or len(values) != 3 * num_landmarks:
+  if values is None or len(values) != 3 * num:
     got = f"{str(keypoints)[:60]}" if values is None else f"{len(values)} numbers"
     raise InputError(
-      f"its keypoints are {got}, expected x, y, v of {num_landmarks} landmarks, "
-      f"{3 * num_landmarks} numbers"
+      f"its keypoints are {got}, expected x, y, v of {num} landmarks, {3 * num} numbers"
     )
 
-  table = values.reshape(num_landmarks, 3)
+  table = values.reshape(num, 3)[order]
   visibility = table[:, 2]
-  if wrong := sorted(set(visibility[~np.isin(visibility, (0, 1, 2))].tolist())):
+  valid = np.isin(visibility, (0, 1, 2)) | (scores & (visibility > 0) & (visibility < 1))
+  if wrong := sorted(set(visibility[~valid].tolist())):
     raise InputError(f"the visibility of a landmark is {wrong[0]:g}, expected 0, 1 or 2")
-  return np.where(visibility[:, None] > 0, table[:, :2] - origin, np.nan), visibility == 2
+  landmarks = np.where(visibility[:, None] > 0, table[:, :2] - origin, np.nan)
+  return landmarks, visibility > (0 if scores else 1)
 
 
 def _box(bbox: Any) -> np.ndarray | None:
-  """x, y, width, height from the corner to (4,) float64 x0, y0, x1, y1, image px."""
+  """x, y, width, height from the corner to (4,) float64 x0, y0, x1, y1, image px.
+
+  None for one without area: exporters write zeros where there is no box, or one tight around a
+  single key-point.
+  """
   if bbox is None or bbox == []:
     return None
 
   values = _floats(bbox)
-  if values is None or len(values) != 4 or not (values[2:] > 0).all():
+  if values is None or len(values) != 4 or not (values[2:] >= 0).all():
     raise InputError(
       f"its bbox is {str(bbox)[:60]}, expected x, y, width, height with width and height above 0"
     )
+  if not values[2:].all():
+    return None
   return np.concatenate([values[:2], values[:2] + values[2:]]) - _CORNER
 
 

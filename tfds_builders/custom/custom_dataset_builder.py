@@ -5,36 +5,31 @@ What the folder may look like is described in README.md beside this file.
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image, UnidentifiedImageError
 
 from fal_jax import custom_markup
 from fal_jax.errors import InputError
+from fal_jax.images import IMAGE_SUFFIXES
 from tfds_builders.common.downloads import Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
 from tfds_builders.common.validate import Face, Finding, listing
 from tfds_builders.custom.annotation import Annotation, find_image
 from tfds_builders.custom.coco import read_coco
 from tfds_builders.custom.pairs import read_pairs
+from tfds_builders.custom.pixels import Pixels, read_pixels
 from tfds_builders.custom.splits import splits_of_images
 from tfds_builders.custom.table import read_table
 
 MARKUP_FILE = "markup.yaml"
 TABLE = "landmarks.csv"
 COCO = "annotations.json"
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_HEADER_ERRORS = (
-  UnidentifiedImageError,
-  OSError,
-  ValueError,
-  SyntaxError,
-  Image.DecompressionBombError,
-)
+# What a folder may hold beside images and landmarks.
+_TEXT_SUFFIXES = (".yaml", ".yml", ".txt", ".md", ".csv", ".json", ".pts", ".xml")
 
 
 @dataclasses.dataclass(eq=False)
@@ -76,7 +71,11 @@ class Builder(ManualFaceBuilder):
     return self.builder_config.content.markup.num
 
   def extra_metadata(self) -> dict[str, Any]:
-    return {"own_markup": custom_markup.to_dict(self.builder_config.content.markup)}
+    content = self.builder_config.content
+    return {
+      "own_markup": custom_markup.to_dict(content.markup),
+      "value_range": list(content.value_range or ()),
+    }
 
   def train_flags(self) -> str:
     return f"--config={shlex.quote(f'configs/custom.py:{self.builder_config.file}')}"
@@ -87,18 +86,22 @@ class Builder(ManualFaceBuilder):
     findings: list[Finding] = []
 
     files = sorted(path for path in root.rglob("*") if not _is_hidden(path.relative_to(root)))
-    images = [path for path in files if path.suffix.lower() in _IMAGE_SUFFIXES]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    findings += _unread(root, files)
     annotations = _read(root, files, images, content, findings)
     faces_of_image = _by_image(root, annotations, findings)
     for name in (path.relative_to(root).as_posix() for path in images):
       if name not in faces_of_image:
         findings.append(Finding(name, "an image without landmarks, not used", "note"))
 
+    _check_boxes(root, faces_of_image, content)
+    pixels = read_pixels(root, faces_of_image, content, findings)
+
     split_of = splits_of_images(root, faces_of_image, findings) if faces_of_image else {}
     splits: dict[str, list[Face]] = {}
     for name, faces in sorted(faces_of_image.items()):
       if name in split_of:
-        valid = _valid_faces(root / name, name, faces, findings)
+        valid = _valid_faces(root, name, faces, pixels, findings)
         splits.setdefault(split_of[name], []).extend(valid)
 
     # Here rather than in `plan`, which takes a split without faces for one that is not there.
@@ -146,7 +149,13 @@ def _read(
   if sources == [TABLE]:
     return read_table(root / TABLE, num_landmarks=num, origin=origin, findings=findings)
   if sources == [COCO]:
-    return read_coco(root / COCO, markup=content.markup, origin=origin, findings=findings)
+    return read_coco(
+      root / COCO,
+      markup=content.markup,
+      origin=origin,
+      findings=findings,
+      categories=content.categories,
+    )
   return read_pairs(root, pts, images, num_landmarks=num, origin=origin, findings=findings)
 
 
@@ -177,37 +186,50 @@ def _by_image(
 
 
 def _valid_faces(
-  image: Path, name: str, annotations: Sequence[Annotation], findings: list[Finding]
+  root: Path,
+  name: str,
+  annotations: Sequence[Annotation],
+  pixels: Pixels,
+  findings: list[Finding],
 ) -> list[Face]:
   """The faces of one image whose landmarks could be read."""
-  size = _size(image) if any(face.size for face in annotations) else None
-
   faces = []
   for index, face in enumerate(annotations):
-    if face.size and size and face.size != size:
-      expected, got = (f"{width} x {height}" for width, height in (face.size, size))
-      message = (
-        f"width and height of {name} should be {expected}, they are {got}: turned or resized?"
-      )
-      findings.append(Finding(face.where, message))
-    elif face.landmarks is not None:
+    finding = pixels.check_size(face, name)
+    findings += [finding] if finding else []
+    if face.landmarks is not None and not (finding and finding.severity == "error"):
       extra: dict[str, Any] = {"box_dataset": face.box, "visible": face.visible}
       if len(annotations) > 1:  # only then do messages give the number
         extra["face_index"] = index
-      faces.append(Face(image, name, face.landmarks, extra))
+      faces.append(Face(pixels.image(root, name), name, face.landmarks, extra))
   return faces
 
 
-def _size(image: Path) -> tuple[int, int] | None:
-  """(width, height) of the stored pixels, from the header.
+def _unread(root: Path, files: Sequence[Path]) -> list[Finding]:
+  """A note for each file of a kind that is not read, phones' photographs among them."""
+  known = (*IMAGE_SUFFIXES, *_TEXT_SUFFIXES)
+  others = [path for path in files if path.suffix.lower() not in known and path.is_file()]
+  return [
+    Finding(
+      path.relative_to(root).as_posix(),
+      f"{path.suffix.lower() or 'files without ending'}: of no kind that is read",
+      "note",
+    )
+    for path in others
+  ]
 
-  None for a file that the check of images will refuse.
-  """
-  try:
-    with Image.open(image) as header:
-      return header.size
-  except _HEADER_ERRORS:
-    return None
+
+def _check_boxes(
+  root: Path, faces_of_image: Mapping[str, Sequence[Annotation]], content: custom_markup.MarkupFile
+) -> None:
+  """Refuses faces of one landmark, which have no extent of their own, if none has a box."""
+  faces = [face for of_image in faces_of_image.values() for face in of_image]
+  bare = [face for face in faces if face.landmarks is not None and face.box is None]
+  if content.markup.num == 1 and bare and len(bare) == len(faces):
+    raise InputError(
+      f"{root / MARKUP_FILE} describes one landmark, which tells no size of a face: give each face "
+      f"a box, in the columns box_x0,box_y0,box_x1,box_y1 of {TABLE} or as bbox in {COCO}."
+    )
 
 
 def _check_landmarks_occur(

@@ -1,9 +1,10 @@
 """`.pts` files, each beside the image of the same name."""
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, join_names
 from tfds_builders.common.pts import read_pts
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation
@@ -43,7 +44,7 @@ def read_pairs(
     where = file.relative_to(root).as_posix()
     beside = images_of_stem.get(file.with_suffix(""), [])
     if len(beside) != 1:
-      names = ", ".join(image.name for image in beside) or "none"
+      names = ", ".join(image.name for image in beside) or f"none{_others(file)}"
       findings.append(Finding(where, f"expected one image of this name beside it, found {names}"))
       continue
 
@@ -54,3 +55,9 @@ def read_pairs(
       findings.append(Finding.from_error(where, error, path=file))
     annotations.append(Annotation(where, beside[0].relative_to(root).as_posix(), landmarks))
   return annotations
+
+
+def _others(file: Path) -> str:
+  """What lies beside a `.pts` file in place of an image, for a message."""
+  others = [path.name for path in file.parent.glob(f"{glob.escape(file.stem)}.*") if path != file]
+  return f" ({join_names(sorted(others))} is not read: convert it to JPEG)" if others else ""

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from fal_jax.errors import InputError
+from fal_jax.images import IMAGE_SUFFIXES
 from tfds_builders.common.downloads import Downloads
 from tfds_builders.common.text import decode
 from tfds_builders.common.validate import Face, Finding
 
 _NUM_DETECTED = 4 + 2 * 5
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read_list(
@@ -63,7 +63,7 @@ def _read_line(line: str, folder: Path, downloads: Downloads, *, num_landmarks: 
   except ValueError as error:
     raise InputError(f"expected a path and {count} numbers: {error}.") from error
 
-  is_image = Path(image).suffix.lower() in _IMAGE_SUFFIXES
+  is_image = Path(image).suffix.lower() in IMAGE_SUFFIXES
   if len(values) != count or not np.isfinite(values).all() or not is_image:
     got = f"{len(words)} words after {image[:40]!r}"
     raise InputError(f"expected an image's path and {count} numbers, got {got}.")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fal_jax.errors import InputError
+from fal_jax.images import IMAGE_SUFFIXES
 from tfds_builders.common.downloads import Downloads
 from tfds_builders.common.pts import read_pts
 from tfds_builders.common.validate import Face, Finding
@@ -115,7 +116,7 @@ def _frames(
     Image files by frame number, and what is wrong: no images then if frames and annotations may not
     belong together.
   """
-  images = _by_number(folder / "imgs", (".jpg", ".jpeg", ".png"))
+  images = _by_number(folder / "imgs", IMAGE_SUFFIXES)
   if 0 in images:
     message = (
       "frames are counted from 0, expected from 1 as the annotations are: extract them again"
