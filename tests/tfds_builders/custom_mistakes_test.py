@@ -110,10 +110,6 @@ TABLES = {
     text(table(_1_0="/etc/passwd")),
     "line 2: the image '/etc/passwd' is outside the dataset's folder",
   ),
-  "backslashes": (
-    text(table(_1_0=r"images\face 00.png")),
-    "is written with backslashes, expected / between folders",
-  ),
   "missing image": (
     text(table(_1_0="images/none.png")),
     "line 2: there is no image 'images/none.png', neither here",
@@ -235,15 +231,6 @@ def test_two_ways_to_say_one_thing_are_refused(custom_root, refused):
 
   sources = "landmarks.csv and annotations.json and images/face 00.pts"
   assert f"landmarks more than once, in {sources}: keep one" in refused()
-
-
-def test_a_folder_without_landmarks_says_what_they_are_called(custom_root, refused):
-  assert (
-    "holds no landmarks: expected landmarks.csv, annotations.json or .pts files beside the images."
-    in refused()
-  )
-  (custom_root / "my_points.csv").write_text(GOOD)
-  assert "is it my_points.csv? Rename it." in refused()
 
 
 def test_a_mark_up_file_that_is_missing_or_wrong_is_refused(custom_root, refused):

@@ -129,6 +129,11 @@ def check_landmarks(
     message = f"all landmarks lie within {width:.3g} x {height:.3g} px, that is not a face"
     if len(landmarks) == 1:
       message = "one landmark and no box, which would tell how large the face is"
+    elif len(known) > 1 and np.abs(known).max() <= 2:
+      message += (
+        "; are they parts of the image's size, as MediaPipe's? Multiply x by its width and "
+      )
+      message += "y by its height"
     return [Finding(file, message)]
 
   findings = []

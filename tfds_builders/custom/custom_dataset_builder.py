@@ -18,16 +18,11 @@ from fal_jax.images import IMAGE_SUFFIXES
 from tfds_builders.common.downloads import Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
 from tfds_builders.common.validate import Face, Finding, listing
-from tfds_builders.custom.annotation import Annotation, find_image
-from tfds_builders.custom.coco import read_coco
-from tfds_builders.custom.pairs import read_pairs
+from tfds_builders.custom.annotation import Annotation, ImageIndex, find_image, index_images
 from tfds_builders.custom.pixels import Pixels, read_pixels
+from tfds_builders.custom.sources import COCO, MARKUP_FILE, TABLES, read_folder
 from tfds_builders.custom.splits import splits_of_images
-from tfds_builders.custom.table import read_table
 
-MARKUP_FILE = "markup.yaml"
-TABLE = "landmarks.csv"
-COCO = "annotations.json"
 # What a folder may hold beside images and landmarks.
 _TEXT_SUFFIXES = (".yaml", ".yml", ".txt", ".md", ".csv", ".json", ".pts", ".xml")
 
@@ -54,8 +49,8 @@ class Builder(ManualFaceBuilder):
   LICENSE = "The user's own."
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
       The folder holds {MARKUP_FILE}, which describes your landmarks, your images in images/, and
-      the landmarks as {TABLE}, as {COCO} (COCO), or as a .pts file beside
-      each image: see tfds_builders/custom/README.md.
+      the landmarks as {TABLES[0]}, as {COCO} (COCO), as a .pts file beside
+      each image, or as annotation tools write them: see tfds_builders/custom/README.md.
       """
   MISSING_LANDMARKS = True
 
@@ -88,8 +83,9 @@ class Builder(ManualFaceBuilder):
     files = sorted(path for path in root.rglob("*") if not _is_hidden(path.relative_to(root)))
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     findings += _unread(root, files)
-    annotations = _read(root, files, images, content, findings)
-    faces_of_image = _by_image(root, annotations, findings)
+    annotations = read_folder(root, files, images, content=content, findings=findings)
+    index = index_images(root, images)
+    faces_of_image = _by_image(root, annotations, index, findings)
     for name in (path.relative_to(root).as_posix() for path in images):
       if name not in faces_of_image:
         findings.append(Finding(name, "an image without landmarks, not used", "note"))
@@ -97,7 +93,7 @@ class Builder(ManualFaceBuilder):
     _check_boxes(root, faces_of_image, content)
     pixels = read_pixels(root, faces_of_image, content, findings)
 
-    split_of = splits_of_images(root, faces_of_image, findings) if faces_of_image else {}
+    split_of = splits_of_images(root, faces_of_image, index, findings) if faces_of_image else {}
     splits: dict[str, list[Face]] = {}
     for name, faces in sorted(faces_of_image.items()):
       if name in split_of:
@@ -119,61 +115,28 @@ def _is_hidden(path: Path) -> bool:
   return any(part.startswith(".") for part in path.parts)
 
 
-def _read(
-  root: Path,
-  files: Sequence[Path],
-  images: Sequence[Path],
-  content: custom_markup.MarkupFile,
-  findings: list[Finding],
-) -> list[Annotation]:
-  """Reads whichever of the three formats is there."""
-  pts = [path for path in files if path.suffix.lower() == ".pts"]
-  sources = [name for name in (TABLE, COCO) if (root / name).is_file()]
-  sources += [path.relative_to(root).as_posix() for path in pts[:1]]
-  if len(sources) > 1:
-    raise InputError(
-      f"{root} holds the landmarks more than once, in {' and '.join(sources)}: keep one."
-    )
-
-  if not sources:
-    in_root = [path for path in files if path.parent == root]
-    others = [path.name for path in in_root if path.suffix.lower() in (".csv", ".json")]
-    hint = f"; is it {' or '.join(others)}? Rename it" if others else ""
-    raise InputError(
-      f"{root} holds no landmarks: expected {TABLE}, {COCO} or .pts files beside the images{hint}."
-    )
-
-  num = content.markup.num
-  origin = content.origin
-
-  if sources == [TABLE]:
-    return read_table(root / TABLE, num_landmarks=num, origin=origin, findings=findings)
-  if sources == [COCO]:
-    return read_coco(
-      root / COCO,
-      markup=content.markup,
-      origin=origin,
-      findings=findings,
-      categories=content.categories,
-    )
-  return read_pairs(root, pts, images, num_landmarks=num, origin=origin, findings=findings)
-
-
 def _by_image(
-  root: Path, annotations: Sequence[Annotation], findings: list[Finding]
+  root: Path, annotations: Sequence[Annotation], index: ImageIndex, findings: list[Finding]
 ) -> dict[str, list[Annotation]]:
   """Path below the root -> faces, in the order of the file.
 
-  Faces whose image is not there and repeated ones become findings.
+  Faces whose image is not there and repeated ones become findings, and so do images that were found
+  elsewhere than the file says, each of which may be meant by one name only.
   """
   faces_of_image: dict[str, list[Annotation]] = {}
+  called: dict[str, tuple[str, str]] = {}
   first: dict[tuple[str, bytes], str] = {}
   for face in annotations:
     try:
-      name = find_image(root, face.image).relative_to(root).as_posix()
+      name, how = find_image(root, face.image, index)
+      other, other_how = called.setdefault(name, (face.image, how))
+      if other != face.image and (how or other_how):
+        raise InputError(f"the image {name} is also that of another path, {other[-80:]!r}")
     except InputError as error:
       findings.append(Finding(face.where, str(error)))
       continue
+    if how:
+      findings.append(Finding(face.where, how, "note"))
 
     if face.landmarks is not None:
       original = first.setdefault((name, face.landmarks.tobytes()), face.where)
@@ -228,7 +191,7 @@ def _check_boxes(
   if content.markup.num == 1 and bare and len(bare) == len(faces):
     raise InputError(
       f"{root / MARKUP_FILE} describes one landmark, which tells no size of a face: give each face "
-      f"a box, in the columns box_x0,box_y0,box_x1,box_y1 of {TABLE} or as bbox in {COCO}."
+      f"a box, in the columns box_x0,box_y0,box_x1,box_y1 of {TABLES[0]} or as bbox in {COCO}."
     )
 
 

@@ -2,12 +2,12 @@
 
 import glob
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fal_jax.errors import InputError, join_names
 from tfds_builders.common.pts import read_pts
 from tfds_builders.common.validate import Finding
-from tfds_builders.custom.annotation import Annotation
+from tfds_builders.custom.annotation import Annotation, images_of_stem, index_stems
 
 
 def read_pairs(
@@ -35,16 +35,13 @@ def read_pairs(
   Returns:
     The faces in the order of the files.
   """
-  images_of_stem: dict[Path, list[Path]] = {}
-  for image in images:
-    images_of_stem.setdefault(image.with_suffix(""), []).append(image)
-
+  index = index_stems(root, images)
   annotations = []
   for file in files:
     where = file.relative_to(root).as_posix()
-    beside = images_of_stem.get(file.with_suffix(""), [])
+    beside = images_of_stem(PurePosixPath(where).with_suffix("").as_posix(), index)
     if len(beside) != 1:
-      names = ", ".join(image.name for image in beside) or f"none{_others(file)}"
+      names = ", ".join(PurePosixPath(name).name for name in beside) or f"none{_others(file)}"
       findings.append(Finding(where, f"expected one image of this name beside it, found {names}"))
       continue
 
@@ -53,7 +50,7 @@ def read_pairs(
       landmarks = read_pts(file, num_landmarks=num_landmarks, origin=0) - origin
     except InputError as error:
       findings.append(Finding.from_error(where, error, path=file))
-    annotations.append(Annotation(where, beside[0].relative_to(root).as_posix(), landmarks))
+    annotations.append(Annotation(where, beside[0], landmarks))
   return annotations
 
 

@@ -8,24 +8,28 @@ from fal_jax.errors import InputError
 from tfds_builders.common.hold_out import hold_out
 from tfds_builders.common.text import read_text
 from tfds_builders.common.validate import Finding
-from tfds_builders.custom.annotation import Annotation, find_image
+from tfds_builders.custom.annotation import Annotation, ImageIndex, find_image
 
 LISTS = ("train.txt", "val.txt", "test.txt")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
 def splits_of_images(
-  root: Path, images: Mapping[str, Sequence[Annotation]], findings: list[Finding]
+  root: Path,
+  images: Mapping[str, Sequence[Annotation]],
+  index: ImageIndex,
+  findings: list[Finding],
 ) -> dict[str, str]:
   """The split of each image.
 
-  A column `split` of the table determines it, or the lists `train.txt`, `val.txt`, `test.txt`.
-  Without either, every tenth image in the order of names, beginning with the first, is `test` and
-  the others are `train`, and a note says so.
+  A column `split` of the table, or a folder of Roboflow's or YOLO's, determines it, or the lists
+  `train.txt`, `val.txt`, `test.txt`. Without either, every tenth image in the order of names,
+  beginning with the first, is `test` and the others are `train`, and a note says so.
 
   Args:
     root: the dataset's folder.
     images: path below the root -> faces.
+    index: of all images below the root.
     findings: what is wrong with single images is added here.
 
   Returns:
@@ -43,7 +47,7 @@ def splits_of_images(
   if has_column:
     return _from_column(images, findings)
   if lists:
-    return _from_lists(root, lists, images, findings)
+    return _from_lists(root, lists, images, index, findings)
   if len(images) == 1:
     raise InputError(
       f"{root} has one annotated image, expected two or more: one is held out as `test`."
@@ -84,6 +88,7 @@ def _from_lists(
   root: Path,
   lists: Sequence[Path],
   images: Mapping[str, Sequence[Annotation]],
+  index: ImageIndex,
   findings: list[Finding],
 ) -> dict[str, str]:
   """The splits that the lists give, one image per line."""
@@ -94,7 +99,7 @@ def _from_lists(
       if not line.strip():
         continue
       try:
-        name = find_image(root, line.strip()).relative_to(root).as_posix()
+        name, _ = find_image(root, line.strip(), index)
       except InputError as error:
         findings.append(Finding(where, str(error)))
         continue

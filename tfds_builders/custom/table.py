@@ -1,10 +1,13 @@
 """`landmarks.csv`: one face per line, `image,x0,y0,x1,y1,...`.
 
-A cell is empty where a landmark is not annotated.
+A cell is empty where a landmark is not annotated. What `--mode=predict` writes is read too, as a
+first annotation: `id` in place of `image`, with `#1` behind the second face of an image, and
+scores, which are not used.
 """
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from tfds_builders.common.text import decimal, read_text
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation
 
+_IGNORED = re.compile(r"(score|uncertainty)\d*")
+_FACE = re.compile(r"(.+)#\d+")
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 
 
@@ -24,7 +29,7 @@ def read_table(
   """Reads the faces of a table.
 
   The one place where its convention becomes ours: `origin`, what it calls the centre of the first
-  pixel, is subtracted from landmarks and boxes.
+  pixel, is subtracted from landmarks and boxes; but predictions, which have an `id`, are 0-based.
 
   Args:
     path: the file.
@@ -41,9 +46,18 @@ def read_table(
   """
   (_, columns), *rows = _read_rows(path)
   coordinates = [f"{axis}{k}" for k in range(num_landmarks) for axis in "xy"]
-  _check_header(path, columns, coordinates)
+  is_ours = "id" in columns and "image" not in columns
+  _check_header(path, columns, ["id" if is_ours else "image", *coordinates])
   if not rows:
     raise InputError(f"{path} has a header but no face.")
+
+  if ignored := [name for name in columns if _IGNORED.fullmatch(name)]:
+    message = f"the columns {join_names(ignored, limit=3)} are not used"
+    findings.append(Finding(path.name, message, "note"))
+  if is_ours and origin:
+    message = f"predictions count from 0, so `origin: {origin:g}` is not subtracted from them"
+    findings.append(Finding(path.name, message, "note"))
+    origin = 0
 
   annotations = []
   for line, row in rows:
@@ -61,9 +75,10 @@ def read_table(
     if problems:
       findings.append(Finding(where, "; ".join(problems)))
       landmarks = box = None
-    annotations.append(
-      Annotation(where, cells.get("image", ""), landmarks, box=box, split=cells.get("split"))
-    )
+    image = cells.get("image", "")
+    if is_ours:
+      image = _FACE.sub(r"\1", cells.get("id", ""))
+    annotations.append(Annotation(where, image, landmarks, box=box, split=cells.get("split")))
   return annotations
 
 
@@ -93,15 +108,18 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
   return rows
 
 
-def _check_header(path: Path, columns: Sequence[str], coordinates: Sequence[str]) -> None:
+def _check_header(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
+  """Refuses a header that lacks a required column, or has unknown or repeated ones."""
   problems = []
-  required = ["image", *coordinates]
   if missing := [name for name in required if name not in columns]:
     problems.append(f"lacks {join_names(missing, limit=8)}")
 
   if 0 < sum(name in columns for name in BOX) < 4:
     problems.append(f"must have all of {', '.join(BOX)} or none")
-  if unknown := [repr(name) for name in columns if name not in (*required, *BOX, "split")]:
+  known = (*required, *BOX, "split")
+  if unknown := [
+    repr(name) for name in columns if name not in known and not _IGNORED.fullmatch(name)
+  ]:
     problems.append(f"has the unknown columns {join_names(unknown, limit=8)}")
   if twice := sorted({name for name in columns if columns.count(name) > 1}):
     problems.append(f"has more than one {join_names(twice, limit=8)}")
@@ -109,8 +127,8 @@ def _check_header(path: Path, columns: Sequence[str], coordinates: Sequence[str]
   if problems:
     raise InputError(
       f"{path}: the header {', '.join(problems)}; "
-      f"for a mark-up of {len(coordinates) // 2} landmarks it must be "
-      f"image,x0,y0,...,{coordinates[-2]},{coordinates[-1]}, "
+      f"for a mark-up of {len(required) // 2} landmarks it must be "
+      f"image,x0,y0,...,{required[-2]},{required[-1]}, "
       f"and may have {','.join(BOX)} and split."
     )
 

@@ -1,0 +1,95 @@
+"""JSON of annotation tools: read within limits, and numbers that are numbers."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from fal_jax.errors import InputError
+from tfds_builders.common.text import read_text
+
+MAX_BYTES = 2**29  # COCO's largest file has half of that; JSON takes ten times its size in memory
+
+
+def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+  """The content of a JSON file.
+
+  Args:
+    path: the file.
+    max_bytes: the largest that is read.
+
+  Returns:
+    Lists, dictionaries, texts, numbers, truths and None.
+
+  Raises:
+    InputError: it cannot be read, is too large, not JSON, or holds a number that is none.
+  """
+  check_size(path, max_bytes)
+
+  def refuse(constant: str) -> None:
+    raise InputError(f"{path} holds the number {constant}: leave out points that are not set.")
+
+  try:
+    return json.loads(read_text(path), parse_constant=refuse)
+  except InputError:
+    raise
+  except (ValueError, RecursionError) as error:
+    raise InputError(f"{path} is not valid JSON ({str(error)[:100]}): export it again.") from error
+
+
+def check_size(path: Path, max_bytes: int) -> None:
+  """Refuses a file of more bytes, before any memory is spent.
+
+  Raises:
+    InputError: it is larger.
+  """
+  try:
+    size = path.stat().st_size
+  except OSError:
+    return  # reading it gives the reason
+  if size > max_bytes:
+    raise InputError(
+      f"{path} has {size:,} bytes, more than the {max_bytes:,} of an annotation file: "
+      "is it one? Split it if so."
+    )
+
+
+def finite(value: Any, what: str) -> float:
+  """A number of a JSON file as a float.
+
+  Args:
+    value: what the file holds.
+    what: what it should be, for the message.
+
+  Raises:
+    InputError: it is not a number, or has hundreds of digits.
+  """
+  if type(value) in (int, float) and abs(value) < 1e12 and math.isfinite(value):
+    return float(value)
+  raise InputError(f"{what} is {shown(value)}, expected a number")
+
+
+def point(value: Any, what: str) -> tuple[float, float]:
+  """A list of x and y.
+
+  Raises:
+    InputError: it is something else.
+  """
+  if not isinstance(value, list) or len(value) != 2:
+    raise InputError(f"{what} is {shown(value)}, expected x and y")
+  return finite(value[0], what), finite(value[1], what)
+
+
+def size_of(width: Any, height: Any) -> tuple[int, int] | None:
+  """(width, height) of an image where a file gives both."""
+  given = type(width) in (int, float) and type(height) in (int, float)
+  return (int(width), int(height)) if given and 0 < min(width, height) < 1e6 else None
+
+
+def shown(value: Any) -> str:
+  """A value for a message, of at most 60 characters."""
+  try:
+    text = "missing" if value is None else repr(value)
+  except (ValueError, RecursionError):  # an integer of thousands of digits, or deeply nested lists
+    text = f"a {type(value).__name__}"
+  return text if len(text) <= 60 else f"{text[:57]}..."
