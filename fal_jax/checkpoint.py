@@ -166,13 +166,6 @@ def digest(state: Any) -> str:
   return sha.hexdigest()
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-  """Writes a small file atomically: readers see the old or the new one, never a partial one."""
-  unfinished = path.with_name(f"{path.name}.unfinished")
-  unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-  os.replace(unfinished, path)
-
-
 def _lock(directory: Path) -> int:
   """Keeps a second run out of the folder, where it would silently replace the first's checkpoints.
 

@@ -181,7 +181,7 @@ def run(
   *,
   weights: str | None = None,
   overrides: Sequence[str] = (),
-  directory: Path | None = None,
+  directory: str | Path | None = None,
 ) -> dict[str, dict[str, Any]]:
   """--mode=eval: the newest checkpoint of a run on every split of `config.eval.splits`.
 
@@ -205,7 +205,11 @@ def run(
   """
   opened = open_run(config, workdir, weights=weights, overrides=overrides)
   predict = parallel.make_predict(opened.setup.network, opened.setup.codec)
-  directory = directory or make_dir(workdir, f"eval/{opened.folder}")
+  if directory:
+    folder = make_dir(directory, flag="--out")
+  else:
+    remedy = "name another folder with --out"
+    folder = make_dir(workdir, f"eval/{opened.folder}", remedy=remedy)
 
   return {
     split: evaluate_split(
@@ -215,7 +219,7 @@ def run(
       predict=predict,
       variables=opened.variables,
       step=opened.step,
-      report_to=directory,
+      report_to=folder,
     )
     for split, source in opened.sources.items()
   }

@@ -23,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import jpeg_factory
 
 from fal_jax.errors import InputError
 
@@ -96,6 +97,7 @@ def read_image(
   upright: bool = False,
   value_range: tuple[float, float] | None = None,
   max_pixels: int = _MAX_PIXELS,
+  max_jpeg_pixels: int | None = None,
   name: str | None = None,
 ) -> np.ndarray:
   """Reads an image file as RGB.
@@ -110,6 +112,8 @@ def read_image(
       stay as they are.
     max_pixels: largest width x height that is decoded; checked in the file's header, before any
       memory is spent.
+    max_jpeg_pixels: the same for JPEG files of plain RGB or grey, which take no more memory than
+      their pixels; by default `max_pixels` too.
     name: what messages call the image; by default its path.
 
   Returns:
@@ -123,7 +127,7 @@ def read_image(
   data = source if isinstance(source, bytes) else _read_bytes(source, name)
 
   try:
-    header = Image.open(io.BytesIO(data), formats=_FORMATS)
+    header = _open(data)
   except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
     raise InputError(f"{name}: the image is too large ({error}); shrink it first.") from error
   except _DECODER_ERRORS as error:
@@ -131,10 +135,13 @@ def read_image(
 
   with header:
     width, height = header.size
-    if width * height > max_pixels:
+    plain = _is_plain_jpeg(header)
+    allowed = max_jpeg_pixels if max_jpeg_pixels and plain else max_pixels
+    if width * height > allowed:
+      hint = "" if plain or not max_jpeg_pixels else ", or save it as JPEG"
       raise InputError(
-        f"{name}: {width} x {height} pixels are more than the {max_pixels:,} allowed; "
-        "shrink the image or raise max_pixels."
+        f"{name}: {width} x {height} pixels are more than the {allowed:,} allowed; "
+        f"shrink the image{hint}."
       )
 
     try:
@@ -222,6 +229,22 @@ def exif_orientation(image: Image.Image) -> int:
     return 1
 
 
+def _open(data: bytes) -> Image.Image:
+  """The image with its header read.
+
+  Pillow warns of more than 89 megapixels, which telephones have, and refuses more than 179; for
+  JPEG files its reader is called directly, and `read_image` alone decides.
+  """
+  if data.startswith(b"\xff\xd8\xff"):
+    return jpeg_factory(io.BytesIO(data))
+  return Image.open(io.BytesIO(data), formats=_FORMATS)
+
+
+def _is_plain_jpeg(image: Image.Image) -> bool:
+  """Whether it is a JPEG file without a fourth channel."""
+  return image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L")
+
+
 def _read_bytes(source: str | os.PathLike[str], name: str) -> bytes:
   """The file's bytes, or one sentence why not."""
   if str(source).lower().startswith(("http://", "https://", "gs://", "s3://")):
@@ -262,7 +285,7 @@ def _decode(image: Image.Image, data: bytes, value_range: tuple[float, float] | 
   # The fast path, for the plain JPEG files of the training input; same pixels as Pillow's. OpenCV's
   # releases differ on truncated files, so only a file that ends with the end-of-image marker takes
   # it.
-  if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and data.endswith(b"\xff\xd9"):
+  if _is_plain_jpeg(image) and data.endswith(b"\xff\xd9"):
     encoded = np.frombuffer(data, np.uint8)
     pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is not None and pixels.shape[:2] == (image.height, image.width):

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 from fal_jax import flag_parser
 from fal_jax.errors import InputError
 from fal_jax.output import folders
+from fal_jax.photos import options as photo_options
 
 MODES = (
   "train",
@@ -41,17 +42,15 @@ _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config of the run, e.g. configs/wflw.py; set keys by --config.x.y=z."
 )
 _WORKDIR = flag_parser.WORKDIR
-flags.declare_key_flag("workdir")  # for --help
+# For --help:
+flags.declare_key_flag("workdir")
+flags.adopt_module_key_flags(photo_options)
 _MODE = flags.DEFINE_enum(
   "mode",
   "train",
   MODES,
   "train evaluates at its end; predict and score need no --config, eval and network_report take "
   "the run's own.",
-)
-_IMAGES = flags.DEFINE_list("images", [], "predict: image files and folders.")
-_BOX = flags.DEFINE_list(
-  "box", None, "predict: x0,y0,x1,y1 of the face in image pixels; default: the whole image."
 )
 _LANDMARKS = flags.DEFINE_string(
   "landmarks",
@@ -60,15 +59,17 @@ _LANDMARKS = flags.DEFINE_string(
 )
 _VIEWS = flags.DEFINE_integer(
   "views",
-  8,
-  "network_report: random views per face whose landmarks are compared; 0: none.",
+  None,
+  "network_report: random views per face whose landmarks are compared, default 8, 0: none; "
+  "predict: looks at each face, whose mean is taken, default 1.",
   lower_bound=0,
 )
 _WEIGHTS = flags.DEFINE_string(
   "weights",
   None,
-  "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar; eval: a network that "
-  "comes with fal_jax, free-68 or w300-68, instead of the run's.",
+  "predict: a network that comes with fal_jax, free-68 (default) or w300-68, or the folder of a "
+  "run; eval: such a network, instead of the run's; import_torch: file with a PyTorch FAN's state "
+  "dict, e.g. 2DFAN4.pth.tar.",
 )
 _PARTS = flags.DEFINE_list(
   "parts", [], "bench: what to measure, e.g. forward,step; default: all applicable parts."
@@ -140,7 +141,7 @@ def _run(overrides: Sequence[str]) -> None:
     raise InputError(
       "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py."
     )
-  workdir = _workdir(mode)
+  workdir = "" if mode == "predict" else _workdir(mode)
   if mode not in MODES_WITHOUT_COMPILATION:
     enable_compilation_cache(workdir)
   command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
@@ -158,16 +159,25 @@ def _run(overrides: Sequence[str]) -> None:
       from fal_jax.scoring import reports
 
       config = None if _CONFIG.value is None else _config()
-      summaries = evaluate.run(config, workdir, weights=_WEIGHTS.value, overrides=overrides)
+      summaries = evaluate.run(
+        config,
+        workdir,
+        weights=_WEIGHTS.value,
+        overrides=overrides,
+        directory=photo_options.OUT.value,
+      )
       for split, summary in summaries.items():
         print(reports.table(split, summary))
 
     case "predict":
-      box = _parse_box(_BOX.value)
-      from fal_jax import predict
+      if _CONFIG.value is not None:
+        print("Note: --config is not used, a network is run under the config of its training.")
+      options = photo_options.read(
+        weights=_WEIGHTS.value, workdir=_WORKDIR.value, views=_VIEWS.value
+      )
+      from fal_jax.photos import run as photos
 
-      directory = predict.run(workdir, _IMAGES.value, box)
-      print(f"Wrote landmarks and images to {directory}")
+      photos.run(options, command=command)
 
     case "score":
       _score(workdir)
@@ -183,7 +193,11 @@ def _run(overrides: Sequence[str]) -> None:
 
       config = None if _CONFIG.value is None else _config()
       texts = network_report.run(
-        config, workdir, overrides=overrides, views=_VIEWS.value, command=command
+        config,
+        workdir,
+        overrides=overrides,
+        views=8 if _VIEWS.value is None else _VIEWS.value,
+        command=command,
       )
       for text in texts:
         print(text)
@@ -308,17 +322,14 @@ def _parse_ints(texts: list[str]) -> list[int]:
     raise InputError(f"--batch_sizes must be whole numbers, got {','.join(texts)}.") from None
 
 
-def _parse_box(texts: list[str] | None) -> list[float] | None:
-  """The four numbers of --box; None if it is not given."""
-  try:
-    numbers = [float(text) for text in texts or []]
-  except ValueError:
-    numbers = []
-  if texts and len(numbers) != 4:
-    raise InputError(f"--box must be four numbers x0,y0,x1,y1, got {','.join(texts)}.")
-  return numbers or None
+def cli() -> None:
+  """The console script `fal_jax`: `main`, with the flags of --help and the exit code."""
+  logging.set_verbosity(logging.WARNING)
+  for flag in flags.FLAGS.get_key_flags_for_module(sys.modules[__name__]):
+    # --help lists the key flags of the program, which is the script.
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+  app.run(main, flags_parser=flag_parser.parse_with_overrides)
 
 
 if __name__ == "__main__":
-  logging.set_verbosity(logging.WARNING)
-  app.run(main, flags_parser=flag_parser.parse_with_overrides)
+  cli()

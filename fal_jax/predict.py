@@ -2,12 +2,11 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -16,14 +15,8 @@ from fal_jax import affine, build, crop, landmarks, metrics, parallel, steps
 from fal_jax.build import Setup
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.images import IMAGE_SUFFIXES, read_image
 from fal_jax.network import Network
-from fal_jax.output import folders
-from fal_jax.plots import sheets
-from fal_jax.scoring import landmark_csv
 from fal_jax.weights import pretrained
-
-MAX_DRAWN_SIZE = 1024  # px
 
 # Faces per call of the network: as many as there are, in powers of two up to this one. Each size
 # compiles when it is first met.
@@ -68,9 +61,18 @@ class FaceAligner:
     refine: how often the box of the predicted landmarks is cut out again and aligned.
     views: looks at each face, of which the first is upright and every second one is mirrored; the
       landmarks are their mean.
+    origin: where the weights are from, ready for JSON.
   """
 
-  def __init__(self, setup: Setup, variables: Any, *, refine: int = 0, views: int = 1):
+  def __init__(
+    self,
+    setup: Setup,
+    variables: Any,
+    *,
+    refine: int = 0,
+    views: int = 1,
+    origin: Mapping[str, Any] | None = None,
+  ):
     if refine < 0:
       raise InputError(f"refine must be 0 or more, got {refine}.")
     if refine and setup.crop.box == "dataset":
@@ -83,6 +85,7 @@ class FaceAligner:
     self.setup = setup
     self.refine = refine
     self.views = views
+    self.origin = dict(origin or {})
     # Once: 8 % of the time of a face otherwise.
     self._variables = jax.device_put(variables, jax.local_devices()[0])
     # Flax modules are hashable, which the protocol does not say.
@@ -112,8 +115,9 @@ class FaceAligner:
     workdir = Path(path).expanduser()
     workdir = workdir.parent if workdir.name == "checkpoints" else workdir
     setup = build.setup(_with_decoder(restore.saved_config(workdir), decode))
-    variables, _ = restore.restore_variables(setup, workdir)
-    return cls(setup, variables, refine=refine, views=views)
+    variables, step = restore.restore_variables(setup, workdir)
+    origin = {"workdir": str(workdir), "step": step}
+    return cls(setup, variables, refine=refine, views=views, origin=origin)
 
   @classmethod
   def from_pretrained(
@@ -137,7 +141,8 @@ class FaceAligner:
     setup = build.setup(_with_decoder(model.config, decode))
     if model.notice:
       print(model.notice, flush=True)
-    return cls(setup, model.variables, refine=refine, views=views)
+    origin = {"name": name, "sha256": model.card["sha256"]}
+    return cls(setup, model.variables, refine=refine, views=views, origin=origin)
 
   def warm_up(self, *, faces: int = 1) -> None:
     """Starts to compile for images of that many faces, and returns at once.
@@ -312,85 +317,3 @@ def _names_restored(array: np.ndarray, mirrored: np.ndarray, flip: np.ndarray) -
   """(N, V, K, ...), of mirrored views (V,) the landmark that each is without the mirror."""
   shape = (1, -1) + (1,) * (array.ndim - 2)
   return np.where(mirrored.reshape(shape), array[:, :, flip], array)
-
-
-def run(workdir: str | Path, images: list[str], box: list[float] | None) -> Path:
-  """--mode=predict: writes `predict/predictions.csv` and each image with its points drawn.
-
-  Args:
-    workdir: a trained run's folder.
-    images: image files and folders of them.
-    box: x0, y0, x1, y1 of the face, for all images; None takes each image as a whole, which suits
-      portraits.
-
-  Returns:
-    The folder written to.
-  """
-  files = _image_files(images)
-  aligner = FaceAligner.from_checkpoint(workdir)
-  if box is None:
-    print(
-      "No --box given: treating each whole image as one face, from brows to chin; "
-      "low scores suggest it is not.",
-      flush=True,
-    )
-  directory = folders.make_dir(workdir, "predict")
-
-  predicted = []
-  for number, file in enumerate(files):
-    image = read_image(file, upright=True)
-    height, width = image.shape[:2]
-    face = np.array([box or (-0.5, -0.5, width - 0.5, height - 0.5)], np.float64)
-    result = aligner(image, face)
-    predicted.append(result.landmarks[0])
-
-    small, small_from_image = _at_most(image, MAX_DRAWN_SIZE)
-    sheets.draw_faces(
-      directory / f"{number:04d}_{file.stem}.jpg",
-      [small],
-      None,
-      affine.apply(small_from_image, result.landmarks),
-      markup=aligner.setup.markup,
-      titles=[f"{file.name}  mean score {result.scores.mean():.2f}"],
-      columns=1,
-      scale=1,
-    )
-
-  names = [str(file) for file in files]
-  landmark_csv.write(directory / "predictions.csv", names, np.stack(predicted))
-  return directory
-
-
-def _image_files(paths: list[str]) -> list[Path]:
-  """Files as given; of folders, whatever is named like an image, in order of names."""
-  files: list[Path] = []
-  for path in (Path(path).expanduser() for path in paths):
-    if path.is_dir():
-      inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-      if not inside:
-        raise InputError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
-      files += inside
-    else:
-      files.append(path)
-  if not files:
-    raise InputError("No image given: name files or folders with --images=photo.jpg,folder.")
-  return files
-
-
-def _at_most(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-  """The image shrunk to at most `side` px, and the (2, 3) map to it."""
-  height, width = image.shape[:2]
-  stride = max(height, width) / side
-  if stride <= 1:
-    return image, affine.shrink(1)
-
-  size = round(width / stride), round(height / stride)
-  # Rounding makes the two axes differ a little.
-  stretch_x, stretch_y = width / size[0], height / size[1]
-  small_from_image = np.array(
-    [
-      [1 / stretch_x, 0, 0.5 / stretch_x - 0.5],
-      [0, 1 / stretch_y, 0.5 / stretch_y - 0.5],
-    ]
-  )
-  return cv2.resize(image, size, interpolation=cv2.INTER_AREA), small_from_image

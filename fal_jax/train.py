@@ -4,9 +4,8 @@ import contextlib
 import dataclasses
 import json
 import math
-import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ from ml_collections import ConfigDict
 from fal_jax import build, checkpoint, config_json, data, evaluate, parallel, restore, steps
 from fal_jax.errors import Diverged, InputError, Interrupted
 from fal_jax.output import metric_log
+from fal_jax.output.folders import write_atomic
 from fal_jax.output.metric_log import MetricLog
+from fal_jax.output.stopping import stop_on_signal
 from fal_jax.plots import curves, figure
 from fal_jax.scoring import reports
 
@@ -109,7 +110,7 @@ def train_and_evaluate(
 
     if is_first_process:
       text = json.dumps(extra["config"], indent=2) + "\n"
-      checkpoint.write_atomic(workdir / "config.json", text)
+      write_atomic(workdir / "config.json", text)
 
     # ---- Log and evaluation
     log = on_exit.enter_context(
@@ -292,38 +293,3 @@ def draw_curves(workdir: Path, *, split: str, norm: str) -> None:
   }
   logged_steps = [record["step"] for record in records]
   curves.draw_learning_curve(workdir / "learning_curve.png", logged_steps, values)
-
-
-@contextlib.contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-  """Turns the first SIGTERM or Ctrl-C into a flag that the loop looks at; the second acts as usual.
-
-  Yields:
-    The flag. Outside the main thread (a notebook's kernel may run us elsewhere) signals cannot be
-    caught and it stays unset.
-  """
-  requested = threading.Event()
-  if threading.current_thread() is not threading.main_thread():
-    yield requested
-    return
-
-  handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-  def restore_handlers() -> None:
-    for number, handler in handlers.items():
-      signal.signal(number, handler)
-
-  def request_stop(number: int, _: Any) -> None:
-    requested.set()
-    restore_handlers()
-    name = signal.Signals(number).name
-    print(
-      f"\nReceived {name}: saving after this step; send it again to stop immediately.", flush=True
-    )
-
-  for number in handlers:
-    signal.signal(number, request_stop)
-  try:
-    yield requested
-  finally:
-    restore_handlers()

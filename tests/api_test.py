@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "fal_jax"
-WINGS = {"codec_report", "network_report", "doctor", "bench", "ablation"}
+WINGS = {"codec_report", "network_report", "doctor", "bench", "ablation", "photos"}
 
 # Parameters with a default that may be given by position: these signatures are public promises.
 POSITIONAL_DEFAULTS = {

@@ -3,8 +3,8 @@
 The floors of fal_jax, top to bottom; an import points downwards, or sideways on the same floor:
 
   main        the command line
-  wings       codec_report/ network_report/ doctor/ bench/ torch_import/ ablation/: only main
-              enters, and no wing enters another
+  wings       codec_report/ network_report/ doctor/ bench/ torch_import/ ablation/ photos/: only
+              main enters, and no wing enters another
   programs    train, evaluate, predict, score ...: what a mode of the command line runs
   rooms       scoring/ robustness/ plots/ output/ weights/ detect/, and what runs are made from:
               build, data ...
@@ -24,7 +24,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-WINGS = {"codec_report", "network_report", "doctor", "bench", "torch_import", "ablation"}
+WINGS = {"codec_report", "network_report", "doctor", "bench", "torch_import", "ablation", "photos"}
 FLOORS = (
   {"main"},
   WINGS,

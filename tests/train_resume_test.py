@@ -18,6 +18,7 @@ from tiny_dataset import last_digest
 
 from fal_jax import checkpoint, config_json, data, evaluate, train
 from fal_jax.errors import InputError, Interrupted
+from fal_jax.output import stopping
 
 LAST = 12  # steps of a whole run
 
@@ -93,7 +94,7 @@ def test_signals_act_as_before_after_a_run(whole):
 
 
 def test_a_second_signal_stops_immediately():
-  with pytest.raises(KeyboardInterrupt), train.stop_on_signal() as requested:
+  with pytest.raises(KeyboardInterrupt), stopping.stop_on_signal() as requested:
     os.kill(os.getpid(), signal.SIGINT)
     assert requested.is_set()
     os.kill(os.getpid(), signal.SIGINT)

@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 from fal_jax import build, config_json, evaluate, metrics, train
 from fal_jax.ablation import results
 from fal_jax.ablation.curves import ErrorCurves
-from fal_jax.checkpoint import write_atomic
 from fal_jax.errors import InputError
-from fal_jax.output.folders import make_dir
+from fal_jax.output.folders import make_dir, write_atomic
+from fal_jax.output.stopping import stop_on_signal
 
 # Keys that change no result of a finished training.
 FREE = ("data.dir", "data.cache", "eval.", "checkpoint.", "log.")
@@ -123,7 +123,7 @@ def run(
   trained: set[Path] = set()
   diverged: dict[Path, train.Diverged] = {}
   pace = _Pace()
-  with train.stop_on_signal() as stop:
+  with stop_on_signal() as stop:
     for number, job in enumerate(missing, done + 1):
       start = time.monotonic()
       is_first_use = job.training not in trained

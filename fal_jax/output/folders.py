@@ -7,12 +7,20 @@ from pathlib import Path
 from fal_jax.errors import InputError
 
 
-def make_dir(workdir: str | Path, name: str = "") -> Path:
+def make_dir(
+  workdir: str | Path,
+  name: str = "",
+  *,
+  flag: str = "--workdir",
+  remedy: str = "name another folder",
+) -> Path:
   """Creates the workdir, or a folder in it.
 
   Args:
     workdir: the run's folder, as the user gave it; `~` is expanded.
     name: a folder below it; by default the workdir itself.
+    flag: the one that names the folder.
+    remedy: what to do if nothing can be written there.
 
   Returns:
     The folder.
@@ -24,17 +32,34 @@ def make_dir(workdir: str | Path, name: str = "") -> Path:
   try:
     directory.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise unwritable(workdir, error.strerror or str(error)) from error
+    reason = error.strerror or str(error)
+    raise unwritable(workdir, reason, flag=flag, remedy=remedy) from error
   if not os.access(directory, os.W_OK):
-    raise unwritable(workdir, "you have no write permission")
+    raise unwritable(workdir, "you have no write permission", flag=flag, remedy=remedy)
   return directory
 
 
-def unwritable(workdir: str | Path, reason: str) -> InputError:
-  """The error for a workdir that cannot be written to."""
-  return InputError(
-    f"Nothing can be written to --workdir={workdir} ({reason}): name another folder."
-  )
+def unwritable(
+  workdir: str | Path,
+  reason: str,
+  *,
+  flag: str = "--workdir",
+  remedy: str = "name another folder",
+) -> InputError:
+  """The error for a folder that cannot be written to; see `make_dir`."""
+  return InputError(f"Nothing can be written to {flag}={workdir} ({reason}): {remedy}.")
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+  """Writes a small file atomically: readers see the old or the new one, never a partial one.
+
+  Args:
+    path: the file.
+    content: all of it.
+  """
+  unfinished = path.with_name(f"{path.name}.unfinished")
+  unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+  os.replace(unfinished, path)
 
 
 def make_private_dir(directory: Path) -> None:

@@ -36,18 +36,59 @@ def write(
     scores: (N, K), heights of the heatmaps' peaks, as columns score0, score1, ...; or None.
     uncertainty: (N, K), px, as columns uncertainty0, uncertainty1, ...; or None.
   """
-  num = landmarks.shape[1]
-  header, tables = ["id", *_point_columns(num)], [landmarks.reshape(len(landmarks), -1)]
-  for name, values in (("score", scores), ("uncertainty", uncertainty)):
-    if values is not None:
-      header += [f"{name}{k}" for k in range(num)]
-      tables.append(values)
-
   with path.open("w", newline="", encoding="utf-8") as file:
     writer = csv.writer(file)
-    writer.writerow(header)
-    for face, row in zip(ids, np.concatenate(tables, 1), strict=True):
-      writer.writerow([face, *("" if np.isnan(value) else f"{value:.3f}" for value in row)])
+    has_scores, has_uncertainty = scores is not None, uncertainty is not None
+    writer.writerow(columns(landmarks.shape[1], scores=has_scores, uncertainty=has_uncertainty))
+
+    for number, (face, points) in enumerate(zip(ids, landmarks, strict=True)):
+      cells = row(
+        face,
+        points,
+        scores=None if scores is None else scores[number],
+        uncertainty=None if uncertainty is None else uncertainty[number],
+      )
+      writer.writerow(cells)
+
+
+def columns(num: int, *, scores: bool = False, uncertainty: bool = False) -> list[str]:
+  """The first line of a file.
+
+  Args:
+    num: K, of landmarks.
+    scores: whether each has a score.
+    uncertainty: whether each has an uncertainty.
+
+  Returns:
+    id,x0,y0,..., and score0,... and uncertainty0,...
+  """
+  names = ["id", *_point_columns(num)]
+  names += [f"score{k}" for k in range(num) if scores]
+  return names + [f"uncertainty{k}" for k in range(num) if uncertainty]
+
+
+def row(
+  face: str,
+  points: np.ndarray,
+  *,
+  scores: np.ndarray | None = None,
+  uncertainty: np.ndarray | None = None,
+) -> list[str]:
+  """One line of a file, to a thousandth of a pixel.
+
+  Args:
+    face: its id.
+    points: (K, 2) image px, pixel-centre; the cells of NaN stay empty.
+    scores: (K,), if `columns` has them.
+    uncertainty: (K,) px, likewise.
+
+  Returns:
+    The cells.
+  """
+  numbers = np.concatenate(
+    [array.reshape(-1) for array in (points, scores, uncertainty) if array is not None]
+  )
+  return [face, *("" if np.isnan(value) else f"{value:.3f}" for value in numbers)]
 
 
 def read(path: Path) -> LandmarkFile:

@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save as to_safetensors
 
 from fal_jax import build, config_json, restore
-from fal_jax.checkpoint import write_atomic
 from fal_jax.errors import InputError
+from fal_jax.output.folders import write_atomic
 from fal_jax.weights import pretrained
 
 MAX_BYTES = 4_000_000

@@ -1,0 +1,1 @@
+"""--mode=predict: photographs in; landmarks as CSV, JSON, .pts and overlays out."""

@@ -1,0 +1,130 @@
+"""--mode=predict: from files to landmarks, one image after the other."""
+
+import cv2
+
+import fal_jax
+from fal_jax.errors import InputError, Interrupted, join_names
+from fal_jax.output.stopping import stop_on_signal
+from fal_jax.photos import boxes, faces, network, outputs, sources
+from fal_jax.photos.boxes import FindBoxes
+from fal_jax.photos.faces import Result
+from fal_jax.photos.options import Options
+from fal_jax.photos.outputs import Writer
+from fal_jax.photos.sources import Frame
+from fal_jax.predict import FaceAligner
+
+
+def run(options: Options, *, command: str) -> None:
+  """Predicts all images that the options name, writes the results and says where they are.
+
+  Args:
+    options: what, and how.
+    command: the command line, for the JSON.
+
+  Raises:
+    InputError: an image could not be read, after all others were written; or no face was found
+      anywhere; or nothing can be done at all.
+    Interrupted: by Ctrl-C or SIGTERM; what was predicted before is written.
+  """
+  with stop_on_signal(after="image") as stop_requested:
+    found = sources.find(options.images, recursive=options.recursive, out=options.out)
+    find_boxes, notes = boxes.finder(options, found.items)
+    for note in (*found.notes, *notes):
+      print(note, flush=True)
+
+    aligner = network.load(options)
+    head = {
+      "fal_jax": fal_jax.__version__,
+      "command": command,
+      "network": network.describe(aligner),
+      "coordinates": "pixels of the upright image; (0, 0) is the centre of the first one",
+      "passed_over": found.passed_over,
+    }
+    with Writer(
+      options.out,
+      markup=aligner.setup.markup,
+      head=head,
+      uncertainty=options.views > 1,
+      write_pts=options.pts,
+      draw=options.overlays,
+    ) as writer:
+      for frame in sources.frames(found.items):
+        result = predict_frame(frame, find_boxes, aligner, min_score=options.min_score)
+        writer.add(result)
+        if result.failure and len(found.items) > 1:
+          print(f"Skipped: {result.failure}", flush=True)
+        if stop_requested.is_set():
+          break
+      writer.close(complete=writer.num_images == len(found.items))
+
+  for line in summary(writer, options):
+    print(line, flush=True)
+  check(writer, options, num_images=len(found.items))
+
+
+def predict_frame(
+  frame: Frame, find_boxes: FindBoxes, aligner: FaceAligner, *, min_score: float
+) -> Result:
+  """`faces.predict`, with whatever goes wrong as the failure of this image alone."""
+  try:
+    return faces.predict(frame, find_boxes, aligner, min_score=min_score)
+  except (InputError, cv2.error, MemoryError) as error:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return Result(frame, failure=f"{frame.path}: {reason}")
+
+
+def summary(writer: Writer, options: Options) -> list[str]:
+  """Lines that say what was found and where it is.
+
+  Args:
+    writer: after its last image.
+    options: of the call.
+
+  Returns:
+    At least one line.
+  """
+  lines = []
+  if names := writer.without_face:
+    images = "1 image" if len(names) == 1 else f"{len(names)} images"
+    lines.append(f"No face in {images}: {join_names(names)}")
+  if names := list(writer.dropped):
+    count = sum(writer.dropped.values())
+    lines.append(f"Below --min_score={options.min_score:g}: {count} faces, in {join_names(names)}")
+  faces_text = "1 face" if writer.num_faces == 1 else f"{writer.num_faces} faces"
+  images_text = "1 image" if writer.num_images == 1 else f"{writer.num_images} images"
+  lines.append(f"Wrote {faces_text} of {images_text} to {options.out}")
+  return lines
+
+
+def check(writer: Writer, options: Options, *, num_images: int) -> None:
+  """Says by an exception, and with it by the exit code, what is not as it should be.
+
+  Args:
+    writer: after its last image.
+    options: of the call.
+    num_images: how many it should have been.
+
+  Raises:
+    Interrupted: there were fewer.
+    InputError: some of them could not be read, or no face was found.
+  """
+  if writer.num_images < num_images:
+    raise Interrupted(
+      f"Interrupted after {writer.num_images} of {num_images} images, which are in {options.out}; "
+      "the same command starts with the first again."
+    )
+  if writer.failed:
+    first = next(iter(writer.failed.values()))
+    if num_images == 1:
+      raise InputError(first)
+    more = len(writer.failed) - 1
+    also = f" ({more} more: see above, or `failed` in {outputs.JSON})" if more else ""
+    raise InputError(
+      f"{len(writer.failed)} of {num_images} images could not be used, the others are written: "
+      f"{first}{also}"
+    )
+  if not writer.num_faces:
+    raise InputError(
+      "No face was found: try --small_faces or --turned_faces, name its --box, or --whole_image "
+      "for portraits cut from brows to chin."
+    )
