@@ -1,13 +1,10 @@
-"""Prediction on photographs: any number of faces, any format, points in the photograph's pixels."""
-
-import csv
+"""The aligner: any number of faces, points in the photograph's pixels."""
 
 import numpy as np
 import pytest
 import tiny_dataset
-from PIL import Image
 
-from fal_jax import data, evaluate, predict, restore
+from fal_jax import data, evaluate, restore
 from fal_jax.errors import InputError
 from fal_jax.predict import FaceAligner
 
@@ -132,86 +129,3 @@ def test_a_folder_without_a_run_is_refused(tmp_path, made):
     (tmp_path / "checkpoints").mkdir()
   with pytest.raises(InputError, match="train first, or give the --workdir of a run"):
     FaceAligner.from_checkpoint(tmp_path)
-
-
-def read_csv(folder):
-  with (folder / "predictions.csv").open() as file:
-    _, *rows = csv.reader(file)
-  return {row[0]: np.array(row[1:], np.float64).reshape(-1, 2) for row in rows}
-
-
-def test_one_photograph_in_any_format_gives_the_same_points(workdir, aligner, face, tmp_path):
-  """RGB, with alpha, grey, turned by its EXIF tag: the points are those of the upright image."""
-  image, _, box = face
-  grey = np.repeat(image.max(-1, keepdims=True), 3, -1)
-  folder = tmp_path / "photos"
-  folder.mkdir()
-
-  Image.fromarray(grey[..., 0]).save(folder / "a grey.png")
-  Image.fromarray(np.dstack([grey, np.full(SIZE, 255, np.uint8)])).save(folder / "b_alpha.PNG")
-  exif = Image.Exif()
-  exif[0x0112] = 6  # stored on its left side
-  Image.fromarray(np.rot90(grey).copy()).save(folder / "c_turned.png", exif=exif)
-  Image.fromarray(grey).save(folder / "d_plain.png")
-  (folder / "notes.txt").write_text("no image")
-
-  directory = predict.run(workdir, [str(folder)], list(box))
-
-  rows = read_csv(directory)
-  names = [name.rsplit("/", 1)[1] for name in rows]
-  assert names == ["a grey.png", "b_alpha.PNG", "c_turned.png", "d_plain.png"]
-  expected = aligner(grey, box[None]).landmarks[0]
-  for landmarks in rows.values():
-    np.testing.assert_allclose(landmarks, expected, atol=1e-2)
-
-  drawn = sorted(path.stem for path in directory.glob("*.jpg"))
-  assert drawn == ["0000_a grey", "0001_b_alpha", "0002_c_turned", "0003_d_plain"]
-
-
-def test_a_large_photograph_is_drawn_small_but_its_points_are_its_own(workdir, tmp_path, face):
-  image, _, _ = face
-  large = np.repeat(np.repeat(image, 15, 0), 15, 1)
-  Image.fromarray(large).save(tmp_path / "large.png")
-
-  directory = predict.run(workdir, [str(tmp_path / "large.png")], None)
-  with Image.open(directory / "0000_large.jpg") as drawn:
-    assert max(drawn.size) < 1100
-  (landmarks,) = read_csv(directory).values()
-  assert np.ptp(landmarks, 0).max() > 100
-
-
-def test_the_map_to_a_smaller_image_keeps_its_corners():
-  corners = np.array([[-0.5, -0.5], [416.5, 299.5]])
-
-  small, small_from_image = predict._at_most(np.zeros((300, 417, 3), np.uint8), 100)
-
-  assert small.shape == (72, 100, 3)
-  in_small = corners @ small_from_image[:, :2].T + small_from_image[:, 2]
-  np.testing.assert_allclose(in_small, [[-0.5, -0.5], [99.5, 71.5]], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-  ("make", "named"),
-  [
-    (lambda path: None, "cannot be read"),
-    (lambda path: path.write_text("<html>"), "HTML"),
-    (lambda path: path.write_bytes(b""), "empty"),
-    (lambda path: path.mkdir(), "holds no image"),
-  ],
-)
-def test_what_is_not_a_photograph_is_named(workdir, tmp_path, make, named):
-  make(tmp_path / "photo.jpg")
-  with pytest.raises(InputError, match=named) as error:
-    predict.run(workdir, [str(tmp_path / "photo.jpg")], None)
-  assert "photo.jpg" in str(error.value) and "\n" not in str(error.value)
-
-
-def test_an_image_of_one_pixel_is_one(workdir, tmp_path):
-  Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
-  (landmarks,) = read_csv(predict.run(workdir, [str(tmp_path / "dot.png")], None)).values()
-  assert np.isfinite(landmarks).all()
-
-
-def test_no_image_at_all_is_refused(workdir):
-  with pytest.raises(InputError, match=r"--images=photo\.jpg,folder"):
-    predict.run(workdir, [], None)

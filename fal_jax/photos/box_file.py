@@ -119,14 +119,13 @@ def match(
     else:
       unknown.append(row.image)
 
+  names = list(dict.fromkeys(unknown))
   if not matched:
     raise InputError(
-      f"{name}: none of its images ({join_names(unknown, limit=3)}) is among those of --images "
+      f"{name}: none of its images ({join_names(names, limit=3)}) is among those of --images "
       f"({join_names([item.id for item in items], limit=3)})."
     )
-  names = list(dict.fromkeys(unknown))
-  notes = [f"{name}: not among --images: {join_names(names)}."] if names else []
-  return matched, notes
+  return matched, [f"{name}: not among --images: {join_names(names)}."] if names else []
 
 
 def _normal(name: str) -> str:
@@ -162,28 +161,37 @@ def _from_json(path: Path, text: str) -> list[Row]:
   except (json.JSONDecodeError, RecursionError) as error:
     raise InputError(f"{path} is not a JSON file ({error}).") from error
 
-  faces: list[tuple[Any, Any, Any, Any]] = []
-  if isinstance(content, Mapping) and isinstance(content.get("images"), list):  # our own
-    for image in content["images"]:
-      faces += [
-        (image["id"], face["box"], face["id"], face.get("box_score")) for face in image["faces"]
-      ]
-  elif isinstance(content, Mapping):
-    for image, boxes in content.items():
-      if isinstance(boxes, list) and boxes and not isinstance(boxes[0], list):
-        boxes = [boxes]
-      faces += [(image, box, "", None) for box in (boxes if isinstance(boxes, list) else [boxes])]
-  elif isinstance(content, list) and all(isinstance(face, Mapping) for face in content):
-    faces = [
-      (face.get("image"), face.get("box"), face.get("id", ""), face.get("score"))
-      for face in content
-    ]
-  else:
+  try:
+    faces = _json_faces(content)
+  except (AttributeError, KeyError, TypeError):
+    faces = None
+  if faces is None:
     raise InputError(
       f'{path} must be {{"a.jpg": [[x0, y0, x1, y1], ...], ...}} or a list of '
       '{"image": "a.jpg", "box": [x0, y0, x1, y1]}.'
     )
   return [_row(f"{path}, face {number}", *face) for number, face in enumerate(faces, 1)]
+
+
+def _json_faces(content: Any) -> list[tuple[Any, Any, Any, Any]] | None:
+  """Image, box, id and score of each face, unchecked; None or an error if it is none of ours."""
+  if isinstance(content, list):
+    return [(face["image"], face["box"], face.get("id", ""), face.get("score")) for face in content]
+  if not isinstance(content, Mapping):
+    return None
+
+  if isinstance(content.get("images"), list):  # our own predictions
+    return [
+      (image["id"], face["box"], face["id"], face.get("box_score"))
+      for image in content["images"]
+      for face in image["faces"]
+    ]
+
+  faces = []
+  for image, boxes in content.items():
+    several = boxes if not boxes or isinstance(boxes[0], list) else [boxes]
+    faces += [(image, box, "", None) for box in several]
+  return faces
 
 
 def _row(where: str, image: Any, box: Any, face_id: Any, score: Any) -> Row:

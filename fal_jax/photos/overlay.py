@@ -17,9 +17,9 @@ _RIM_RGB = (0, 0, 0)
 # Longer side of the drawing, px: usually at most the former; up to the latter for small faces,
 # whose longer side should then be 96 px.
 _SIDE = 1600
-_SIDE_FOR_SMALL_FACES = 4096
+_SIDE_FOR_SMALL_FACES = 2560
 _MIN_FACE = 96.0
-_MAX_ENLARGEMENT = 8.0
+_MAX_ENLARGEMENT = 6.0
 
 _SHIFT = 4  # bits behind the point of the coordinates that OpenCV is given
 _QUALITY = 90
@@ -75,8 +75,8 @@ def _draw_face(
 ) -> None:
   """Draws into the canvas (H, W, 3): box (2, 2) and points (K, 2), px of it; sizes fit the face."""
   side = float(max(box[1] - box[0]))
-  radius = float(np.clip(side / 130, 0.8, 8))
-  thickness = max(1, round(radius * 0.7))
+  radius = float(np.clip(side / 100, 0.8, 10))
+  thickness, lines = max(1, round(radius * 0.6)), max(1, round(radius * 0.35))
 
   # A stray prediction must not overflow the integers of OpenCV.
   limit = 4 * max(canvas.shape)
@@ -86,15 +86,15 @@ def _draw_face(
   low, high = map(_pair, corners)
   cv2.rectangle(canvas, low, high, _BOX_RGB, thickness, cv2.LINE_AA, _SHIFT)
   for a, b in markup.edges:
-    cv2.line(canvas, _pair(fixed[a]), _pair(fixed[b]), _POINT_RGB, 1, cv2.LINE_AA, _SHIFT)
-  for rim, colour in ((max(1.0, radius * 0.4), _RIM_RGB), (0.0, _POINT_RGB)):
+    cv2.line(canvas, _pair(fixed[a]), _pair(fixed[b]), _POINT_RGB, lines, cv2.LINE_AA, _SHIFT)
+  for rim, colour in ((min(0.35 * radius, 2), _RIM_RGB), (0.0, _POINT_RGB)):
     for point in fixed:
       _dot(canvas, _pair(point), radius + rim, colour)
 
   if side >= 40:
     at = round(float(box[0, 0])), round(float(box[0, 1]) - 3 * radius)
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, max(0.35, side / 500)
-    cv2.putText(canvas, label, at, font, size, _RIM_RGB, 2 * thickness + 1, cv2.LINE_AA)
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, side / 450)
+    cv2.putText(canvas, label, at, font, size, _RIM_RGB, thickness + 2, cv2.LINE_AA)
     cv2.putText(canvas, label, at, font, size, _BOX_RGB, thickness, cv2.LINE_AA)
 
 

@@ -155,6 +155,8 @@ def _split(word: str) -> list[str]:
 def _expand(part: str, *, recursive: bool, out: Path) -> Iterator[_Seen]:
   """What one name stands for: a file, a folder's content or what fits a pattern."""
   path = Path(part).expanduser()
+  if "://" in part:
+    read_image(part)  # refuses web addresses
   if path.is_dir():
     yield from _walk(path, path, recursive=recursive, out=out)
     return
@@ -167,9 +169,10 @@ def _expand(part: str, *, recursive: bool, out: Path) -> Iterator[_Seen]:
   below = Path(*itertools.takewhile(lambda name: not glob.has_magic(name), path.parts))
   for match in map(Path, matches):
     if match.is_dir():
-      yield _Seen(match, below, "folder")
       if recursive:
         yield from _walk(match, below, recursive=True, out=out)
+      else:
+        yield _Seen(match, below, "folder")
     else:
       yield _Seen(match, below, "image" if _is_image(match) else "file")
 
@@ -223,6 +226,9 @@ def _passed_over_notes(files: Sequence[_Seen], folders: Sequence[_Seen]) -> list
     notes.append(f"Passed over {count} without an image's ending: {names}.")
   if heic := [each.path.name for each in files if each.path.suffix.lower() in _HEIC_SUFFIXES]:
     notes.append(f"HEIC cannot be read, convert to JPEG: {join_names(heic)}.")
+  if folders:
+    names = join_names([_text(each.path) for each in folders])
+    notes.append(f"Not looked into without --recursive: {names}.")
   return notes
 
 
