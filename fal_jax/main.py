@@ -141,7 +141,7 @@ def _run(overrides: Sequence[str]) -> None:
     raise InputError(
       "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py."
     )
-  workdir = "" if mode == "predict" else _workdir(mode)
+  workdir = _WORKDIR.value or "" if mode == "predict" else _workdir(mode)
   if mode not in MODES_WITHOUT_COMPILATION:
     enable_compilation_cache(workdir)
   command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])

@@ -21,7 +21,7 @@ Images: $workdir/eval/test_first.jpg (predictions), test_worst.jpg (the worst of
         test_ced.png (error curve), $workdir/learning_curve.png
 Next:
   source .venv/bin/activate
-  python -m fal_jax.main --mode=predict --workdir=$workdir --images=photo.jpg --box=x0,y0,x1,y1
+  python -m fal_jax.main --mode=predict --workdir=$workdir --images=photo.jpg
   python -m fal_jax.main --config=configs/demo.py --config.data.dir=data \\
     --workdir=${workdir}_long --config.train.epochs=120 \\
     --config.optimizer.drop_epochs=65,85,105,115

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ CONFIG = "--config=configs/default.py"
   [
     (["--workdir=w"], "No --config given: name one of the files in configs/"),
     ([CONFIG, "--workdir="], "No --workdir given"),
-    ([CONFIG, "--mode=predict"], "No --workdir given"),
+    (["--mode=predict"], "No image given: name files or folders with --images=photo.jpg,folder"),
     ([CONFIG, "--mode=score"], "No --workdir given"),
     ([CONFIG, "--mode=import_torch"], "No --workdir given"),
     (["--config=configs/nope.py"], "--config=configs/nope.py is not a config that can be read"),
@@ -64,7 +65,6 @@ CONFIG = "--config=configs/default.py"
     (["--mode=eval"], "No --workdir given"),
     (["--mode=network_report"], "No --workdir given"),
     (["--workdir=w", "--mode=network_report", "--views=-1"], "--views=-1"),
-    (["--mode=predict"], "No --workdir given"),
     (["--mode=score"], "No --workdir given"),
     (
       ["--workdir=w", "--mode=predict", "--images=a.png", "--box=1,2,x,4"],
@@ -108,7 +108,7 @@ def test_help_lists_the_flags_without_waiting_for_jax():
 
   assert time.monotonic() - start < 5
   assert not err
-  names = "config workdir mode images box landmarks weights predictions truth parts rounds"
+  names = "config workdir mode images out box landmarks weights predictions truth parts rounds"
   for name in [*names.split(), "batch_sizes", "views"]:
     assert f"--{name}" in out
 
@@ -124,14 +124,34 @@ def test_predict_on_the_command_line_writes_points_and_images(workdir, tmp_path)
     "--mode=predict",
     f"--images={tmp_path / 'a.png'},{tmp_path}",
     "--box=5,5,40,50",
+    f"--out={tmp_path / 'out'}",
   )
 
   assert code == 0, err
-  directory = workdir / "predict"
-  assert f"Wrote landmarks and images to {directory}" in out
-  assert (directory / "0000_a.jpg").is_file()
-  assert (directory / "0001_a.jpg").is_file()
-  assert len((directory / "predictions.csv").read_text().splitlines()) == 3
+  assert out == f"Wrote 1 face of 1 image to {tmp_path / 'out'}\n"
+  assert (tmp_path / "out" / "overlays" / "a.png.jpg").is_file()
+  assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 2
+
+
+def test_the_console_script_is_the_command_line(tmp_path):
+  """With the exit code, and the flags of --help, which absl looks for in the main program."""
+  project = tomllib.loads((tiny_dataset.ROOT / "pyproject.toml").read_text())["project"]
+  module, _, function = project["scripts"]["fal_jax"].partition(":")
+  script = tmp_path / "fal_jax"
+  script.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+
+  def run(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(tiny_dataset.ROOT)}
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(
+      command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+  done = run("--mode=predict")
+  assert (done.returncode, done.stdout) == (2, "")
+  assert done.stderr.startswith("No image given")
+  for flag in ("--images", "--workdir", "--predictions", "--out"):
+    assert flag in run("--help").stdout
 
 
 @pytest.fixture
@@ -144,8 +164,8 @@ def run(run_main):
 def test_what_is_compiled_is_kept_beside_the_workdir_or_where_the_user_says(workdir, tmp_path):
   image = tmp_path / "a.png"
   Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(image)
-  flags = [f"--workdir={workdir}", "--mode=predict", f"--images={image}"]
-  command = [sys.executable, "-m", "fal_jax.main", *flags]
+  flags = [f"--workdir={workdir}", "--mode=predict", f"--images={image}", "--whole_image"]
+  command = [sys.executable, "-m", "fal_jax.main", *flags, f"--out={tmp_path / 'out'}"]
   run = functools.partial(
     subprocess.run, command, cwd=tiny_dataset.ROOT, capture_output=True, check=True
   )
@@ -158,27 +178,6 @@ def test_what_is_compiled_is_kept_beside_the_workdir_or_where_the_user_says(work
   environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "there")
   run(env=environment)
   assert any((tmp_path / "there").iterdir())
-
-
-def test_predict_refuses_what_is_not_a_photograph_or_not_a_box(run, workdir, tmp_path):
-  good = tmp_path / "good.png"
-  login = tmp_path / "login.jpg"
-  login.write_text("<!doctype html><title>Log in</title>")
-  Image.fromarray(np.zeros((60, 50, 3), np.uint8)).save(good)
-
-  for images, box, named in [
-    ([], None, "No image given"),
-    ([tmp_path / "missing.jpg"], None, "missing.jpg cannot be read"),
-    ([good, login], None, "login.jpg: not an image: looks like HTML"),
-    ([good], ["30", "30", "10", "10"], "(x, y, width, height)"),
-    ([good], ["1", "2", "3"], "--box must be four numbers"),
-    ([good], ["1", "2", "nan", "3"], "four finite numbers"),
-  ]:
-    paths = [str(image) for image in images]
-    code, _, err = run(workdir=str(workdir), mode="predict", images=paths, box=box)
-    assert code == 2
-    assert named in err
-    assert len(err.splitlines()) == 1, err
 
 
 # ---- Where a run is written
@@ -283,10 +282,12 @@ def test_a_config_that_does_not_fit_is_refused_in_one_sentence(
 
 @pytest.mark.parametrize("mode", ["eval", "predict", "network_report"])
 def test_a_folder_without_a_run_is_refused_and_not_made(run, folder, tmp_path, mode):
-  none = tmp_path / "none"
+  none, image = tmp_path / "none", tmp_path / "a.png"
+  Image.new("RGB", (9, 9)).save(image)
   config = tiny_dataset.config(folder)
 
-  code, _, err = run(workdir=str(none), mode=mode, images=["a.png"], config=config)
+  options = {"images": [str(image)], "whole_image": True, "config": config}
+  code, _, err = run(workdir=str(none), mode=mode, out=str(tmp_path / "out"), **options)
 
   assert code == 2
   assert "train first, or give the --workdir of a run" in err

@@ -87,6 +87,7 @@ def _detected(options: Options) -> FindBoxes:
   detector = detect.load_detector(options.detector)
 
   def find(frame: Frame) -> Boxes:
+    assert frame.image is not None
     found = detector.find(frame.image, small=options.small_faces, turned=options.turned_faces)
     return Boxes(found.boxes, found.detector, found.scores, found.quarter_turns)
 

@@ -74,7 +74,8 @@ def _draw_face(
   canvas: np.ndarray, box: np.ndarray, points: np.ndarray, markup: Markup, label: str
 ) -> None:
   """Draws into the canvas (H, W, 3): box (2, 2) and points (K, 2), px of it; sizes fit the face."""
-  side = float(max(box[1] - box[0]))
+  # A box may be larger than the image by any factor.
+  side = float(min(max(box[1] - box[0]), max(canvas.shape)))
   radius = float(np.clip(side / 100, 0.8, 10))
   thickness, lines = max(1, round(radius * 0.6)), max(1, round(radius * 0.35))
 
@@ -91,7 +92,7 @@ def _draw_face(
     for point in fixed:
       _dot(canvas, _pair(point), radius + rim, colour)
 
-  if side >= 40:
+  if side >= 40 and np.abs(box[0]).max() < limit:
     at = round(float(box[0, 0])), round(float(box[0, 1]) - 3 * radius)
     font, size = cv2.FONT_HERSHEY_SIMPLEX, max(0.4, side / 450)
     cv2.putText(canvas, label, at, font, size, _RIM_RGB, thickness + 2, cv2.LINE_AA)

@@ -85,15 +85,21 @@ def summary(writer: Writer, options: Options) -> list[str]:
   """
   lines = []
   if names := writer.without_face:
-    images = "1 image" if len(names) == 1 else f"{len(names)} images"
-    lines.append(f"No face in {images}: {join_names(names)}")
+    lines.append(f"No face in {_count(len(names), 'image')}: {join_names(names)}")
   if names := list(writer.dropped):
-    count = sum(writer.dropped.values())
-    lines.append(f"Below --min_score={options.min_score:g}: {count} faces, in {join_names(names)}")
-  faces_text = "1 face" if writer.num_faces == 1 else f"{writer.num_faces} faces"
-  images_text = "1 image" if writer.num_images == 1 else f"{writer.num_images} images"
-  lines.append(f"Wrote {faces_text} of {images_text} to {options.out}")
+    dropped = _count(sum(writer.dropped.values()), "face")
+    lines.append(
+      f"Left out by --min_score={options.min_score:g}: {dropped}, in {join_names(names)}"
+    )
+  lines.append(
+    f"Wrote {_count(writer.num_faces, 'face')} of {_count(writer.num_images, 'image')} "
+    f"to {options.out}"
+  )
   return lines
+
+
+def _count(number: int, thing: str) -> str:
+  return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def check(writer: Writer, options: Options, *, num_images: int) -> None:

@@ -25,6 +25,8 @@ from fal_jax import (
 )
 from fal_jax.doctor import run as doctor
 from fal_jax.errors import InputError
+from fal_jax.photos import run as photos
+from fal_jax.photos.options import Options
 from tfds_builders import prepare
 
 pytestmark = pytest.mark.slow
@@ -101,10 +103,13 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
   assert markup.names == tuple(files.NAMES) and markup.edges == ((3, 4),)
   np.testing.assert_array_equal(markup.flip, [1, 0, 2, 4, 3])
 
-  written = predict.run(workdir, [str(folder / "photo.png")], None)
-  assert (written / "0000_photo.jpg").is_file()
+  written = tmp_path / "predictions"
+  photo = (str(folder / "photo.png"),)
+  options = Options(photo, weights=str(workdir), out=written, whole_image=True)
+  photos.run(options, command="")
+  assert (written / "overlays" / "photo.png.jpg").is_file()
   assert (
-    len((written / "predictions.csv").read_text().splitlines()[1].split(",")) == 1 + 2 * files.NUM
+    len((written / "predictions.csv").read_text().splitlines()[1].split(",")) == 1 + 3 * files.NUM
   )
 
 
