@@ -1,6 +1,7 @@
 """--mode=eval on the command line: the run's own config, and what flags change in it."""
 
 import json
+import shutil
 from unittest import mock
 
 import pytest
@@ -123,3 +124,21 @@ def test_a_network_that_cannot_be_evaluated_here_is_refused_in_one_sentence(
   assert code == 2
   assert named in err
   assert len(err.splitlines()) == 1
+
+
+def test_a_run_that_cannot_be_written_to_is_evaluated_into_another_folder(
+  run, workdir, evaluated_setups, tmp_path
+):
+  """Field case 14: a mounted model is read-only, which root is not refused by, so a file is."""
+  shutil.copytree(workdir, tmp_path / "run")
+  shutil.rmtree(tmp_path / "run" / "eval")
+  (tmp_path / "run" / "eval").write_text("in the way")
+
+  code, _, err = run(workdir=str(tmp_path / "run"), mode="eval")
+  assert code == 2
+  assert "Nothing can be written to --workdir=" in err
+  assert err.endswith("name another folder with --out.\n")
+
+  out = tmp_path / "results"
+  assert run(workdir=str(tmp_path / "run"), mode="eval", out=str(out))[0] == 0
+  assert out.is_dir()
