@@ -130,6 +130,8 @@ def check(writer: Writer, options: Options, *, num_images: int) -> None:
       f"{first}{also}"
     )
   if not writer.num_faces:
+    if writer.dropped:
+      raise InputError(f"No face is above --min_score={options.min_score:g}: lower it.")
     raise InputError(
       "No face was found: try --small_faces or --turned_faces, name its --box, or --whole_image "
       "for portraits cut from brows to chin."

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fal_jax.photos import network, overlay, sources
 from fal_jax.predict import FaceAligner
+from fal_jax.scoring import landmark_files
 
 SIZE = 90, 100  # rows and columns of the test photograph
 BOX = "20,15,80,80"
@@ -92,6 +93,14 @@ def test_a_photograph_becomes_points_with_scores_and_a_drawing(predict, aligner,
   landmarks, scores = read_csv()["photo.png"]
   np.testing.assert_allclose(landmarks, expected.landmarks[0], atol=1e-3)
   np.testing.assert_allclose(scores, expected.scores[0], atol=1e-3)
+
+
+def test_the_table_is_one_that_the_scorer_reads(predict, face):
+  save(face, "deep/a, b.png")
+  predict(".", recursive=True, box=[BOX, "5,5,50,50"])
+  file = landmark_files.read("predictions/predictions.csv")
+  assert file.ids == ["deep/a, b.png", "deep/a, b.png#1"]
+  np.testing.assert_array_equal(file.landmarks[0], read_csv()["deep/a, b.png"][0])
 
 
 def test_the_json_says_how_each_point_was_made(predict, aligner, face, workdir):
@@ -205,6 +214,9 @@ def test_faces_below_the_lowest_score_are_left_out_and_said(predict, aligner, fa
   (image,) = read_json()["images"]
   assert [len(image["faces"]), len(image["dropped"])] == [1, 1]
   assert list(read_csv()) == ["a.png"]
+
+  code, _, err = predict("a.png", box=texts, min_score=9.0)
+  assert (code, err) == (2, "No face is above --min_score=9: lower it.\n")
 
 
 def test_without_a_box_the_whole_image_is_a_face_only_if_asked_for(predict, face, aligner):
