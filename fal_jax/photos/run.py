@@ -33,6 +33,7 @@ def run(options: Options, *, command: str) -> None:
       print(note, flush=True)
 
     aligner = network.load(options)
+    aligner.warm_up(faces=len(options.box) or 1)  # while the first image is read
     head = {
       "fal_jax": fal_jax.__version__,
       "command": command,
