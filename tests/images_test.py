@@ -183,6 +183,16 @@ def test_size_is_refused_from_the_header_alone():
     read_image(data, max_pixels=37 * 30 - 1)
 
 
+def test_plain_jpeg_files_may_have_a_limit_of_their_own():
+  jpeg, png = encoded(_SMOOTH, "JPEG"), encoded(_SMOOTH, "PNG")
+  limits = {"max_pixels": 1000, "max_jpeg_pixels": 37 * 30}
+  assert read_image(jpeg, **limits).shape == (30, 37, 3)
+  with pytest.raises(InputError, match="1,000 allowed; shrink the image, or save it as JPEG"):
+    read_image(png, **limits)
+  with pytest.raises(InputError, match=r"1,109 allowed; shrink the image\.$"):
+    read_image(jpeg, max_pixels=1000, max_jpeg_pixels=37 * 30 - 1)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1)])
 def test_extreme_shapes_are_allowed(size):
   assert read_image(encoded(Image.new("RGB", size), "JPEG")).shape == (size[1], size[0], 3)
