@@ -205,11 +205,9 @@ def run(
   """
   opened = open_run(config, workdir, weights=weights, overrides=overrides)
   predict = parallel.make_predict(opened.setup.network, opened.setup.codec)
-  if directory:
-    folder = make_dir(directory, flag="--out")
-  else:
-    remedy = "name another folder with --out"
-    folder = make_dir(workdir, f"eval/{opened.folder}", remedy=remedy)
+  where = (directory, "") if directory else (workdir, f"eval/{opened.folder}")
+  flag = "--out" if directory else "--workdir"
+  folder = make_dir(*where, flag=flag, remedy="name another folder with --out")
 
   return {
     split: evaluate_split(
