@@ -57,5 +57,6 @@ def line(done: int, total: int | None, unit: str, rate: float) -> str:
 
 
 def say(text: str) -> None:
-  """Prints a line to stderr, above the bar if there is one."""
-  tqdm.write(text, file=sys.stderr)
+  """Prints a line, above the bar if there is one."""
+  tqdm.write(text, file=sys.stdout)
+  sys.stdout.flush()

@@ -1,5 +1,7 @@
 """--mode=predict: from files to landmarks, one image after the other."""
 
+from collections.abc import Iterable, Sequence
+
 import cv2
 
 import fal_jax
@@ -10,7 +12,9 @@ from fal_jax.photos.boxes import FindBoxes
 from fal_jax.photos.faces import Result
 from fal_jax.photos.options import Options
 from fal_jax.photos.outputs import Writer
-from fal_jax.photos.sources import Frame
+from fal_jax.photos.progress import progress, say
+from fal_jax.photos.sources import Frame, Item
+from fal_jax.photos.video_run import predict_video
 from fal_jax.predict import FaceAligner
 
 
@@ -49,18 +53,36 @@ def run(options: Options, *, command: str) -> None:
       write_pts=options.pts,
       draw=options.overlays,
     ) as writer:
-      for frame in sources.frames(found.items):
-        result = predict_frame(frame, find_boxes, aligner, min_score=options.min_score)
-        writer.add(result)
-        if result.failure and len(found.items) > 1:
-          print(f"Skipped: {result.failure}", flush=True)
+      for item in _with_progress(found.items):
+        if item.kind == "image":
+          (frame,) = sources.frames([item])
+          result = predict_frame(frame, find_boxes, aligner, min_score=options.min_score)
+          writer.add(result)
+          if result.failure and len(found.items) > 1:
+            say(f"Skipped: {result.failure}")
+        else:
+          predict_video(
+            item,
+            find_boxes,
+            aligner,
+            options=options,
+            writer=writer,
+            stop_requested=stop_requested,
+          )
         if stop_requested.is_set():
           break
-      writer.close(complete=writer.num_images == len(found.items))
+      writer.close(complete=writer.num_images + writer.num_videos == len(found.items))
 
   for line in summary(writer, options):
     print(line, flush=True)
   check(writer, options, num_images=len(found.items))
+
+
+def _with_progress(items: Sequence[Item]) -> Iterable[Item]:
+  """The items; how far they are is shown here, unless videos show it frame by frame."""
+  if len(items) == 1 or any(item.kind != "image" for item in items):
+    return items
+  return progress(items, unit="photos", total=len(items))
 
 
 def predict_frame(
@@ -92,10 +114,9 @@ def summary(writer: Writer, options: Options) -> list[str]:
     lines.append(
       f"Left out by --min_score={options.min_score:g}: {dropped}, in {join_names(names)}"
     )
-  lines.append(
-    f"Wrote {_count(writer.num_faces, 'face')} of {_count(writer.num_images, 'image')} "
-    f"to {options.out}"
-  )
+  of = [_count(writer.num_images, "image")] if writer.num_images or not writer.num_videos else []
+  of += [_count(writer.num_videos, "video")] if writer.num_videos else []
+  lines.append(f"Wrote {_count(writer.num_faces, 'face')} of {' and '.join(of)} to {options.out}")
   return lines
 
 
@@ -115,9 +136,10 @@ def check(writer: Writer, options: Options, *, num_images: int) -> None:
     Interrupted: there were fewer.
     InputError: some of them could not be read, or no face was found.
   """
-  if writer.num_images < num_images:
+  finished = writer.num_images + writer.num_videos
+  if finished < num_images:
     raise Interrupted(
-      f"Interrupted after {writer.num_images} of {num_images} images, which are in {options.out}; "
+      f"Interrupted after {finished} of {num_images} images, which are in {options.out}; "
       "the same command starts with the first again."
     )
   if writer.failed:
