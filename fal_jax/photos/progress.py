@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from fal_jax.output import metric_log
 
 SECONDS_APART = 10.0  # of two lines in a log
@@ -33,6 +31,8 @@ def progress(
     Each item.
   """
   if sys.stderr.isatty():
+    from tqdm import tqdm  # not needed in a log, nor for a single photograph
+
     yield from tqdm(items, total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True)
     return
 
@@ -58,5 +58,9 @@ def line(done: int, total: int | None, unit: str, rate: float) -> str:
 
 def say(text: str) -> None:
   """Prints a line, above the bar if there is one."""
+  if not sys.stderr.isatty():
+    print(text, flush=True)
+    return
+  from tqdm import tqdm
+
   tqdm.write(text, file=sys.stdout)
-  sys.stdout.flush()

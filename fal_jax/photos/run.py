@@ -14,7 +14,6 @@ from fal_jax.photos.options import Options
 from fal_jax.photos.outputs import Writer
 from fal_jax.photos.progress import progress, say
 from fal_jax.photos.sources import Frame, Item
-from fal_jax.photos.video_run import predict_video
 from fal_jax.predict import FaceAligner
 
 
@@ -61,6 +60,8 @@ def run(options: Options, *, command: str) -> None:
           if result.failure and len(found.items) > 1:
             say(f"Skipped: {result.failure}")
         else:
+          from fal_jax.photos.video_run import predict_video  # its SciPy delays photographs
+
           predict_video(
             item,
             find_boxes,

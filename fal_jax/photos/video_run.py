@@ -57,8 +57,9 @@ def predict_video(
       item, video, tracker, options=options, writer=writer, aligner=aligner, stop=stop_requested
     )
 
-  count = f"{video.frames_read} frame" + ("" if video.frames_read == 1 else "s")
-  say(f"{item.id}: {count}, {tracker.started} different faces; looked for {tracker.searches} times")
+  frames = f"{video.frames_read} frame" + ("" if video.frames_read == 1 else "s")
+  people = f"{tracker.started} face" + ("" if tracker.started == 1 else "s")
+  say(f"{item.id}: {frames}, {people}, detector run on {tracker.searches}")
   if failure:
     say(f"Incomplete: {failure}")
   if video.live or failure or not stop_requested.is_set():

@@ -1,6 +1,7 @@
 """Videos and cameras as frames with their times, and drawn videos, read back by OpenCV alone."""
 
 import weakref
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 import videos
 
 from fal_jax.errors import InputError
-from fal_jax.photos import sources
 from fal_jax.photos.sources import Item
 from fal_jax.photos.video import AnnotatedVideo, Video, open_video
 
@@ -136,7 +136,7 @@ def test_only_one_frame_is_in_memory(clip):
 def test_a_camera_has_the_times_of_the_clock_and_stops_when_it_is_unplugged():
   ticks = iter([100.0, 100.5, 101.5, 101.5])
   camera = videos.Camera(pictures(3))
-  item = Item("camera:0", sources.Path("camera:0"))
+  item = Item("camera:0", Path("camera:0"))
 
   with Video(item, camera, live=True, clock=lambda: next(ticks)) as opened:
     frames = list(opened.frames())
@@ -151,7 +151,7 @@ def test_a_camera_has_the_times_of_the_clock_and_stops_when_it_is_unplugged():
 
 def test_a_camera_that_is_not_there_is_said_in_one_sentence(capfd):
   with pytest.raises(InputError, match="camera:77: there is no such camera"):
-    open_video(Item("camera:77", sources.Path("camera:77")))
+    open_video(Item("camera:77", Path("camera:77")))
   assert "WARN" not in "".join(capfd.readouterr())
 
 
@@ -198,5 +198,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_videos_and_cameras_are_told_by_their_names(tmp_path):
-  kinds = [Item("", sources.Path(name)).kind for name in ("a.MP4", "a.jpg", "camera:0", "a.gif")]
+  kinds = [Item("", Path(name)).kind for name in ("a.MP4", "a.jpg", "camera:0", "a.gif")]
   assert kinds == ["video", "image", "camera", "image"]
