@@ -57,8 +57,6 @@ def run(options: Options, *, command: str) -> None:
           (frame,) = sources.frames([item])
           result = predict_frame(frame, find_boxes, aligner, min_score=options.min_score)
           writer.add(result)
-          if result.failure and len(found.items) > 1:
-            say(f"Skipped: {result.failure}")
         else:
           from fal_jax.photos.video_run import predict_video  # its SciPy delays photographs
 
@@ -70,13 +68,16 @@ def run(options: Options, *, command: str) -> None:
             writer=writer,
             stop_requested=stop_requested,
           )
+        if item.id in writer.failed and len(found.items) > 1:
+          word = "Skipped" if item.kind == "image" else "Failed"  # of a video, some may be written
+          say(f"{word}: {writer.failed[item.id]}")
         if stop_requested.is_set():
           break
       writer.close(complete=writer.num_images + writer.num_videos == len(found.items))
 
   for line in summary(writer, options):
     print(line, flush=True)
-  check(writer, options, num_images=len(found.items))
+  check(writer, options, found.items)
 
 
 def _with_progress(items: Sequence[Item]) -> Iterable[Item]:
@@ -125,32 +126,33 @@ def _count(number: int, thing: str) -> str:
   return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def check(writer: Writer, options: Options, *, num_images: int) -> None:
+def check(writer: Writer, options: Options, items: Sequence[Item]) -> None:
   """Says by an exception, and with it by the exit code, what is not as it should be.
 
   Args:
     writer: after its last image.
     options: of the call.
-    num_images: how many it should have been.
+    items: what should have been predicted.
 
   Raises:
-    Interrupted: there were fewer.
+    Interrupted: not all of it was.
     InputError: some of them could not be read, or no face was found.
   """
   finished = writer.num_images + writer.num_videos
-  if finished < num_images:
+  things = "images" if all(item.kind == "image" for item in items) else "images and videos"
+  if finished < len(items):
     raise Interrupted(
-      f"Interrupted after {finished} of {num_images} images, which are in {options.out}; "
-      "the same command starts with the first again."
+      f"Interrupted after {finished} of {len(items)} {things}; what was predicted is in "
+      f"{options.out}, and the same command starts with the first again."
     )
   if writer.failed:
     first = next(iter(writer.failed.values()))
-    if num_images == 1:
+    if len(items) == 1:
       raise InputError(first)
     more = len(writer.failed) - 1
     also = f" ({more} more: see above, or `failed` in {outputs.JSON})" if more else ""
     raise InputError(
-      f"{len(writer.failed)} of {num_images} images could not be used, the others are written: "
+      f"{len(writer.failed)} of {len(items)} {things} could not be used, the others are written: "
       f"{first}{also}"
     )
   if not writer.num_faces:

@@ -46,7 +46,6 @@ def predict_video(
     video = open_video(item)
   except InputError as error:
     writer.end_video(item.id, failure=str(error), num_faces=0, num_dropped=0)
-    say(f"Skipped: {error}")
     return
 
   if video.live:
@@ -60,8 +59,6 @@ def predict_video(
   frames = f"{video.frames_read} frame" + ("" if video.frames_read == 1 else "s")
   people = f"{tracker.started} face" + ("" if tracker.started == 1 else "s")
   say(f"{item.id}: {frames}, {people}, detector run on {tracker.searches}")
-  if failure:
-    say(f"Incomplete: {failure}")
   if video.live or failure or not stop_requested.is_set():
     writer.end_video(item.id, failure=failure, num_faces=num_faces, num_dropped=num_dropped)
 
