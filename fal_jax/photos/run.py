@@ -116,9 +116,9 @@ def summary(writer: Writer, options: Options) -> list[str]:
     lines.append(
       f"Left out by --min_score={options.min_score:g}: {dropped}, in {join_names(names)}"
     )
-  of = [_count(writer.num_images, "image")] if writer.num_images or not writer.num_videos else []
-  of += [_count(writer.num_videos, "video")] if writer.num_videos else []
-  lines.append(f"Wrote {_count(writer.num_faces, 'face')} of {' and '.join(of)} to {options.out}")
+  counts = ((writer.num_images, "image"), (writer.num_videos, "video"))
+  of = " and ".join(_count(number, thing) for number, thing in counts if number)
+  lines.append(f"Wrote {_count(writer.num_faces, 'face')}{of and f' of {of}'} to {options.out}")
   return lines
 
 
