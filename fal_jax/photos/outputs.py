@@ -257,8 +257,8 @@ def remove_earlier(out: Path) -> None:
   for ending in ("", UNFINISHED):
     listing = out / f"{JSON}{ending}"
     for name in _listed(listing):
-      for path in (out / name, out / f"{name}{UNFINISHED}"):
-        path.unlink(missing_ok=True)
+      for suffix in ("", UNFINISHED, f"{UNFINISHED}.mp4"):
+        (out / f"{name}{suffix}").unlink(missing_ok=True)
       with contextlib.suppress(OSError):  # not empty, or gone
         for folder in Path(name).parents[:-1]:
           (out / folder).rmdir()

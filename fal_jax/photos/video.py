@@ -184,7 +184,7 @@ class AnnotatedVideo:
         to be as long as it took. Else it has each frame once.
     """
     self._path = path
-    self._unfinished = path.with_name(f"{path.stem}.unfinished{path.suffix}")
+    self._unfinished = path.with_name(f"{path.name}.unfinished.mp4")  # FFmpeg looks at the ending
     self._rate = rate
     self._live = live
     self._written = 0

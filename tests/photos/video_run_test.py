@@ -224,6 +224,32 @@ def test_an_interrupted_video_is_not_taken_for_a_complete_one(predict, clip, mon
   assert len(videos.read("predictions/overlays/clip.avi.mp4")) == 3
 
 
+def test_a_video_that_was_killed_half_written_is_removed_by_the_next_call(predict, clip):
+  short = videos.write(clip.parent / "killed.avi", videos.read(clip)[:1])
+  predict(short)
+  os.rename("predictions/predictions.json", "predictions/predictions.json.unfinished")
+  drawn = "predictions/overlays/killed.avi.mp4"
+  os.rename(drawn, f"{drawn}.unfinished.mp4")
+
+  predict(short, overlays=False)
+
+  assert not os.path.exists("predictions/overlays")
+
+
+def test_a_file_of_boxes_names_the_video_and_each_frame_has_them(predict, clip):
+  short = videos.write(clip.parent / "boxes.avi", videos.read(clip)[:2])
+  with open("boxes.json", "w", encoding="utf-8") as file:
+    json.dump({"boxes.avi": [BOX.tolist(), (BOX + 5).tolist()]}, file)
+
+  code, _, said = predict(short, boxes="boxes.json")
+
+  assert code == 0, said
+  ids = [f"boxes.avi@{frame:06d}#{face}" for frame in (1, 2) for face in (1, 2)]
+  assert list(read_csv()) == ids
+  boxes = [[face["box"] for face in image["faces"]] for image in read_json()["images"]]
+  assert boxes == [[BOX.tolist(), (BOX + 5).tolist()]] * 2
+
+
 def test_without_overlays_no_video_is_drawn_and_pts_are_named_by_frame_and_face(predict, clip):
   short = videos.write(clip.parent / "short.avi", videos.read(clip)[:2])
 
