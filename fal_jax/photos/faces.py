@@ -1,6 +1,7 @@
 """The landmarks of one image's faces, in the frame of that image, however the faces are turned."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Face:
     scores: (K,) float32.
     covariance: (K, 2, 2) float64 image px squared; see `FaceLandmarks`.
     uncertainty: (K,) float64 image px; None with one view.
+    track: its number in a video, from 1, the same from frame to frame; None in a photograph.
   """
 
   id: str
@@ -33,6 +35,7 @@ class Face:
   scores: np.ndarray
   covariance: np.ndarray
   uncertainty: np.ndarray | None
+  track: int | None = None
 
   @property
   def score(self) -> float:
@@ -82,8 +85,8 @@ def predict(
   drop = sorted(set(range(len(boxes.boxes))) - set(keep))
   return Result(
     frame,
-    _faces(frame.id, boxes, aligned, keep),
-    _faces(frame.id, boxes, aligned, drop),
+    split(frame.id, boxes, aligned, keep),
+    split(frame.id, boxes, aligned, drop),
     boxes.source,
   )
 
@@ -135,10 +138,20 @@ def _moved(faces: FaceLandmarks, dst_from_src: np.ndarray) -> FaceLandmarks:
   )
 
 
-def _faces(
-  image_id: str, boxes: Boxes, aligned: FaceLandmarks, rows: list[int]
+def split(
+  image_id: str, boxes: Boxes, aligned: FaceLandmarks, rows: Sequence[int]
 ) -> tuple[Face, ...]:
-  """Some of the faces, with ids in this order unless the boxes bring their own."""
+  """Some of the faces of an image, one by one.
+
+  Args:
+    image_id: the image's id.
+    boxes: of its N faces.
+    aligned: their landmarks.
+    rows: of those wanted, in the order that their ids get unless the boxes bring their own.
+
+  Returns:
+    One face for each row.
+  """
   return tuple(
     Face(
       id=boxes.ids[row] if boxes.ids else image_id if number == 0 else f"{image_id}#{number}",

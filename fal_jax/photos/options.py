@@ -52,6 +52,9 @@ REFINE = flags.DEFINE_integer(
   lower_bound=0,
 )
 DECODE = flags.DEFINE_string("decode", None, "predict: another decoder than the network's own.")
+SMOOTH = flags.DEFINE_bool(
+  "smooth", False, "predict: smooth the landmarks of videos from frame to frame; costs some lag."
+)
 PTS = flags.DEFINE_bool("pts", False, "predict: also write iBUG's .pts files.")
 OVERLAYS = flags.DEFINE_bool("overlays", True, "predict: draw each image with its landmarks.")
 
@@ -75,6 +78,7 @@ class Options:
     decode: another decoder than the network's own.
     refine: how often the box of the predicted landmarks is cut out again.
     views: looks at each face.
+    smooth: whether the landmarks of videos are smoothed.
     pts: whether .pts files are written.
     overlays: whether images with their landmarks are drawn.
   """
@@ -93,6 +97,7 @@ class Options:
   decode: str | None = None
   refine: int = 0
   views: int = 1
+  smooth: bool = False
   pts: bool = False
   overlays: bool = True
 
@@ -135,6 +140,7 @@ def read(*, weights: str | None, workdir: str | None, views: int | None) -> Opti
     decode=DECODE.value,
     refine=REFINE.value,
     views=1 if views is None else views,
+    smooth=SMOOTH.value,
     pts=PTS.value,
     overlays=OVERLAYS.value,
   )

@@ -42,6 +42,7 @@ class Writer:
 
   Attributes:
     num_images: images added.
+    num_videos: videos added.
     num_faces: faces written.
     failed: id -> why there is no result.
     without_face: ids of images in which there is none.
@@ -77,7 +78,9 @@ class Writer:
     self._draw = draw
     self._taken: set[str] = set()
     self._num_lines = 0
+    self._video: list[str] = []
     self.num_images = 0
+    self.num_videos = 0
     self.num_faces = 0
     self.failed: dict[str, str] = {}
     self.without_face: list[str] = []
@@ -139,22 +142,74 @@ class Writer:
       ]
 
     with _one_sentence(self._out):
-      # First, so that the next call knows what to remove wherever this one is killed.
-      self._json.write(",\n" if self._num_lines else "\n")
-      self._json.write(json.dumps(_entry(result, [*drawing, *points])))
-      self._json.flush()
-      self._num_lines += 1
-
-      for face in result.faces:
-        row = landmark_csv.row(
-          face.id, face.landmarks, scores=face.scores, uncertainty=face.uncertainty
-        )
-        self._table.writerow(row)
-      for name, face in zip(points, result.faces, strict=False):
-        self._save(name, pts.text(face.landmarks).encode())
+      self._write(result, drawing, points)
       for name in drawing:
         assert image is not None
         self._save(name, overlay.jpeg(overlay.draw(image, result.faces, self._markup)))
+
+  def begin_video(self, video_id: str) -> Path | None:
+    """Chooses where the annotated video goes.
+
+    Args:
+      video_id: the video's id.
+
+    Returns:
+      The file that `add_frame` says is written beside the results; None if none is wanted.
+    """
+    self._video = []
+    if not self._draw:
+      return None
+    stem = video_id.removesuffix(".mp4")
+    self._video = [self._name(OVERLAYS, stem, ".mp4")]
+    return self._out / self._video[0]
+
+  def add_frame(self, result: Result) -> None:
+    """Writes what is known about a frame of the video that was begun.
+
+    Args:
+      result: of the frame.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    self.num_faces += len(result.faces)
+    points = [self._name(PTS, face.id, ".pts") for face in result.faces if self._write_pts]
+    with _one_sentence(self._out):
+      self._write(result, self._video, points)
+    self._video = []  # once is enough for the next call to find it
+
+  def end_video(self, video_id: str, *, failure: str, num_faces: int, num_dropped: int) -> None:
+    """Remembers how a video has ended.
+
+    Args:
+      video_id: the video's id.
+      failure: what was wrong with it; empty if nothing.
+      num_faces: faces in all frames.
+      num_dropped: faces in all frames whose score was too low.
+    """
+    self.num_videos += 1
+    if failure:
+      self.failed[video_id] = failure
+    elif not num_faces + num_dropped:
+      self.without_face.append(video_id)
+    if num_dropped:
+      self.dropped[video_id] = num_dropped
+
+  def _write(self, result: Result, files: Sequence[str], points: Sequence[str]) -> None:
+    """Writes the lines of an image or frame and its .pts files."""
+    # First, so that the next call knows what to remove wherever this one is killed.
+    self._json.write(",\n" if self._num_lines else "\n")
+    self._json.write(json.dumps(_entry(result, [*files, *points])))
+    self._json.flush()
+    self._num_lines += 1
+
+    for face in result.faces:
+      row = landmark_csv.row(
+        face.id, face.landmarks, scores=face.scores, uncertainty=face.uncertainty
+      )
+      self._table.writerow(row)
+    for name, face in zip(points, result.faces, strict=False):
+      self._save(name, pts.text(face.landmarks).encode())
 
   def close(self, *, complete: bool) -> None:
     """Completes the files.
@@ -202,8 +257,8 @@ def remove_earlier(out: Path) -> None:
   for ending in ("", UNFINISHED):
     listing = out / f"{JSON}{ending}"
     for name in _listed(listing):
-      for path in (out / name, out / f"{name}{UNFINISHED}"):
-        path.unlink(missing_ok=True)
+      for suffix in ("", UNFINISHED, f"{UNFINISHED}.mp4"):
+        (out / f"{name}{suffix}").unlink(missing_ok=True)
       with contextlib.suppress(OSError):  # not empty, or gone
         for folder in Path(name).parents[:-1]:
           (out / folder).rmdir()
@@ -235,6 +290,7 @@ def _entry(result: Result, files: Sequence[str]) -> dict[str, Any]:
   return {
     "id": result.frame.id,
     "path": str(result.frame.path),
+    **({} if result.frame.seconds is None else {"seconds": round(result.frame.seconds, 6)}),
     "size": None if image is None else [image.shape[1], image.shape[0]],
     "box_source": result.box_source,
     "files": list(files),
@@ -247,6 +303,7 @@ def _face(face: Face) -> dict[str, Any]:
   """A face in the JSON, to a thousandth of a pixel and of a score."""
   return {
     "id": face.id,
+    **({} if face.track is None else {"track": face.track}),
     "box": _rounded(face.box),
     "box_score": None if face.box_score is None else round(face.box_score, 4),
     "quarter_turns": face.quarter_turns,

@@ -53,6 +53,24 @@ def draw(image: np.ndarray, faces: Sequence[Face], markup: Markup) -> np.ndarray
   return canvas
 
 
+def draw_at_size(image: np.ndarray, faces: Sequence[Face], markup: Markup) -> np.ndarray:
+  """A copy of a video's frame with its faces, of the same size.
+
+  Args:
+    image: (H, W, 3) uint8 RGB.
+    faces: what to draw, with the number of each in the video.
+    markup: of the landmarks.
+
+  Returns:
+    (H, W, 3) uint8 RGB.
+  """
+  canvas = image.copy()
+  for face in faces:
+    label = f"#{face.track} {face.score:.2f}"
+    _draw_face(canvas, face.box.reshape(2, 2), face.landmarks, markup, label)
+  return canvas
+
+
 def jpeg(image: np.ndarray) -> bytes:
   """A JPEG file of an image (H, W, 3) uint8 RGB."""
   bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

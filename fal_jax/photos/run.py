@@ -1,5 +1,7 @@
 """--mode=predict: from files to landmarks, one image after the other."""
 
+from collections.abc import Iterable, Sequence
+
 import cv2
 
 import fal_jax
@@ -10,7 +12,8 @@ from fal_jax.photos.boxes import FindBoxes
 from fal_jax.photos.faces import Result
 from fal_jax.photos.options import Options
 from fal_jax.photos.outputs import Writer
-from fal_jax.photos.sources import Frame
+from fal_jax.photos.progress import progress, say
+from fal_jax.photos.sources import Frame, Item
 from fal_jax.predict import FaceAligner
 
 
@@ -49,18 +52,39 @@ def run(options: Options, *, command: str) -> None:
       write_pts=options.pts,
       draw=options.overlays,
     ) as writer:
-      for frame in sources.frames(found.items):
-        result = predict_frame(frame, find_boxes, aligner, min_score=options.min_score)
-        writer.add(result)
-        if result.failure and len(found.items) > 1:
-          print(f"Skipped: {result.failure}", flush=True)
+      for item in _with_progress(found.items):
+        if item.kind == "image":
+          (frame,) = sources.frames([item])
+          result = predict_frame(frame, find_boxes, aligner, min_score=options.min_score)
+          writer.add(result)
+        else:
+          from fal_jax.photos.video_run import predict_video  # its SciPy delays photographs
+
+          predict_video(
+            item,
+            find_boxes,
+            aligner,
+            options=options,
+            writer=writer,
+            stop_requested=stop_requested,
+          )
+        if item.id in writer.failed and len(found.items) > 1:
+          word = "Skipped" if item.kind == "image" else "Failed"  # of a video, some may be written
+          say(f"{word}: {writer.failed[item.id]}")
         if stop_requested.is_set():
           break
-      writer.close(complete=writer.num_images == len(found.items))
+      writer.close(complete=writer.num_images + writer.num_videos == len(found.items))
 
   for line in summary(writer, options):
     print(line, flush=True)
-  check(writer, options, num_images=len(found.items))
+  check(writer, options, found.items)
+
+
+def _with_progress(items: Sequence[Item]) -> Iterable[Item]:
+  """The items; how far they are is shown here, unless videos show it frame by frame."""
+  if len(items) == 1 or any(item.kind != "image" for item in items):
+    return items
+  return progress(items, unit="photos", total=len(items))
 
 
 def predict_frame(
@@ -92,10 +116,9 @@ def summary(writer: Writer, options: Options) -> list[str]:
     lines.append(
       f"Left out by --min_score={options.min_score:g}: {dropped}, in {join_names(names)}"
     )
-  lines.append(
-    f"Wrote {_count(writer.num_faces, 'face')} of {_count(writer.num_images, 'image')} "
-    f"to {options.out}"
-  )
+  counts = ((writer.num_images, "image"), (writer.num_videos, "video"))
+  of = " and ".join(_count(number, thing) for number, thing in counts if number)
+  lines.append(f"Wrote {_count(writer.num_faces, 'face')}{of and f' of {of}'} to {options.out}")
   return lines
 
 
@@ -103,31 +126,33 @@ def _count(number: int, thing: str) -> str:
   return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def check(writer: Writer, options: Options, *, num_images: int) -> None:
+def check(writer: Writer, options: Options, items: Sequence[Item]) -> None:
   """Says by an exception, and with it by the exit code, what is not as it should be.
 
   Args:
     writer: after its last image.
     options: of the call.
-    num_images: how many it should have been.
+    items: what should have been predicted.
 
   Raises:
-    Interrupted: there were fewer.
+    Interrupted: not all of it was.
     InputError: some of them could not be read, or no face was found.
   """
-  if writer.num_images < num_images:
+  finished = writer.num_images + writer.num_videos
+  things = "images" if all(item.kind == "image" for item in items) else "images and videos"
+  if finished < len(items):
     raise Interrupted(
-      f"Interrupted after {writer.num_images} of {num_images} images, which are in {options.out}; "
-      "the same command starts with the first again."
+      f"Interrupted after {finished} of {len(items)} {things}; what was predicted is in "
+      f"{options.out}, and the same command starts with the first again."
     )
   if writer.failed:
     first = next(iter(writer.failed.values()))
-    if num_images == 1:
+    if len(items) == 1:
       raise InputError(first)
     more = len(writer.failed) - 1
     also = f" ({more} more: see above, or `failed` in {outputs.JSON})" if more else ""
     raise InputError(
-      f"{len(writer.failed)} of {num_images} images could not be used, the others are written: "
+      f"{len(writer.failed)} of {len(items)} {things} could not be used, the others are written: "
       f"{first}{also}"
     )
   if not writer.num_faces:

@@ -20,6 +20,12 @@ from fal_jax.images import IMAGE_SUFFIXES, read_image
 # The photographs of telephones with 200 megapixels have 16320 x 12240; 600 MB when decoded.
 MAX_JPEG_PIXELS = 201_000_000
 
+# fmt: off
+VIDEO_SUFFIXES = (
+  ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts",
+)
+# fmt: on
+
 # Photographs that cannot be read: not to be passed over without a hint.
 _HEIC_SUFFIXES = (".heic", ".heif")
 
@@ -37,6 +43,13 @@ class Item:
   id: str
   path: Path
   failure: str = ""
+
+  @property
+  def kind(self) -> Literal["image", "video", "camera"]:
+    """What it is, by its name; "camera:0" is the first camera."""
+    if _is_camera(self.path):
+      return "camera"
+    return "video" if self.path.suffix.lower() in VIDEO_SUFFIXES else "image"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +76,14 @@ class Frame:
     path: the file that it is from.
     image: (H, W, 3) uint8 RGB, upright; None where it could not be read.
     failure: why; a sentence.
+    seconds: the time of a video's frame, s; None of a photograph.
   """
 
   id: str
   path: Path
   image: np.ndarray | None
   failure: str = ""
+  seconds: float | None = None
 
 
 class _Seen(NamedTuple):
@@ -102,7 +117,8 @@ def find(words: Sequence[str], *, recursive: bool, out: Path) -> Found:
   for part in itertools.chain(*map(_split, words)):
     of_part = list(_expand(part, recursive=recursive, out=out))
     if not any(each.kind == "image" for each in of_part):
-      notes.append(f"{part} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
+      suffixes = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+      notes.append(f"{part} holds no image or video ({suffixes}).")
     seen += of_part
 
   images = _once(each for each in seen if each.kind == "image")
@@ -112,7 +128,7 @@ def find(words: Sequence[str], *, recursive: bool, out: Path) -> Found:
 
   if not images:
     raise InputError(" ".join(notes) or f"No image is named by --images={','.join(words)}.")
-  if not any(image.path.exists() for image in images):
+  if not any(image.path.exists() or _is_camera(image.path) for image in images):
     read_image(images[0].path)  # says why that is impossible
   return Found(_items(images), tuple(_text(each.path) for each in passed_over), tuple(notes))
 
@@ -205,8 +221,15 @@ def _walk(folder: Path, below: Path, *, recursive: bool, out: Path) -> Iterator[
 
 
 def _is_image(path: Path) -> bool:
-  """Whether a file in a folder is taken for an image; macOS leaves `._a.jpg` beside `a.jpg`."""
-  return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+  """Whether a file in a folder is an image or a video; macOS leaves `._a.jpg` beside `a.jpg`."""
+  suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+  return path.suffix.lower() in suffixes and not path.name.startswith(".")
+
+
+def _is_camera(path: Path) -> bool:
+  """Whether it stands for a camera: "camera:0" is the first one."""
+  kind, _, number = str(path).partition(":")
+  return kind == "camera" and number.isdecimal()
 
 
 def _once(seen: Iterable[_Seen]) -> list[_Seen]:

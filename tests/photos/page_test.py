@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import videos
 from absl import flags
 from PIL import Image
 
@@ -27,7 +28,9 @@ class Aligner:
   origin: ClassVar[dict] = {}
   refine = 0
   setup = types.SimpleNamespace(
-    markup=landmarks.MARKUPS[68], codec=types.SimpleNamespace(decoding="none")
+    markup=landmarks.MARKUPS[68],
+    codec=types.SimpleNamespace(decoding="none"),
+    crop=types.SimpleNamespace(box="landmarks"),
   )
 
   def __init__(self, views):
@@ -63,6 +66,7 @@ def inside(tmp_path, monkeypatch):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (60, 50)).save(path)
+  videos.write(tmp_path / "clip.mp4", [np.zeros((50, 60, 3), np.uint8)] * 2, codec="mp4v")
   (tmp_path / "boxes.csv").write_text(re.search(r"^image,x0.*?(?=^```)", PAGE, re.M | re.S)[0])
 
 

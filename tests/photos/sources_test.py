@@ -93,7 +93,7 @@ def test_a_folder_of_images_alone_needs_no_word(inside):
 
 def test_an_empty_folder_beside_others_is_said_and_alone_refused(inside):
   write("f/a.jpg", "texts/notes.txt")
-  assert find("f", "texts").notes[0].startswith("texts holds no image (.jpg, ")
+  assert find("f", "texts").notes[0].startswith("texts holds no image or video (.jpg, ")
 
   with pytest.raises(InputError, match=r"texts holds no image .* Passed over 1 file .*notes\.txt"):
     find("texts")
@@ -136,3 +136,11 @@ def test_a_name_that_is_not_utf_8_can_still_be_written_down(inside):
 def test_nothing_but_commas_names_no_image(inside):
   with pytest.raises(InputError, match="No image is named by --images=,"):
     find(",")
+
+
+def test_videos_of_a_folder_are_found_and_a_camera_needs_no_file(inside):
+  write("folder/a.MP4", "folder/b.jpg")
+
+  assert ids("folder", "camera:0") == ["a.MP4", "b.jpg", "camera:0"]
+  assert ids("camera:1") == ["camera:1"]
+  assert [item.kind for item in find("folder", "camera:0").items] == ["video", "image", "camera"]
