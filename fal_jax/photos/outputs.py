@@ -7,11 +7,13 @@
   pts/              on demand, iBUG's .pts, one per face
 
 CSV and JSON are called `.unfinished` until they are complete. Results of an earlier call, which its
-JSON lists, are removed first: nothing old is left to be taken for new.
+JSON lists, are removed first: nothing old is left to be taken for new. What is not an earlier
+call's, or was corrected by hand since, is never replaced.
 """
 
 import contextlib
 import csv
+import hashlib
 import itertools
 import json
 import os
@@ -22,6 +24,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
 from fal_jax.output import folders
 from fal_jax.photos import overlay, pts
@@ -33,6 +36,8 @@ JSON = "predictions.json"
 OVERLAYS = "overlays"
 PTS = "pts"
 UNFINISHED = ".unfinished"
+_DIGEST = "csv_sha256"  # of the table beside it, on the last line of the JSON
+_MAX_NAME = 200  # bytes of a part of a path; file systems allow 255, endings included
 
 
 class Writer:
@@ -70,7 +75,7 @@ class Writer:
       draw: whether overlays are wanted.
 
     Raises:
-      InputError: nothing can be written there.
+      InputError: nothing can be written there, or a table there is not an earlier call's.
     """
     self._out = out
     self._markup = markup
@@ -220,8 +225,14 @@ class Writer:
     Raises:
       InputError: they cannot be written.
     """
-    tail = {"failed": self.failed, "without_face": self.without_face, "complete": complete}
     with _one_sentence(self._out):
+      self._csv.flush()
+      tail = {
+        "failed": self.failed,
+        "without_face": self.without_face,
+        "complete": complete,
+        _DIGEST: _digest(Path(self._csv.name)),
+      }
       lines = [f",\n{json.dumps(key)}: {json.dumps(value)}" for key, value in tail.items()]
       self._json.writelines(["\n]", *lines, "\n}\n"])
       for file, name in ((self._csv, CSV), (self._json, JSON)):
@@ -233,7 +244,7 @@ class Writer:
   def _name(self, folder: str, stem: str, suffix: str) -> str:
     """A path in the results, with a number where another has it: a.jpg and a.png share a stem."""
     # No id leads out of the folder.
-    parts = [part for part in PurePosixPath(stem).parts if part not in ("..", "/")]
+    parts = [_short(part) for part in PurePosixPath(stem).parts if part not in ("..", "/")]
     path = "/".join([folder, *parts])
     numbered = (f"{path}_{number}{suffix}" for number in itertools.count(2))
     name = next(
@@ -253,7 +264,11 @@ def remove_earlier(out: Path) -> None:
 
   Args:
     out: the folder of its results.
+
+  Raises:
+    InputError: a table there is not as an earlier call wrote it; nothing is removed.
   """
+  _check_ours(out)
   for ending in ("", UNFINISHED):
     listing = out / f"{JSON}{ending}"
     for name in _listed(listing):
@@ -264,6 +279,43 @@ def remove_earlier(out: Path) -> None:
           (out / folder).rmdir()
     listing.unlink(missing_ok=True)
     (out / f"{CSV}{ending}").unlink(missing_ok=True)
+
+
+def _check_ours(out: Path) -> None:
+  """Raises InputError where a table or JSON is not an earlier call's, or no longer as it was."""
+  way_out = "move it away, or name another --out"
+  listing = out / JSON
+  if listing.is_file() and not _edges(listing)[0].startswith(b'{\n"fal_jax"'):
+    raise InputError(f"{listing} was not written by --mode=predict: {way_out}.")
+
+  table = out / CSV
+  if not table.is_file():
+    return
+  # A call that was killed between the two has left the JSON unfinished in name alone.
+  listings = [path for path in (listing, out / f"{JSON}{UNFINISHED}") if path.is_file()]
+  written = _digest(table).encode()
+  if not any(written in _edges(path)[1] for path in listings):
+    change = "was changed after it was written" if listings else "is no earlier call's"
+    raise InputError(f"{table} {change}, and would be replaced: {way_out}.")
+
+
+def _edges(path: Path) -> tuple[bytes, bytes]:
+  """The first and the last 200 bytes of a file: that of a long video is large."""
+  with path.open("rb") as file:
+    start = file.read(200)
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 200))
+    return start, file.read()
+
+
+def _digest(path: Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _short(part: str) -> str:
+  """A part of a path, cut where an ending would make it too long for file systems."""
+  encoded = part.encode()
+  return part if len(encoded) <= _MAX_NAME else encoded[:_MAX_NAME].decode(errors="ignore")
 
 
 def _listed(listing: Path) -> Iterator[str]:

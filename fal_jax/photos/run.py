@@ -37,6 +37,7 @@ def run(options: Options, *, command: str) -> None:
 
     aligner = network.load(options)
     aligner.warm_up(faces=len(options.box) or 1)  # while the first image is read
+    value_range = tuple(aligner.setup.config.data.value_range) or None
     head = {
       "fal_jax": fal_jax.__version__,
       "command": command,
@@ -54,7 +55,7 @@ def run(options: Options, *, command: str) -> None:
     ) as writer:
       for item in _with_progress(found.items):
         if item.kind == "image":
-          (frame,) = sources.frames([item])
+          (frame,) = sources.frames([item], value_range=value_range)
           result = predict_frame(frame, find_boxes, aligner, min_score=options.min_score)
           writer.add(result)
         else:

@@ -133,24 +133,30 @@ def find(words: Sequence[str], *, recursive: bool, out: Path) -> Found:
   return Found(_items(images), tuple(_text(each.path) for each in passed_over), tuple(notes))
 
 
-def frames(items: Iterable[Item]) -> Iterator[Frame]:
+def frames(
+  items: Iterable[Item], *, value_range: tuple[float, float] | None = None
+) -> Iterator[Frame]:
   """Reads images one after the other.
 
   Args:
     items: the files.
+    value_range: of images of more than 8 bits per channel, what the network was trained to see as
+      black and white, see `read_image`.
 
   Yields:
     One frame for each, in the same order.
   """
   for item in items:
-    yield _read(item)
+    yield _read(item, value_range)
 
 
-def _read(item: Item) -> Frame:
+def _read(item: Item, value_range: tuple[float, float] | None) -> Frame:
   if item.failure:
     return Frame(item.id, item.path, None, item.failure)
   try:
-    image = read_image(item.path, upright=True, max_jpeg_pixels=MAX_JPEG_PIXELS)
+    image = read_image(
+      item.path, upright=True, value_range=value_range, max_jpeg_pixels=MAX_JPEG_PIXELS
+    )
   except InputError as error:
     return Frame(item.id, item.path, None, str(error))
   return Frame(item.id, item.path, image)

@@ -1,10 +1,12 @@
 """--mode=predict from the command line: what is written, and what bad input costs."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -273,6 +275,51 @@ def test_a_mistake_in_a_flag_leaves_an_earlier_call_s_results_alone(predict, fac
   assert written() == before
 
 
+def test_a_table_that_was_corrected_or_is_somebody_s_is_never_replaced(predict, face):
+  save(face, "a.png")
+  assert predict("a.png", box=[BOX])[0] == 0
+  assert predict("a.png", box=[BOX])[0] == 0  # as it was written it is
+
+  with open("predictions/predictions.csv", "a", encoding="utf-8") as file:
+    file.write("by hand\n")
+  code, _, error = predict("a.png", box=[BOX])
+  assert (code, error.count("\n")) == (2, 1)
+  assert "was changed after it was written" in error
+  assert Path("predictions/predictions.csv").read_text().endswith("by hand\n")
+  assert os.listdir("predictions/overlays")
+
+  for name, content in (("predictions.csv", "id,score\n"), ("predictions.json", '{"images": []}')):
+    file = Path(f"of_{name}") / name
+    file.parent.mkdir()
+    file.write_text(content)
+    code, _, error = predict("a.png", box=[BOX], out=file.parent)
+    assert (code, "move it away" in error) == (2, True)
+    assert file.read_text() == content
+
+
+def test_names_as_long_as_a_file_system_allows_are_cut_in_those_of_drawings(predict, face):
+  long = "a" * 100 + "ü" * 75  # 250 bytes
+  save(face, f"{long}.png", f"{long}.bmp")
+
+  assert predict(f"{long}.png", f"{long}.bmp", box=[BOX], pts=True)[0] == 0
+
+  assert list(read_csv()) == [f"{long}.png", f"{long}.bmp"]
+  assert len(os.listdir("predictions/overlays")) == len(os.listdir("predictions/pts")) == 2
+
+
+def test_deep_images_are_stretched_as_the_network_was_trained(predict, aligner, monkeypatch):
+  Image.fromarray(np.full(SIZE, 30_000, np.uint16)).save("thermal.png")
+  config = aligner.setup.config.copy_and_resolve_references().unlock()
+  config.data.value_range = (29_000.0, 31_000.0)
+  monkeypatch.setattr(aligner, "setup", dataclasses.replace(aligner.setup, config=config))
+  seen = []
+  monkeypatch.setattr(overlay, "draw", lambda image, *_: seen.append(image) or image)
+
+  assert predict("thermal.png", box=[BOX])[0] == 0
+
+  assert np.unique(seen[0]).tolist() == [128]
+
+
 def test_what_a_killed_call_wrote_is_removed_by_the_next(predict, face, tmp_path, monkeypatch):
   save(face, "a.png", "b.png")
   with monkeypatch.context() as patch:
@@ -298,10 +345,10 @@ def test_ctrl_c_keeps_what_was_predicted(predict, face, monkeypatch):
   save(face, "a.png", "b.png", "c.png")
   read = sources._read
 
-  def interrupted(item):
+  def interrupted(item, value_range):
     if item.id == "b.png":
       os.kill(os.getpid(), signal.SIGINT)
-    return read(item)
+    return read(item, value_range)
 
   monkeypatch.setattr(sources, "_read", interrupted)
   code, _, err = predict(".", box=[BOX])
