@@ -132,8 +132,8 @@ def test_one_landmark_is_scored_by_the_annotation_s_own_boxes(tmp_path):
 
   _, result = score.run(tmp_path, pred, Options(truth=tmp_path / "truth.npz"))
 
-  assert result["protocol"]["norm"] == "box_dataset"
-  assert result["nme_diag_dataset"] == pytest.approx(10)
+  assert result["protocol"]["norm"] == "box"
+  assert result["nme_diag"] == pytest.approx(10)
 
 
 def test_thresholds_are_those_asked_for_under_every_norm(command_line, tmp_path):

@@ -89,7 +89,7 @@ def read_npz(path: str | Path, *, num_landmarks: int) -> Faces:
   Raises:
     InputError: the file cannot be read as landmarks, has another mark-up, or an empty face.
   """
-  file = landmark_files.read(path)
+  file = landmark_files.read(path, repeated_ids=True)
   if file.landmarks.shape[1] != num_landmarks:
     raise InputError(
       f"{file.path} has {file.landmarks.shape[1]} landmarks per face but config.data.markup is "

@@ -29,11 +29,12 @@ MAX_PX = 1e7  # larger than any image, and smaller than infinity
 SUFFIXES = (".csv", ".json", ".npz", ".npy")
 
 
-def read(path: str | Path) -> LandmarkFile:
+def read(path: str | Path, *, repeated_ids: bool = False) -> LandmarkFile:
   """Reads landmarks from a file; its suffix determines how.
 
   Args:
     path: the file to read; `~` is expanded.
+    repeated_ids: whether several faces may have one id: where nothing is matched by it.
 
   Returns:
     (N, K, 2) landmarks and the file's optional fields.
@@ -76,7 +77,8 @@ def read(path: str | Path) -> LandmarkFile:
     raise InputError(f"{path} is too large for the memory of this machine: split it.") from error
 
   _check_shapes(file)
-  _check_ids(file)
+  if not repeated_ids:
+    _check_ids(file)
   _check_range(file)
   return file
 
@@ -104,7 +106,7 @@ def _check_shapes(file: LandmarkFile) -> None:
 
 
 def _check_ids(file: LandmarkFile) -> None:
-  """Refuses ids that are empty or given twice."""
+  """Refuses ids that are given twice."""
   if file.ids is None:
     return
 

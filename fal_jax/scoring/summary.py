@@ -145,14 +145,11 @@ def summarise(
 def _primary_norm(summary: Mapping[str, Any], protocol: Protocol) -> tuple[str, float]:
   """The protocol's normaliser and threshold.
 
-  Where no face has it, the box's (profiles), or that of the annotation's own box (one landmark).
+  Where no face has it, the box's (profiles).
   """
   if f"nme_{protocol.norm}" in summary:
     return protocol.norm, protocol.threshold
-  norm = "box"
-  if "nme_box" not in summary and "nme_box_dataset" in summary:
-    norm = "box_dataset"
-  return norm, protocol.thresholds[norm][0]
+  return "box", protocol.thresholds["box"][0]
 
 
 def _percentiles(errors: Errors) -> dict[str, dict[str, float]]:

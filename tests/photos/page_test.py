@@ -31,6 +31,7 @@ class Aligner:
     markup=landmarks.MARKUPS[68],
     codec=types.SimpleNamespace(decoding="none"),
     crop=types.SimpleNamespace(box="landmarks"),
+    config=types.SimpleNamespace(data=types.SimpleNamespace(value_range=())),
   )
 
   def __init__(self, views):
