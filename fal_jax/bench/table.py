@@ -135,14 +135,17 @@ def _first_step(result: Mapping[str, Any]) -> str:
 def _predict(result: Mapping[str, Sequence[float]]) -> str:
   """From the start of a process to the points of a photograph, and of those after it."""
   columns = {
-    "first": ("the first answer", "s", 1.0),
-    "second": ("with what was compiled for it", "s", 1.0),
-    "face": ("a face afterwards", "ms", 1e3),
-    "photo": ("a photograph afterwards", "ms", 1e3),
+    "first": ("the command, nothing compiled", "s", 1.0),
+    "second": ("the command, compiled before", "s", 1.0),
+    "face": ("a face afterwards, its box given", "ms", 1e3),
+    "detector": ("the detector", "ms", 1e3),
+    "photo": ("a photograph: file, detector, face", "ms", 1e3),
+    "dlib": ("dlib: detector and 68 landmarks", "ms", 1e3),
   }
   rows = [
     [label, f"{_spread(timing.spread([factor * value for value in result[name]]))} {unit}"]
     for name, (label, unit, factor) in columns.items()
+    if name in result
   ]
   return f"## Prediction\n\n{markdown.table(['wait', 'time'], rows)}"
 
