@@ -13,7 +13,7 @@ arguments=()
 has_images=
 for argument in "$@"; do
   case $argument in
-    --images=*) has_images=1 ;;
+    --images=* | --help*) has_images=1 ;;
     -*) ;;
     *)
       has_images=1
