@@ -40,6 +40,9 @@ def exit_code(run: Callable[[], None]) -> int:
   except (InputError, Diverged, Interrupted) as error:
     print(error, file=sys.stderr)
     return error.exit_code
+  except KeyboardInterrupt:  # before the mode was ready to end in its own way
+    print("Interrupted while starting; nothing is lost.", file=sys.stderr)
+    return Interrupted.exit_code
   return 0
 
 
@@ -60,7 +63,7 @@ def read(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     parsed = values(list(argv))
   if len(parsed) > 1:
     extra = " ".join(parsed[1:])
-    raise _error(f"Unexpected {extra!r}: flags are written --name=value, without spaces")
+    raise _error(f"Unexpected {extra!r}, which belongs to no flag: write --name=value")
   return parsed
 
 

@@ -138,8 +138,11 @@ def _run(overrides: Sequence[str]) -> None:
   # Overrides are of a config; without one, these modes alone apply them, to the run's own.
   needs_config = mode not in MODES_WITHOUT_CONFIG or (overrides and mode not in MODES_OF_A_RUN)
   if needs_config and _CONFIG.value is None:
+    if photo_options.IMAGES.value:
+      raise InputError("--images are for --mode=predict: add it to the command.")
     raise InputError(
-      "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py."
+      "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py; for "
+      "landmarks on a photograph --mode=predict --images=photo.jpg."
     )
   workdir = _WORKDIR.value or "" if mode == "predict" else _workdir(mode)
   if mode not in MODES_WITHOUT_COMPILATION:

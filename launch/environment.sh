@@ -4,7 +4,12 @@
 # FAL_JAX_PYTHON names an interpreter other than python3.
 
 make_environment() {
-  local python=${FAL_JAX_PYTHON:-python3} version executable lock stamp
+  local python=${FAL_JAX_PYTHON:-} version executable lock stamp
+  # Without a word of the user's an environment stays one of the Python that it was made with.
+  if [ -z "$python" ]; then
+    python=$(.venv/bin/python -c 'import sys; print(sys._base_executable)' 2>/dev/null) ||
+      python=python3
+  fi
   if ! version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then
     echo "No Python found as '$python': install Python 3.11, 3.12 or 3.13, or name one," \
       "e.g. FAL_JAX_PYTHON=python3.12 $0" >&2
@@ -16,7 +21,7 @@ make_environment() {
       "e.g. FAL_JAX_PYTHON=python3.12 $0" >&2
     return 2
   fi
-  executable=$("$python" -c 'import sys; print(sys.executable)')
+  executable=$("$python" -c 'import sys; print(sys._base_executable)')
 
   # The stamp holds what the environment was made from: a second start costs nothing, and a changed
   # lock file is noticed.
@@ -24,7 +29,10 @@ make_environment() {
   if [ -f .venv/made_from ] && [ "$(cat .venv/made_from)" = "$stamp" ]; then
     return 0
   fi
-  rm -rf .venv
+  if [ -d .venv ]; then
+    echo "Making .venv anew: it was made from another Python, lock file or pyproject.toml"
+    rm -rf .venv
+  fi
   if command -v uv >/dev/null 2>&1; then
     echo "Creating .venv with uv for Python $version ($executable)"
     uv venv --quiet --python "$executable" .venv

@@ -13,8 +13,8 @@ import pytest
 import tiny_dataset
 from PIL import Image
 
+from fal_jax import flag_parser, train
 from fal_jax import main as command_line
-from fal_jax import train
 from fal_jax.errors import InputError
 
 
@@ -42,6 +42,7 @@ CONFIG = "--config=configs/default.py"
   ("arguments", "named"),
   [
     (["--workdir=w"], "No --config given: name one of the files in configs/"),
+    (["--images=a.jpg"], "--images are for --mode=predict: add it"),
     ([CONFIG, "--workdir="], "No --workdir given"),
     (["--mode=predict"], "No image given: name files or folders with --images=photo.jpg,folder"),
     ([CONFIG, "--mode=score"], "No --workdir given"),
@@ -323,6 +324,14 @@ def test_weights_cannot_be_imported_without_pytorch(run, folder, tmp_path, monke
   assert "pip install torch, or pip install 'fal_jax[torch]'" in err
   assert len(err.splitlines()) == 1
   assert not (tmp_path / "w").exists()
+
+
+def test_ctrl_c_before_a_mode_is_ready_is_a_sentence(capsys):
+  def interrupted():
+    raise KeyboardInterrupt
+
+  assert flag_parser.exit_code(interrupted) == 75
+  assert capsys.readouterr().err == "Interrupted while starting; nothing is lost.\n"
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,8 @@ def _print_table(builder: FaceDatasetBuilder, counts: Mapping[str, int]) -> None
 
   for kind, key in (("warning", "warnings"), ("note", "notes")):
     for message, files in metadata.get(key, {}).items():
-      print(f"{kind}: {message}: {len(files)} files, the first is {files[0]}")
+      first = files[0] if len(files) == 1 else f"{len(files):,} of these, the first is {files[0]}"
+      print(f"{kind}: {message}: {first}")
   if metadata.get("skipped"):
     print(f"skipped: {len(metadata['skipped'])} bad files, listed in metadata.json")
   print()

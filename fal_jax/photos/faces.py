@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fal_jax import affine, detect
+from fal_jax.errors import InputError
 from fal_jax.photos.boxes import Boxes, FindBoxes
 from fal_jax.photos.sources import Frame
 from fal_jax.predict import FaceAligner, FaceLandmarks
@@ -75,11 +76,15 @@ def predict(
 
   Returns:
     The faces that are left, numbered anew, and the others.
+
+  Raises:
+    InputError: a box lies outside of the image.
   """
   if frame.image is None:
     return Result(frame, failure=frame.failure)
 
   boxes = find_boxes(frame)
+  _check_inside(boxes.boxes, frame.image)
   aligned = align(frame.image, boxes, aligner)
   keep = [row for row, scores in enumerate(aligned.scores) if scores.mean() >= min_score]
   drop = sorted(set(range(len(boxes.boxes))) - set(keep))
@@ -89,6 +94,18 @@ def predict(
     split(frame.id, boxes, aligned, drop),
     boxes.source,
   )
+
+
+def _check_inside(boxes: np.ndarray, image: np.ndarray) -> None:
+  """Refuses boxes (N, 4) image px that show nothing of the image (H, W, 3)."""
+  height, width = image.shape[:2]
+  outside = (boxes[:, :2] >= [width, height]).any(1) | (boxes[:, 2:] < 0).any(1)
+  if outside.any():
+    box = ",".join(f"{number:g}" for number in boxes[outside][0])
+    raise InputError(
+      f"the box {box} lies outside of the image, which has {width} x {height} px: is it another "
+      "image's?"
+    )
 
 
 def align(image: np.ndarray, boxes: Boxes, aligner: FaceAligner) -> FaceLandmarks:

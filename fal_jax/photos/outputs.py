@@ -47,6 +47,7 @@ class Writer:
 
   Attributes:
     num_images: images added.
+    num_read: those of them that could be read.
     num_videos: videos added.
     num_faces: faces written.
     failed: id -> why there is no result.
@@ -84,7 +85,7 @@ class Writer:
     self._taken: set[str] = set()
     self._num_lines = 0
     self._video: list[str] = []
-    self.num_images = 0
+    self.num_images = self.num_read = 0
     self.num_videos = 0
     self.num_faces = 0
     self.failed: dict[str, str] = {}
@@ -131,6 +132,7 @@ class Writer:
     if result.failure:
       self.failed[image_id] = result.failure
       return
+    self.num_read += 1
     if not (result.faces or result.dropped):
       self.without_face.append(image_id)
     if result.dropped:

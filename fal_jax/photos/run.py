@@ -107,7 +107,7 @@ def summary(writer: Writer, options: Options) -> list[str]:
     options: of the call.
 
   Returns:
-    At least one line.
+    Lines, the last of which says where the faces are if there are any.
   """
   lines = []
   if names := writer.without_face:
@@ -117,9 +117,12 @@ def summary(writer: Writer, options: Options) -> list[str]:
     lines.append(
       f"Left out by --min_score={options.min_score:g}: {dropped}, in {join_names(names)}"
     )
-  counts = ((writer.num_images, "image"), (writer.num_videos, "video"))
-  of = " and ".join(_count(number, thing) for number, thing in counts if number)
-  lines.append(f"Wrote {_count(writer.num_faces, 'face')}{of and f' of {of}'} to {options.out}")
+  if writer.num_faces:
+    counts = ((writer.num_read, "image"), (writer.num_videos, "video"))
+    of = " and ".join(_count(number, thing) for number, thing in counts if number)
+    drawn = f", drawings to {options.out / outputs.OVERLAYS}" if options.overlays else ""
+    table = options.out / outputs.CSV
+    lines.append(f"Wrote {_count(writer.num_faces, 'face')} of {of} to {table}{drawn}")
   return lines
 
 

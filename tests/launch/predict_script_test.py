@@ -47,11 +47,11 @@ def call(script, folder, *arguments):
 
 
 def test_photographs_are_named_from_where_the_user_is_and_flags_go_through(script, tmp_path):
-  where, *words = call(script, tmp_path, "a b.jpg", "--weights=w300-68", "*.png")
+  where, *words = call(script, tmp_path, "a b.jpg", "*.png", "--weights=w300-68", "--out", "o")
   assert where == str(tmp_path)
   assert words == [
     *("-m", "fal_jax.main", "--mode=predict"),
-    *("--images=a b.jpg", "--weights=w300-68", "--images=*.png"),
+    *("--images=a b.jpg", "--images=*.png", "--weights=w300-68", "--out", "o"),
   ]
 
 
@@ -62,5 +62,6 @@ def test_without_a_photograph_it_takes_one_and_says_so(script, tmp_path, argumen
   assert words[3:] == [*arguments, "--images=/sample/grace_hopper.jpg"]
 
 
-def test_images_may_be_named_by_the_flag_too(script, tmp_path):
-  assert call(script, tmp_path, "--images=a.jpg")[4:] == ["--images=a.jpg"]
+@pytest.mark.parametrize("words", [["--images=a.jpg"], ["--images", "a.jpg"], ["--help"]])
+def test_images_may_be_named_by_the_flag_too(script, tmp_path, words):
+  assert call(script, tmp_path, *words)[4:] == words

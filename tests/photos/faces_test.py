@@ -1,12 +1,16 @@
 """Faces on their side: the image is turned for the network, and the points are turned back."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny_dataset
 
 from fal_jax import affine, detect
+from fal_jax.errors import InputError
 from fal_jax.photos import faces
 from fal_jax.photos.boxes import Boxes
+from fal_jax.photos.sources import Frame
 from fal_jax.predict import FaceAligner
 
 SIZE = 90, 100
@@ -40,6 +44,16 @@ def test_a_turned_face_is_aligned_upright_and_its_points_are_the_image_s(workdir
   )
   if views > 1:
     np.testing.assert_allclose(result.uncertainty, expected.uncertainty, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  "box", [(9e3, 10, 9.1e3, 60), (-50, 10, -1, 60), (10, 90, 60, 99), (10, -9, 60, -1)]
+)
+def test_a_box_that_shows_nothing_of_the_image_is_refused(box):
+  boxes = np.array([(-30.0, -20, 20, 20), box])  # the first reaches into it
+  frame = Frame("a.png", Path("a.png"), np.zeros((*SIZE, 3), np.uint8))
+  with pytest.raises(InputError, match="lies outside of the image, which has 100 x 90 px"):
+    faces.predict(frame, lambda frame: Boxes(boxes, "test"), None, min_score=0)
 
 
 def test_faces_of_several_turns_keep_their_order(workdir):

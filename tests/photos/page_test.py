@@ -66,7 +66,7 @@ def inside(tmp_path, monkeypatch):
   for name in [*names.split(), "faces/group.jpg", "faces/deep/a.jpg"]:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (60, 50)).save(path)
+    Image.new("RGB", (640, 360)).save(path)
   videos.write(tmp_path / "clip.mp4", [np.zeros((50, 60, 3), np.uint8)] * 2, codec="mp4v")
   (tmp_path / "boxes.csv").write_text(re.search(r"^image,x0.*?(?=^```)", PAGE, re.M | re.S)[0])
 

@@ -89,7 +89,8 @@ def test_a_photograph_becomes_points_with_scores_and_a_drawing(predict, aligner,
   code, out, err = predict("photo.png", box=[BOX])
 
   assert (code, err) == (0, "")
-  assert out == "Wrote 1 face of 1 image to predictions\n"
+  table = "predictions/predictions.csv"
+  assert out == f"Wrote 1 face of 1 image to {table}, drawings to predictions/overlays\n"
   assert written() == ["overlays/photo.png.jpg", "predictions.csv", "predictions.json"]
   expected = aligner(face, [[20, 15, 80, 80]])
   landmarks, scores = read_csv()["photo.png"]

@@ -52,7 +52,7 @@ def test_records_hold_the_same_pixels_and_zero_based_landmarks(root, capfd):
 
   assert (code, printed.err) == (0, "")
   assert ["train", "12", "12"] in prepared.table(printed.out)
-  note = "note: stored grey; all three channels hold the same: 1 files, the first is "
+  note = "note: stored grey; all three channels hold the same: "
   assert f"{note}COFW_train_color.mat/0004" in printed.out
   assert "--config=configs/cofw29.py" in printed.out
   assert printed.out.rstrip().endswith("--workdir=runs/cofw29")

@@ -67,7 +67,7 @@ def test_the_category_with_the_mark_up_s_names_is_taken_and_the_other_counted(bu
   out = built(with_hands(files.coco(SEEDS)))
   hand = "'hand' (thumb, index, middle, ring, pinky)"
   first = "annotations.json, annotations[4]"
-  assert f"note: of the category {hand}, not used: 4 files, the first is {first}" in out
+  assert f"note: of the category {hand}, not used: 4 of these, the first is {first}" in out
 
 
 def test_bad_annotations_of_another_category_are_nobody_s_business(built):
@@ -146,8 +146,8 @@ def test_empty_tracks_are_left_out_with_a_note(built, empty):
   content["annotations"].append({**content["annotations"][0], **empty})
   content["annotations"].append({"image_id": 100, "category_id": 2, "bbox": [1, 2, 3, 4]})
   out = built(content)
-  assert out.count("left out: 1 files, the first is annotations.json, annotations[4]") == 1
-  assert "note: of the category 'glasses' (no key-points), not used: 1 files" in out
+  assert out.count("left out: annotations.json, annotations[4]") == 1
+  assert "note: of the category 'glasses' (no key-points), not used: annotations" in out
 
 
 def test_a_face_that_claims_key_points_and_has_none_is_an_error(refused_coco):
@@ -160,7 +160,7 @@ def test_a_box_without_area_is_none(built):
   content = files.coco(SEEDS)
   content["annotations"][0]["bbox"] = [0, 0, 0, 0]
   content["annotations"][1]["bbox"] = [12.5, 9, 30, 0]
-  assert "note: its bbox has no area: taken for none: 2 files" in built(content)
+  assert "note: its bbox has no area: taken for none: 2 of these" in built(content)
 
 
 def test_scores_in_the_place_of_visibility_are_annotated_and_visible(

@@ -115,7 +115,9 @@ def test_paths_of_another_machine_are_noted_and_never_two_for_one_image(custom_r
   files.write_table(custom_root, rows)
   arguments = ["custom", f"--manual_dir={custom_root}", f"--data_dir={custom_root.parent / 'data'}"]
   assert prepare.main([*arguments, "--dry_run"]) == 0
-  assert f"note: {ELSEWHERE}: 4 files, the first is landmarks.csv, line 2" in capfd.readouterr().out
+  assert (
+    f"note: {ELSEWHERE}: 4 of these, the first is landmarks.csv, line 2" in capfd.readouterr().out
+  )
 
   for second in ("E:\\others\\face 00.png", "images/face 00.png"):
     rows[2][0] = second

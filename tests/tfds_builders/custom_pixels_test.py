@@ -51,7 +51,7 @@ def test_upright_turns_the_pixels_of_a_table_s_images(custom_root, prepare_custo
   files.write_table(custom_root, files.rows(SEEDS))
   out, _, records = prepare_custom(custom_root)
   check_upright(records)
-  assert "note: turned upright as its EXIF orientation says: 2 files" in out
+  assert "note: turned upright as its EXIF orientation says: 2 of these" in out
 
   untouched = next(row for row in records["train"] if row["file_name"] == files.name(3).encode())
   assert untouched["image"] == (custom_root / files.name(3)).read_bytes()
@@ -142,7 +142,7 @@ def test_stored_pixels_stay_as_they_are_on_demand(custom_root, prepare_custom):
     assert row["image"] == (custom_root / row["file_name"].decode()).read_bytes()
   assert (
     "warning: has an EXIF orientation, and landmarks outside the image that would lie inside it "
-    f"with `upright: true` in markup.yaml: 1 files, the first is {files.name(1)}"
+    f"with `upright: true` in markup.yaml: {files.name(1)}"
   ) in out
 
 
@@ -172,7 +172,7 @@ def test_few_grey_levels_are_a_warning_that_suggests_the_range(custom_root, prep
   out, info, _ = prepare_custom(custom_root)
   warning = next(line for line in out.splitlines() if line.startswith("warning"))
   assert "so that 8 of 256 grey levels are left: `range: [29315, 30" in warning
-  assert "4 files, the first is images/face 00.png" in warning
+  assert "4 of these, the first is images/face 00.png" in warning
   assert list(info.metadata["warnings"].values()) == [[files.name(seed) for seed in SEEDS]]
 
 
@@ -231,7 +231,7 @@ def test_a_range_for_8_bits_is_refused_and_a_mixture_noted(custom_root, refused,
 
   write_deep(custom_root, 0, 255, only=[1])
   out = prepare_custom(custom_root)[0]
-  assert "note: has 8 bits per channel: `range` is not applied to it: 3 files" in out
+  assert "note: has 8 bits per channel: `range` is not applied to it: 3 of these" in out
 
 
 def test_32_bits_without_a_range_are_refused_with_the_key(custom_root, refused):

@@ -115,7 +115,7 @@ def test_coco_visibility_says_annotated_hidden_or_visible(root, build):
     ("iscrowd is 1: not a single face, left out", 3),
   ):
     first = f"annotations.json, annotations[{row}]"
-    assert f"note: {note}: 1 files, the first is {first}" in out
+    assert f"note: {note}: {first}" in out
 
   by_key = by_name(records)
   assert by_key.keys() == {(files.name(seed), 0) for seed in range(12) if seed not in (2, 3)}
@@ -187,7 +187,7 @@ def test_without_a_split_every_tenth_image_is_held_out_and_that_is_said(root, bu
   out, info, records = build()
   assert names(records)["test"] == [files.name(0), files.name(10)] and len(records["train"]) == 10
   note = "no split is given, so every tenth image is held out as `test`, the others are `train`"
-  assert f"note: {note}: 2 files, the first is {files.name(0)}" in out
+  assert f"note: {note}: 2 of these, the first is {files.name(0)}" in out
   assert info.metadata["notes"][note] == [files.name(0), files.name(10)]
 
 
@@ -233,9 +233,7 @@ def test_lists_say_the_splits_of_every_format(root, build, write):
 def test_an_image_without_landmarks_is_a_note(root, build):
   files.write_pts(root, range(11))
   out, _, _ = build()
-  assert (
-    f"note: an image without landmarks, not used: 1 files, the first is {files.name(11)}" in out
-  )
+  assert f"note: an image without landmarks, not used: {files.name(11)}" in out
 
 
 def test_a_mark_up_of_the_library_needs_only_its_number(tmp_path, build, root):
