@@ -52,12 +52,11 @@ class Checkpoints:
     self._keep = keep
     self._damaged: set[int] = set()
     if self._lock is not None:
-      _remove_unfinished(self.directory)  # orbax would do so in the background: no room before
+      # orbax would in a thread: too late for `check_room`, and noisily where a run ends at once.
+      _remove_unfinished(self.directory)
     full_disk.silence_orbax()
 
-    options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, create=create, cleanup_tmp_directories=create
-    )
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=create)
     handlers = {"state": ocp.StandardCheckpointHandler(), "extra": ocp.JsonCheckpointHandler()}
     self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
