@@ -3,9 +3,12 @@
 import fcntl
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -13,6 +16,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from fal_jax.errors import InputError
+from fal_jax.output import full_disk
 from fal_jax.output.folders import make_dir
 
 
@@ -20,7 +24,7 @@ class Checkpoints:
   """The checkpoints of one run, in `<workdir>/checkpoints/<step>/`.
 
   Each holds `state` (arrays) and `extra` (JSON: config and digest). They are written in the
-  background while training continues; `close` waits for that.
+  background while training continues; `close`, or the end of a `with` block, waits for that.
   """
 
   def __init__(self, workdir: str | Path, *, keep: int | None = None, create: bool = True):
@@ -45,13 +49,70 @@ class Checkpoints:
       )
 
     self._lock = _lock(self.directory) if create and jax.process_index() == 0 else None
+    self._keep = keep
     self._damaged: set[int] = set()
+    if self._lock is not None:
+      # orbax would in a thread: too late for `check_room`, and noisily where a run ends at once.
+      _remove_unfinished(self.directory)
+    full_disk.silence_orbax()
 
-    options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, create=create, cleanup_tmp_directories=create
-    )
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=create)
     handlers = {"state": ocp.StandardCheckpointHandler(), "extra": ocp.JsonCheckpointHandler()}
     self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(
+    self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+  ) -> None:
+    """Closes; a full disk that the block met anywhere, or `close` here, becomes one sentence.
+
+    Raises:
+      InputError: no room was left for what was to be written.
+    """
+    failure = error
+    try:
+      self.close()
+    except Exception as closing:  # noqa: BLE001 - raised below
+      failure = closing
+
+    reason = None if isinstance(failure, InputError) else full_disk.reason(failure)
+    if reason is not None:
+      raise InputError(
+        f"Nothing more can be written to {self.directory.parent} ({reason}): make room there and "
+        f"run the same command, which {self._where_to_resume()}."
+      ) from failure
+    if failure is not None and failure is not error:
+      raise failure
+
+  def check_room(self, state: Any, start: int, end: int, *, every: int) -> None:
+    """Checks before the first step that the run's checkpoints will fit on the disk.
+
+    While one is written, all that stay are still there beside it.
+
+    Args:
+      state: tree of arrays, as it will be saved.
+      start: number of updates made so far.
+      end: number of updates after which the run ends; the last is saved, too.
+      every: updates from one checkpoint to the next.
+
+    Raises:
+      InputError: they will not fit.
+    """
+    saves = -(-end // every) - start // every if end > start else 0
+    if self._keep is not None:
+      saves = min(saves, max(self._keep + 1 - len(self._manager.all_steps()), 1))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+
+    disk = shutil.disk_usage(self.directory)
+    if saves * size > disk.free and disk.total:  # some network file systems do not know
+      raise InputError(
+        f"The checkpoints do not fit on the disk of {self.directory.parent}: they need "
+        f"{_megabytes(saves * size)} MB more ({saves} of {_megabytes(size)} MB: one is written "
+        f"while config.checkpoint.keep={self._keep} stay) and {_megabytes(disk.free)} MB are free: "
+        "make room there, keep fewer, or name a --workdir on another disk."
+      )
 
   def save(self, step: int, state: Any, extra: Mapping[str, Any]) -> None:
     """Saves the state after `step` steps; returns once the arrays are copied.
@@ -137,8 +198,15 @@ class Checkpoints:
     finally:
       self._manager.close()
       if self._lock is not None:
+        _remove_unfinished(self.directory)
         os.close(self._lock)
         self._lock = None
+
+  def _where_to_resume(self) -> str:
+    """What the next start does, for a message; orbax has forgotten the steps it was to remove."""
+    names = {path.name for path in self.directory.iterdir() if path.name.isdigit()}
+    steps = {int(name) for name in names} - self._damaged
+    return f"resumes from step {max(steps)}" if steps else "starts again, as nothing was saved"
 
   def _warn(self, skipped: Mapping[int, Exception]) -> None:
     """Reports damaged checkpoints, and remembers that `save` may replace them."""
@@ -189,6 +257,17 @@ def _lock(directory: Path) -> int:
   return handle
 
 
+def _remove_unfinished(directory: Path) -> None:
+  """Removes the checkpoints that a kill or a full disk left half written."""
+  for _ in range(20):  # where one array failed, others may still be on their way for a moment
+    unfinished = list(directory.glob("*.orbax-checkpoint-tmp*"))
+    if not unfinished:
+      return
+    for path in unfinished:
+      shutil.rmtree(path, ignore_errors=True)
+    time.sleep(0.05)
+
+
 def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
   """Reports a checkpoint of a different network in one sentence, not in orbax's hundred lines.
 
@@ -228,6 +307,11 @@ def _key_name(key: Any) -> str:
     if hasattr(key, attribute):
       return str(getattr(key, attribute))
   return str(key)
+
+
+def _megabytes(size: int) -> str:
+  """A number of bytes in MB, to a tenth."""
+  return f"{size / 1e6:,.1f}"
 
 
 def _first_line(error: Exception) -> str:

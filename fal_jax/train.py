@@ -51,7 +51,7 @@ def train_and_evaluate(
     Summary of each split of `config.eval.splits`.
 
   Raises:
-    InputError: the config, the dataset or the checkpoints need the user.
+    InputError: the config, the dataset, the checkpoints or a full disk need the user.
     Diverged: a metric became NaN or infinite.
     Interrupted: SIGTERM or Ctrl-C; the state is saved.
   """
@@ -94,8 +94,8 @@ def train_and_evaluate(
   with contextlib.ExitStack() as on_exit:
     # ---- Checkpoint: resume or start
     extra = {"config": config_json.to_json(config), "train_images": train_images}
-    checkpoints = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
-    on_exit.callback(checkpoints.close)  # waits for the last checkpoint on every way out
+    saver = checkpoint.Checkpoints(workdir, keep=config.checkpoint.keep)
+    checkpoints = on_exit.enter_context(saver)  # waits for the last one on every way out
 
     start_step = 0
     restored = checkpoints.restore_latest(state)
@@ -107,6 +107,7 @@ def train_and_evaluate(
     elif config.init_from:
       variables = restore.starting_variables(config, state.variables)
       state = parallel.replicate(steps.first_state(variables, recipe))
+    checkpoints.check_room(state, start_step, total_steps, every=config.checkpoint.every_steps)
 
     if is_first_process:
       text = json.dumps(extra["config"], indent=2) + "\n"
@@ -200,9 +201,9 @@ def train_and_evaluate(
 
     # ---- Final evaluation
     summaries = evaluate_splits(total_steps, config.eval.splits, report_to=workdir / "eval")
+    if is_first_process:
+      draw_curves(workdir, split=config.eval.splits[0], norm=setup.norm)
 
-  if is_first_process:
-    draw_curves(workdir, split=config.eval.splits[0], norm=setup.norm)
   return summaries
 
 

@@ -1,6 +1,13 @@
 """Checkpoints: what was saved comes back bit for bit, and what is damaged never does."""
 
+import contextlib
+import errno
+import os
+import resource
 import shutil
+import subprocess
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -125,9 +132,11 @@ def test_saving_a_step_that_is_there_leaves_it_alone(workdir):
   assert modified() == before
 
 
-def test_an_unfinished_checkpoint_is_ignored(workdir):
+def test_an_unfinished_checkpoint_is_removed(workdir):
   (workdir / "checkpoints" / "4").rename(workdir / "checkpoints" / "4.orbax-checkpoint-tmp")
-  assert restore(workdir)[2] == 2
+  with Checkpoints(workdir) as checkpoints:
+    assert steps_on_disk(workdir) == ["2"]  # by then: whether there is room is looked at next
+    assert checkpoints.restore_latest(make_state(0))[2] == 2
 
 
 def flip_a_bit(file):
@@ -246,6 +255,121 @@ def test_an_unwritable_workdir_is_refused_in_one_sentence(tmp_path, folder):
   with pytest.raises(InputError, match="Nothing can be written to --workdir=") as error:
     Checkpoints(tmp_path / folder)
   assert "\n" not in str(error.value)
+
+
+# ---- A full disk
+
+
+@contextlib.contextmanager
+def no_room():
+  """No file of this process can grow beyond 5 kB, as if a quota were used up."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+SIZE = sum(leaf.nbytes for leaf in jax.tree.leaves(make_state(0)))
+
+
+@pytest.mark.parametrize(
+  ("keep", "saved", "start", "end", "every", "copies"),
+  [
+    (2, 0, 0, 100, 10, 3),
+    (2, 0, 0, 15, 10, 2),  # steps 10 and 15
+    (2, 1, 10, 100, 10, 2),
+    (2, 2, 20, 100, 10, 1),
+    (1, 2, 20, 100, 10, 1),
+    (None, 1, 10, 45, 10, 4),
+    (2, 1, 10, 10, 10, 0),
+  ],
+)
+def test_room_is_needed_for_one_checkpoint_beside_those_that_stay(
+  tmp_path, monkeypatch, *, keep, saved, start, end, every, copies
+):
+  save(tmp_path, *range(10, 10 * saved + 1, 10))
+  disk = types.SimpleNamespace(total=10**9, free=copies * SIZE)
+  monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: disk)
+
+  with Checkpoints(tmp_path, keep=keep) as checkpoints:
+    checkpoints.check_room(make_state(0), start, end, every=every)
+    disk.free = max(disk.free - 1, 0)
+    needed = f"need {copies * SIZE / 1e6:.1f} MB more .{copies} of .* and .* MB are free: make room"
+    with pytest.raises(InputError, match=needed) if copies else contextlib.nullcontext():
+      checkpoints.check_room(make_state(0), start, end, every=every)
+
+    disk.total = disk.free = 0  # a file system that does not know
+    checkpoints.check_room(make_state(0), start, end, every=every)
+
+
+@pytest.mark.parametrize("steps", [(2,), (2, 3)], ids=["at the end", "at the next save"])
+def test_a_full_disk_is_one_sentence_and_what_was_saved_stays(tmp_path, steps):
+  save(tmp_path, 1)
+
+  named = rf"written to {tmp_path} \(File too large\): make room .* which resumes from step 1\.$"
+  with pytest.raises(InputError, match=named), no_room(), Checkpoints(tmp_path, keep=1) as full:
+    for step in steps:
+      full.save(step, make_state(step), {"config": {}})
+
+  assert steps_on_disk(tmp_path) == ["1"]
+  state, _, step = restore(tmp_path)
+  assert step == 1 and digest(state) == digest(make_state(1))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_may_turn_out_to_be_full_elsewhere_in_the_run(workdir, number):
+  full = OSError(number, os.strerror(number))
+  damaged = workdir / "checkpoints" / "4" / "extra" / "metadata"
+  damaged.write_text("{")
+
+  with pytest.raises(InputError, match="which resumes from step 2") as error:  # noqa: SIM117
+    with Checkpoints(workdir) as checkpoints:
+      checkpoints.restore_latest(make_state(0))
+      raise RuntimeError("the log") from full
+  assert f"({full.strerror})" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+  errors = [
+    RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."),
+    OSError(errno.EIO, os.strerror(errno.EIO)),
+    InputError("Nothing can be written to --out=a (No space left on device)."),
+  ]
+  for expected in errors:
+    with pytest.raises(type(expected)) as error, Checkpoints(tmp_path):
+      raise expected
+    assert error.value is expected
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from fal_jax import flag_parser
+from fal_jax.checkpoint import Checkpoints
+
+def run():
+  with Checkpoints(sys.argv[1]) as checkpoints:
+    checkpoints.save(1, {"a": np.zeros(9)}, {})
+    checkpoints._manager.wait_until_finished()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    rng = np.random.default_rng(0)
+    checkpoints.save(2, {name: rng.normal(size=(300, 300)) for name in "abcdefgh"}, {})
+
+sys.exit(flag_parser.exit_code(run))
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_one_line_on_the_screen_and_exit_2(tmp_path):
+  command = [sys.executable, "-c", FULL, str(tmp_path)]
+  ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+  assert ended.returncode == 2 and ended.stdout == ""
+  (line,) = ended.stderr.splitlines()
+  assert "(File too large): make room there and run the same command" in line
+  assert steps_on_disk(tmp_path) == ["1"]
 
 
 def test_the_digest_sees_values_types_shapes_and_names():

@@ -1,7 +1,10 @@
 """Training: it learns, evaluates on the way, and never saves what is not finite."""
 
+import errno
 import functools
 import json
+import os
+import types
 
 import jax
 import numpy as np
@@ -11,7 +14,7 @@ from runs import before_step, records, saved_steps
 from tiny_dataset import last_digest
 
 from fal_jax import build, checkpoint, config_json, parallel, restore, steps, train
-from fal_jax.errors import Diverged
+from fal_jax.errors import Diverged, InputError
 from fal_jax.plots import figure
 
 LAST = 12  # steps of a whole run
@@ -99,6 +102,27 @@ def test_a_run_trains_on_a_union_of_splits_resumes_and_evaluates_another(folder,
   written = json.loads((tmp_path / "eval" / f"{tested}.json").read_text())
   assert written["provenance"]["split"] == tested
   assert (tmp_path / "eval" / f"{tested}_predictions.csv").exists()
+
+
+# ---- A full disk
+
+
+def test_a_run_whose_checkpoints_do_not_fit_takes_no_step(folder, tmp_path, monkeypatch):
+  disk = types.SimpleNamespace(total=10**9, free=10**5)
+  monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: disk)
+
+  with pytest.raises(InputError, match=r"need .* MB more \(3 of .* and 0\.1 MB are free"):
+    tiny_dataset.run(tiny_dataset.config(folder), tmp_path, around_step=before_step(1, pytest.fail))
+
+
+def test_a_disk_that_fills_up_is_a_sentence_that_says_where_the_run_resumes(folder, tmp_path):
+  def full(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  config = tiny_dataset.config(folder, checkpoint__every_steps=2)
+  with pytest.raises(InputError, match=r"No space left .* which resumes from step 2"):
+    tiny_dataset.run(config, tmp_path, around_step=before_step(4, full))
+  assert saved_steps(tmp_path) == [2]
 
 
 # ---- Divergence

@@ -1,9 +1,11 @@
 """The log of a run: JSON lines and TensorBoard events, and progress lines on the screen."""
 
+import contextlib
 import json
 import math
 import os
 import pathlib
+import socket
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -51,15 +53,23 @@ class MetricLog:
       return
 
     # Importing it takes a third of a second, which prediction need not spend.
-    from tensorboardX import SummaryWriter
+    from tensorboardX.proto.event_pb2 import SessionLog
+    from tensorboardX.record_writer import RecordWriter
 
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "metrics.jsonl"
     _keep_until(path, resume_step)
     self._lines = path.open("a", encoding="utf-8")
-    # purge_step makes TensorBoard hide the events of an interrupted run from that step on.
-    self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
+    board = workdir / "tensorboard"
+    board.mkdir(exist_ok=True)
+    # Not through SummaryWriter, whose thread dies where the disk is full and is then waited for.
+    name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+    self._board = RecordWriter(str(board / name))
+    self._board.write(_event(0, file_version="brain.Event:2"))
+    # TensorBoard hides the events of an interrupted run from that step on.
+    session = SessionLog(status=SessionLog.START)
+    self._board.write(_event(resume_step + 1, session_log=session))
 
     self._clock = clock
     self._echo = echo
@@ -72,6 +82,9 @@ class MetricLog:
     Args:
       step: updates done.
       metrics: name -> number or array (), e.g. {"train/loss": 0.01} or {"eval/nme_ic": 3.7}.
+
+    Raises:
+      OSError: the disk is full; what was recorded before can be read.
     """
     if not self._enabled:
       return
@@ -82,8 +95,11 @@ class MetricLog:
     self._lines.write(json.dumps(record, allow_nan=False) + "\n")
     self._lines.flush()  # a killed run keeps what it has logged
 
-    for name, value in values.items():
-      self._board.add_scalar(name, value, step)
+    from tensorboardX import summary
+
+    scalars = [summary.scalar(name, value).value[0] for name, value in values.items()]
+    self._board.write(_event(step, summary=summary.Summary(value=scalars)))
+    self._board.flush()
 
   def progress(
     self, step: int, metrics: Mapping[str, Any], *, total_steps: int, images_per_step: int
@@ -122,11 +138,11 @@ class MetricLog:
 
   def close(self) -> None:
     """Flushes and closes the files; calling it again does nothing."""
-    if not self._enabled:
+    if not self._enabled or self._lines.closed:
       return
 
-    self._lines.close()
-    self._board.close()
+    with contextlib.closing(self._board):
+      self._lines.close()
 
   def __enter__(self) -> Self:
     return self
@@ -179,6 +195,13 @@ def duration(seconds: float) -> str:
   if h:
     return f"{h} h {m:02d} min"
   return f"{m} min {s:02d} s" if m else f"{s} s"
+
+
+def _event(step: int, **content: Any) -> bytes:
+  """TensorBoard's record of one step, with its time."""
+  from tensorboardX.proto.event_pb2 import Event
+
+  return Event(wall_time=time.time(), step=int(step), **content).SerializeToString()
 
 
 def _rate(earlier: tuple[int, float], later: tuple[int, float]) -> float:

@@ -72,11 +72,8 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
     "sha256": hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest(),
   }
   extra = {"config": config_json.to_json(config), "train_images": None, "weights": origin}
-  checkpoints = Checkpoints(workdir)
-  try:
+  with Checkpoints(workdir) as checkpoints:
     checkpoints.save(0, parallel.replicate(state), extra)
-  finally:
-    checkpoints.close()
 
   kind = f"FAN, {size_of(network)}, {config.model.pool} pooling"
   summary = f"Imported {weights} into {workdir}: {kind}."

@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 
 import numpy as np
 import pytest
@@ -178,3 +179,20 @@ def test_tensorboard_holds_the_same_scalars(tmp_path):
     values += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
     data = data[16 + length :]
   assert values == [(7, "train/loss", 0.5)]
+
+
+@pytest.mark.parametrize("limit", [200, 1000])
+def test_a_full_disk_is_an_error_and_never_a_wait(tmp_path, limit):
+  """Whichever of the two files meets it first; a thread would meet it without a word."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  log = MetricLog(tmp_path, resume_step=0)
+  log.write(1, {"a": 1.0})
+
+  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+  try:
+    with pytest.raises(OSError, match="File too large"), log:
+      for step in range(2, 100):
+        log.write(step, {"a": 1.0})
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert metric_log.read(tmp_path)[0] == {"step": 1, "a": 1.0}
