@@ -270,7 +270,7 @@ def remove_earlier(out: Path) -> None:
   Raises:
     InputError: a table there is not as an earlier call wrote it; nothing is removed.
   """
-  _check_ours(out)
+  check_earlier(out)
   for ending in ("", UNFINISHED):
     listing = out / f"{JSON}{ending}"
     for name in _listed(listing):
@@ -283,8 +283,12 @@ def remove_earlier(out: Path) -> None:
     (out / f"{CSV}{ending}").unlink(missing_ok=True)
 
 
-def _check_ours(out: Path) -> None:
-  """Raises InputError where a table or JSON is not an earlier call's, or no longer as it was."""
+def check_earlier(out: Path) -> None:
+  """Raises InputError where a table or JSON is not an earlier call's, or no longer as it was.
+
+  Args:
+    out: the folder for results; it may not exist yet.
+  """
   way_out = "move it away, or name another --out"
   listing = out / JSON
   if listing.is_file() and not _edges(listing)[0].startswith(b'{\n"fal_jax"'):

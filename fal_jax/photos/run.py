@@ -35,6 +35,7 @@ def run(options: Options, *, command: str) -> None:
     for note in (*found.notes, *notes):
       print(note, flush=True)
 
+    outputs.check_earlier(options.out)  # before anything takes seconds
     aligner = network.load(options)
     aligner.warm_up(faces=len(options.box) or 1)  # while the first image is read
     value_range = tuple(aligner.setup.config.data.value_range) or None

@@ -125,7 +125,7 @@ def test_landmarks_that_are_not_annotated_are_counted_and_change_no_other(tmp_pa
   true = np.concatenate([true[:, :27], corners], 1)  # the box stays when others go
   holes = true.copy()
   holes[0, 9] = np.nan, 3.0  # an eye corner: this face has no normaliser ic
-  holes[1, 3] = np.inf
+  holes[1, 3] = np.nan
 
   whole, _ = run_report(tmp_path, write_npz(tmp_path, landmarks=true))
   written, text = run_report(tmp_path, write_npz(tmp_path, landmarks=holes))
@@ -214,7 +214,7 @@ def test_the_command_line_prints_the_table_and_refuses_in_a_sentence(tmp_path, c
   flags = {"mode": "codec_report", "config": config(), "workdir": str(tmp_path / "run")}
 
   code, out, _ = run_main(capsys, landmarks=path, **flags)
-  bad_code, _, err = run_main(capsys, landmarks=f"{path}x", **flags)
+  bad_code, _, err = run_main(capsys, landmarks=f"{path}.npz", **flags)
 
   page = tmp_path / "run" / "codec_report" / "faces.md"
   assert code == 0
@@ -224,7 +224,7 @@ def test_the_command_line_prints_the_table_and_refuses_in_a_sentence(tmp_path, c
   assert command in page.read_text()
   assert bad_code == 2
   assert err.count("\n") == 1
-  assert "there is no such file" in err
+  assert "faces.npz.npz cannot be read: No such file or directory" in err
 
 
 @pytest.mark.parametrize(
