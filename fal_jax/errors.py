@@ -33,6 +33,11 @@ def join_names(names: Sequence[str], *, limit: int = 10) -> str:
   return ", ".join(map(cut, names[:limit])) + more
 
 
+def counted(number: int, thing: str) -> str:
+  """A number of things for a message: "1 image", "2 images"."""
+  return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def cut(text: str, *, length: int = 60) -> str:
   """What stands in a file, for a message: on one line, and not longer than a line can be."""
   line = text if text.isprintable() else " ".join(text.split())

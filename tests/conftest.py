@@ -57,19 +57,6 @@ def workdir(tmp_path_factory):
   return copy
 
 
-@pytest.fixture(scope="module")
-def shared_predict(tmp_path_factory):
-  """Prediction is compiled once for all files of tests."""
-  import tiny_dataset
-
-  from fal_jax import parallel
-
-  tiny_dataset.folder(tmp_path_factory.getbasetemp())
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
-    yield
-
-
 @pytest.fixture
 def run_main(capsys, monkeypatch):
   """Runs `main` with given flags in this process, where JAX is warm.

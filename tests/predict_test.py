@@ -10,8 +10,6 @@ from fal_jax.predict import FaceAligner
 
 SIZE = 90, 100  # rows and columns of the test photograph
 
-pytestmark = pytest.mark.usefixtures("shared_predict")
-
 
 @pytest.fixture(scope="module")
 def aligner(workdir):

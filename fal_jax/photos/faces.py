@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from fal_jax import affine, detect
@@ -10,6 +11,9 @@ from fal_jax.errors import InputError
 from fal_jax.photos.boxes import Boxes, FindBoxes
 from fal_jax.photos.sources import Frame
 from fal_jax.predict import FaceAligner, FaceLandmarks
+
+# What may go wrong with one image or frame, and costs that one alone.
+FAILURES = (InputError, cv2.error, MemoryError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +98,11 @@ def predict(
     split(frame.id, boxes, aligned, drop),
     boxes.source,
   )
+
+
+def reason(error: BaseException) -> str:
+  """What one of `FAILURES` says, on one line."""
+  return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check_inside(boxes: np.ndarray, image: np.ndarray) -> None:

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-import cv2
-
 import fal_jax
-from fal_jax.errors import InputError, Interrupted, join_names
+from fal_jax.errors import InputError, Interrupted, counted, join_names
 from fal_jax.output.stopping import stop_on_signal
 from fal_jax.photos import boxes, faces, network, outputs, sources
 from fal_jax.photos.boxes import FindBoxes
@@ -95,9 +93,8 @@ def predict_frame(
   """`faces.predict`, with whatever goes wrong as the failure of this image alone."""
   try:
     return faces.predict(frame, find_boxes, aligner, min_score=min_score)
-  except (InputError, cv2.error, MemoryError) as error:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return Result(frame, failure=f"{frame.path}: {reason}")
+  except faces.FAILURES as error:
+    return Result(frame, failure=f"{frame.path}: {faces.reason(error)}")
 
 
 def summary(writer: Writer, options: Options) -> list[str]:
@@ -112,23 +109,19 @@ def summary(writer: Writer, options: Options) -> list[str]:
   """
   lines = []
   if names := writer.without_face:
-    lines.append(f"No face in {_count(len(names), 'image')}: {join_names(names)}")
+    lines.append(f"No face in {counted(len(names), 'image')}: {join_names(names)}")
   if names := list(writer.dropped):
-    dropped = _count(sum(writer.dropped.values()), "face")
+    dropped = counted(sum(writer.dropped.values()), "face")
     lines.append(
       f"Left out by --min_score={options.min_score:g}: {dropped}, in {join_names(names)}"
     )
   if writer.num_faces:
     counts = ((writer.num_read, "image"), (writer.num_videos, "video"))
-    of = " and ".join(_count(number, thing) for number, thing in counts if number)
+    of = " and ".join(counted(number, thing) for number, thing in counts if number)
     drawn = f", drawings to {options.out / outputs.OVERLAYS}" if options.overlays else ""
     table = options.out / outputs.CSV
-    lines.append(f"Wrote {_count(writer.num_faces, 'face')} of {of} to {table}{drawn}")
+    lines.append(f"Wrote {counted(writer.num_faces, 'face')} of {of} to {table}{drawn}")
   return lines
-
-
-def _count(number: int, thing: str) -> str:
-  return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def check(writer: Writer, options: Options, items: Sequence[Item]) -> None:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fal_jax.errors import InputError, join_names
+from fal_jax.errors import InputError, counted, join_names
 from fal_jax.images import IMAGE_SUFFIXES, read_image
 
 # The photographs of telephones with 200 megapixels have 16320 x 12240; 600 MB when decoded.
@@ -251,8 +251,7 @@ def _passed_over_notes(files: Sequence[_Seen], folders: Sequence[_Seen]) -> list
   notes = []
   if files:
     names = join_names([_text(each.path) for each in files])
-    count = f"{len(files)} file" if len(files) == 1 else f"{len(files)} files"
-    notes.append(f"Passed over {count} without an image's ending: {names}.")
+    notes.append(f"Passed over {counted(len(files), 'file')} without an image's ending: {names}.")
   if heic := [each.path.name for each in files if each.path.suffix.lower() in _HEIC_SUFFIXES]:
     notes.append(f"HEIC cannot be read, convert to JPEG: {join_names(heic)}.")
   if folders:

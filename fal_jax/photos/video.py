@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from fal_jax.errors import InputError
-from fal_jax.output import folders
+from fal_jax.output import folders, opencv
 from fal_jax.photos.sources import Frame, Item
 
 DEFAULT_RATE = 25.0  # frames/s, where neither file nor camera says
@@ -247,13 +247,5 @@ def _quiet_opencv() -> Iterator[None]:
   """Keeps what OpenCV and FFmpeg say about a bad file off the screen: we say it in one sentence."""
   # FFmpeg's level is read once, when the first video is opened.
   os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-  logging = getattr(getattr(cv2, "utils", None), "logging", None)  # 4.12 has no such module
-  if logging is None:
+  with opencv.quiet("SILENT"):
     yield
-    return
-  level = logging.getLogLevel()
-  logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-  try:
-    yield
-  finally:
-    logging.setLogLevel(level)

@@ -4,10 +4,9 @@ import contextlib
 import dataclasses
 import threading
 
-import cv2
 import numpy as np
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, counted
 from fal_jax.photos import faces, overlay
 from fal_jax.photos.boxes import Boxes, FindBoxes
 from fal_jax.photos.faces import Face
@@ -56,8 +55,7 @@ def predict_video(
       item, video, tracker, options=options, writer=writer, aligner=aligner, stop=stop_requested
     )
 
-  frames = f"{video.frames_read} frame" + ("" if video.frames_read == 1 else "s")
-  people = f"{tracker.started} face" + ("" if tracker.started == 1 else "s")
+  frames, people = counted(video.frames_read, "frame"), counted(tracker.started, "face")
   say(f"{item.id}: {frames}, {people}, detector run on {tracker.searches}")
   if video.live or failure or not stop_requested.is_set():
     writer.end_video(item.id, failure=failure, num_faces=num_faces, num_dropped=num_dropped)
@@ -117,9 +115,9 @@ def _predict(
     for frame in progress(video.frames(), unit="frames", total=video.total):
       try:
         result = tracker(frame)
-      except (InputError, cv2.error, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return f"{item.path}, frame {video.frames_read}: {reason}", num_faces, num_dropped
+      except faces.FAILURES as error:
+        failure = f"{item.path}, frame {video.frames_read}: {faces.reason(error)}"
+        return failure, num_faces, num_dropped
 
       writer.add_frame(result)
       num_faces += len(result.faces)

@@ -15,8 +15,6 @@ from fal_jax.predict import FaceAligner
 
 SIZE = 90, 100
 
-pytestmark = pytest.mark.usefixtures("shared_predict")
-
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_a_turned_face_is_aligned_upright_and_its_points_are_the_image_s(workdir, views):

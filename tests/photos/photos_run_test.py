@@ -20,8 +20,6 @@ from fal_jax.scoring import landmark_files
 SIZE = 90, 100  # rows and columns of the test photograph
 BOX = "20,15,80,80"
 
-pytestmark = pytest.mark.usefixtures("shared_predict")
-
 
 @pytest.fixture(scope="module")
 def aligner(workdir):

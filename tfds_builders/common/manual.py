@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, counted
 from tfds_builders.common.downloads import Archive, Downloads, unpack
 from tfds_builders.common.hold_out import hold_out
 from tfds_builders.common.origin import check_origin
@@ -153,7 +153,7 @@ class ManualFaceBuilder(FaceDatasetBuilder):
     findings += [finding for of_face in checked for finding in of_face]
     errors = _errors(findings)
     if errors and not self.skip_bad:
-      problems = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
+      problems = counted(len(errors), "problem")
       raise InputError(
         f"{self.name}: {problems} below {manual_dir}; "
         f"fix these files, or leave them out with --skip_bad.\n{listing(errors)}"
