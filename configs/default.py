@@ -16,12 +16,13 @@ def get_config() -> ConfigDict:
   # "heatmaps", or of Table 1 "correction_static", "correction_dynamic", "global_softargmax" and
   # "global_softargmax_prior".
   config.head = "heatmaps"
-  # Weights to start from: the workdir of a run, or "free-68" or "w300-68"; by default fresh ones.
+  # Weights to start from: the folder of a run or an export, or a name such as "free-68"; by default
+  # fresh ones.
   config.init_from = config_dict.placeholder(str)
 
   config.data = ConfigDict()
   config.data.name = config_dict.placeholder(str)  # TFDS name, e.g. "wflw"
-  # Where it is prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+  # Where it is prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets. Or gs://BUCKET/FOLDER.
   config.data.dir = config_dict.placeholder(str)
   config.data.markup = 68  # number of landmarks: 68, 98, 29, 19 or 39
   # A mark-up of your own as JSON, by configs/custom.py; None: one of these.
@@ -62,10 +63,11 @@ def get_config() -> ConfigDict:
   config.codec.amplitude = "peak_one"  # or "normalised", the factor printed in Eq. 1
 
   config.model = ConfigDict()
-  config.model.name = "fan"  # the network, see fal_jax/build.py
+  config.model.name = "fan"  # or "mobile_unet", which is for CPUs and phones and has one stack
   config.model.num_stacks = 2  # Sec. 5.1
   config.model.features = 256  # Sec. 5.1
   config.model.depth = 4  # halvings in each hourglass; as in FAN
+  config.model.expansion = 4  # how many times wider a block of mobile_unet is inside
   config.model.momentum = 0.9  # of BatchNorm's running statistics; PyTorch's default
   # Added to BatchNorm's variances, PyTorch's default. 1e-3 keeps flat saturated colours from
   # exciting channels that are silent on nearly all images.
@@ -133,6 +135,9 @@ def get_config() -> ConfigDict:
   # Fraction of the steps, the last ones, that train under frozen BatchNorm statistics, those that
   # prediction uses: weights then cannot rely on what a batch's own statistics hide.
   config.train.frozen = 0.0
+  # Parts of each device's share of a batch, one after the other: a fraction of the memory, and the
+  # gradient that so many times as many devices without sync_batch_norm have.
+  config.train.accumulate = 1
 
   config.eval = ConfigDict()
   # TFDS name of the dataset evaluated on; by default data.name.
@@ -155,4 +160,6 @@ def get_config() -> ConfigDict:
 
   config.log = ConfigDict()
   config.log.every_steps = 20
+  # Project of Weights & Biases that also gets the scalars; needs the package wandb.
+  config.log.wandb_project = config_dict.placeholder(str)
   return config.lock()

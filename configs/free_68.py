@@ -3,17 +3,18 @@
   python -m tfds_builders.prepare synthetic_faces --data_dir=data
   python -m fal_jax.main --config=configs/free_68.py --config.data.dir=data --workdir=runs/free_68
 
-Hardware: an accelerator. The trial that made the shipped weights took two minutes on an H100. As
-many steps on 20,000 faces that vary more: --config.data.name=synthetic_faces/large
---config.train.epochs=28.8 --config.eval.every_epochs=4.8.
+Hardware: an accelerator. As many steps on 20,000 faces that vary more, which has been run:
+--config.data.name=synthetic_faces/large --config.train.epochs=28.8 --config.eval.every_epochs=4.8.
+On one H200, shared with two other trainings, that took four and a half minutes and gave NME_ic
+5.65 on our 300W hold-out. The same with --config.init_from=free-68, the network shipped until
+then, gave 5.44 and is shipped now: see fal_jax/weights/README.md. One seed each.
 
-That trial (`040_free_strong` in fal_jax/weights/recipes.json) is not repeated exactly. It had
-15,750 rendered faces, where the dataset as it is prepared has 2,000; it shows as many images. It
-also stretched and waved the views, which the library cannot; estimated BatchNorm's statistics
-anew before it froze them; ended the cosine at 1e-5, which is 2e-5 here; and shipped a moving
-average of the weights, which changed its error by 0.03 at most. No run of this config has been
-made yet. The trial's network has NME_ic 5.96 on our 300W hold-out. What is shipped was then
-trained on by this library, on 3,000 faces of `large`, and has 5.81: see fal_jax/weights/README.md.
+The shipped weights began with the trial `040_free_strong` (fal_jax/weights/recipes.json: two
+minutes on an H100), which is not repeated exactly. It had 15,750 rendered faces, where the dataset
+as it is prepared has 2,000; it shows as many images. It also stretched and waved the views, which
+the library cannot; estimated BatchNorm's statistics anew before it froze them; ended the cosine at
+1e-5, which is 2e-5 here; and kept a moving average of the weights, which changed its error by 0.03
+at most. Its network has 5.96 on that hold-out. On 2,000 faces this config has not been run.
 """
 
 from ml_collections import ConfigDict

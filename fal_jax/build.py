@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fal_jax import custom_markup, landmarks, optimizer, siamese, steps
+from fal_jax import custom_markup, heads, landmarks, optimizer, siamese, steps
 from fal_jax.augment import ViewRange
 from fal_jax.corruption import Corruption
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
-from fal_jax.heads import CorrectedFAN, Head
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
 from fal_jax.landmarks import Markup
+from fal_jax.mobile_unet import MobileUNet
 from fal_jax.network import Network
 from fal_jax.robustness import boxes
 from fal_jax.sampling import shares
@@ -50,18 +50,22 @@ class Setup:
   eval_dataset: str
   norm: str
 
-  def recipe(self, *, steps_per_epoch: float) -> steps.Recipe:
+  def recipe(self, *, steps_per_epoch: float, steps_ahead: float = 0.0) -> steps.Recipe:
     """Everything constant that a training step needs.
 
     Args:
       steps_per_epoch: optimiser steps in one pass over the data, may be fractional.
+      steps_ahead: see `optimizer.adam`.
 
     Returns:
       The recipe, whose network spans all devices.
     """
     config = self.config
     tx, schedule = optimizer.adam(
-      **config.optimizer.to_dict(), steps_per_epoch=steps_per_epoch, epochs=config.train.epochs
+      **config.optimizer.to_dict(),
+      steps_per_epoch=steps_per_epoch,
+      steps_ahead=steps_ahead,
+      epochs=config.train.epochs,
     )
     return steps.Recipe(
       model=network(config, axis_name=steps.DEVICES),
@@ -80,6 +84,7 @@ class Setup:
       frame=config.siamese.frame,
       head=config.head,
       corruption=corruption(config),
+      accumulate=config.train.accumulate,
     )
 
 
@@ -88,7 +93,7 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
 
   Args:
     config: see `configs/default.py`.
-    device_count: devices of all processes together, over which batches are split.
+    device_count: devices of all processes together, over which training batches are split.
 
   Returns:
     The one bundle that everything else is given.
@@ -114,7 +119,7 @@ def setup(config: ConfigDict, *, device_count: int = 1) -> Setup:
   attempt(corruption)
   attempt(lambda config: boxes.check(config.eval.boxes))
   attempt(lambda config: shares.check(config.data.mix))
-  attempt(lambda config: siamese.check_reduce(config.siamese.reduce))
+  attempt(lambda config: siamese.check(**config.siamese))
   attempt(_check_optimizer)
   if parts["markup"]:
     attempt(lambda config: _check_norm(config.eval.norm, parts["markup"]))
@@ -194,33 +199,12 @@ def network(config: ConfigDict, *, axis_name: str | None = None) -> Network:
   """
   match config.model.name:
     case "fan":
-      plain = _fan(config, axis_name)
+      plain: Network = _fan(config, axis_name)
+    case "mobile_unet":
+      plain = _mobile_unet(config, axis_name)
     case name:
-      raise InputError(f"config.model.name is {name!r}; choose fan.")
-  return with_head(plain, config.head)
-
-
-def with_head(plain: Network, head: str) -> Network:
-  """Adds what `config.head` predicts beside heatmaps.
-
-  Args:
-    plain: the network itself.
-    head: see `heads.Head`.
-
-  Returns:
-    `plain`, or a network around it.
-
-  Raises:
-    InputError: the head needs a network of another kind.
-  """
-  if not head.startswith("correction"):
-    return plain
-  if not isinstance(plain, FAN):
-    raise InputError(
-      f"config.head={head} reads features that only FAN has: set --config.model.name=fan "
-      "or --config.head=heatmaps."
-    )
-  return CorrectedFAN(plain)
+      raise InputError(f"config.model.name is {name!r}; choose fan or mobile_unet.")
+  return heads.with_head(plain, config.head)
 
 
 def _fan(config: ConfigDict, axis_name: str | None) -> FAN:
@@ -228,22 +212,37 @@ def _fan(config: ConfigDict, axis_name: str | None) -> FAN:
   model = config.model
   if model.pool not in ("avg", "max"):
     raise InputError(f"config.model.pool is {model.pool!r}; choose avg or max.")
-  # The stem has half of the features and splits that into quarters.
+  return FAN(num_stacks=model.num_stacks, pool=model.pool, **_common(config, axis_name))
+
+
+def _mobile_unet(config: ConfigDict, axis_name: str | None) -> MobileUNet:
+  """MobileUNet with its keys of `config.model`."""
+  model = config.model
+  if model.num_stacks != 1:
+    raise InputError(
+      f"config.model.num_stacks is {model.num_stacks}, and mobile_unet is a single one: set "
+      "--config.model.num_stacks=1."
+    )
+  return MobileUNet(expansion=model.expansion, **_common(config, axis_name))
+
+
+def _common(config: ConfigDict, axis_name: str | None) -> dict[str, Any]:
+  """The fields that both networks have."""
+  model = config.model
+  # Both stems have half of the features; FAN splits that into quarters.
   if model.features < 8 or model.features % 8:
     raise InputError(f"config.model.features must be a multiple of 8, got {model.features}.")
 
-  return FAN(
-    num_stacks=model.num_stacks,
-    num_landmarks=config.data.markup,
-    features=model.features,
-    depth=model.depth,
-    pool=model.pool,
-    momentum=model.momentum,
-    axis_name=axis_name if model.sync_batch_norm else None,
-    dtype=jnp.bfloat16 if precision(config) == "bfloat16" else None,
-    remat=model.remat,
-    epsilon=model.epsilon,
-  )
+  return {
+    "num_landmarks": config.data.markup,
+    "features": model.features,
+    "depth": model.depth,
+    "momentum": model.momentum,
+    "axis_name": axis_name if model.sync_batch_norm else None,
+    "dtype": jnp.bfloat16 if precision(config) == "bfloat16" else None,
+    "remat": model.remat,
+    "epsilon": model.epsilon,
+  }
 
 
 def view_range(config: ConfigDict) -> ViewRange:
@@ -314,7 +313,6 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
   if config.data.cache not in ("none", "host", "device"):
     problems.append(f"config.data.cache is {config.data.cache!r}; choose none, host or device.")
   problems += _head_problems(config.head, config.codec.decode)
-  problems += _siamese_problems(config.siamese)
   if not 0 <= config.model.momentum < 1:
     problems.append(
       f"config.model.momentum must be at least 0 and below 1, got {config.model.momentum}."
@@ -329,8 +327,8 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
 
   for key in (
     "model.depth",
+    "model.expansion",
     "model.num_stacks",
-    "siamese.num_views",
     "optimizer.learning_rate",
     "eval.every_epochs",
     "checkpoint.every_steps",
@@ -350,42 +348,38 @@ def _value_problems(config: ConfigDict, device_count: int) -> list[str]:
     problems.append(
       f"config.train.frozen must be at least 0 and below 1, got {config.train.frozen}."
     )
-  for section in ("train", "eval"):
-    size = config[section].batch_size
-    if size < 1 or size % device_count:
-      problems.append(
-        f"config.{section}.batch_size ({size}) must be a multiple of the number of devices "
-        f"({device_count})."
-      )
+  problems += _batch_problems(config, device_count)
   return problems
 
 
-def _siamese_problems(options: ConfigDict) -> list[str]:
-  """Sentences about what is wrong in `config.siamese`, none if all is fine."""
-  frame, view_loss = options.frame, options.view_loss
-  if frame not in get_args(siamese.Frame):
-    return [
-      f"config.siamese.frame is {frame!r}; choose one of {', '.join(get_args(siamese.Frame))}."
-    ]
-  for name in ("view_loss", "window_loss"):
-    if not 0 <= options[name] < math.inf:
-      return [f"config.siamese.{name} must be 0 or more, got {options[name]}."]
-  if options.target_scale is not None and not 0 < options.target_scale < math.inf:
-    return [
-      "config.siamese.target_scale must be positive and finite, or None, "
-      f"got {options.target_scale}."
-    ]
-  if view_loss and frame == "view":
-    return [
-      "config.siamese.frame=view has no other loss than that of the views: "
-      "set --config.siamese.view_loss=0."
-    ]
-  return []
+def _batch_problems(config: ConfigDict, device_count: int) -> list[str]:
+  """Sentences about batches that cannot be split over devices, or into parts on each."""
+  parts = config.train.accumulate
+  if parts < 1:
+    return [f"config.train.accumulate must be 1 or more, got {parts}."]
+
+  problems = []
+  size = config.train.batch_size
+  if size < 1 or size % (device_count * parts):
+    times = f" times config.train.accumulate ({parts})" if parts > 1 else ""
+    problems.append(
+      f"config.train.batch_size ({size}) must be a multiple of the number of devices "
+      f"({device_count}){times}."
+    )
+  if config.eval.batch_size < 1:
+    problems.append(f"config.eval.batch_size must be positive, got {config.eval.batch_size}.")
+  if parts > 1 and config.model.sync_batch_norm:
+    problems.append(
+      f"config.train.accumulate={parts} and config.model.sync_batch_norm=True contradict each "
+      "other: parts that follow one another never have the statistics of the whole batch. Set "
+      "--config.model.sync_batch_norm=False: each part has its own, as each device of a pod has."
+    )
+  return problems
 
 
 def _head_problems(head: str, decode: str) -> list[str]:
-  if head not in get_args(Head):
-    return [f"config.head is {head!r}; choose one of {', '.join(get_args(Head))}."]
+  if head not in get_args(heads.Head):
+    return [f"config.head is {head!r}; choose one of {', '.join(get_args(heads.Head))}."]
   if head.startswith("correction") and decode != "argmax":
     return [f"config.head={head} corrects the highest cell: set --config.codec.decode=argmax."]
   if head.startswith("global_softargmax") and decode != "global_softargmax":

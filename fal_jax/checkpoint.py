@@ -1,11 +1,9 @@
 """Checkpoints: orbax writes the arrays, our own digest finds the flipped bits it would restore."""
 
-import fcntl
 import hashlib
-import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,16 +13,20 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from fal_jax.errors import InputError
-from fal_jax.output import full_disk
-from fal_jax.output.folders import make_dir
+from fal_jax.errors import InputError, lacking
+from fal_jax.output import bucket, full_disk, owner, seal, tree_shapes
+from fal_jax.output.folders import exists, make_dir, remove, resolve
+
+# All that releases without a seal kept beside the arrays.
+_UNSEALED = {"config", "train_images", "weights", "digest"}
 
 
 class Checkpoints:
   """The checkpoints of one run, in `<workdir>/checkpoints/<step>/`.
 
-  Each holds `state` (arrays) and `extra` (JSON: config and digest). They are written in the
-  background while training continues; `close`, or the end of a `with` block, waits for that.
+  Each holds `state` (arrays) and `extra` (JSON: config, origin, log, the digest of the arrays, and
+  a seal over all of that). They are written in the background while training continues; `close`,
+  or the end of a `with` block, waits for that.
   """
 
   def __init__(self, workdir: str | Path, *, keep: int | None = None, create: bool = True):
@@ -39,26 +41,30 @@ class Checkpoints:
       InputError: there is no run, nothing can be written there, or another process is writing
         there.
     """
-    self.directory = Path(workdir).expanduser().resolve() / "checkpoints"
+    folder = resolve(workdir)
+    self.directory = folder / "checkpoints"
     if create:
       make_dir(workdir, "checkpoints")
-    elif not self.directory.is_dir():
+    elif not (exists(self.directory) and self.directory.is_dir()):
       raise InputError(
         f"There is no run in {workdir} (no folder checkpoints/): "
         "train first, or give the --workdir of a run."
       )
 
-    self._lock = _lock(self.directory) if create and jax.process_index() == 0 else None
+    self._owner = owner.take(folder) if create and jax.process_index() == 0 else None
     self._keep = keep
     self._damaged: set[int] = set()
-    if self._lock is not None:
+    if self._owner is not None:
       # orbax would in a thread: too late for `check_room`, and noisily where a run ends at once.
       _remove_unfinished(self.directory)
     full_disk.silence_orbax()
+    self._put_off: Exception | None = None  # why the newest step is not saved
+    self._manager = self._open(create=create)
 
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=create)
+  def _open(self, *, create: bool) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=create)
     handlers = {"state": ocp.StandardCheckpointHandler(), "extra": ocp.JsonCheckpointHandler()}
-    self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
+    return ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
   def __enter__(self) -> Self:
     return self
@@ -100,6 +106,8 @@ class Checkpoints:
     Raises:
       InputError: they will not fit.
     """
+    if bucket.is_address(self.directory):  # which has no end
+      return
     saves = -(-end // every) - start // every if end > start else 0
     if self._keep is not None:
       saves = min(saves, max(self._keep + 1 - len(self._manager.all_steps()), 1))
@@ -118,23 +126,56 @@ class Checkpoints:
     """Saves the state after `step` steps; returns once the arrays are copied.
 
     A step that already exists is left alone, unless `restore_latest` found it damaged: a run that
-    reaches that step again replaces it.
+    reaches that step again replaces it. Where there is no room, one line says so, the next call
+    tries again, and `close` raises if that has not helped.
 
     Args:
       step: number of updates made.
       state: tree of arrays.
       extra: JSON values to keep beside them; `read_config` expects "config" among them.
     """
+    if self._owner is not None:
+      self._owner.check()
+    self._settle()
     if step in self._damaged:
       self._manager.delete(step)
       self._damaged.remove(step)
     if step in self._manager.all_steps():
       return
 
-    extra = {**extra, "digest": digest(state)}
+    extra = seal.sealed({**extra, "digest": digest(state)})
+    state = _global(state)
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), extra=ocp.args.JsonSave(extra))
-    if not self._manager.save(step, args=args, force=True):
+    try:
+      saved = self._manager.save(step, args=args, force=True)
+    except Exception as error:  # noqa: BLE001 - raised again unless the disk is full
+      self._try_later(error)
+      return
+    if not saved:
       raise RuntimeError(f"orbax declined to save step {step} in {self.directory}")
+    self._put_off = None
+
+  def _settle(self) -> None:
+    """Waits for what is being written."""
+    try:
+      self._manager.wait_until_finished()
+    except Exception as error:  # noqa: BLE001 - raised again unless the disk is full
+      self._try_later(error)
+
+  def _try_later(self, error: Exception) -> None:
+    """Forgets a save that found no room, after saying so; raises any other error."""
+    reason = full_disk.reason(error)
+    if reason is None or jax.process_count() > 1:  # of several processes all must know
+      raise error
+    print(
+      f"A checkpoint could not be saved in {self.directory.parent} ({reason}): the next one tries "
+      "again; make room there.",
+      flush=True,
+    )
+    self._put_off = error
+    self._manager.close()
+    _remove_unfinished(self.directory)
+    self._manager = self._open(create=True)  # the old one takes the step for saved
 
   def restore_latest(self, abstract_state: Any) -> tuple[Any, dict[str, Any], int] | None:
     """The newest intact checkpoint; damaged ones are reported, skipped and left where they are.
@@ -153,20 +194,20 @@ class Checkpoints:
     skipped: dict[int, Exception] = {}
     for step in steps:
       try:
-        extra = self._read_extra(step)
-        saved = self._manager.item_metadata(step).state
-        _check_shapes(saved, abstract_state, where=self.directory / str(step))
-
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
-        state = self._manager.restore(step, args=args).state
-        if digest(state) != extra["digest"]:
-          raise ValueError("the arrays do not have the digest that was saved with them")
+        state, extra = self._restore(step, abstract_state)
       # Whatever a damaged file makes orbax raise, the checkpoint before it may be intact.
       except Exception as error:  # noqa: BLE001
+        self._check_readable(step, error)
         skipped[step] = error
         continue
 
       self._warn(skipped)
+      if seal.KEY not in extra and jax.process_index() == 0:
+        print(
+          f"Note: {self.directory / str(step)} is of an earlier release, which sealed the arrays "
+          "alone: whether its config is unchanged cannot be told.",
+          flush=True,
+        )
       return state, extra, step
 
     for reason in skipped.values():
@@ -181,32 +222,79 @@ class Checkpoints:
       )
     return None
 
+  def restore_each(self, abstract_state: Any) -> Iterator[tuple[int, Any]]:
+    """All intact checkpoints, one at a time; damaged ones are reported and skipped.
+
+    Args:
+      abstract_state: as in `restore_latest`.
+
+    Yields:
+      step and state, the oldest first.
+
+    Raises:
+      InputError: they were saved by a different network.
+    """
+    for step in sorted(self._manager.all_steps()):
+      try:
+        state, _ = self._restore(step, abstract_state)
+      except InputError:
+        raise
+      except Exception as error:  # noqa: BLE001 - as above
+        self._check_readable(step, error)
+        self._warn({step: error})
+        continue
+      yield step, state
+
   def read_config(self) -> dict[str, Any] | None:
     """The config saved with the newest readable checkpoint, or None if there is none."""
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
         return self._read_extra(step)["config"]
       except Exception as error:  # noqa: BLE001 - as above
+        self._check_readable(step, error)
         where = self.directory / str(step)
         logging.warning("Checkpoint %s is damaged: %s", where, _first_line(error))
     return None
+
+  def newest(self) -> int | None:
+    """The newest step on disk that is not known to be damaged, once all are written."""
+    self._settle()
+    return max(self._on_disk(), default=None)
 
   def close(self) -> None:
     """Waits for what is being written, and raises if that failed."""
     try:
       self._manager.wait_until_finished()
+      if self._put_off is not None:
+        raise self._put_off
     finally:
       self._manager.close()
-      if self._lock is not None:
-        _remove_unfinished(self.directory)
-        os.close(self._lock)
-        self._lock = None
+      if self._owner is not None:
+        try:
+          _remove_unfinished(self.directory)
+        finally:
+          self._owner.release()
+          self._owner = None
 
   def _where_to_resume(self) -> str:
-    """What the next start does, for a message; orbax has forgotten the steps it was to remove."""
-    names = {path.name for path in self.directory.iterdir() if path.name.isdigit()}
-    steps = {int(name) for name in names} - self._damaged
+    """What the next start does, for a message."""
+    steps = self._on_disk()
     return f"resumes from step {max(steps)}" if steps else "starts again, as nothing was saved"
+
+  def _on_disk(self) -> set[int]:
+    """Steps that are there and not known to be damaged; orbax forgets those it was to remove."""
+    names = {path.name for path in self.directory.iterdir() if path.name.isdigit()}
+    return {int(name) for name in names} - self._damaged
+
+  def _check_readable(self, step: int, error: Exception) -> None:
+    """Raises InputError if an error says nothing about a checkpoint, which may be intact."""
+    if (unread := bucket.failure(error)) is not None:
+      raise unread from error
+    if (reason := lacking(error)) is not None:
+      raise InputError(
+        f"The checkpoint {self.directory / str(step)} cannot be read now ({reason}): it may be "
+        "intact; see to that, and run the same command."
+      ) from error
 
   def _warn(self, skipped: Mapping[int, Exception]) -> None:
     """Reports damaged checkpoints, and remembers that `save` may replace them."""
@@ -215,9 +303,41 @@ class Checkpoints:
       logging.warning("Checkpoint %s is damaged and was skipped: %s", where, _first_line(error))
     self._damaged.update(skipped)
 
+  def _restore(self, step: int, abstract_state: Any) -> tuple[Any, dict[str, Any]]:
+    """State and extra of one checkpoint; raises whatever orbax does where it is damaged."""
+    extra = self._read_extra(step)
+    saved = self._manager.item_metadata(step).state
+    tree_shapes.check(saved, abstract_state, where=self.directory / str(step))
+
+    args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
+    state = self._manager.restore(step, args=args).state
+    if digest(state) != extra["digest"]:
+      raise ValueError("the arrays do not have the digest that was saved with them")
+    return state, extra
+
   def _read_extra(self, step: int) -> dict[str, Any]:
     args = ocp.args.Composite(extra=ocp.args.JsonRestore())
-    return self._manager.restore(step, args=args).extra
+    extra = self._manager.restore(step, args=args).extra
+    intact = seal.is_intact(extra)
+    if not intact and (intact is False or not extra.keys() <= _UNSEALED):
+      raise ValueError("its config, origin or log is not what was saved")
+    return extra
+
+
+def _global(state: Any) -> Any:
+  """The same arrays in the form in which orbax saves them from several processes.
+
+  pmap gives each process replicas of its own, which orbax refuses.
+  """
+  if jax.process_count() == 1:
+    return state
+
+  def of_all(leaf: Any) -> Any:
+    if not leaf.is_fully_addressable:
+      return leaf
+    return ocp.utils.fully_replicated_host_local_array_to_global_array(leaf)
+
+  return jax.tree.map(of_all, state)
 
 
 def digest(state: Any) -> str:
@@ -234,79 +354,24 @@ def digest(state: Any) -> str:
   return sha.hexdigest()
 
 
-def _lock(directory: Path) -> int:
-  """Keeps a second run out of the folder, where it would silently replace the first's checkpoints.
-
-  Returns:
-    A file descriptor; closing it releases the lock, as does the end of the process, even a kill.
-
-  Raises:
-    InputError: another process has the lock.
-  """
-  handle = os.open(directory, os.O_RDONLY)
-  try:
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    os.close(handle)
-    raise InputError(
-      f"Another process is training in {directory.parent}: "
-      "wait for it to finish or use another --workdir."
-    ) from error
-  except OSError as error:  # some network file systems have no locks
-    logging.warning("%s cannot be locked against a second run: %s", directory, error)
-  return handle
-
-
 def _remove_unfinished(directory: Path) -> None:
   """Removes the checkpoints that a kill or a full disk left half written."""
   for _ in range(20):  # where one array failed, others may still be on their way for a moment
-    unfinished = list(directory.glob("*.orbax-checkpoint-tmp*"))
+    unfinished = list(_unfinished(directory))
     if not unfinished:
       return
     for path in unfinished:
-      shutil.rmtree(path, ignore_errors=True)
+      remove(path)
     time.sleep(0.05)
 
 
-def _check_shapes(saved: Any, wanted: Any, *, where: Path) -> None:
-  """Reports a checkpoint of a different network in one sentence, not in orbax's hundred lines.
-
-  Args:
-    saved: tree of what was saved; its leaves have a shape.
-    wanted: tree of what the network expects; its leaves have a shape.
-    where: folder of the checkpoint.
-
-  Raises:
-    InputError: names or shapes differ.
-    ValueError: the checkpoint does not list its arrays.
-  """
-
-  def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {"/".join(_key_name(key) for key in path): tuple(leaf.shape) for path, leaf in leaves}
-
-  before, after = shapes(saved), shapes(wanted)
-  if not before:
-    raise ValueError("the list of its arrays is missing")
-
-  different = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-  if different:
-    # A parameter says more than the optimiser's state.
-    name = min(different, key=lambda name: not name.startswith("params/"))
-    raise InputError(
-      f"The checkpoint {where} was saved by a different network: "
-      f"{name} has shape {before.get(name)} in the checkpoint and {after.get(name)} in this config "
-      f"({len(different)} arrays differ in all); "
-      "use the config it was trained with, or another --workdir."
-    )
-
-
-def _key_name(key: Any) -> str:
-  """The name of one step of a path into a tree, whichever kind of key JAX or orbax uses."""
-  for attribute in ("key", "name", "idx"):
-    if hasattr(key, attribute):
-      return str(getattr(key, attribute))
-  return str(key)
+def _unfinished(directory: Path) -> Iterator[Path]:
+  """What orbax has not declared finished: by renaming the folder, or in a bucket by an object."""
+  if not bucket.is_address(directory):
+    yield from directory.glob("*.orbax-checkpoint-tmp*")
+  elif directory.exists():
+    steps = (path for path in directory.iterdir() if path.name.isdigit())
+    yield from (path for path in steps if not (path / "commit_success.txt").exists())
 
 
 def _megabytes(size: int) -> str:

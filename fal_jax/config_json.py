@@ -22,6 +22,7 @@ GAINED_KEYS: Mapping[str, Any] = {
   "model.dtype": "float32",
   "model.sync_batch_norm": True,
   "model.remat": False,
+  "model.expansion": 4,
   "model.epsilon": 1e-5,
   "augment.colour_mode": "photometric",
   "corruption.flat_background": 0.0,
@@ -40,9 +41,11 @@ GAINED_KEYS: Mapping[str, Any] = {
   "optimizer.schedule": "drops",
   "optimizer.warmup": 0.0,
   "train.frozen": 0.0,
+  "train.accumulate": 1,
   "eval.name": None,
   "eval.boxes": [],
   "eval.stress": False,
+  "log.wandb_project": None,
 }
 
 # Of the keys that may be None, those that otherwise hold a number; the others hold text.
@@ -64,6 +67,23 @@ def from_json(saved: Mapping[str, Any]) -> ConfigDict:
     A config that flags can override: with the tuples and typed placeholders that JSON lacks.
   """
   return ConfigDict(_typed(complete(saved)))
+
+
+def flat(config: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+  """Dotted key -> value of a nested config, in its order.
+
+  Args:
+    config: nested mappings.
+    prefix: what all keys begin with.
+
+  Returns:
+    One entry per value that is not a mapping.
+  """
+  values: dict[str, Any] = {}
+  for name, value in config.items():
+    key = prefix + name
+    values |= flat(value, prefix=f"{key}.") if isinstance(value, Mapping) else {key: value}
+  return values
 
 
 def complete(saved: Mapping[str, Any]) -> dict[str, Any]:

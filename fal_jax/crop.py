@@ -97,6 +97,20 @@ def crop_from_image(box: np.ndarray, rule: CropRule) -> np.ndarray:
   )
 
 
+def draws(what: str, face: str) -> np.random.Generator:
+  """What a face draws at random, always the same.
+
+  Args:
+    what: for what, so that two things do not depend on each other.
+    face: its id.
+
+  Returns:
+    A generator that depends on these alone.
+  """
+  digest = hashlib.sha256(f"{what}:{face}".encode()).digest()
+  return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
 def detector_box(box: np.ndarray, face: str) -> np.ndarray:
   """Simulates the box of a face detector: always the same for a face.
 
@@ -108,8 +122,7 @@ def detector_box(box: np.ndarray, face: str) -> np.ndarray:
     (4,) float64, the box moved and scaled at random, as much as detectors' boxes are after their
     mean offset is taken off.
   """
-  digest = hashlib.sha256(f"box:{face}".encode()).digest()
-  across, down, size = np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal(3)
+  across, down, size = draws("box", face).standard_normal(3)
 
   box = np.asarray(box, np.float64)
   half = (box[2:] - box[:2]) / 2

@@ -23,14 +23,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, cut
 from fal_jax.landmarks import Edge, Markup, markup
+from fal_jax.parsing import limits, plain_json
 from fal_jax.parsing.plain_yaml import read_yaml
 
 KEYS = ("landmarks", "mirror", "lines", "outer_eyes", "pupils")
 FILE_KEYS = ("name", "origin", "markup", "upright", "range", "category")  # of a file only
 ORIGINS = (0, 0.5, 1)
-_MAX_LANDMARKS = 1000  # a mistyped number would otherwise show only when memory is exhausted
 _MAX_VALUE = 1e12  # of a pixel; NaN and infinity are above
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -179,9 +179,9 @@ def from_json(text: str) -> Markup:
     InputError: the text is not what `to_json` writes.
   """
   try:
-    description = json.loads(text)
-  except (ValueError, RecursionError) as error:
-    raise InputError(f"it is not valid JSON ({error})") from error
+    description = plain_json.loads(text)
+  except ValueError as error:
+    raise InputError(f"it is not valid JSON ({cut(str(error))})") from error
 
   if not isinstance(description, dict):
     raise InputError(f"it is {_repr(description)}, expected keys and values")
@@ -232,12 +232,12 @@ def _parse_categories(value: Any, problems: list[str]) -> tuple[str, ...]:
 
 def _parse_names(value: Any, problems: list[str]) -> tuple[str, ...]:
   """Names of the landmarks; none, and a problem, if the value does not say them."""
-  if type(value) is int and 1 <= value <= _MAX_LANDMARKS:
+  if type(value) is int and 1 <= value <= limits.MAX_LANDMARKS:
     return tuple(f"landmark_{k}" for k in range(value))
 
-  if not isinstance(value, list) or not 1 <= len(value) <= _MAX_LANDMARKS:
+  if not isinstance(value, list) or not 1 <= len(value) <= limits.MAX_LANDMARKS:
     problems.append(
-      f"landmarks is {_repr(value)}, expected their number, from 1 to {_MAX_LANDMARKS}, "
+      f"landmarks is {_repr(value)}, expected their number, from 1 to {limits.MAX_LANDMARKS}, "
       "or a list of their names"
     )
     return ()

@@ -8,7 +8,7 @@ next step; no iterator state is saved. Random views are drawn on the device, see
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -16,11 +16,14 @@ import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fal_jax import affine, split_names
+from fal_jax import affine
 from fal_jax.crop import CropRule, crop_from_image, detector_box, extract
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
-from fal_jax.sampling.order import image_order
+from fal_jax.output import folders
+from fal_jax.prepared import split_names
+from fal_jax.prepared.split import PreparedSplit, check_shards, not_prepared
+from fal_jax.sampling.order import image_order, process_share
 
 Source = Sequence[Mapping[str, Any]]
 # Sources beside a main one, each with its share of the images; the main one has what is left of 1.
@@ -45,21 +48,20 @@ def open_dataset(
     The builder of the dataset.
 
   Raises:
-    InputError: not prepared there, or another mark-up.
+    InputError: not prepared there, damaged metadata, or another mark-up.
   """
   data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  data_dir = os.path.expanduser(data_dir)
+  data_dir = str(folders.locate(data_dir, flag="--config.data.dir"))
+  failure: Exception | None = None
   try:
     builder = tfds.builder(name, data_dir=data_dir)
     prepared = builder.is_prepared()
-  except (tfds.core.DatasetNotFoundError, FileNotFoundError, ValueError):
-    prepared = False
+  # What damaged metadata make TFDS and protobuf raise is told from nothing by the files beside it;
+  # and the client of a bucket raises whatever it likes.
+  except Exception as error:  # noqa: BLE001
+    prepared, failure = False, error
   if not prepared:
-    raise InputError(
-      f"The dataset {name!r} is not prepared in {data_dir}: "
-      f"run `python -m tfds_builders.prepare {name} --data_dir={data_dir}` first, "
-      "or point --config.data.dir at the folder where it is."
-    )
+    raise not_prepared(name, data_dir, error=failure)
 
   landmarks = dict(builder.info.features.items()).get("landmarks")
   if not isinstance(landmarks, tfds.features.Tensor):
@@ -77,7 +79,7 @@ def open_dataset(
   return builder
 
 
-def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int) -> Source:
+def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: int) -> PreparedSplit:
   """Opens one split of a prepared dataset, or a union of several, for random access.
 
   Args:
@@ -101,10 +103,13 @@ def open_split(name: str, split: str, *, data_dir: str | None, num_landmarks: in
     return sources[0]
 
   _check_disjoint(name, parts, sources)
-  return builder.as_data_source(split=split, decoders=_ENCODED)
+  union = builder.as_data_source(split=split, decoders=_ENCODED)
+  return PreparedSplit(union, name=name, split=split, builder=builder)
 
 
-def open_mix(rows: Sequence[Any], *, data_dir: str | None, num_landmarks: int) -> Mix:
+def open_mix(
+  rows: Sequence[Any], *, data_dir: str | None, num_landmarks: int
+) -> list[tuple[PreparedSplit, float]]:
   """Opens the splits that a run trains on beside its main one.
 
   Args:
@@ -124,25 +129,23 @@ def open_mix(rows: Sequence[Any], *, data_dir: str | None, num_landmarks: int) -
   ]
 
 
-def _open_part(builder: tfds.core.DatasetBuilder, name: str, part: str) -> Source:
+def _open_part(builder: tfds.core.DatasetBuilder, name: str, part: str) -> PreparedSplit:
   """Opens a split, or a slice of one, of the dataset that the user calls `name`."""
   (base,) = split_names.bases(part)
   if base not in builder.info.splits:
     known = ", ".join(sorted(builder.info.splits))
     raise InputError(f"The dataset {name!r} has no split {part!r}; it has {known}.")
 
+  check_shards(builder, name, base)
   try:
-    source = builder.as_data_source(split=part, decoders=_ENCODED)
-    source[0]
+    records = builder.as_data_source(split=part, decoders=_ENCODED)
   except ValueError as error:
     raise InputError(
       f"The split {part!r} of {name!r} holds no image: slices look like 'train[:90%]'."
     ) from error
-  except RuntimeError as error:  # array_record raises this for missing or damaged files
-    raise InputError(
-      f"The files of {name!r} in {builder.data_path} are damaged ({error}): "
-      "build the dataset again with --overwrite."
-    ) from error
+  source = PreparedSplit(records, name=name, split=part, builder=builder)
+  for index in (0, -1 % len(source)):
+    source[index]  # raises if it is damaged
   return source
 
 
@@ -258,6 +261,7 @@ def train_batches(
   mix: Mix = (),
   cache: Cache = "none",
   start_step: int = 0,
+  ahead: int = 0,
   process_index: int = 0,
   process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -273,6 +277,7 @@ def train_batches(
       "none" decodes again each epoch; with "device" the batches hold the `index` alone, for
       `parallel.make_device_cache` of `decode_all`.
     start_step: how many batches to skip; costs nothing.
+    ahead: see `image_order`.
     process_index: which share of each global batch belongs to this process.
     process_count: number of shares.
 
@@ -280,26 +285,23 @@ def train_batches(
     A grain iterator (close it when done) of `load_train_example`, stacked to (B, ...); B is
     batch_size / process_count.
   """
-  records = _joined(source, mix)
+  records = joined(source, mix)
 
-  def load(index: int) -> dict[str, np.ndarray]:
+  def load(index: int) -> dict[str, Any]:
+    if cache == "device":
+      return {"index": np.int32(index)}
     return load_train_example(records, index, rule)
 
-  def index_only(index: int) -> dict[str, Any]:
-    return {"index": np.int32(index)}
-
-  loaders: Mapping[Cache, Callable] = {
-    "none": load,
-    "host": functools.cache(load),
-    "device": index_only,
-  }
-  loader = loaders[cache]
+  loader = functools.cache(load) if cache == "host" else load
 
   lengths = [len(source), *(len(other) for other, _ in mix)]
   mixed_shares = [share for _, share in mix]
-  order = image_order(lengths, mixed_shares, batch_size=batch_size, seed=seed)
-  share = order[process_index::process_count].map(lambda index: loader(int(index)))
-  batches = share.batch(batch_size // process_count)[start_step:]
+  order = image_order(lengths, mixed_shares, batch_size=batch_size, seed=seed, ahead=ahead)
+  share = process_share(
+    order, batch_size=batch_size, process_index=process_index, process_count=process_count
+  )
+  images = share.map(lambda index: loader(int(index)))
+  batches = images.batch(batch_size // process_count)[start_step:]
 
   threads = os.cpu_count() or 1
   options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)
@@ -318,7 +320,7 @@ def decode_all(source: Source, rule: CropRule, *, mix: Mix = ()) -> dict[str, np
     `image` (N, stored_size, stored_size, 3) uint8 and `landmarks` (N, K, 2) float32, as in
     `load_train_example`.
   """
-  records = _joined(source, mix)
+  records = joined(source, mix)
   first = load_train_example(records, 0, rule)
   examples = {
     name: np.empty((len(records), *first[name].shape), first[name].dtype)
@@ -335,8 +337,8 @@ def decode_all(source: Source, rule: CropRule, *, mix: Mix = ()) -> dict[str, np
   return examples
 
 
-def _joined(source: Source, mix: Mix) -> Source:
-  """The records of all sources, one source after the other."""
+def joined(source: Source, mix: Mix) -> Source:
+  """The records of all sources, one source after the other, as batches number them."""
   if not mix:
     return source
   sources = [source, *(other for other, _ in mix)]
@@ -384,5 +386,5 @@ def to_str(value: Any) -> str:
 
 
 def _pixels(record: Mapping[str, Any]) -> np.ndarray:
-  """The record's image, (H, W, 3) uint8."""
-  return read_image(record["image"], name=example_id(record))
+  """The record's image, (H, W, 3) uint8; `prepare` has decoded the same bytes."""
+  return read_image(record["image"], name=example_id(record), trusted=True)

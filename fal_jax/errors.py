@@ -1,7 +1,18 @@
 """The exceptions that the command line reports in a sentence, each with its exit code."""
 
-from collections.abc import Sequence
+import errno
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from types import TracebackType
 from typing import ClassVar
+
+# What a machine may lack for a moment, or not allow.
+_LACKING = (
+  *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EROFS),
+  *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+)
+_MARKS = (*map(os.strerror, _LACKING), "RESOURCE_EXHAUSTED: Out of memory", "std::bad_alloc")
 
 
 class InputError(ValueError):
@@ -15,6 +26,12 @@ class InputError(ValueError):
   exit_code: ClassVar[int] = 2
 
 
+class Unreachable(InputError):
+  """A bucket, or the network before it, failed in mid-run; nothing is wrong, and a resume helps."""
+
+  exit_code: ClassVar[int] = 75
+
+
 class Diverged(RuntimeError):
   """The loss or the weights are no longer finite; the checkpoints are from before that."""
 
@@ -25,6 +42,47 @@ class Interrupted(RuntimeError):
   """A signal stopped the run; it has saved its state, and the same command resumes from there."""
 
   exit_code: ClassVar[int] = 75
+
+
+def lacking(error: BaseException | None) -> str | None:
+  """What the machine lacked, or did not allow, where something failed: no defect, and no damage.
+
+  Libraries pass the system's words on in errors of their own, with and without its number.
+
+  Args:
+    error: what was raised; its causes are looked at too.
+
+  Returns:
+    "Too many open files" or the like; None if the error is another.
+  """
+  for each in with_causes(error):
+    if isinstance(each, MemoryError):
+      return "no memory is left"
+    for mark in _MARKS:
+      if mark in str(each):
+        return mark
+  return None
+
+
+def with_causes(error: BaseException | None) -> Iterator[BaseException]:
+  """An error and what led to it, the outermost first; nothing of None."""
+  while error is not None:
+    yield error
+    error = error.__cause__ or error.__context__
+
+
+def end_quietly() -> None:
+  """Lets Ctrl-C end the program in a line, not a traceback, before it is ready to do better."""
+  default = sys.excepthook
+
+  def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+      default(kind, error, trace)
+      return
+    print("Interrupted while starting; nothing is lost.", file=sys.stderr, flush=True)
+    os._exit(Interrupted.exit_code)
+
+  sys.excepthook = hook
 
 
 def join_names(names: Sequence[str], *, limit: int = 10) -> str:

@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 from fal_jax import affine, build, data, flag_parser, metrics, parallel, restore
 from fal_jax.build import Setup
 from fal_jax.crop import BoxKind, CropRule, crop_from_image
+from fal_jax.distributed import share
 from fal_jax.errors import InputError
 from fal_jax.landmarks import Markup
-from fal_jax.output.folders import make_dir
+from fal_jax.output.folders import make_dir, write_atomic
 from fal_jax.output.provenance import provenance
 from fal_jax.robustness import compare
 from fal_jax.robustness.conditions import Condition
@@ -30,7 +31,7 @@ from fal_jax.scoring import (
 )
 from fal_jax.scoring import summary as summaries
 from fal_jax.scoring.faces import Predictions
-from fal_jax.weights import pretrained
+from fal_jax.weights import named
 
 
 def predict_split(
@@ -45,9 +46,7 @@ def predict_split(
   box: BoxKind | None = None,
   condition: Condition | None = None,
 ) -> Predictions:
-  """Runs the network over a split, which is read once.
-
-  Each image counts once, whatever the batch size and the number of devices.
+  """Runs the network over a split: each process over its share, and each image counts once.
 
   Args:
     predict: from `parallel.make_predict`.
@@ -69,7 +68,7 @@ def predict_split(
   rule = dataclasses.replace(rule, box=box or rule.box)
   landmarks, scores, records = [], [], []
   for batch, images in padded_batches(
-    source, rule=rule, batch_size=batch_size, condition=condition
+    share.of(source), rule=rule, batch_size=batch_size, condition=condition
   ):
     landmarks_crop, batch_scores, _ = predict(variables, images)
 
@@ -80,8 +79,10 @@ def predict_split(
       scores.append(point_scores)
       records.append(example["record"])
 
-  faces = annotations.from_records(records, dataset=dataset, split=split, rule=rule)
-  return Predictions(faces, np.stack(landmarks), np.stack(scores))
+  seen = records if share.is_whole() else source
+  faces = annotations.from_records(seen, dataset=dataset, split=split, rule=rule)
+  everywhere = functools.partial(share.gathered, length=len(source))
+  return Predictions(faces, everywhere(landmarks), everywhere(scores))
 
 
 def padded_batches(
@@ -123,7 +124,7 @@ def padded_batches(
       image = example["image"]
       if condition and condition.change:
         landmarks = affine.apply(example["crop_from_image"], example["landmarks"])
-        image = condition.change(image, landmarks)
+        image = condition.change(image, landmarks, example["id"])
       images[row] = image
     yield batch, images
 
@@ -191,7 +192,7 @@ def run(
   Args:
     config: what to evaluate under; None for the config that the run has saved.
     workdir: the run's folder.
-    weights: a network that comes with the package, instead of the run's.
+    weights: a network that has a name, or the folder of an export, instead of the run's.
     overrides: flags of the form --config.x.y=z that change the saved config.
     directory: where the results go; by default `<workdir>/eval`, and `<workdir>/eval/<dataset>` for
       another dataset than the run's own, whose splits may have the same names.
@@ -230,7 +231,7 @@ class OpenedRun(NamedTuple):
     setup: what the evaluation's config describes.
     sources: split -> its records.
     variables: `params` and `batch_stats` of the newest checkpoint.
-    step: the training step that they are from; None of a network that comes with the package.
+    step: the training step that they are from; None of a network that is not a run's.
     folder: "", or the name of the dataset where it is not the run's own, whose splits may have the
       same names.
   """
@@ -254,7 +255,7 @@ def open_run(
   Args:
     config: what to evaluate under; None for the config that the run has saved.
     workdir: the run's folder.
-    weights: a network that comes with the package, instead of the run's.
+    weights: a network that has a name, or the folder of an export, instead of the run's.
     overrides: flags of the form --config.x.y=z that change the saved config.
 
   Returns:
@@ -263,7 +264,7 @@ def open_run(
   Raises:
     InputError: there is no such run or dataset, or the config does not fit them.
   """
-  model = pretrained.load(weights) if weights else None
+  model = named.load(weights) if weights else None
   saved = model.config if model else restore.saved_config(workdir)
   if config is None:
     config = flag_parser.override(saved, overrides)
@@ -274,7 +275,7 @@ def open_run(
       flush=True,
     )
 
-  setup = build.setup(config, device_count=jax.device_count())
+  setup = build.setup(config)  # any batch is padded to a multiple of the devices
   sources = open_splits(setup)
   step: int | None = None
   if model:
@@ -378,23 +379,21 @@ def report(
   errors = summaries.measure(predictions, setup.markup, protocol)
   summary = {**summaries.summarise(predictions, errors, setup.markup, protocol), **harder}
   reports.warn_of_degenerate(summary)
+  if jax.process_index():  # the first process writes for all
+    return summary
 
-  directory.mkdir(parents=True, exist_ok=True)
   written = {**summary, "provenance": provenance(setup.config, split=split, step=step)}
-  (directory / f"{split}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+  write_atomic(directory / f"{split}.json", json.dumps(written, indent=2) + "\n")
   ids = predictions.faces.ids
   landmark_csv.write(directory / f"{split}_predictions.csv", ids, predictions.landmarks)
 
-  face_sheets.draw_first_and_worst(
-    directory,
-    split,
-    predictions,
-    errors.by_norm[norm],
-    source,
-    rule=setup.crop,
-    markup=setup.markup,
-    norm=norm,
+  of_norm = errors.by_norm[norm]
+  sheet: dict[str, Any] = {"rule": setup.crop, "markup": setup.markup, "norm": norm}
+  face_sheets.draw_first_and_worst(directory, split, predictions, of_norm, source, **sheet)
+  how = f"Boxes: {setup.crop.box}; decoder: {setup.codec.decoding}" + (
+    f"; step {step}" if step else ""
   )
+  face_sheets.draw_failures(directory, split, predictions, of_norm, source, **sheet, how=how)
   threshold = protocol.threshold if norm == protocol.norm else metrics.THRESHOLDS[norm][0]
   reports.draw(directory, split, predictions, errors, setup.markup, norm=norm, threshold=threshold)
   return summary

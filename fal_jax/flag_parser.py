@@ -2,20 +2,26 @@
 
 import contextlib
 import copy
+import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from fal_jax.errors import Diverged, InputError, Interrupted
+from fal_jax.errors import Diverged, InputError, Interrupted, lacking
 
 WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
   "Folder that everything is written to: checkpoints, logs, results; by default, where a --config "
   "or --table is trained or measured, runs/ and the name of its file.",
+)
+_DEBUG = flags.DEFINE_bool(
+  "debug", False, "Prints the traceback, too, where the program ends with a sentence."
 )
 
 
@@ -36,14 +42,43 @@ def default_workdir(config_file: str) -> str:
 def exit_code(run: Callable[[], None]) -> int:
   """Calls `run`, and turns an expected end into a line on stderr and its exit code."""
   try:
-    run()
+    with _sigterm_as_ctrl_c():
+      run()
   except (InputError, Diverged, Interrupted) as error:
-    print(error, file=sys.stderr)
+    _explain(error)
     return error.exit_code
   except KeyboardInterrupt:  # before the mode was ready to end in its own way
     print("Interrupted while starting; nothing is lost.", file=sys.stderr)
     return Interrupted.exit_code
+  except Exception as error:
+    reason = lacking(error)
+    if reason is None:
+      raise
+    said = " ".join(str(error).split())[:200]
+    _explain(InputError(f"The machine does not allow it ({reason}): {said} (--debug: where)."))
+    return InputError.exit_code
   return 0
+
+
+def _explain(error: Exception) -> None:
+  """Prints the sentence of an error, and with --debug what led to it."""
+  if flags.FLAGS.is_parsed() and _DEBUG.value:
+    traceback.print_exc()
+  print(error, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+  """Lets SIGTERM raise KeyboardInterrupt until a mode catches both signals in its own way."""
+  is_main = threading.current_thread() is threading.main_thread()
+  if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    yield
+    return
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def read(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:

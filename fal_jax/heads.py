@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.special import rel_entr
 
-from fal_jax import affine, peaks
+from fal_jax import affine, losses, peaks
+from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.hourglass import FAN
-from fal_jax.network import Output
+from fal_jax.network import Network, Output
 
 Head = Literal[
   "heatmaps",
@@ -62,7 +63,31 @@ class CorrectedFAN(nn.Module):
     num_landmarks = self.fan.num_landmarks
     heatmaps, features = self.fan.heatmaps_and_features(images, train)
     displacement = nn.Dense(2 * num_landmarks, name="correction")(features.mean((1, 2)))
-    return Output(heatmaps, displacement.reshape(len(images), num_landmarks, 2))
+    # Not `len`, which an export for any number of images does not know.
+    return Output(heatmaps, displacement.reshape(images.shape[0], num_landmarks, 2))
+
+
+def with_head(plain: Network, head: str) -> Network:
+  """Adds what `config.head` predicts beside heatmaps.
+
+  Args:
+    plain: the network itself.
+    head: see `Head`.
+
+  Returns:
+    `plain`, or a network around it.
+
+  Raises:
+    InputError: the head needs a network of another kind.
+  """
+  if not head.startswith("correction"):
+    return plain
+  if not isinstance(plain, FAN):
+    raise InputError(
+      f"config.head={head} reads features that only FAN has: set --config.model.name=fan "
+      "or --config.head=heatmaps."
+    )
+  return CorrectedFAN(plain)
 
 
 def static_target(landmarks: jax.Array, codec: HeatmapCodec) -> jax.Array:
@@ -133,6 +158,30 @@ def window_positions(
 
   position = jax.vmap(of_stack)(heatmaps)
   return position, jnp.broadcast_to(target, position.shape)
+
+
+def global_softargmax_loss(
+  heatmaps: jax.Array, landmarks: jax.Array, codec: HeatmapCodec, *, prior: bool
+) -> jax.Array:
+  """Squared error of the mean position under a softmax over the whole map.
+
+  The heatmaps may look like anything, unless there is a prior for them.
+
+  Source: Bulat et al. 2021, Sec. 4.1, after [29].
+
+  Args:
+    heatmaps: (S, ..., H, W, K) float32.
+    landmarks: (..., K, 2) float32, px of the network's input, NaN where not annotated.
+    codec: gives size, stride and temperature.
+    prior: whether `prior_divergence` is added.
+
+  Returns:
+    Scalar, heatmap px squared, summed over everything.
+  """
+  position = peaks.softmax_mean(heatmaps, codec.temperature) + (codec.size - 1) / 2
+  target = affine.apply(affine.shrink(codec.stride), landmarks)
+  loss = losses.point_l2(position, jnp.broadcast_to(target, position.shape))
+  return loss + prior_divergence(heatmaps, landmarks, codec) if prior else loss
 
 
 def prior_divergence(heatmaps: jax.Array, landmarks: jax.Array, codec: HeatmapCodec) -> jax.Array:

@@ -14,13 +14,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fal_jax.ops.batch_norm import EPSILON, STATISTICS, affine_relu, batch_norm_relu
+from fal_jax.ops.batch_norm import EPSILON
 from fal_jax.ops.convolution import convolve, convolve_to_float32
+from fal_jax.ops.layers import Conv, Norm, initialiser, rematerialised, upsample
 
 Pool = Literal["avg", "max"]
-
-# PyTorch's default for convolutions, under which the published networks were trained.
-_initialiser = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def _pool(images: jax.Array, pool: Pool) -> jax.Array:
@@ -28,74 +26,19 @@ def _pool(images: jax.Array, pool: Pool) -> jax.Array:
   return reduce(images, window_shape=(2, 2), strides=(2, 2))
 
 
-def _upsample(images: jax.Array) -> jax.Array:
-  """Nearest neighbour, x2: every pixel becomes a 2 x 2 block.
-
-  That keeps pixel centres where `affine.shrink(2)` has them.
-  """
-  batch, height, width, channels = images.shape
-  blocks = jnp.broadcast_to(images[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
-  return blocks.reshape(batch, 2 * height, 2 * width, channels)
-
-
-class _Layer(nn.Module):
-  """A layer whose weights are compared with their shapes, and nothing else.
-
-  Flax traces the initialiser of every weight at every use to learn its shape, which takes half of
-  the time that the network takes to trace.
-  """
-
-  def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
-    value: Any = self.get_variable("params", name)
-    _, shape, *_ = args  # after the initialiser
-    if value is not None and value.shape == tuple(shape):
-      return value
-    return super().param(name, *args, **kwargs)  # draws it, or raises
-
-
-class _Conv(_Layer, nn.Conv):
-  """Flax's convolution as a `_Layer`."""
-
-
-class Norm(_Layer):
-  """BatchNorm and ReLU, with statistics over all devices of `axis_name`."""
-
-  momentum: float = 0.9
-  axis_name: str | None = None
-  epsilon: float = EPSILON
-
-  @nn.compact
-  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-    shape = images.shape[-1:]
-    scale = self.param("scale", nn.initializers.ones, shape)
-    bias = self.param("bias", nn.initializers.zeros, shape)
-    mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-    variance = self.variable("batch_stats", "var", jnp.ones, shape)
-
-    if not train:
-      return affine_relu(images, mean.value, variance.value, scale, bias, epsilon=self.epsilon)
-
-    images, batch_mean, batch_variance = batch_norm_relu(
-      images, scale, bias, self.axis_name, self.epsilon
-    )
-    mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
-    variance.value = self.momentum * variance.value + (1 - self.momentum) * batch_variance
-    return images
-
-
 def _conv(features: int, size: int, *, name: str, dtype: jnp.dtype | None) -> nn.Conv:
-  return _Conv(
+  return Conv(
     features,
     (size, size),
     use_bias=False,
-    kernel_init=_initialiser,
+    kernel_init=initialiser,
     name=name,
     dtype=dtype,
     conv_general_dilated=convolve,
   )
 
 
-class _ConvFrozenBias(_Conv):
+class _ConvFrozenBias(Conv):
   """A convolution whose bias receives no gradient.
 
   The bias shifts whole channels, and every path from here ends in a BatchNorm, which cancels the
@@ -157,7 +100,7 @@ class Hourglass(nn.Module):
       skip = block(f"b1_{depth}", inputs)
       low = block(f"b2_{depth}", _pool(inputs, self.pool))
       low = level(depth - 1, low) if depth > 1 else block("b2_plus_1", low)
-      return skip + _upsample(block(f"b3_{depth}", low))
+      return skip + upsample(block(f"b3_{depth}", low))
 
     return level(self.depth, images)
 
@@ -234,13 +177,12 @@ class FAN(nn.Module):
     features = self.features
     norm = functools.partial(Norm, self.momentum, self.axis_name, self.epsilon)
     before_norm = functools.partial(
-      _ConvFrozenBias, kernel_init=_initialiser, dtype=self.dtype, conv_general_dilated=convolve
+      _ConvFrozenBias, kernel_init=initialiser, dtype=self.dtype, conv_general_dilated=convolve
     )
 
     parts: list[Any] = [ConvBlock, Hourglass]
     if self.remat:
-      keep = jax.checkpoint_policies.save_only_these_names(STATISTICS)
-      parts = [nn.remat(part, static_argnums=(2,), policy=keep) for part in parts]
+      parts = [*map(rematerialised, parts)]
     block, hourglass = (functools.partial(part, norm=norm, dtype=self.dtype) for part in parts)
 
     # Explicit padding: XLA's SAME would pad 2 before and 3 after, a shift of half a pixel against
@@ -257,10 +199,10 @@ class FAN(nn.Module):
       y = block(features, name=f"top_m_{i}")(y, train)
       y = before_norm(features, (1, 1), name=f"conv_last{i}")(y)
       y = norm(name=f"bn_end{i}")(y, train)
-      last = _Conv(
+      last = Conv(
         self.num_landmarks,
         (1, 1),
-        kernel_init=_initialiser,
+        kernel_init=initialiser,
         dtype=self.dtype,
         conv_general_dilated=convolve_to_float32,
         name=f"l{i}",

@@ -4,18 +4,25 @@ Flags and modes, nothing else. Exit codes: 0 finished, 2 the user's mistake, 3 d
 75 interrupted and saved.
 """
 
-import os
+if __name__ == "__main__":  # the imports below take a second, in which Ctrl-C may come
+  from fal_jax.errors import end_quietly
+
+  end_quietly()
+
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from fal_jax import flag_parser
-from fal_jax.errors import InputError
-from fal_jax.output import folders
+from fal_jax.distributed import processes
+from fal_jax.errors import InputError, end_quietly
+from fal_jax.export import options as export_options
+from fal_jax.output import compiled
 from fal_jax.photos import options as photo_options
 
 MODES = (
@@ -28,11 +35,12 @@ MODES = (
   "doctor",
   "bench",
   "import_torch",
+  "export",
 )
 # Modes that take the config which their run has saved, unless one is given; flags override it.
 MODES_OF_A_RUN = ("eval", "network_report")
 # predict always takes it; score needs one only for a dataset.
-MODES_WITHOUT_CONFIG = ("predict", "score", *MODES_OF_A_RUN)
+MODES_WITHOUT_CONFIG = ("predict", "score", "export", *MODES_OF_A_RUN)
 # bench measures compiling; the others do not compile.
 MODES_WITHOUT_COMPILATION = ("bench", "score", "doctor")
 # Modes that a config is enough for: without a --workdir they write to runs/<config>.
@@ -44,13 +52,22 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flag_parser.WORKDIR
 # For --help:
 flags.declare_key_flag("workdir")
+flags.declare_key_flag("debug")
 flags.adopt_module_key_flags(photo_options)
+flags.adopt_module_key_flags(export_options)
+flags.adopt_module_key_flags(processes)
 _MODE = flags.DEFINE_enum(
   "mode",
   "train",
   MODES,
-  "train evaluates at its end; predict and score need no --config, eval and network_report take "
-  "the run's own.",
+  "train evaluates at its end; predict, score and export need no --config, eval and "
+  "network_report take the run's own.",
+)
+_ALLOW_CHANGED = flags.DEFINE_list(
+  "allow_changed",
+  [],
+  "train: keys such as train.batch_size that may differ from what a run was started with, and are "
+  "then changed from its newest checkpoint on.",
 )
 _LANDMARKS = flags.DEFINE_string(
   "landmarks",
@@ -67,12 +84,31 @@ _VIEWS = flags.DEFINE_integer(
 _WEIGHTS = flags.DEFINE_string(
   "weights",
   None,
-  "predict: a network that comes with fal_jax, free-68 (default) or w300-68, or the folder of a "
-  "run; eval: such a network, instead of the run's; import_torch: file with a PyTorch FAN's state "
-  "dict, e.g. 2DFAN4.pth.tar.",
+  "predict: a network that comes with fal_jax, free-68 (default) or w300-68, one of your own that "
+  "has a name (README of fal_jax/export), or the folder of an export or a run; export: the same; "
+  "eval, network_report: a network that has a name or an export, instead of the run's; "
+  "import_torch: file with a PyTorch FAN's state dict, e.g. 2DFAN4.pth.tar.",
+)
+_HEATMAPS = flags.DEFINE_list(
+  "heatmaps",
+  [],
+  "predict: landmarks, by number from 0 or name, whose heatmaps are drawn for each face of a "
+  "photograph; network_report: these pictures of one face of the first split alone.",
+)
+_FACE = flags.DEFINE_string(
+  "face", None, "network_report: id of the face that --heatmaps are of; default: the first."
+)
+_RUNS = flags.DEFINE_list(
+  "runs",
+  [],
+  "network_report: LABEL=WORKDIR,...; the error and the agreement of views at every checkpoint of "
+  "these runs, in one figure, instead of the tables; with --parts=robustness LABEL=FILE,... of "
+  "<split>_robustness.json.",
 )
 _PARTS = flags.DEFINE_list(
-  "parts", [], "bench: what to measure, e.g. forward,step; default: all applicable parts."
+  "parts",
+  [],
+  "bench: e.g. forward,step (default: all that apply); network_report: robustness,calibration.",
 )
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "bench: number of rounds.", lower_bound=1)
 _BATCH_SIZES = flags.DEFINE_list(
@@ -129,14 +165,15 @@ _BASELINE = flags.DEFINE_bool(
 def main(argv: Sequence[str]) -> int:
   """Runs the mode that the flags ask for, and returns the exit code."""
   overrides = argv[1:]  # of the saved config, where no --config was given
-  return flag_parser.exit_code(lambda: _run(overrides))
+  return processes.exit_code(_MODE.value, lambda: _run(overrides))
 
 
 def _run(overrides: Sequence[str]) -> None:
   """Runs the mode; every heavy import waits until it is known which one."""
   mode = _MODE.value
   # Overrides are of a config; without one, these modes alone apply them, to the run's own.
-  needs_config = mode not in MODES_WITHOUT_CONFIG or (overrides and mode not in MODES_OF_A_RUN)
+  applies = mode == "export" or mode in MODES_OF_A_RUN
+  needs_config = mode not in MODES_WITHOUT_CONFIG or (overrides and not applies)
   if needs_config and _CONFIG.value is None:
     if photo_options.IMAGES.value:
       raise InputError("--images are for --mode=predict: add it to the command.")
@@ -144,9 +181,9 @@ def _run(overrides: Sequence[str]) -> None:
       "No --config given: name one of the files in configs/, e.g. --config=configs/demo.py; for "
       "landmarks on a photograph --mode=predict --images=photo.jpg."
     )
-  workdir = _WORKDIR.value or "" if mode == "predict" else _workdir(mode)
+  workdir = _WORKDIR.value or "" if mode in ("predict", "export") else _workdir(mode)
   if mode not in MODES_WITHOUT_COMPILATION:
-    enable_compilation_cache(workdir)
+    compiled.keep(workdir)
   command = shlex.join(["python", "-m", "fal_jax.main", *sys.argv[1:]])
 
   match mode:
@@ -154,8 +191,8 @@ def _run(overrides: Sequence[str]) -> None:
       from fal_jax import train
       from fal_jax.scoring import reports
 
-      for split, summary in train.train_and_evaluate(_config(), workdir).items():
-        print(reports.table(split, summary))
+      changed = _ALLOW_CHANGED.value
+      reports.show(train.train_and_evaluate(_config(), workdir, allow_changed=changed))
 
     case "eval":
       from fal_jax import evaluate
@@ -169,14 +206,16 @@ def _run(overrides: Sequence[str]) -> None:
         overrides=overrides,
         directory=photo_options.OUT.value,
       )
-      for split, summary in summaries.items():
-        print(reports.table(split, summary))
+      reports.show(summaries)
 
     case "predict":
       if _CONFIG.value is not None:
         print("Note: --config is not used, a network is run under the config of its training.")
       options = photo_options.read(
-        weights=_WEIGHTS.value, workdir=_WORKDIR.value, views=_VIEWS.value
+        weights=_WEIGHTS.value,
+        workdir=_WORKDIR.value,
+        views=_VIEWS.value,
+        heatmaps=_HEATMAPS.value,
       )
       from fal_jax.photos import run as photos
 
@@ -192,17 +231,8 @@ def _run(overrides: Sequence[str]) -> None:
         print(table)
 
     case "network_report":
-      from fal_jax.network_report import run as network_report
-
       config = None if _CONFIG.value is None else _config()
-      texts = network_report.run(
-        config,
-        workdir,
-        overrides=overrides,
-        views=8 if _VIEWS.value is None else _VIEWS.value,
-        command=command,
-      )
-      for text in texts:
+      for text in _network_report(config, workdir, overrides=overrides, command=command):
         print(text)
 
     case "doctor":
@@ -231,9 +261,67 @@ def _run(overrides: Sequence[str]) -> None:
           "No --weights given: name the file with the PyTorch weights, "
           "e.g. --weights=2DFAN4.pth.tar."
         )
+      from fal_jax.torch_import import outline
+
+      outline.check(_WEIGHTS.value)  # what is refused does not wait for JAX's import
       from fal_jax.torch_import import run as torch_import
 
       print(torch_import.run(_config(), workdir, _WEIGHTS.value))
+
+    case "export":
+      if _CONFIG.value is not None:
+        print("Note: --config is not used, a network is exported with the config of its training.")
+      wanted = export_options.read(
+        weights=_WEIGHTS.value,
+        workdir=_WORKDIR.value,
+        out=photo_options.OUT.value,
+        decode=photo_options.DECODE.value,
+        detector=photo_options.DETECTOR.value,
+        overrides=tuple(overrides),
+      )
+      from fal_jax.export import run as export
+
+      print(export.run(wanted))
+
+
+def _network_report(
+  config: ConfigDict | None, workdir: str, *, overrides: Sequence[str], command: str
+) -> Iterator[str]:
+  """The tables of a run, the heatmaps of a face, or the curves of several runs."""
+  if _FACE.value and not _HEATMAPS.value:
+    raise InputError(
+      f"--face={_FACE.value} is the face whose --heatmaps are drawn: name landmarks as well, e.g. "
+      "--heatmaps=36, or leave it out."
+    )
+  if _RUNS.value and (_WEIGHTS.value or _HEATMAPS.value):
+    other = "--weights" if _WEIGHTS.value else "--heatmaps"
+    raise InputError(
+      f"--runs and {other} are two reports: --runs measures the checkpoints of the runs that it "
+      "names. Leave one of them out."
+    )
+  if _PARTS.value and _HEATMAPS.value:
+    raise InputError("--parts and --heatmaps are two reports: leave one of them out.")
+
+  options: dict[str, Any] = {"overrides": overrides, "command": command}
+  if _RUNS.value or _PARTS.value:
+    from fal_jax.network_report import learning, parts
+
+    runs, views = learning.parse(_RUNS.value), 4 if _VIEWS.value is None else _VIEWS.value
+    if not _PARTS.value:
+      return learning.run(config, workdir, runs, views=views, **options)
+    options["weights"] = _WEIGHTS.value
+    return parts.run(config, workdir, _PARTS.value, runs=runs, views=views, **options)
+
+  options["weights"] = _WEIGHTS.value
+  if _HEATMAPS.value:
+    from fal_jax.network_report import pictures
+
+    return pictures.run(config, workdir, _HEATMAPS.value, face=_FACE.value, **options)
+
+  from fal_jax.network_report import run as network_report
+
+  views = 8 if _VIEWS.value is None else _VIEWS.value
+  return network_report.run(config, workdir, views=views, **options)
 
 
 def _workdir(mode: str) -> str:
@@ -242,38 +330,11 @@ def _workdir(mode: str) -> str:
   if _WORKDIR.value is None and has_default:
     _config()  # an unreadable config is not announced as a run
     return flag_parser.default_workdir(config_flags.get_config_filename(flags.FLAGS["config"]))
-  if _WORKDIR.value is None and mode == "eval" and _WEIGHTS.value:
-    return f"runs/{_WEIGHTS.value}"
+  if _WORKDIR.value is None and mode in MODES_OF_A_RUN and _WEIGHTS.value:
+    return f"runs/{Path(_WEIGHTS.value).name}"
   if not _WORKDIR.value:
     raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/demo.")
   return _WORKDIR.value
-
-
-def enable_compilation_cache(workdir: str) -> None:
-  """Lets JAX keep what it compiles, for the next start.
-
-  JAX runs what it finds there, so the folder must be the user's own; if it is not, one line says
-  so, and nothing is kept.
-
-  Args:
-    workdir: the run's folder, beside which it is kept in `.compiled`; in the home of fal_jax if
-      empty. JAX_COMPILATION_CACHE_DIR names another place, or none if it is empty; JAX reads it
-      when it is imported.
-  """
-  if "://" in workdir or "JAX_COMPILATION_CACHE_DIR" in os.environ:
-    return
-  beside = Path(workdir).expanduser().absolute().parent
-  cache = beside / ".compiled" if workdir else folders.home().absolute() / "compiled"
-  try:
-    if beside.is_dir():  # a mistyped --workdir leaves nothing behind
-      folders.make_private_dir(cache)
-  except InputError as error:
-    print(f"Note: nothing that is compiled is kept: {error}", flush=True)
-    return
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
-  # By default JAX keeps only what takes a second, which a fast machine's network for one face
-  # does not.
-  os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
 def _score(workdir: str) -> None:
@@ -327,6 +388,7 @@ def _parse_ints(texts: list[str]) -> list[int]:
 
 def cli() -> None:
   """The console script `fal_jax`: `main`, with the flags of --help and the exit code."""
+  end_quietly()
   logging.set_verbosity(logging.WARNING)
   for flag in flags.FLAGS.get_key_flags_for_module(sys.modules[__name__]):
     # --help lists the key flags of the program, which is the script.

@@ -1,9 +1,11 @@
 """What the library asks of a network, whatever is inside it.
 
-A network is one file (`hourglass.py` is FAN) and one `case` in `build.network`. Training and
-prediction do not know which one it is. Three other places know FAN: `heads.CorrectedFAN` (the
-correction heads read its features), the bench (`bench/flops.py` counts its operations and
-`bench/torch_reference.py` is its PyTorch twin) and `torch_import/`.
+A network is one file (`hourglass.py` is FAN, `mobile_unet.py` MobileUNet) and one `case` in
+`build.network`. Training and prediction do not know which one it is. Two other places know both:
+the bench (`bench/flops.py` counts their operations) and the export (`export/onnx_fan.py` and
+`export/onnx_mobile_unet.py` state them as ONNX graphs). Three know FAN alone: `heads.CorrectedFAN`
+(the correction heads read its features), `bench/torch_reference.py` (its PyTorch twin) and
+`torch_import/`.
 """
 
 from collections.abc import Callable

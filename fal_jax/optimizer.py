@@ -26,6 +26,7 @@ def adam(
   epochs: float,
   schedule: Schedule = "drops",
   warmup: float = 0.0,
+  steps_ahead: float = 0.0,
 ) -> "tuple[optax.GradientTransformation, optax.Schedule]":
   """Builds the optimiser and the schedule it follows.
 
@@ -41,6 +42,8 @@ def adam(
     epochs: length of the run.
     schedule: "drops" at these epochs, or "cosine" from the rate to a hundredth of it at the end.
     warmup: fraction of the run's steps over which the rate rises linearly from zero.
+    steps_ahead: by how many of these steps a run is further in its epochs than it has made steps,
+      since it began with larger batches (negative: smaller ones); may be fractional.
 
   Returns:
     The optimiser, and the learning rate as a function of the step.
@@ -66,6 +69,8 @@ def adam(
   rising_steps = round(warmup * total_steps)
   if rising_steps:
     rate = _rising(rate, rising_steps)
+  if steps_ahead:
+    rate = _ahead(rate, steps_ahead)
   return optax.adam(rate), rate
 
 
@@ -96,3 +101,8 @@ def _rising(rate: "optax.Schedule", steps: int) -> "optax.Schedule":
     return rate(step) * jnp.minimum((step + 1) / steps, 1)
 
   return schedule
+
+
+def _ahead(rate: "optax.Schedule", steps: float) -> "optax.Schedule":
+  """A schedule that is further than its step says."""
+  return lambda step: rate(step + steps)

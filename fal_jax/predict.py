@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from fal_jax import affine, build, crop, landmarks, metrics, parallel, steps
+from fal_jax import network as networks
 from fal_jax.build import Setup
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.network import Network
-from fal_jax.weights import pretrained
+from fal_jax.output.folders import locate
+from fal_jax.weights import exported, named
+from fal_jax.weights.pretrained import Pretrained
 
 # Faces per call of the network: as many as there are, in powers of two up to this one. Each size
 # compiles when it is first met.
@@ -62,6 +66,7 @@ class FaceAligner:
     views: looks at each face, of which the first is upright and every second one is mirrored; the
       landmarks are their mean.
     origin: where the weights are from, ready for JSON.
+    variables: `params` and `batch_stats`, on the device.
   """
 
   def __init__(
@@ -87,7 +92,7 @@ class FaceAligner:
     self.views = views
     self.origin = dict(origin or {})
     # Once: 8 % of the time of a face otherwise.
-    self._variables = jax.device_put(variables, jax.local_devices()[0])
+    self.variables = jax.device_put(variables, jax.local_devices()[0])
     # Flax modules are hashable, which the protocol does not say.
     self._predict = _predict_step(setup.network, setup.codec)  # type: ignore[arg-type]
     self._warming: Future | None = None
@@ -112,7 +117,7 @@ class FaceAligner:
     """
     from fal_jax import restore  # and with it orbax: here, since shipped networks need neither
 
-    workdir = Path(path).expanduser()
+    workdir = locate(path)
     workdir = workdir.parent if workdir.name == "checkpoints" else workdir
     setup = build.setup(_with_decoder(restore.saved_config(workdir), decode))
     variables, step = restore.restore_variables(setup, workdir)
@@ -123,11 +128,12 @@ class FaceAligner:
   def from_pretrained(
     cls, name: str, *, decode: str | None = None, refine: int = 0, views: int = 1
   ) -> "FaceAligner":
-    """Loads a network that comes with the package, offline.
+    """Loads a network that has a name, offline.
 
     Args:
-      name: "free-68" or "w300-68"; `pretrained.models` describes them.
-      decode: another decoder than "calibrated", see `HeatmapCodec.decode`.
+      name: "free-68" or "w300-68", which come with the package, or the user's own export;
+        `fal_jax.models` describes them.
+      decode: another decoder than the network's, see `HeatmapCodec.decode`.
       refine: see the class.
       views: see the class.
 
@@ -137,11 +143,40 @@ class FaceAligner:
     Raises:
       InputError: there is no such network or decoder, or its file is damaged.
     """
-    model = pretrained.load(name)
+    return cls.from_loaded(named.load(name), decode=decode, refine=refine, views=views)
+
+  @classmethod
+  def from_exported(
+    cls, directory: str | Path, *, decode: str | None = None, refine: int = 0, views: int = 1
+  ) -> "FaceAligner":
+    """Loads what --mode=export wrote, offline, without the run or its config.
+
+    Args:
+      directory: the folder of the export.
+      decode: another decoder than the export's, see `HeatmapCodec.decode`.
+      refine: see the class.
+      views: see the class.
+
+    Returns:
+      An aligner with that network. One printed line says so where its licence restricts its use.
+
+    Raises:
+      InputError: the folder is not an export or damaged, or there is no such decoder.
+    """
+    return cls.from_loaded(exported.load(directory), decode=decode, refine=refine, views=views)
+
+  @classmethod
+  def from_loaded(
+    cls, model: Pretrained, *, decode: str | None = None, refine: int = 0, views: int = 1
+  ) -> "FaceAligner":
+    """Takes a network that `weights.named` has read; prints what its user must be told.
+
+    The other arguments and what is raised are those of `from_pretrained`.
+    """
     setup = build.setup(_with_decoder(model.config, decode))
     if model.notice:
       print(model.notice, flush=True)
-    origin = {"name": name, "sha256": model.card["sha256"]}
+    origin = {"name": model.name, "sha256": model.card["sha256"]}
     return cls(setup, model.variables, refine=refine, views=views, origin=origin)
 
   def warm_up(self, *, faces: int = 1) -> None:
@@ -162,7 +197,7 @@ class FaceAligner:
 
     def predict_black() -> None:
       for batch in set(_batches(faces * self.views)):
-        self._predict(self._variables, np.zeros((batch, size, size, 3), np.uint8))
+        self._predict(self.variables, np.zeros((batch, size, size, 3), np.uint8))
 
     worker = ThreadPoolExecutor(1, "warm_up")
     self._warming = worker.submit(predict_black)
@@ -188,6 +223,28 @@ class FaceAligner:
       boxes = landmarks.refined_boxes(result.landmarks, boxes)
       result = self._align(image, boxes)
     return result
+
+  def heatmaps(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The heatmaps that the landmarks of each box are read off: those of its upright crop.
+
+    Args:
+      image: (H, W, 3) uint8 RGB.
+      boxes: (N, 4) x0, y0, x1, y1 in image px, as for the landmarks.
+
+    Returns:
+      (N, S, S, K) float32, of the last stack; S is the size of the codec.
+
+    Raises:
+      InputError: as for the landmarks.
+    """
+    image, boxes = _checked(image, boxes)
+    rule, size = self.setup.crop, self.setup.codec.size
+    predict = _heatmap_step(self.setup.network)  # type: ignore[arg-type]
+    heatmaps = np.zeros((len(boxes), size, size, self.setup.markup.num), np.float32)
+    for row, box in enumerate(boxes):
+      face = crop.extract(image, crop.crop_from_image(box, rule), rule.size)
+      heatmaps[row] = predict(self.variables, face[None])[0]
+    return heatmaps
 
   def _align(self, image: np.ndarray, boxes: np.ndarray) -> FaceLandmarks:
     """All views of all boxes (N, 4) image px, and what they say together."""
@@ -233,7 +290,7 @@ class FaceAligner:
     for batch in _batches(len(views_from_image)):
       rows = slice(first, first + batch)
       images = np.stack([crop.extract(image, each, size) for each in views_from_image[rows]])
-      points[rows], scores[rows], covariance[rows] = self._predict(self._variables, images)
+      points[rows], scores[rows], covariance[rows] = self._predict(self.variables, images)
       first += batch
 
     return points, scores, covariance
@@ -242,11 +299,25 @@ class FaceAligner:
 @functools.lru_cache(maxsize=8)
 def _predict_step(network: Network, codec: HeatmapCodec) -> Callable[..., Any]:
   """`steps.predict_step`, compiled; aligners of the same network share what is compiled."""
+  return _compiled(functools.partial(steps.predict_step, model=network, codec=codec))
+
+
+@functools.lru_cache(maxsize=8)
+def _heatmap_step(network: Network) -> Callable[..., Any]:
+  """From images (B, H, H, 3) uint8 to the last stack's heatmaps (B, S, S, K), compiled."""
+
+  def step(variables: Any, images: jax.Array) -> jax.Array:
+    return networks.predict(network, variables, images.astype(jnp.float32) / 255).heatmaps[-1]
+
+  return _compiled(step)
+
+
+def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+  """A function that is compiled for each shape that it meets, as this device likes it."""
   platform = jax.local_devices()[0].platform
   options = parallel.compiler_options(platform)
   if platform == "cpu":
     options |= _CPU_EFFORT
-  step = functools.partial(steps.predict_step, model=network, codec=codec)
   return jax.jit(step, compiler_options=options or None)
 
 

@@ -1,5 +1,6 @@
 """The weights and the config that a run has saved."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from fal_jax import build, config_json, parallel, steps
 from fal_jax.build import Setup
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
-from fal_jax.weights import pretrained
+from fal_jax.output.folders import locate
+from fal_jax.weights import named, pretrained
 
 # Keys of a config that decide what a network predicts and what that is compared with. Where the
 # data lie, and everything about training, is not among them.
@@ -49,15 +51,9 @@ def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
   Raises:
     InputError: there is no run, no readable checkpoint, or one of a different network.
   """
-  shapes = _state_shapes(setup)
-  sharding = parallel.replicated_sharding()
-  abstract_state = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
-  )
-
   checkpoints = Checkpoints(workdir, create=False)
   try:
-    restored = checkpoints.restore_latest(abstract_state)
+    restored = checkpoints.restore_latest(abstract_state(setup))
   finally:
     checkpoints.close()
   if restored is None:
@@ -68,8 +64,29 @@ def restore_variables(setup: Setup, workdir: str | Path) -> tuple[Any, int]:
   return state.variables, step
 
 
+def each_variables(setup: Setup, workdir: str | Path) -> Iterator[tuple[int, Any]]:
+  """Every intact checkpoint of a run that is still on disk, on this process's devices.
+
+  Args:
+    setup: describes the network that was trained.
+    workdir: the run's folder.
+
+  Yields:
+    The step and its `params` and `batch_stats`, the oldest first.
+
+  Raises:
+    InputError: there is no run, or one of a different network.
+  """
+  checkpoints = Checkpoints(workdir, create=False)
+  try:
+    for step, state in checkpoints.restore_each(abstract_state(setup)):
+      yield step, state.variables
+  finally:
+    checkpoints.close()
+
+
 def pretrained_variables(setup: Setup, model: pretrained.Pretrained, workdir: str | Path) -> Any:
-  """The weights of a network that comes with the package; prints what their user must be told.
+  """The weights of a network that is not a run's; prints what their user must be told.
 
   Args:
     setup: what the config describes.
@@ -82,7 +99,7 @@ def pretrained_variables(setup: Setup, model: pretrained.Pretrained, workdir: st
   Raises:
     InputError: the config describes another network, or the folder belongs to a run.
   """
-  if (Path(workdir).expanduser() / "checkpoints").exists():
+  if (locate(workdir) / "checkpoints").exists():
     raise InputError(
       f"{workdir} holds a run, whose results those of {model.name} would replace: give another "
       "--workdir, or leave it out."
@@ -103,6 +120,29 @@ def pretrained_variables(setup: Setup, model: pretrained.Pretrained, workdir: st
   return model.variables
 
 
+def first_state(config: ConfigDict, recipe: steps.Recipe) -> steps.TrainState:
+  """The state in which a run starts, on all devices.
+
+  Args:
+    config: of the new run.
+    recipe: its recipe.
+
+  Returns:
+    Step 0, with the weights that `config.init_from` names, or fresh ones.
+
+  Raises:
+    InputError: as in `starting_variables`.
+  """
+  # The rbg generator: XLA takes minutes to compile threefry for hundreds of arrays on some CPU
+  # releases.
+  key = jax.random.key(config.seed, impl="rbg")
+  state = parallel.replicate(jax.jit(lambda: steps.init_state(key, recipe))())
+  if not config.init_from:
+    return state
+  variables = starting_variables(config, state.variables)
+  return parallel.replicate(steps.first_state(variables, recipe))
+
+
 def starting_variables(config: ConfigDict, fresh: Any) -> Any:
   """The weights that `config.init_from` names, for a run of this config; says what they are.
 
@@ -119,8 +159,8 @@ def starting_variables(config: ConfigDict, fresh: Any) -> Any:
     InputError: there are no such weights, or they are of another network.
   """
   name = config.init_from
-  if name in pretrained.models():
-    model = pretrained.load(name)
+  model = named.find(name)
+  if model is not None:
     origin, variables, notices = model.config, model.variables, [model.notice]
   else:
     origin = saved_config(name)
@@ -163,6 +203,19 @@ def _counts_landmarks(
   """Whether two shapes differ just as the numbers of landmarks do."""
   return len(there) == len(here) and all(
     a == b or a * here_count == b * there_count for a, b in zip(there, here, strict=True)
+  )
+
+
+def abstract_state(setup: Setup) -> Any:
+  """The state of a run as checkpoints restore it: on all devices.
+
+  Returns:
+    `steps.TrainState` of `jax.ShapeDtypeStruct`.
+  """
+  sharding = parallel.replicated_sharding()
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+    _state_shapes(setup),
   )
 
 

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 import fal_jax
 from fal_jax.errors import InputError, cut
 from fal_jax.landmarks import Markup
-from fal_jax.output.folders import make_dir, unwritable
+from fal_jax.output.folders import make_dir, unwritable, write_atomic
 from fal_jax.output.provenance import git_commit
 from fal_jax.plots import figure
 from fal_jax.scoring import (
@@ -151,8 +151,8 @@ def compare(
   report["provenance"] = {label: one.summary["provenance"] for label, one in scored.items()}
   written = json.dumps(report, indent=2)
   try:
-    (directory / f"{COMPARISON}.json").write_text(written + "\n", encoding="utf-8")
-    (directory / f"{COMPARISON}.md").write_text(f"# {page}\n", encoding="utf-8")
+    write_atomic(directory / f"{COMPARISON}.json", written + "\n")
+    write_atomic(directory / f"{COMPARISON}.md", f"# {page}\n")
   except OSError as error:
     raise unwritable(workdir, error.strerror or str(error)) from error
 
@@ -335,7 +335,7 @@ def _write(workdir: str | Path, scored: Mapping[str, Scored]) -> Path:
   try:
     for name, one in scored.items():
       written = json.dumps(one.summary, indent=2)
-      (directory / f"{name}.json").write_text(written + "\n", encoding="utf-8")
+      write_atomic(directory / f"{name}.json", written + "\n")
       reports.write_errors(directory / f"{name}_errors.csv", one.errors)
   except OSError as error:
     raise unwritable(workdir, error.strerror or str(error)) from error

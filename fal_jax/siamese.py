@@ -1,6 +1,7 @@
 """Siamese consistency (Sec. 3.4): heatmaps of several views in one frame, combined."""
 
 import functools
+import math
 from typing import Literal, get_args
 
 import jax
@@ -23,6 +24,41 @@ def check_reduce(reduce: str) -> None:
   """
   if reduce not in get_args(Reduce):
     raise InputError(f"siamese.reduce is {reduce!r}; choose one of {', '.join(get_args(Reduce))}.")
+
+
+def check(
+  *,
+  num_views: int,
+  frame: str,
+  reduce: str,
+  target_scale: float | None,
+  view_loss: float,
+  window_loss: float,
+) -> None:
+  """Checks `config.siamese`.
+
+  Raises:
+    InputError: one of its keys is unknown or out of range, or two contradict each other.
+  """
+  if num_views < 1:
+    raise InputError(f"config.siamese.num_views must be positive and finite, got {num_views}.")
+  check_reduce(reduce)
+  if frame not in get_args(Frame):
+    raise InputError(
+      f"config.siamese.frame is {frame!r}; choose one of {', '.join(get_args(Frame))}."
+    )
+  for name, weight in (("view_loss", view_loss), ("window_loss", window_loss)):
+    if not 0 <= weight < math.inf:
+      raise InputError(f"config.siamese.{name} must be 0 or more, got {weight}.")
+  if target_scale is not None and not 0 < target_scale < math.inf:
+    raise InputError(
+      f"config.siamese.target_scale must be positive and finite, or None, got {target_scale}."
+    )
+  if view_loss and frame == "view":
+    raise InputError(
+      "config.siamese.frame=view has no other loss than that of the views: "
+      "set --config.siamese.view_loss=0."
+    )
 
 
 def pull_back(

@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from fal_jax import affine, heads, losses, network, peaks, siamese
+from fal_jax import affine, heads, losses, network, siamese
 from fal_jax.augment import View, ViewRange, render_view, sample_view
 from fal_jax.corruption import Corruption, corrupt_views
 from fal_jax.crop import CropRule
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.network import Network
 from fal_jax.ops.collectives import pmean, psum
+from fal_jax.ops.parts import sum_over_parts
 
 if TYPE_CHECKING:
   import optax  # the recipe brings it along: who only predicts does not wait for its import
@@ -77,6 +78,7 @@ class Recipe:
     head: what the network gives beside heatmaps, or is trained through.
     frozen_statistics: whether BatchNorm uses its running statistics and leaves them alone, as in
       prediction, instead of those of the batch.
+    accumulate: parts of a device's share of the batch that are taken one after the other.
   """
 
   model: Network
@@ -96,6 +98,7 @@ class Recipe:
   head: heads.Head = "heatmaps"
   frozen_statistics: bool = False
   corruption: Corruption = dataclasses.field(default_factory=Corruption)
+  accumulate: int = 1
 
 
 def init_state(key: jax.Array, recipe: Recipe) -> TrainState:
@@ -188,7 +191,8 @@ def landmark_loss(
   in_views = siamese.landmarks_in_views(landmarks, views, flip=flip)
 
   if recipe.head.startswith("global_softargmax"):
-    return global_softargmax_loss(recipe, heatmaps, in_views)
+    prior = recipe.head == "global_softargmax_prior"
+    return heads.global_softargmax_loss(heatmaps, in_views, codec, prior=prior) / recipe.num_views
 
   if recipe.frame == "view":
     loss = loss_in_views(recipe, heatmaps, in_views)
@@ -228,30 +232,6 @@ def combined_loss(
   elif recipe.reduce == "sum":
     target = seen * target
   return losses.heatmap_l2(combined, target, jnp.minimum(seen, 1) * annotated)
-
-
-def global_softargmax_loss(recipe: Recipe, heatmaps: jax.Array, in_views: jax.Array) -> jax.Array:
-  """Squared error of the mean position under a softmax over the whole map.
-
-  The heatmaps may look like anything, unless the head has a prior for them.
-
-  Source: Bulat et al. 2021, Sec. 4.1, after [29].
-
-  Args:
-    recipe: gives codec, head and number of views.
-    heatmaps: (S, V, B, H, W, K) float32, in the frames of the views.
-    in_views: (V, B, K, 2) float32, px of each view, NaN where not annotated.
-
-  Returns:
-    Scalar, heatmap px squared, summed over landmarks and averaged over views.
-  """
-  codec = recipe.codec
-  position = peaks.softmax_mean(heatmaps, codec.temperature) + (codec.size - 1) / 2
-  target = affine.apply(affine.shrink(codec.stride), in_views)
-  loss = losses.point_l2(position, jnp.broadcast_to(target, position.shape))
-  if recipe.head == "global_softargmax_prior":
-    loss += heads.prior_divergence(heatmaps, in_views, codec)
-  return loss / recipe.num_views
 
 
 def loss_in_views(recipe: Recipe, heatmaps: jax.Array, in_views: jax.Array) -> jax.Array:
@@ -316,6 +296,54 @@ def train_step(
   Returns:
     The next state and scalars for the log, both the same on every device.
   """
+  annotated = jnp.isfinite(batch["landmarks"]).all(-1)
+  num_annotated = jnp.maximum(psum(annotated.sum(), DEVICES), 1)
+
+  loss, batch_stats, gradients = sum_over_parts(
+    lambda part: loss_and_gradients(recipe, state, part, num_annotated), batch, recipe.accumulate
+  )
+
+  # Each device holds its part of one global sum, so the parts are added. All gradients go as one
+  # vector: one message between devices, and one optimiser update in place of hundreds.
+  gradient, unravel = ravel_pytree(gradients)
+  loss, gradient = psum((loss, gradient), DEVICES)
+
+  # Statistics are averaged even if the network has done so already: replicas that differ by a
+  # rounding error would never re-converge; the mean keeps them bit-equal.
+  # Frozen ones are equal already, and a mean of eight equal numbers may be another.
+  if recipe.frozen_statistics:
+    batch_stats = state.batch_stats
+  else:
+    statistics, unravel_statistics = ravel_pytree(batch_stats)
+    batch_stats = unravel_statistics(pmean(statistics / recipe.accumulate, DEVICES))
+
+  update, opt_state = recipe.tx.update(gradient, state.opt_state)
+  params = jax.tree.map(jnp.add, state.params, unravel(update))
+
+  metrics = {
+    "loss": loss,
+    "learning_rate": jnp.asarray(recipe.schedule(state.step), jnp.float32),
+    "gradient_norm": jnp.linalg.norm(gradient),
+    "update_norm": jnp.linalg.norm(update),
+  }
+  return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+
+def loss_and_gradients(
+  recipe: Recipe, state: TrainState, batch: Batch, num_annotated: jax.Array
+) -> tuple[jax.Array, Any, Any]:
+  """One pass over some of the images, whose BatchNorm statistics are of these alone.
+
+  Args:
+    recipe: everything constant.
+    state: before the step.
+    batch: arrays (B, ...), as in `train_step`.
+    num_annotated: () int32, landmarks of the batches of all passes and devices together.
+
+  Returns:
+    The part () of the loss that is theirs, the running statistics with theirs added, and the
+    gradient of the loss by the parameters, as a tree of those.
+  """
   views = sample_views(recipe, state.step, batch["index"])
   images = render_views(recipe, batch["image"], views)
   if not recipe.corruption.is_none:
@@ -324,9 +352,6 @@ def train_step(
     in_views = affine.apply(views.view_from_crop, batch["landmarks"])
     images = corrupt_views(key, images, in_views, batch["index"], amounts=recipe.corruption)
   views_and_images = images.shape[:2]
-
-  annotated = jnp.isfinite(batch["landmarks"]).all(-1)
-  num_annotated = jnp.maximum(psum(annotated.sum(), DEVICES), 1)
 
   def loss_of(params: Any) -> tuple[jax.Array, Any]:
     # All views go through the network as one batch: one pass, shared BatchNorm statistics.
@@ -348,29 +373,7 @@ def train_step(
     return loss / num_annotated, batch_stats
 
   (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-
-  # Each device holds its part of one global sum, so the parts are added. All gradients go as one
-  # vector: one message between devices, and one optimiser update in place of hundreds.
-  gradient, unravel = ravel_pytree(gradients)
-  loss, gradient = psum((loss, gradient), DEVICES)
-
-  # Statistics are averaged even if the network has done so already: replicas that differ by a
-  # rounding error would never re-converge; the mean keeps them bit-equal.
-  # Frozen ones are equal already, and a mean of eight equal numbers may be another.
-  if not recipe.frozen_statistics:
-    statistics, unravel_statistics = ravel_pytree(batch_stats)
-    batch_stats = unravel_statistics(pmean(statistics, DEVICES))
-
-  update, opt_state = recipe.tx.update(gradient, state.opt_state)
-  params = jax.tree.map(jnp.add, state.params, unravel(update))
-
-  metrics = {
-    "loss": loss,
-    "learning_rate": jnp.asarray(recipe.schedule(state.step), jnp.float32),
-    "gradient_norm": jnp.linalg.norm(gradient),
-    "update_norm": jnp.linalg.norm(update),
-  }
-  return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+  return loss, batch_stats, gradients
 
 
 def predict_step(

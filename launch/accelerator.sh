@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Which accelerator this machine has, and JAX for it. To be sourced from the repository's root, as
-# bench_gpu.sh, train_gpu.sh and train_tpu.sh do.
+# bench_gpu.sh, train_gpu.sh, train_tpu.sh, worker.sh and slurm.sbatch do.
 # FAL_JAX_ACCELERATOR  cuda12, cuda13, tpu or cpu; by default what the driver reports
 
 accelerator() {
@@ -31,4 +31,14 @@ install() {  # packages... into .venv
 
 install_jax() {  # cuda12, cuda13 or tpu: its libraries for the JAX that is in .venv
   install "jax[$1]==$(.venv/bin/python -c 'import jax; print(jax.__version__)')"
+}
+
+install_gcs() {  # words...: what reaches a bucket, where one of them names gs://
+  local lock
+  case $* in
+    *gs://*)
+      lock=launch/locks/py$(.venv/bin/python -c 'import sys; print("%d%d" % sys.version_info[:2])').txt
+      install --constraint "$lock" 'gcsfs>=2026.10'
+      ;;
+  esac
 }

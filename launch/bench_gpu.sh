@@ -15,6 +15,12 @@ if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
   folder=$1
   shift
 fi
+case $folder in
+  *://*)
+    echo "$0: $folder is an address: name a folder of this machine." >&2
+    exit 2
+    ;;
+esac
 
 kind=$(accelerator)
 make_environment

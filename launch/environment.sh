@@ -3,6 +3,10 @@
 # root, as demo.sh, test.sh and bench_gpu.sh do.
 # FAL_JAX_PYTHON names an interpreter other than python3.
 
+version_of() {
+  "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
 make_environment() {
   local python=${FAL_JAX_PYTHON:-} version executable lock stamp
   # Without a word of the user's an environment stays one of the Python that it was made with.
@@ -10,7 +14,7 @@ make_environment() {
     python=$(.venv/bin/python -c 'import sys; print(sys._base_executable)' 2>/dev/null) ||
       python=python3
   fi
-  if ! version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then
+  if ! version=$(version_of "$python"); then
     echo "No Python found as '$python': install Python 3.11, 3.12 or 3.13, or name one," \
       "e.g. FAL_JAX_PYTHON=python3.12 $0" >&2
     return 2

@@ -30,6 +30,12 @@ parse_options() {
 
   [ -n "$config" ] || refuse "No --config given, e.g. --config=configs/w300_best.py."
   [ -n "$workdir" ] || refuse "No --workdir given: name the folder of the run, e.g. runs/best."
+  case $workdir$bring in
+    *://*)
+      refuse "--workdir and --bring must be folders of this machine; gs:// is for training without" \
+        "slices, python -m fal_jax.main."
+      ;;
+  esac
   seconds=$(awk -v minutes="$minutes" 'BEGIN {
     print minutes ~ /^[0-9]+([.][0-9]+)?$/ ? int(60 * minutes) : 0
   }')
@@ -50,7 +56,8 @@ check_devices() {  # gpu, tpu or cpu: refuses if that is not what JAX computes o
   found=$(timeout 180 "$python" -c '
 import jax
 print(jax.default_backend(), jax.device_count(), jax.devices()[0].device_kind)' 2>&1) || status=$?
-  found=$(tail -n 1 <<<"$found")
+  # A driver may have the last word.
+  found=$({ grep -E '^[a-z]+ [0-9]+ ' <<<"$found" || echo "$found"; } | tail -n 1)
   case $status:$found in
     0:"$1 "*) echo "Training on $found" ;;
     124:*)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import warp
 from scipy import ndimage
 
 from fal_jax import affine
@@ -139,19 +140,19 @@ def test_warp_equals_scipy_everywhere_including_the_borders(seed):
     dst_centre=rng.uniform(5, 20, 2),
   )
 
-  warped = affine.warp(image, m, (19, 27))
+  warped = warp(image, m, (19, 27))
 
   np.testing.assert_allclose(warped, scipy_warp(image, m, (19, 27)), atol=5e-5)
 
 
 def test_warp_by_identity_returns_the_image():
   image = np.random.default_rng(0).normal(size=(9, 7, 2)).astype(np.float32)
-  np.testing.assert_array_equal(affine.warp(image, np.eye(3)[:2], (9, 7)), image)
+  np.testing.assert_array_equal(warp(image, np.eye(3)[:2], (9, 7)), image)
 
 
 def test_warp_by_mirror_equals_reversing_the_columns():
   image = np.random.default_rng(0).normal(size=(9, 8, 2)).astype(np.float32)
-  np.testing.assert_array_equal(affine.warp(image, affine.mirror(8), (9, 8)), image[:, ::-1])
+  np.testing.assert_array_equal(warp(image, affine.mirror(8), (9, 8)), image[:, ::-1])
 
 
 def test_warp_moves_a_bright_pixel_to_where_apply_moves_its_centre():
@@ -159,7 +160,7 @@ def test_warp_moves_a_bright_pixel_to_where_apply_moves_its_centre():
   image[12, 25] = 1  # x = 25, y = 12
   m = affine.translation(np.array([-7.0, 9.0]))
 
-  warped = affine.warp(image, m, (40, 40))[..., 0]
+  warped = warp(image, m, (40, 40))[..., 0]
 
   row, column = np.unravel_index(np.argmax(warped), (40, 40))
   np.testing.assert_array_equal(affine.apply(m, np.array([25.0, 12.0])), [column, row])
@@ -168,13 +169,13 @@ def test_warp_moves_a_bright_pixel_to_where_apply_moves_its_centre():
 def test_warp_takes_uint8_without_overflow():
   image = np.full((8, 8, 3), 255, np.uint8)
   half = affine.translation(np.array([0.5, 0.0]))
-  np.testing.assert_allclose(affine.warp(image, half, (8, 8))[:, 1:], 255)
+  np.testing.assert_allclose(warp(image, half, (8, 8))[:, 1:], 255)
 
 
 def test_a_warp_far_outside_is_black_and_finite():
   image = np.ones((8, 8, 1), np.float32)
   far = affine.translation(np.array([1e12, -1e12]))
-  assert not np.asarray(affine.warp(image, far, (8, 8))).any()
+  assert not np.asarray(warp(image, far, (8, 8))).any()
 
 
 def test_gradients_of_warp_agree_with_finite_differences():
@@ -190,7 +191,7 @@ def test_gradients_of_warp_agree_with_finite_differences():
     def total(image, m):
       return (affine.warp(image, m, (7, 10)) * weight).sum()
 
-    d_image, d_map = jax.grad(total, (0, 1))(jnp.asarray(image), jnp.asarray(m))
+    d_image, d_map = jax.jit(jax.grad(total, (0, 1)))(jnp.asarray(image), jnp.asarray(m))
 
   # Linear in the image: the oracle's difference quotient is exact.
   direction = rng.normal(size=image.shape)
@@ -212,9 +213,13 @@ def test_the_adjoint_of_warp_is_its_transpose():
     angle=-0.5, scale=0.9, src_centre=np.array([5.0, 5.0]), dst_centre=np.array([3.0, 9.0])
   )
 
-  warped, pull = jax.vjp(lambda image: affine.warp(image, m, (10, 14)), a)
+  @jax.jit
+  def warp_and_adjoint(a, b):
+    warped, pull = jax.vjp(lambda image: affine.warp(image, m, (10, 14)), a)
+    return warped, pull(b)[0]
 
-  np.testing.assert_allclose((warped * b).sum(), (a * pull(jnp.asarray(b))[0]).sum(), rtol=1e-4)
+  warped, adjoint = map(np.asarray, warp_and_adjoint(a, b))
+  np.testing.assert_allclose((warped * b).sum(), (a * adjoint).sum(), rtol=1e-4)
 
 
 def scattered(weight: np.ndarray, dst_from_src: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -269,6 +274,14 @@ def gradient_of_warp(image: jax.Array, m: jax.Array, weight: jax.Array) -> jax.A
   return jax.grad(lambda image: (affine.warp(image, m, weight.shape[:2]) * weight).sum())(image)
 
 
+@jax.jit
+def automatic_gradient_of_warp(image: jax.Array, m: jax.Array, weight: jax.Array) -> jax.Array:
+  def total(image):
+    return (affine._sample(image, m, weight.shape[:2]) * weight).sum()
+
+  return jax.grad(total)(image)
+
+
 @pytest.mark.parametrize("name", MAPS)
 def test_the_gradient_of_warp_equals_scattering_and_automatic_differentiation(name):
   """However far the map spreads a pixel: no range of maps is taken for granted."""
@@ -283,10 +296,7 @@ def test_the_gradient_of_warp_equals_scattering_and_automatic_differentiation(na
   assert np.abs(expected).max() > 0.1
   np.testing.assert_allclose(gradient, expected, atol=1e-4)
 
-  def total(image):
-    return (affine._sample(image, jnp.asarray(m), (14, 16)) * weight).sum()
-
-  automatic = jax.jit(jax.grad(total))(image)
+  automatic = automatic_gradient_of_warp(image, m, weight)
   np.testing.assert_allclose(gradient, automatic, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
@@ -318,6 +328,7 @@ def test_the_gradient_of_the_map_is_the_same_for_uint8_pixels():
   image = np.random.default_rng(0).integers(0, 255, (9, 8, 3)).astype(np.uint8)
   m = jnp.asarray(about_the_middle(turned(12, 1.2)), jnp.float32)
 
+  @jax.jit
   def gradient(image):
     return jax.grad(lambda m: affine.warp(image, m, (7, 7))[2:5].sum())(m)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "fal_jax"
-WINGS = {"codec_report", "network_report", "doctor", "bench", "ablation", "photos"}
+WINGS = {"codec_report", "network_report", "doctor", "bench", "ablation", "photos", "export"}
 
 # Parameters with a default that may be given by position: these signatures are public promises.
 POSITIONAL_DEFAULTS = {
@@ -63,29 +63,31 @@ def public_methods(cls: type) -> Iterator[tuple[str, Callable]]:
       yield name, function
 
 
-FUNCTIONS = dict(public_functions())
-everywhere = pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.fixture(scope="module")
+def functions() -> dict[str, Callable]:
+  """All public functions: one test goes through them and names those that break its rule."""
+  return dict(public_functions())
 
 
-def parameters(name: str) -> dict[str, inspect.Parameter]:
+def parameters(function: Callable) -> dict[str, inspect.Parameter]:
   return {
     key: value
-    for key, value in inspect.signature(FUNCTIONS[name]).parameters.items()
+    for key, value in inspect.signature(function).parameters.items()
     if key not in ("self", "cls")
   }
 
 
-def section(name: str, title: str) -> str:
+def section(function: Callable, title: str) -> str:
   """What stands under `title:` in a docstring; empty without such a section."""
-  documentation = inspect.getdoc(FUNCTIONS[name]) or ""
+  documentation = inspect.getdoc(function) or ""
   match = re.search(rf"^{title}:\n((?:  .*\n?|\n)+)", documentation, re.MULTILINE)
   return match[1] if match else ""
 
 
-def described_arguments(name: str) -> dict[str, str]:
+def described_arguments(function: Callable) -> dict[str, str]:
   """Argument -> its description."""
   # An entry begins with a name in the section's first column; its further lines are indented.
-  entries = re.split(r"^  (?=\*{0,2}\w+: )", section(name, "Args"), flags=re.MULTILINE)
+  entries = re.split(r"^  (?=\*{0,2}\w+: )", section(function, "Args"), flags=re.MULTILINE)
   pairs = (entry.split(":", 1) for entry in entries if ":" in entry)
   return {argument.lstrip("*"): text for argument, text in pairs}
 
@@ -95,7 +97,7 @@ def is_array(annotation: object) -> bool:
   return bool(ARRAY.search(text)) and "Callable" not in text
 
 
-def test_the_functions_are_found():
+def test_the_functions_are_found(functions):
   some = {
     "affine.warp",
     "heatmap.HeatmapCodec.encode",
@@ -106,63 +108,86 @@ def test_the_functions_are_found():
     "scoring.jitter.jitter",
     "plots.sheets.draw_faces",
   }
-  assert some <= FUNCTIONS.keys()
-  assert not {name for name in FUNCTIONS if name.split(".")[0] in WINGS}
+  assert some <= functions.keys()
+  assert not {name for name in functions if name.split(".")[0] in WINGS}
 
 
-@everywhere
-def test_a_random_key_comes_first_and_is_called_key(name):
-  names = list(parameters(name))
-  assert not {"rng", "prng", "rng_key", "prng_key"} & set(names)
-  assert "key" not in names[1:]
+def test_a_random_key_comes_first_and_is_called_key(functions):
+  names = {name: list(parameters(function)) for name, function in functions.items()}
+  another_name = {"rng", "prng", "rng_key", "prng_key"}
+  assert not [name for name, keys in names.items() if another_name & set(keys)]
+  assert not [name for name, keys in names.items() if "key" in keys[1:]]
 
 
-@everywhere
-def test_options_are_given_by_name(name):
+def test_options_are_given_by_name(functions):
   by_position = {
-    key
-    for key, parameter in parameters(name).items()
-    if parameter.default is not parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY
+    name: {
+      key
+      for key, parameter in parameters(function).items()
+      if parameter.default is not parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY
+    }
+    - POSITIONAL_DEFAULTS.get(name, set())
+    for name, function in functions.items()
   }
-  assert by_position <= POSITIONAL_DEFAULTS.get(name, set())
+  assert not {name: keys for name, keys in by_position.items() if keys}
 
 
-@everywhere
-def test_the_first_line_of_the_docstring_is_a_sentence(name):
-  documentation = inspect.getdoc(FUNCTIONS[name])
-  assert documentation, f"{name} has no docstring"
-  first = documentation.split("\n\n")[0].replace("\n", " ").strip()
-  assert first.endswith((".", ":", "?")) or "(" in first, first
+def test_the_first_line_of_the_docstring_is_a_sentence(functions):
+  documentation = {name: inspect.getdoc(function) for name, function in functions.items()}
+  assert not [name for name, text in documentation.items() if not text]
+
+  first = {
+    name: text.split("\n\n")[0].replace("\n", " ").strip() for name, text in documentation.items()
+  }
+  assert not {
+    name: line
+    for name, line in first.items()
+    if not line.endswith((".", ":", "?")) and "(" not in line
+  }
 
 
-@everywhere
-def test_every_array_argument_has_its_shape_and_so_has_an_array_result(name):
-  """Which axis is which is what a caller must know."""
-  arguments = described_arguments(name)
-  annotations = inspect.get_annotations(FUNCTIONS[name])
+def test_every_array_argument_has_its_shape(functions):
+  """Which axis is which is what a caller must know: the description says, e.g., (B, K, 2)."""
+  lacking = []
+  for name, function in functions.items():
+    arguments = described_arguments(function)
+    annotations = inspect.get_annotations(function)
+    lacking += [
+      f"{name}: {key}"
+      for key in parameters(function)
+      if key != "key"
+      and is_array(annotations.get(key))
+      and not SHAPE.search(arguments.get(key, ""))
+    ]
+  assert not lacking
+
+
+def test_every_array_that_is_returned_has_its_shape(functions):
   lacking = [
-    key
-    for key in parameters(name)
-    if key != "key" and is_array(annotations.get(key)) and not SHAPE.search(arguments.get(key, ""))
+    name
+    for name, function in functions.items()
+    if is_array(inspect.get_annotations(function).get("return"))
+    and not SHAPE.search(section(function, "Returns") or inspect.getdoc(function) or "")
   ]
-  assert not lacking, f"{name}: the description of {lacking} gives no shape such as (B, K, 2)"
-
-  if is_array(annotations.get("return")):
-    results = section(name, "Returns") or (inspect.getdoc(FUNCTIONS[name]) or "")
-    assert SHAPE.search(results), f"{name}: its result has no shape such as (B, K, 2)"
+  assert not lacking
 
 
-@everywhere
-def test_what_is_returned_is_described_if_the_arguments_are(name):
-  returned = inspect.get_annotations(FUNCTIONS[name]).get("return")
-  if described_arguments(name) and returned is not None:
-    assert section(name, "Returns") or section(name, "Yields"), f"{name} has no Returns:"
+def test_what_is_returned_is_described_if_the_arguments_are(functions):
+  lacking = [
+    name
+    for name, function in functions.items()
+    if described_arguments(function)
+    and inspect.get_annotations(function).get("return") is not None
+    and not (section(function, "Returns") or section(function, "Yields"))
+  ]
+  assert not lacking
 
 
-@everywhere
-def test_what_the_docstring_describes_under_args_exists(name):
+def test_the_docstring_describes_all_arguments_that_exist_and_no_others_or_none(functions):
   """A renamed argument leaves its old name behind in the docstring."""
-  described = set(described_arguments(name))
-  assert described <= set(parameters(name))
-  if described:
-    assert described == set(parameters(name)), "describe all arguments or none"
+  differences = {
+    name: set(described) ^ set(parameters(function))
+    for name, function in functions.items()
+    if (described := described_arguments(function))
+  }
+  assert not {name: keys for name, keys in differences.items() if keys}

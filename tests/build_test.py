@@ -6,8 +6,14 @@ import jax.numpy as jnp
 import pytest
 import tiny_dataset
 
-from fal_jax import build, steps
+from fal_jax import build, heads, steps
 from fal_jax.errors import InputError
+
+CORRECTED = {
+  "model__name": "mobile_unet",
+  "head": "correction_static",
+  "codec__decode": "argmax",
+}
 
 
 def config(**changes):
@@ -59,12 +65,19 @@ def test_all_problems_of_a_config_are_named_at_once():
     ({"optimizer__drop_epochs": (40.0, 25.0)}, r"got (40.0, 25.0)."),
     ({"optimizer__drop_epochs": (0.0,)}, "optimizer.drop_epochs must be positive"),
     ({"optimizer__drop_factor": 2.0}, "optimizer.drop_factor must be above 0 and at most 1"),
-    ({"model__name": "resnet"}, "config.model.name is 'resnet'; choose fan."),
+    ({"model__name": "resnet"}, "config.model.name is 'resnet'; choose fan or mobile_unet."),
     ({"model__pool": "min"}, "config.model.pool is 'min'; choose avg or max."),
     ({"model__features": 12}, "config.model.features must be a multiple of 8, got 12."),
+    ({"model__name": "mobile_unet", "model__num_stacks": 2}, "mobile_unet is a single one: set"),
+    ({"model__name": "mobile_unet", "model__features": 20}, "must be a multiple of 8, got 20."),
+    (CORRECTED, "features that only FAN has: set --config.model.name=fan"),
+    ({"model__expansion": 0}, "config.model.expansion must be positive and finite, got 0."),
     ({"model__dtype": "float16"}, "config.model.dtype is 'float16'; choose one of auto, float32"),
     ({"eval__norm": "ip", "data__markup": 39}, "no pupils"),
-    ({"eval__batch_size": 0}, "config.eval.batch_size (0) must be a multiple of the number"),
+    ({"eval__batch_size": 0}, "config.eval.batch_size must be positive, got 0."),
+    ({"siamese__num_views": 0}, "config.siamese.num_views must be positive and finite, got 0."),
+    ({"train__accumulate": 0}, "config.train.accumulate must be 1 or more, got 0."),
+    ({"train__accumulate": 2}, "contradict each other: parts that follow one another never have"),
   ],
 )
 def test_a_problem_is_one_sentence_with_the_key_and_what_it_may_be(changes, line):
@@ -89,6 +102,13 @@ def test_batches_are_split_over_the_devices_of_all_processes():
   build.setup(config(), device_count=8)
   with pytest.raises(InputError, match=r"train.batch_size \(8\) must be a multiple .* \(3\)"):
     build.setup(config(), device_count=3)
+
+
+def test_the_share_of_each_device_is_split_into_parts():
+  parts = config(train__accumulate=4, model__sync_batch_norm=False)
+  assert build.setup(parts, device_count=2).recipe(steps_per_epoch=1).accumulate == 4
+  with pytest.raises(InputError, match=r"number of devices \(4\) times .*accumulate \(4\)\.$"):
+    build.setup(parts, device_count=4)
 
 
 # ---- Parts
@@ -137,8 +157,8 @@ def test_a_correction_of_another_network_than_fan_is_refused():
   with pytest.raises(
     InputError, match=r"config\.head=correction_static reads features that only FAN"
   ):
-    build.with_head(Coarse(), "correction_static")
-  assert build.with_head(Coarse(), "global_softargmax") == Coarse()
+    heads.with_head(Coarse(), "correction_static")
+  assert heads.with_head(Coarse(), "global_softargmax") == Coarse()
 
 
 def test_heatmap_size_and_size_multiple_come_from_the_network(monkeypatch):

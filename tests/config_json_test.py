@@ -96,12 +96,12 @@ def test_every_value_comes_back_with_the_type_that_flags_must_have():
 
 def test_differences_have_dotted_names_and_both_values():
   saved = {"seed": 0, "codec": {"sigma": 1.5, "window": 5}, "old": 1}
-  now = {"seed": 0, "codec": {"sigma": 2.0, "window": 5, "new": True}, "log": {"every": None}}
+  now = {"seed": 0, "codec": {"sigma": 2.0, "window": 5, "new": True}, "checkpoint": {"every": 9}}
 
   assert differences(saved, complete(now)) == {
     "codec.sigma": (1.5, 2.0),
     "codec.new": (None, True),
-    "log": (None, {"every": None}),
+    "checkpoint": (None, {"every": 9}),
     "old": (1, None),
   }
 

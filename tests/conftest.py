@@ -1,8 +1,11 @@
 """Eight fake CPU devices and a strict JAX for every test."""
 
+import gc
 import os
 import shutil
 import signal
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from absl import flags, logging
@@ -28,6 +31,51 @@ def pytest_itemcollected(item):
   """Keeps heavy tests out of the quick lane, `-m "not slow"`."""
   if item.get_closest_marker("heavy"):
     item.add_marker("slow")
+
+
+def seconds_of(item):
+  """What a test may take, by its marks, and by whether it needs the tiny dataset or a run on it."""
+  marks = {mark.name for mark in item.iter_markers()}
+  if "heavy" in marks:
+    return 30
+  if "slow" in marks:
+    return 5
+  return 0.5 if {"folder", "workdir"} & set(item.fixturenames) else 0.05
+
+
+@pytest.hookimpl(trylast=True)  # of what -m and -k have left
+def pytest_collection_modifyitems(items):
+  """Puts the longest files first.
+
+  Files are handed to processes in this order: with a long one at the end the others would wait.
+  """
+  seconds = Counter()
+  for item in items:
+    seconds[item.path] += seconds_of(item)
+  items.sort(key=lambda item: -seconds[item.path])
+
+
+def pytest_collection_finish():
+  """Python's collector of garbage need not look at what is imported time and again."""
+  gc.collect()
+  gc.freeze()
+
+
+# Linux maps at most 65,530 regions of memory into a process. Each compiled program takes several,
+# and XLA crashes where there is none left.
+MAX_REGIONS = 30_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+  """Forgets what is compiled before there is too much of it; JAX's cache on disk has it."""
+  yield
+  regions = Path("/proc/self/maps")
+  if regions.exists() and len(regions.read_bytes().splitlines()) > MAX_REGIONS:
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +110,7 @@ def run_main(capsys, monkeypatch):
   """Runs `main` with given flags in this process, where JAX is warm.
 
   Returns its exit code, and what it prints to stdout and stderr. `overrides` are flags such as
-  --config.seed=3 without a --config.
+  --config.seed=3 without a --config. Evaluations draw no figures.
   """
   import tiny_dataset
 
@@ -74,9 +122,49 @@ def run_main(capsys, monkeypatch):
     flags.FLAGS(["main"])
 
   def run(*overrides, **values):
-    with flagsaver.flagsaver(**values):
+    with flagsaver.flagsaver(**values), tiny_dataset.without_figures():
       code = command_line.main(["main", *overrides])
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 
   return run
+
+
+@pytest.fixture(scope="session")
+def chromium():
+  """The address of a headless Chromium, one for all tests."""
+  import browser  # playwright may be missing
+
+  with browser.chromium() as address:
+    yield address
+
+
+@pytest.fixture(scope="module")
+def connected_browser(chromium):
+  """Playwright's browser in it, for one file of tests."""
+  import browser
+
+  with browser.connected(chromium) as connection:
+    yield connection
+
+
+@pytest.fixture(scope="module")
+def visitors(connected_browser):
+  """Opens addresses, with options of Playwright's context; its pages stay open for one file."""
+  import browser
+
+  opened = browser.Visitors(connected_browser)
+  yield opened
+  opened.close()
+
+
+@pytest.fixture
+def visit(visitors):
+  """Opens addresses for one test.
+
+  At its end no page, those of the file included, may have logged an error or asked another host.
+  """
+  before = len(visitors.contexts)
+  yield visitors
+  visitors.close(before)
+  visitors.check()

@@ -13,6 +13,8 @@ from scipy import ndimage
 from fal_jax import data, parallel
 from fal_jax.crop import CropRule
 from fal_jax.errors import InputError
+from fal_jax.output import changes
+from tfds_builders.common.schema import FaceDatasetInfo
 
 RULE = CropRule(size=64, stored_size=104, face=55)
 BATCH = 4
@@ -129,6 +131,15 @@ def test_starting_at_any_step_equals_the_uninterrupted_stream(train):
     assert_same_batches(take(train, 2, start_step=step), whole[step : step + 2])
 
 
+def test_batches_of_another_size_go_on_where_those_before_stopped(train):
+  """After five batches of 4, in the second epoch; images_ahead says how far they have come."""
+  whole = np.concatenate(order(take(train, 11, cache="device")))
+  for size in (2, 8):
+    ahead = changes.images_ahead([{"step": 5, "keys": {"train.batch_size": [BATCH, size]}}])
+    later = take(train, 24 // size, batch_size=size, start_step=5, ahead=ahead, cache="device")
+    np.testing.assert_array_equal(np.concatenate(order(later)), whole[5 * BATCH :])
+
+
 def test_starting_late_in_a_long_run_reads_no_earlier_image(train):
   class Counted:
     read = 0
@@ -159,10 +170,8 @@ def test_the_shares_of_all_processes_together_are_the_batches_of_one(train, coun
     parts = [share[step] for share in shares]
     assert all(len(part["index"]) == BATCH // count for part in parts)
 
-    # The batch's examples are dealt out in turn.
-    joined = {
-      name: np.stack([part[name] for part in parts], 1).reshape(batch[name].shape) for name in batch
-    }
+    # Neighbours, as devices have: more processes with fewer devices each change no share.
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in batch}
     assert_same_batches([joined], [batch])
 
 
@@ -300,7 +309,7 @@ def test_a_dataset_of_something_else_is_refused(tmp_path):
 
     def _info(self):
       features = tfds.features.FeaturesDict({"number": np.int32})
-      return tfds.core.DatasetInfo(builder=self, features=features)
+      return FaceDatasetInfo(builder=self, features=features)
 
     def _split_generators(self, dl_manager):
       return {"train": self._generate_examples()}

@@ -1,5 +1,6 @@
 """What an aligner makes of boxes: batches, views, refinement, decoders, and spreads in image px."""
 
+import functools
 import subprocess
 import sys
 import time
@@ -22,13 +23,19 @@ def photo():
   return tiny_dataset.draw_face(points, SIZE), landmarks.tight_boxes(points[None])
 
 
+@pytest.fixture(scope="module")
+def make(workdir):
+  """The run's aligner with given options; asked twice, the same one, with what it has compiled."""
+  return functools.cache(lambda **options: FaceAligner.from_checkpoint(workdir, **options))
+
+
 @pytest.mark.parametrize(
   ("count", "sizes"), [(0, []), (1, [1]), (3, [2, 1]), (11, [8, 2, 1]), (40, [16, 16, 8])]
 )
 def test_faces_are_computed_in_powers_of_two_and_none_for_nothing(
-  workdir, photo, monkeypatch, count, sizes
+  make, photo, monkeypatch, count, sizes
 ):
-  aligner = FaceAligner.from_checkpoint(workdir)
+  aligner = make()
   met = []
   num_landmarks = tiny_dataset.MARKUP
 
@@ -44,27 +51,27 @@ def test_faces_are_computed_in_powers_of_two_and_none_for_nothing(
   assert len(result.landmarks) == count
 
 
-def test_one_view_has_no_uncertainty_and_several_have(workdir, photo):
-  alone = FaceAligner.from_checkpoint(workdir)(*photo)
-  several = FaceAligner.from_checkpoint(workdir, views=4)(*photo)
+def test_one_view_has_no_uncertainty_and_several_have(make, photo):
+  alone = make()(*photo)
+  several = make(views=4)(*photo)
 
   assert alone.uncertainty is None
   assert several.uncertainty.shape == (1, tiny_dataset.MARKUP)
   assert (several.uncertainty > 0).all() and np.isfinite(several.uncertainty).all()
 
 
-def test_uncertainty_is_the_spread_of_the_views_about_their_mean_in_image_px(workdir, photo):
+def test_uncertainty_is_the_spread_of_the_views_about_their_mean_in_image_px(make, photo):
   """Two views, of which the second is the mirror image."""
   image, box = photo
   mirrored_image = np.ascontiguousarray(image[:, ::-1])
   mirror = affine.mirror(image.shape[1]).astype(np.float64)
   mirrored_box = landmarks.tight_boxes(affine.apply(mirror, box.reshape(1, 2, 2)))
-  one = FaceAligner.from_checkpoint(workdir)
+  one = make()
   flip = one.setup.markup.flip
 
   first = one(image, box).landmarks[0]
   second = affine.apply(mirror, one(mirrored_image, mirrored_box).landmarks[0])[flip]
-  both = FaceAligner.from_checkpoint(workdir, views=2)(image, box)
+  both = make(views=2)(image, box)
 
   np.testing.assert_allclose(both.landmarks[0], (first + second) / 2, atol=0.02)
   half = np.linalg.norm(first - second, axis=-1) / 2
@@ -85,21 +92,21 @@ def test_views_are_turned_by_different_small_angles_and_every_second_one_is_mirr
   assert (np.abs(angles) <= 10).all() and len(np.unique(np.round(angles, 3))) == 7
 
 
-def test_refining_aligns_the_box_of_the_first_landmarks_again(workdir, photo):
+def test_refining_aligns_the_box_of_the_first_landmarks_again(make, photo):
   image, box = photo
-  plain = FaceAligner.from_checkpoint(workdir)
+  plain = make()
   loose = box + np.array([-6, -9, 3, 8])
 
   first = plain(image, loose)
   expected = plain(image, landmarks.tight_boxes(first.landmarks))
-  refined = FaceAligner.from_checkpoint(workdir, refine=1)(image, loose)
+  refined = make(refine=1)(image, loose)
 
   np.testing.assert_array_equal(refined.landmarks, expected.landmarks)
   assert np.abs(refined.landmarks - first.landmarks).max() > 0.01
 
 
-def test_a_face_whose_landmarks_fall_together_keeps_its_box(workdir, photo, monkeypatch):
-  aligner = FaceAligner.from_checkpoint(workdir, refine=2)
+def test_a_face_whose_landmarks_fall_together_keeps_its_box(make, photo, monkeypatch):
+  aligner = make(refine=2)
 
   def predict(_, images):
     batch = len(images), tiny_dataset.MARKUP
@@ -109,16 +116,16 @@ def test_a_face_whose_landmarks_fall_together_keeps_its_box(workdir, photo, monk
   assert np.isfinite(aligner(*photo).landmarks).all()
 
 
-def test_another_decoder_may_be_asked_for(workdir, photo):
+def test_another_decoder_may_be_asked_for(make, photo):
   image, box = photo
-  aligner = FaceAligner.from_checkpoint(workdir, decode="argmax")
+  aligner = make(decode="argmax")
 
   points = aligner(image, box).landmarks[0]
 
   crop_from_image = crop.crop_from_image(box[0], aligner.setup.crop)
   cells = (affine.apply(crop_from_image, points) + 0.5) / 4 - 0.5
   np.testing.assert_allclose(cells, np.round(cells), atol=1e-3)
-  assert FaceAligner.from_checkpoint(workdir).setup.codec.decoding != "argmax"
+  assert make().setup.codec.decoding != "argmax"
 
 
 @pytest.mark.parametrize(
@@ -134,9 +141,9 @@ def test_impossible_options_are_refused(workdir, options, named):
     FaceAligner.from_checkpoint(workdir, **options)
 
 
-def test_the_covariance_grows_with_the_square_of_the_image(workdir, photo):
+def test_the_covariance_grows_with_the_square_of_the_image(make, photo):
   image, box = photo
-  aligner = FaceAligner.from_checkpoint(workdir)
+  aligner = make()
   large = np.repeat(np.repeat(image, 4, 0), 4, 1)
 
   small_face, large_face = aligner(image, box), aligner(large, 4 * box + 1.5)
@@ -174,9 +181,9 @@ def test_a_call_waits_for_the_warm_up_and_raises_what_went_wrong_in_it(workdir, 
 
 
 @pytest.mark.parametrize("faces", [0, -2])
-def test_a_warm_up_for_no_face_is_refused(workdir, faces):
+def test_a_warm_up_for_no_face_is_refused(make, faces):
   with pytest.raises(InputError, match=f"faces must be 1 or more, got {faces}"):
-    FaceAligner.from_checkpoint(workdir).warm_up(faces=faces)
+    make().warm_up(faces=faces)
 
 
 @pytest.mark.slow

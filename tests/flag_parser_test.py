@@ -1,6 +1,15 @@
 """Exit codes, and flags that stand in for a config."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
+import tiny_dataset
+from absl import flags
+from absl.testing import flagsaver
 
 from fal_jax import flag_parser
 from fal_jax.errors import Diverged, InputError, Interrupted
@@ -27,6 +36,60 @@ def test_a_run_that_finishes_exits_with_0(capsys):
 def test_a_defect_of_ours_keeps_its_traceback():
   with pytest.raises(ZeroDivisionError):
     flag_parser.exit_code(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+  ("error", "named"),
+  [
+    (OSError(errno.EROFS, os.strerror(errno.EROFS), "/run/eval"), "Read-only file system"),
+    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device"),
+    (ValueError(f"UNKNOWN: {os.strerror(errno.EMFILE)}\nand more"), "Too many open files"),
+    (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."), "Out of memory"),
+    (MemoryError(), "no memory is left"),
+  ],
+)
+def test_what_the_machine_lacks_is_a_sentence_and_debug_shows_where(capsys, error, named):
+  def fail():
+    raise error
+
+  assert flag_parser.exit_code(fail) == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  assert named in line and "--debug" in line
+
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(["main"])
+  with flagsaver.flagsaver(debug=True):
+    assert flag_parser.exit_code(fail) == 2
+  shown = capsys.readouterr().err
+  assert "Traceback" in shown and "in fail" in shown and shown.endswith(f"{line}\n")
+
+
+def test_sigterm_before_a_mode_is_ready_is_a_sentence(capsys):
+  def terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+
+  before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+  try:
+    assert flag_parser.exit_code(terminated) == 75
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  assert capsys.readouterr().err == "Interrupted while starting; nothing is lost.\n"
+
+
+def test_ctrl_c_while_the_program_is_imported_is_a_line(tmp_path):
+  """A library that takes long to import stands in for all of them, on a machine under load."""
+  (tmp_path / "absl.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+  done = subprocess.run(
+    [sys.executable, "-m", "fal_jax.main", "--mode=eval"],
+    env={**os.environ, "PYTHONPATH": f"{tmp_path}:{tiny_dataset.ROOT}"},
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stderr) == (75, "Interrupted while starting; nothing is lost.\n")
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,16 @@ import dataclasses
 from typing import get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import decode, encode
 
 from fal_jax import affine
 from fal_jax.errors import InputError
 from fal_jax.heatmap import Decoding, HeatmapCodec
+
+# Of the tests of all decoders: of one shape, so that each decoder is compiled once.
+CHANNELS = 501
 
 
 def interior_points(count: int = 4000, seed: int = 0) -> np.ndarray:
@@ -72,21 +75,21 @@ def test_encode_equals_a_loop_over_cells():
       for column in range(64):
         expected[row, column, k] = np.exp(-((column - cx) ** 2 + (row - cy) ** 2) / (2 * 1.7**2))
 
-  np.testing.assert_allclose(codec.encode(points), expected, atol=1e-5)
+  np.testing.assert_allclose(encode(codec, points), expected, atol=1e-5)
 
 
 def test_rounded_encoding_centres_every_peak_on_a_cell():
-  heatmaps = HeatmapCodec(encoding="rounded").encode(interior_points(50))
+  heatmaps = np.asarray(encode(HeatmapCodec(encoding="rounded"), interior_points(50)))
   np.testing.assert_allclose(heatmaps.max((-3, -2)), 1)
 
 
 def test_an_unannotated_landmark_gives_an_empty_channel_and_leaves_others_alone():
   points = np.array([[[np.nan, 3.0], [40.0, 50.0], [np.inf, 1.0]]], np.float32)
 
-  heatmaps = np.asarray(HeatmapCodec().encode(points))
+  heatmaps = np.asarray(encode(HeatmapCodec(), points))
 
   assert not heatmaps[..., 0].any() and not heatmaps[..., 2].any()
-  alone = HeatmapCodec().encode(points[:, 1:2])[..., 0]
+  alone = encode(HeatmapCodec(), points[:, 1:2])[..., 0]
   np.testing.assert_allclose(heatmaps[..., 1], alone, atol=1e-6)
 
 
@@ -112,7 +115,7 @@ def test_local_softargmax_equals_a_loop_on_noise_including_the_borders(window):
   heatmaps = np.random.default_rng(window).normal(size=(16, 16, 40)).astype(np.float32)
   heatmaps[0, 0, 0] = heatmaps[15, 15, 1] = heatmaps[0, 15, 2] = heatmaps[7, 0, 3] = 9
 
-  landmarks, scores = HeatmapCodec(size=16, window=window).decode(heatmaps)
+  landmarks, scores = decode(HeatmapCodec(size=16, window=window), heatmaps)
 
   exact = heatmaps.astype(np.float64)
   expected = np.stack([loop_decode(exact[..., k], window, 10.0) for k in range(40)])
@@ -125,21 +128,23 @@ def test_global_softargmax_equals_the_expectation_over_the_map():
   heatmaps = np.random.default_rng(0).normal(size=(8, 8, 3)).astype(np.float32)
   codec = HeatmapCodec(size=8, decoding="global_softargmax", temperature=2.0)
 
-  landmarks, _ = codec.decode(heatmaps)
+  landmarks, _ = decode(codec, heatmaps)
 
   weights = np.exp(2.0 * heatmaps.astype(np.float64))
   weights /= weights.sum((0, 1))
   rows, columns = np.mgrid[:8, :8][..., None]
   expected = np.stack([(weights * columns).sum((0, 1)), (weights * rows).sum((0, 1))], -1)
-  np.testing.assert_allclose(affine.apply(affine.shrink(4), landmarks), expected, atol=1e-5)
+  np.testing.assert_allclose(
+    affine.apply(affine.shrink(4), np.asarray(landmarks)), expected, atol=1e-5
+  )
 
 
 def test_leading_axes_are_kept():
   points = np.random.default_rng(0).uniform(40, 200, (2, 3, 5, 2)).astype(np.float32)
   codec = HeatmapCodec()
 
-  heatmaps = codec.encode(points)
-  landmarks, scores = codec.decode(heatmaps)
+  heatmaps = encode(codec, points)
+  landmarks, scores = decode(codec, heatmaps)
 
   assert heatmaps.shape == (2, 3, 64, 64, 5)
   assert landmarks.shape == points.shape
@@ -150,54 +155,57 @@ def test_of_two_equal_peaks_one_is_returned_and_not_a_mixture():
   heatmap = np.zeros((64, 64, 2), np.float32)
   heatmap[10, 40] = heatmap[50, 10] = 1
 
-  landmarks, _ = HeatmapCodec(decoding="argmax").decode(heatmap)
+  landmarks, _ = decode(HeatmapCodec(decoding="argmax"), heatmap)
 
-  position = affine.apply(affine.shrink(4), landmarks)
+  position = affine.apply(affine.shrink(4), np.asarray(landmarks))
   np.testing.assert_allclose(position, [[40, 10], [40, 10]], atol=1e-4)
 
 
 @pytest.mark.parametrize("decoding", get_args(Decoding))
 def test_nan_in_one_channel_stays_there(decoding):
   codec = HeatmapCodec(decoding=decoding)
-  heatmaps = np.array(codec.encode(interior_points(3)))
-  clean, _ = codec.decode(heatmaps)
+  heatmaps = np.array(encode(codec, interior_points(CHANNELS)))
+  clean, _ = decode(codec, heatmaps)
 
   heatmaps[0, 3, 5, 1] = np.nan
-  landmarks, scores = codec.decode(heatmaps)
+  landmarks, scores = decode(codec, heatmaps)
 
   assert np.isnan(landmarks[0, 1]).all() and np.isnan(scores[0, 1])
-  np.testing.assert_array_equal(landmarks[0, [0, 2]], clean[0, [0, 2]])
+  np.testing.assert_array_equal(np.delete(landmarks, 1, 1), np.delete(clean, 1, 1))
 
 
 @pytest.mark.parametrize(
   "decoding", [decoding for decoding in get_args(Decoding) if decoding != "global_softargmax"]
 )
 def test_a_constant_map_decodes_near_its_first_cell(decoding):
-  codec = HeatmapCodec(decoding=decoding)
-  for height in (0.25, 0, -3):
-    landmarks, scores = codec.decode(np.full((64, 64, 1), height, np.float32))
+  heights = np.linspace(-3, 3, CHANNELS, dtype=np.float32)
+  heatmaps = np.broadcast_to(heights, (1, 64, 64, CHANNELS))
 
-    position = np.asarray(affine.apply(affine.shrink(4), landmarks))
-    assert (position >= -1e-5).all() and (position <= 2).all()
-    assert scores[0] == height
+  landmarks, scores = decode(HeatmapCodec(decoding=decoding), heatmaps)
+
+  position = affine.apply(affine.shrink(4), np.asarray(landmarks))
+  assert (position >= -1e-5).all() and (position <= 2).all()
+  np.testing.assert_array_equal(scores[0], heights)
 
 
 @pytest.mark.parametrize("decoding", get_args(Decoding))
 def test_mirrored_heatmaps_decode_to_mirrored_landmarks(decoding):
   codec = HeatmapCodec(decoding=decoding)
-  heatmaps = codec.encode(interior_points(500))
+  heatmaps = np.asarray(encode(codec, interior_points(CHANNELS)))
 
-  landmarks, _ = codec.decode(heatmaps)
-  mirrored, _ = codec.decode(heatmaps[..., ::-1, :])
+  landmarks, _ = decode(codec, heatmaps)
+  mirrored, _ = decode(codec, heatmaps[..., ::-1, :])
 
-  np.testing.assert_allclose(affine.apply(affine.mirror(256), mirrored), landmarks, atol=1e-3)
+  np.testing.assert_allclose(
+    affine.apply(affine.mirror(256), np.asarray(mirrored)), landmarks, atol=1e-3
+  )
 
 
 def test_a_border_peak_is_pulled_inwards_by_a_quarter_and_never_beyond_the_map():
   codec = HeatmapCodec(sigma=2)
   point = affine.apply(affine.invert(affine.shrink(4)), np.array([[0.0, 30.0]]))
 
-  landmarks, _ = codec.decode(codec.encode(point))
+  landmarks, _ = decode(codec, encode(codec, point))
 
   position = affine.apply(affine.shrink(4), np.asarray(landmarks))
   assert position[0, 0] == pytest.approx(0.27, abs=0.03)
@@ -206,7 +214,8 @@ def test_a_border_peak_is_pulled_inwards_by_a_quarter_and_never_beyond_the_map()
 @pytest.mark.parametrize("decoding", ["local_softargmax", "global_softargmax"])
 def test_gradients_are_finite_on_flat_heatmaps(decoding):
   codec = HeatmapCodec(decoding=decoding)
-  gradient = jax.grad(lambda heatmaps: codec.decode(heatmaps)[0].sum())(jnp.zeros((64, 64, 2)))
+  gradient_of_sum = jax.jit(jax.grad(lambda heatmaps: decode(codec, heatmaps)[0].sum()))
+  gradient = gradient_of_sum(np.zeros((64, 64, 2), np.float32))
   assert np.isfinite(gradient).all()
 
 

@@ -177,3 +177,19 @@ def test_an_unknown_schedule_or_an_impossible_warmup_is_refused(options, named):
     adam(
       learning_rate=1e-4, drop_epochs=(), drop_factor=0.1, steps_per_epoch=1, epochs=1, **options
     )
+
+
+@pytest.mark.parametrize("schedule", ["drops", "cosine"])
+def test_a_run_that_is_ahead_of_its_steps_has_the_rate_of_its_epochs(schedule):
+  """Thirty steps of 8 images of 80, then of 16: the rate is a function of the images seen."""
+  options = {"learning_rate": 1e-2, "drop_epochs": (5, 9), "drop_factor": 0.1, "epochs": 10}
+  options |= {"schedule": schedule, "warmup": 0.1}
+  _, by_eight = adam(steps_per_epoch=10, **options)
+  tx, by_sixteen = adam(steps_per_epoch=5, steps_ahead=30 * (8 - 16) / 16, **options)
+
+  steps = np.arange(30, 66)
+  seen = 30 * 8 + (steps - 30) * 16
+  expected = [float(by_eight(images // 8)) for images in seen]
+  np.testing.assert_allclose([float(by_sixteen(step)) for step in steps], expected, rtol=1e-5)
+  assert len(set(expected)) > 1
+  assert tx.init(jnp.zeros(3))[0].count == 0

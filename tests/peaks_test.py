@@ -1,11 +1,11 @@
 """Decoders beyond the paper's: exact where theory says so, and better on imperfect heatmaps."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import numpy as np
 import pytest
+from compiled import decode, decode_with_covariance
 from scipy import ndimage
 from scipy.optimize import fsolve
 
@@ -26,14 +26,9 @@ def error(
   heatmaps: np.ndarray, points: np.ndarray, *, decoding: str, sigma: float, window: int = 5
 ) -> np.ndarray:
   """(N,) distances between points and what is read, heatmap px."""
-  landmarks, _ = decoder(decoding, sigma, window)(heatmaps)
-  return np.linalg.norm(np.asarray(landmarks) - points, axis=-1)
-
-
-@functools.cache  # and so compiled once
-def decoder(decoding: str, sigma: float, window: int) -> Callable:
   codec = HeatmapCodec(size=SIZE, stride=1, sigma=sigma, decoding=decoding, window=window)
-  return jax.jit(codec.decode)
+  landmarks, _ = decode(codec, heatmaps)
+  return np.linalg.norm(np.asarray(landmarks) - points, axis=-1)
 
 
 def interior(count: int, seed: int = 0) -> np.ndarray:
@@ -70,15 +65,9 @@ def test_dark_is_exact_on_perfect_heatmaps():
     assert error(heatmaps, points, decoding="dark", sigma=sigma).max() < 1e-3
 
 
-@pytest.mark.parametrize("noise", [0.02, 0.1])
-@pytest.mark.parametrize("kind", ["white", "blurred"])
-@pytest.mark.parametrize("relative_width", [0.9, 1, 1.15])
-@pytest.mark.parametrize("height", [1, 0.6, 0.3])
-@pytest.mark.parametrize("sigma", [1, 1.5, 2, 3])
-def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(
-  sigma, height, relative_width, kind, noise
-):
-  """Noise as a fraction of the peak's height.
+@functools.cache
+def noise_of(kind: str) -> tuple[np.ndarray, np.ndarray]:
+  """(2000, 2) points in heatmap px, and noise (SIZE, SIZE, 2000) of deviation 1 for their maps.
 
   It is white, or as smooth as the errors of a convolutional network.
   """
@@ -88,6 +77,19 @@ def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(
   if kind == "blurred":
     grain = ndimage.gaussian_filter(grain, (1, 1, 0))
     grain /= grain.std()
+  return points, grain
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+@pytest.mark.parametrize("kind", ["white", "blurred"])
+@pytest.mark.parametrize("relative_width", [0.9, 1, 1.15])
+@pytest.mark.parametrize("height", [1, 0.6, 0.3])
+@pytest.mark.parametrize("sigma", [1, 1.5, 2, 3])
+def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(
+  sigma, height, relative_width, kind, noise
+):
+  """Noise as a fraction of the peak's height."""
+  points, grain = noise_of(kind)
   clean = gaussians(points, sigma=sigma * relative_width, height=height)
   heatmaps = clean + (noise * height * grain).astype(np.float32)
 
@@ -150,7 +152,7 @@ def test_dark_is_the_summit_of_the_parabola_patch_by_patch():
   patch = np.random.default_rng(2).uniform(0.2, 1, (3, 3, 200)).astype(np.float32)
   patch[1, 1] = 1.2
 
-  summit = np.asarray(peaks.log_parabola(patch))
+  summit = np.asarray(jax.jit(peaks.log_parabola)(patch))
 
   log = np.log(patch.astype(np.float64))
   for k in range(200):
@@ -168,7 +170,7 @@ def test_dark_is_the_summit_of_the_parabola_patch_by_patch():
 
 def test_dark_in_a_corner_keeps_the_cell():
   heatmaps = gaussians(np.array([[0.2, 0.3], [0.2, 8.3]]), sigma=1.5)
-  landmarks, _ = HeatmapCodec(size=SIZE, stride=1, decoding="dark").decode(heatmaps)
+  landmarks, _ = decode(HeatmapCodec(size=SIZE, stride=1, decoding="dark"), heatmaps)
   np.testing.assert_allclose(landmarks, [[0, 0], [0, 8.3]], atol=1e-4)
 
 
@@ -177,7 +179,7 @@ def test_covariance_is_the_second_moment_of_the_window_in_crop_pixels():
   points = np.array([[7.3, 6.8], [0.0, 9.0], [12.2, 15.0]])
   heatmaps = gaussians(points, sigma=1.5) + rng.normal(0, 0.05, (SIZE, SIZE, 3)).astype(np.float32)
 
-  landmarks, _, covariance = HeatmapCodec(size=SIZE).decode_with_covariance(heatmaps)
+  landmarks, _, covariance = decode_with_covariance(HeatmapCodec(size=SIZE), heatmaps)
 
   position = affine.apply(affine.shrink(4), np.asarray(landmarks, np.float64))
   for k in range(3):
@@ -198,7 +200,7 @@ def test_covariance_tells_in_which_direction_a_peak_is_long():
   x, y = offset[None, :], offset[:, None]
   long_in_x = np.exp(-0.5 * (x / 2.5) ** 2 - 0.5 * (y / 0.8) ** 2).astype(np.float32)
 
-  _, _, covariance = HeatmapCodec(size=SIZE).decode_with_covariance(long_in_x[..., None])
+  _, _, covariance = decode_with_covariance(HeatmapCodec(size=SIZE), long_in_x[..., None])
 
   assert covariance[0, 0, 0] > 2 * covariance[0, 1, 1]
   assert abs(covariance[0, 0, 1]) < 1e-3
@@ -208,6 +210,6 @@ def test_covariance_of_no_heat_and_of_nan():
   heatmaps = np.zeros((SIZE, SIZE, 2), np.float32)
   heatmaps[3, 3, 1] = np.nan
 
-  _, _, covariance = HeatmapCodec(size=SIZE, decoding="argmax").decode_with_covariance(heatmaps)
+  _, _, covariance = decode_with_covariance(HeatmapCodec(size=SIZE, decoding="argmax"), heatmaps)
 
   assert np.isfinite(covariance[0]).all() and np.isnan(covariance[1]).all()

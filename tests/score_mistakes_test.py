@@ -12,7 +12,7 @@ from landmark_tables import IDS, N, make_faces, write, write_csv
 
 from fal_jax import score
 from fal_jax.errors import InputError
-from fal_jax.scoring import landmark_files
+from fal_jax.parsing import limits
 from fal_jax.scoring.truth import Options
 
 
@@ -267,7 +267,7 @@ def test_flags_that_do_not_fit_are_answered_in_one_line(
 def test_a_file_that_is_larger_than_any_landmarks_is_refused_unread(
   command_line, tmp_path, truth, monkeypatch
 ):
-  monkeypatch.setattr(landmark_files, "MAX_BYTES", 100_000)
+  monkeypatch.setattr(limits, "MAX_LANDMARK_BYTES", 100_000)
   flags_but_predictions = {"workdir": str(tmp_path), "truth": str(truth)}
   np.savez_compressed(tmp_path / "bomb.npz", landmarks=np.zeros((1000, 68, 2)))
   write_csv(tmp_path / "long.csv", np.full((200, 68, 2), 1 / 3), [f"{row}" for row in range(200)])

@@ -206,8 +206,9 @@ def test_the_files_hold_the_results_the_errors_of_faces_and_figures(tmp_path, tr
   _, summary = score.run(tmp_path / "run", path, Options(truth=truth))
 
   folder = tmp_path / "run" / "score"
-  names = ["mine.json", "mine_ced.png", "mine_errors.csv", "mine_landmarks.png"]
-  assert sorted(path.name for path in folder.iterdir()) == names
+  figures = [f"mine_{name}.{kind}" for name in ("ced", "landmarks") for kind in ("png", "svg")]
+  names = {"mine.json", "mine_errors.csv", *figures}
+  assert {path.name for path in folder.iterdir()} == names
   assert json.loads((folder / "mine.json").read_text()) == summary
   with (folder / "mine_errors.csv").open() as file:
     rows = list(csv.DictReader(file))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import encode
 from scipy import ndimage
 
 from fal_jax import affine, siamese
@@ -91,6 +92,7 @@ def combine(
   )
 
 
+@jax.jit
 def pull_back(heatmaps: np.ndarray, view: View) -> tuple[jax.Array, jax.Array]:
   return siamese.pull_back(jnp.asarray(heatmaps), view, stride=STRIDE, flip=jnp.asarray(FLIP))
 
@@ -140,7 +142,7 @@ def test_two_plain_views_of_an_ideal_network_give_the_target_itself():
 
   combined, seen = combine(ideal_heatmaps(points, views, 1.5), views)
 
-  np.testing.assert_allclose(combined[0], HeatmapCodec(sigma=1.5).encode(points), atol=1e-5)
+  np.testing.assert_allclose(combined[0], encode(HeatmapCodec(sigma=1.5), points), atol=1e-5)
   np.testing.assert_array_equal(seen, 2)
 
 
@@ -269,7 +271,7 @@ def test_the_gradient_of_combine_is_its_transpose():
     def inner(heatmaps):
       return (combine(heatmaps, views)[0] * b).sum()
 
-    value, gradient = jax.value_and_grad(inner)(jnp.asarray(a))
+    value, gradient = jax.jit(jax.value_and_grad(inner))(jnp.asarray(a))
 
   np.testing.assert_allclose((np.asarray(gradient) * a).sum(), value, rtol=1e-4)
   assert np.abs(gradient).max() > 0.1
@@ -284,7 +286,7 @@ def test_the_gradient_of_pulling_back_equals_scattering_and_finite_differences(m
   def inner(heatmaps):
     return (pull_back(heatmaps, view)[0] * b).sum()
 
-  gradient = np.asarray(jax.grad(inner)(jnp.asarray(heatmaps)))
+  gradient = np.asarray(jax.jit(jax.grad(inner))(heatmaps))
 
   x, y = where_cells_are_seen(np.asarray(view.view_from_crop, np.float64))
   scattered = np.zeros((CELLS, CELLS, K))

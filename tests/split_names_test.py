@@ -2,7 +2,7 @@
 
 import pytest
 
-from fal_jax import split_names
+from fal_jax.prepared import split_names
 
 
 @pytest.mark.parametrize(

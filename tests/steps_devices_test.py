@@ -12,6 +12,7 @@ from step_fixtures import (
   QUICKLY,
   RECIPE,
   SmallNet,
+  assert_trees_equal,
   difference,
   initial_state,
   make_batch,
@@ -100,6 +101,36 @@ def test_local_statistics_are_those_of_the_batch_only_if_all_shares_are_alike(st
 
   for leaf in jax.tree.leaves(with_local):
     np.testing.assert_array_equal(*(shard.data for shard in leaf.addressable_shards))
+
+
+@pytest.mark.parametrize(("devices", "parts"), [(1, 6), (2, 3)])
+def test_parts_one_after_the_other_train_like_so_many_devices_of_their_own(
+  start, on_one_device, devices, parts
+):
+  local = dataclasses.replace(RECIPE, model=SmallNet(None))
+  six, expected = run(local, start, make_batch(), devices=6, count=3)
+  common_statistics, _, _ = on_one_device
+
+  recipe = dataclasses.replace(local, accumulate=parts)
+  state, log = run(recipe, start, make_batch(), devices=devices, count=3)
+
+  assert difference(state, six, start=start) < 1e-3
+  assert difference(state, common_statistics, start=start) > 1e-2
+  for found, wanted in zip(log, expected, strict=True):
+    assert found == pytest.approx(wanted, rel=1e-4)
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+  jax.tree.map(close, state.batch_stats, six.batch_stats)
+
+
+def test_parts_under_frozen_statistics_are_the_whole_batch(start):
+  frozen = dataclasses.replace(RECIPE, model=SmallNet(None), frozen_statistics=True)
+  whole, _ = run(frozen, start, make_batch(), devices=1, count=1)
+
+  parts = dataclasses.replace(frozen, accumulate=3)
+  state, _ = run(parts, start, make_batch(), devices=1, count=1)
+
+  assert difference(state, whole, start=start) < 1e-3
+  assert_trees_equal(state.batch_stats, start.batch_stats)
 
 
 def test_the_order_of_images_in_the_batch_does_not_matter(start, on_one_device):

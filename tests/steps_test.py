@@ -1,6 +1,7 @@
 """The training step and the prediction step: their mathematics, whatever a device's share holds."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiled import encode
 from flax import linen as nn
 from step_fixtures import (
   BATCH,
@@ -119,7 +121,7 @@ def test_loss_and_gradient_are_those_of_the_definition(start):
   batch["landmarks"][: BATCH // 2 - 1] = np.nan
   batch["landmarks"][-2:, 1] = np.nan
   annotated = np.isfinite(batch["landmarks"]).all(-1)
-  target = np.asarray(CODEC.encode(batch["landmarks"]))
+  target = np.asarray(encode(CODEC, batch["landmarks"]))
 
   def loss_of(params):
     views = steps.sample_views(RECIPE, 0, batch["index"])
@@ -198,11 +200,13 @@ def overfitted() -> tuple[steps.TrainState, list]:
   return state, log + rest
 
 
+@pytest.mark.slow
 def test_training_overfits_four_images(overfitted):
   losses = [metrics["loss"] for metrics in overfitted[1]]
   assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_bits_twice_and_another_seed_does_not(overfitted):
   again = initial_state(OVERFITTING)
   state, log = run(OVERFITTING, again, make_batch(4), devices=2, count=5)
@@ -224,11 +228,16 @@ def test_frozen_statistics_are_those_of_prediction_and_stay_as_they_are(start):
 
   assert_trees_equal(state.batch_stats, start.batch_stats)
   assert values["update_norm"] > 0
-  views = steps.sample_views(RECIPE, 0, batch["index"])
-  images = steps.render_views(RECIPE, batch["image"], views).reshape(-1, CROP, CROP, 3)
-  heatmaps = SmallNet().apply(start.variables, images, False)
-  heatmaps = heatmaps.reshape(2, 2, BATCH, *heatmaps.shape[2:])
-  expected = steps.landmark_loss(frozen, heatmaps, batch["landmarks"], views)
+
+  @functools.partial(jax.jit, compiler_options=QUICKLY)
+  def loss_of(variables):
+    views = steps.sample_views(RECIPE, 0, batch["index"])
+    images = steps.render_views(RECIPE, batch["image"], views).reshape(-1, CROP, CROP, 3)
+    heatmaps = SmallNet().apply(variables, images, False)
+    heatmaps = heatmaps.reshape(2, 2, BATCH, *heatmaps.shape[2:])
+    return steps.landmark_loss(frozen, heatmaps, batch["landmarks"], views)
+
+  expected = loss_of(start.variables)
   num_annotated = batch["landmarks"][..., 0].size
   assert values["loss"] == pytest.approx(float(expected) / num_annotated, rel=1e-4)
   assert abs(values["loss"] / with_statistics_of_batch["loss"] - 1) > 0.01

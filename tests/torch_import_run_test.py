@@ -121,7 +121,7 @@ def test_training_continues_from_imported_weights(folder, tmp_path):
 
     return recorded
 
-  tiny_dataset.run(config, tmp_path / "run", around_step=recording)
+  tiny_dataset.run_without_figures(config, tmp_path / "run", around_step=recording)
 
   assert len(starts) == 12
   expected = state_dict.from_torch_state_dict(model.state_dict())
@@ -133,6 +133,12 @@ def test_a_workdir_with_checkpoints_is_left_as_it_is(imported, config):
   with pytest.raises(InputError, match="holds checkpoints already, and they are not overwritten"):
     torch_import.run(config, imported[0], imported[0].parent / "fan.pth.tar")
   assert tiny_dataset.last_digest(imported[0]) == before
+
+
+def test_another_network_than_fan_is_refused(imported, folder, tmp_path):
+  config = tiny_dataset.config(folder, model__name="mobile_unet")
+  with pytest.raises(InputError, match=r"a FAN, and config\.model\.name is 'mobile_unet': set"):
+    torch_import.run(config, tmp_path / "run", imported[0].parent / "fan.pth.tar")
 
 
 def test_weights_of_another_mark_up_are_refused_before_anything_is_written(folder, tmp_path):

@@ -4,21 +4,21 @@ import contextlib
 import io
 import json
 import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+import types
 
+import numpy as np
 import pytest
 import tiny_dataset
-from runs import before_step, records, saved_steps
+from runs import before_step, idle, records, saved_steps
 from tiny_dataset import last_digest
 
 from fal_jax import checkpoint, config_json, data, evaluate, train
 from fal_jax.errors import InputError, Interrupted
 from fal_jax.output import stopping
+from fal_jax.output.changes import Place, check_resumable, place
 
 LAST = 12  # steps of a whole run
 
@@ -38,7 +38,7 @@ def stopped(folder, tmp_path_factory):
   workdir = tmp_path_factory.mktemp("stopped")
   around = before_step(3, lambda _: os.kill(os.getpid(), signal.SIGTERM))
   with pytest.raises(Interrupted) as error:
-    tiny_dataset.run(tiny_dataset.config(folder), workdir, around_step=around)
+    tiny_dataset.run_without_figures(tiny_dataset.config(folder), workdir, around_step=around)
   return workdir, str(error.value)
 
 
@@ -48,7 +48,7 @@ def resumed(stopped, folder):
   workdir, _ = stopped
   saved = saved_steps(workdir)
   with contextlib.redirect_stdout(io.StringIO()) as printed:
-    tiny_dataset.run(tiny_dataset.config(folder), workdir)
+    tiny_dataset.run_without_figures(tiny_dataset.config(folder), workdir)
   return workdir, saved, printed.getvalue()
 
 
@@ -71,8 +71,8 @@ def test_a_stop_leaves_no_trace_in_the_log(whole, resumed):
     assert records(resumed[0], name) == records(whole, name)
 
 
-def test_a_stop_during_an_evaluation_takes_effect_after_the_next_step(
-  folder, tmp_path, monkeypatch
+def test_a_stop_during_an_evaluation_is_saved_at_once_and_the_evaluation_made_up_for(
+  whole, folder, tmp_path, monkeypatch
 ):
   predict_split, evaluations = evaluate.predict_split, []
 
@@ -84,21 +84,40 @@ def test_a_stop_during_an_evaluation_takes_effect_after_the_next_step(
 
   monkeypatch.setattr(evaluate, "predict_split", interrupted)
 
-  with pytest.raises(Interrupted, match="Stopped at step 3 of 12 and saved"):
-    tiny_dataset.run(tiny_dataset.config(folder, eval__every_epochs=1.0), tmp_path)
-  assert saved_steps(tmp_path) == [3]
+  config = tiny_dataset.config(folder, eval__every_epochs=1.0)
+  with pytest.raises(Interrupted, match="Stopped at step 2 of 12 and saved"):
+    tiny_dataset.run_without_figures(config, tmp_path)
+  assert saved_steps(tmp_path) == [2]
+  assert records(tmp_path, "test/nme_ic") == {}
+
+  around = before_step(2, lambda _: os.kill(os.getpid(), signal.SIGTERM))  # of this start
+  with pytest.raises(Interrupted, match="Stopped at step 4 of 12 and saved"):
+    tiny_dataset.run_without_figures(config, tmp_path, around_step=around)
+  assert list(records(tmp_path, "test/nme_ic")) == [2, 3]
+  assert records(tmp_path).items() <= records(whole).items()
 
 
 def test_signals_act_as_before_after_a_run(whole):
   assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_second_signal_stops_immediately():
+def test_a_second_signal_stops_immediately_unless_it_is_an_echo_of_the_first(monkeypatch):
+  waits = []
+
+  def echo(seconds):
+    """As where a launcher signals a process and its parent, which passes it on."""
+    waits.append(seconds)
+    for number in (signal.SIGINT, signal.SIGTERM):
+      os.kill(os.getpid(), number)
+
+  monkeypatch.setattr(stopping, "time", types.SimpleNamespace(sleep=echo))
   with pytest.raises(KeyboardInterrupt), stopping.stop_on_signal() as requested:
     os.kill(os.getpid(), signal.SIGINT)
     assert requested.is_set()
+    assert waits == [stopping.ECHO]
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(1)
+  assert len(waits) == 1
   assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -116,7 +135,7 @@ def test_a_run_does_not_resume_under_another_codec_and_nothing_is_changed(copy, 
   before = (copy / "config.json").read_text()
 
   with pytest.raises(InputError, match=r"another config.*\n  codec\.sigma: 1\.5 there, 2\.0 here$"):
-    tiny_dataset.run(tiny_dataset.config(folder, codec__sigma=2.0), copy)
+    tiny_dataset.run_without_figures(tiny_dataset.config(folder, codec__sigma=2.0), copy)
   assert saved_steps(copy) == [10, LAST]
   assert (copy / "config.json").read_text() == before
 
@@ -141,7 +160,7 @@ def test_a_difference_that_affects_the_weights_is_named(folder, tmp_path, key, v
   saved, now = saved_by(folder), saved_by(folder, **{key: value})
 
   with pytest.raises(InputError) as error:
-    train.check_resumable(saved, now, tmp_path)
+    check_resumable(saved, now, tmp_path)
 
   assert str(error.value).endswith(f"or revert these keys:\n  {line}")
 
@@ -160,16 +179,84 @@ def test_a_difference_that_affects_the_weights_is_named(folder, tmp_path, key, v
 def test_what_does_not_affect_the_weights_may_change(folder, tmp_path, key, value):
   saved, now = saved_by(folder), saved_by(folder, **{key: value})
   assert saved != now
-  train.check_resumable(saved, now, tmp_path)
+  check_resumable(saved, now, tmp_path)
+
+
+def test_a_change_that_was_asked_for_is_told_and_all_others_are_still_refused(folder, tmp_path):
+  saved = saved_by(folder)
+  now = saved_by(folder, train__batch_size=16, log__every_steps=7)
+  names = ["train.batch_size", "optimizer.learning_rate", "log.every_steps"]
+  changed = check_resumable(saved, now, tmp_path, allow_changed=names)
+  assert changed == {"train.batch_size": [8, 16]}
+
+  now = saved_by(folder, train__batch_size=16, codec__sigma=2.0)
+  with pytest.raises(InputError, match=r"keys:\n  codec\.sigma: 1\.5 there, 2\.0 here$"):
+    check_resumable(saved, now, tmp_path, allow_changed=names)
+
+
+@pytest.mark.parametrize(
+  ("key", "sentence"),
+  [
+    ("train.batchsize", "is not a key of the config: see configs/default.py"),
+    ("train", "is not a key of the config"),
+    ("model.features", "a run keeps this key, on which the shape of its state"),
+    ("data.mix", "use another --workdir, with --config.init_from"),
+  ],
+)
+def test_what_cannot_be_allowed_to_change_is_refused_at_once(folder, tmp_path, key, sentence):
+  names = ["train.batch_size", key]
+  with pytest.raises(InputError, match=f"^--allow_changed={key}.*{sentence}"):
+    train.train_and_evaluate(tiny_dataset.config(folder), tmp_path, allow_changed=names)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_batch_size_changes_on_request_and_every_image_still_comes_once_per_epoch(
+  folder, tmp_path, capsys
+):
+  """Two epochs in three steps of 8, then two in one step of 24; the step itself learns nothing."""
+  batches = []
+
+  def run(allow_changed=(), **changes):
+    config = tiny_dataset.config(folder, optimizer__drop_epochs=(3.0,), **changes)
+    idle(config, tmp_path, on_batch=batches.append, allow_changed=allow_changed)
+
+  run(train__epochs=2.0)
+  larger = {"train__epochs": 4.0, "train__batch_size": 24}
+  with pytest.raises(InputError, match=r"--allow_changed=KEY.*\n  train.batch_size: 8 there, 24"):
+    run(**larger)
+  assert saved_steps(tmp_path) == [3]
+
+  run(["train.batch_size"], **larger)
+  assert "From here on config.train.batch_size is 24, it was 8" in capsys.readouterr().out
+  run(["train.batch_size"], **larger)  # the same line again, and without its flag
+  run(**larger)
+  assert "From here on" not in capsys.readouterr().out
+
+  assert saved_steps(tmp_path) == [3, 4]
+  shown = np.concatenate([batch["index"].ravel() for batch in batches])
+  for epochs in (24, 48):
+    assert np.bincount(shown[:epochs]).tolist() == [epochs // 12] * tiny_dataset.TRAIN
+  changes = [{"step": 3, "keys": {"train.batch_size": [8, 24]}}]
+  assert json.loads((tmp_path / "changes.json").read_text()) == changes
+  assert records(tmp_path, "rate")[4] == pytest.approx(1e-2)  # the drop is in that step's middle
+
+
+def test_a_place_counts_epochs_over_all_batch_sizes():
+  changes = [{"step": 3, "keys": {"train.batch_size": [8, 24]}}]  # of 12 images
+  options = {"batch_size": 24, "steps_per_epoch": 0.5}
+  assert place(changes, 3, **options, epochs=4.0) == Place(3, 4, -48, -2.0)
+  assert place(changes, 5, **options, epochs=4.0).total_steps == 5  # it went further once
+  assert place([], 0, batch_size=8, steps_per_epoch=1.5, epochs=8.0) == Place(0, 12, 0, 0.0)
 
 
 def test_a_run_saved_before_a_key_existed_resumes_under_what_was_done_then(folder, tmp_path):
   saved = saved_by(folder)
   del saved["config"]["siamese"]["frame"]
 
-  train.check_resumable(saved, saved_by(folder, siamese__frame="crop"), tmp_path)
+  check_resumable(saved, saved_by(folder, siamese__frame="crop"), tmp_path)
   with pytest.raises(InputError, match=r"\n  siamese\.frame: crop there, view here$"):
-    train.check_resumable(saved, saved_by(folder, siamese__frame="view"), tmp_path)
+    check_resumable(saved, saved_by(folder, siamese__frame="view"), tmp_path)
 
 
 def test_a_run_does_not_resume_under_a_config_that_lacks_one_of_its_keys(folder, tmp_path):
@@ -177,13 +264,13 @@ def test_a_run_does_not_resume_under_a_config_that_lacks_one_of_its_keys(folder,
   del now["config"]["model"]["name"]
 
   with pytest.raises(InputError, match=r"\n  model\.name: fan there, None here$"):
-    train.check_resumable(saved, now, tmp_path)
+    check_resumable(saved, now, tmp_path)
 
 
 def test_a_run_does_not_resume_with_another_network(copy, folder):
   shapes = r"network: params/\S+ has shape .* in the checkpoint and .* in this config"
   with pytest.raises(InputError, match=shapes):
-    tiny_dataset.run(tiny_dataset.config(folder, model__features=16), copy)
+    tiny_dataset.run_without_figures(tiny_dataset.config(folder, model__features=16), copy)
 
 
 def test_a_run_does_not_resume_with_another_number_of_images(copy, folder, monkeypatch):
@@ -193,26 +280,49 @@ def test_a_run_does_not_resume_with_another_number_of_images(copy, folder, monke
     return open_split(name, f"{split}[:9]", **options)
 
   monkeypatch.setattr(data, "open_split", open_part)
-  with pytest.raises(InputError, match="12 images and 'tiny_faces' now has 9"):
-    tiny_dataset.run(tiny_dataset.config(folder), copy)
+  with pytest.raises(InputError, match=r"'tiny_faces', split .*, has 9 faces and had 12"):
+    tiny_dataset.run_without_figures(tiny_dataset.config(folder), copy)
 
 
 def test_a_second_run_in_the_same_folder_is_refused(copy, folder):
   first = checkpoint.Checkpoints(copy)
   with pytest.raises(InputError, match="Another process is training in"):
-    tiny_dataset.run(tiny_dataset.config(folder), copy)
+    tiny_dataset.run_without_figures(tiny_dataset.config(folder), copy)
   first.close()
 
 
 def test_a_finished_run_started_again_only_evaluates_with_fewer_epochs_too(copy, folder):
-  before = last_digest(copy)
+  before, log = last_digest(copy), copy / "metrics.jsonl"
+  whole = log.read_text()
+  log.write_text(whole[:100])  # what a disk has lost is written again, and nothing twice
 
-  tiny_dataset.run(tiny_dataset.config(folder, train__epochs=4.0), copy)
+  tiny_dataset.run_without_figures(tiny_dataset.config(folder, train__epochs=4.0), copy)
 
   assert last_digest(copy) == before
+  assert log.read_text() == whole
   assert saved_steps(copy) == [10, LAST]
   assert json.loads((copy / "eval" / "test.json").read_text())["provenance"]["step"] == LAST
   assert list(records(copy)) == list(range(1, LAST + 1))
+
+
+def test_a_stop_in_the_last_evaluation_is_made_up_for(copy, folder, monkeypatch):
+  log = (copy / "metrics.jsonl").read_text()
+  predict_split = evaluate.predict_split
+
+  def interrupted(*args, **options):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return predict_split(*args, **options)
+
+  config = tiny_dataset.config(folder)
+  with monkeypatch.context() as patched:
+    patched.setattr(evaluate, "predict_split", interrupted)
+    with pytest.raises(Interrupted, match=r"in the evaluation after the last step, 12, .* same"):
+      tiny_dataset.run_without_figures(config, copy)
+
+  (copy / "eval" / "test.json").unlink()
+  tiny_dataset.run_without_figures(config, copy)
+  assert (copy / "eval" / "test.json").exists()
+  assert (copy / "metrics.jsonl").read_text() == log
 
 
 def test_a_finished_run_resumes_under_more_epochs_and_other_intervals(copy, folder):
@@ -220,83 +330,7 @@ def test_a_finished_run_resumes_under_more_epochs_and_other_intervals(copy, fold
     folder, train__epochs=10.0, log__every_steps=2, checkpoint__every_steps=7
   )
 
-  tiny_dataset.run(longer, copy)
+  tiny_dataset.run_without_figures(longer, copy)
 
   assert saved_steps(copy) == [14, 15]
   assert list(records(copy)) == [*range(1, LAST + 1), 14, 15]
-
-
-# ---- As processes
-
-# What the tiny config changes of the default one.
-CHANGED = {
-  "data": ["name", "dir", "markup"],
-  "crop": ["size", "stored_size", "face"],
-  "model": ["num_stacks", "features", "depth"],
-  "optimizer": ["learning_rate"],
-  "train": ["batch_size", "epochs"],
-  "eval": ["batch_size"],
-  "checkpoint": ["every_steps"],
-  "log": ["every_steps"],
-}
-
-
-def start(folder, workdir):
-  config = tiny_dataset.config(folder, train__epochs=40.0)
-  flags = [
-    f"--config.{section}.{key}={config[section][key]}"
-    for section, keys in CHANGED.items()
-    for key in keys
-  ]
-  command = [sys.executable, "-m", "fal_jax.main", "--config=configs/default.py"]
-  return subprocess.Popen(
-    [*command, f"--workdir={workdir}", *flags],
-    cwd=tiny_dataset.ROOT,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-  )
-
-
-def wait_for_step(process, step):
-  for line in process.stdout:
-    words = line.split()
-    if words[:1] == ["step"] and words[1].split("/")[0] == str(step):
-      return
-  pytest.fail(f"ended with {process.wait()} before step {step}")
-
-
-@pytest.mark.heavy
-def test_sigterm_exits_with_75_and_after_that_and_kill_9_the_bits_are_the_same(folder, tmp_path):
-  """The promise as a whole, against a run that is never stopped.
-
-  The other is stopped politely, then killed at a random moment, then left alone.
-  """
-  whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-  process = start(folder, whole)
-  output, _ = process.communicate(timeout=300)
-  assert process.returncode == 0, output
-
-  process = start(folder, stopped)
-  wait_for_step(process, 7)
-  process.send_signal(signal.SIGTERM)
-  output, _ = process.communicate(timeout=60)
-  assert process.returncode == 75, output
-  assert "run the same command to resume" in output
-  assert "Traceback" not in output
-  (saved,) = [step for step in saved_steps(stopped) if step > 5]
-
-  process = start(folder, stopped)
-  wait_for_step(process, saved + random.randint(1, 20))
-  time.sleep(random.uniform(0, 0.5))
-  process.kill()
-  process.communicate()  # closes its pipe too
-
-  process = start(folder, stopped)
-  output, _ = process.communicate(timeout=300)
-
-  assert process.returncode == 0, output
-  assert "Resuming from step" in output
-  assert last_digest(stopped) == last_digest(whole)
-  for name in ("loss", "learning_rate", "gradient_norm", "test/nme_ic"):
-    assert records(stopped, name) == records(whole, name)

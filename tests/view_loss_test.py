@@ -3,13 +3,13 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_dataset
+from compiled import combine, encode, landmarks_in_views, window_positions
 from step_fixtures import CROP, FLIP, QUICKLY, RECIPE, make_batch, views_of
 
-from fal_jax import affine, build, heads, siamese, steps
+from fal_jax import affine, build, steps
 from fal_jax.augment import View
 from fal_jax.crop import CropRule
 from fal_jax.heatmap import HeatmapCodec
@@ -97,9 +97,9 @@ def test_a_perfect_network_has_no_loss_in_its_view_and_one_where_it_is_pulled_ba
   landmarks = np.random.default_rng(0).uniform(60, 196, (16, len(FLIP), 2)).astype(np.float32)
   views = views_of(recipe, 0, index_of(landmarks))
 
-  in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
-  perfect = codec.encode(in_views)[None]
-  energy = float((codec.encode(landmarks) ** 2).sum())
+  in_views = landmarks_in_views(landmarks, views)
+  perfect = encode(codec, in_views)[None]
+  energy = float((encode(codec, landmarks) ** 2).sum())
 
   assert landmark_loss(recipe, perfect, landmarks) == 0
   pulled_back = dataclasses.replace(recipe, frame="crop")
@@ -119,12 +119,10 @@ def test_combined_views_are_compared_with_the_gaussians_that_their_reading_asks_
   recipe = dataclasses.replace(RECIPE, reduce=reduce, target_scale=target_scale, ranges=far)
   views = views_of(recipe, 0, index_of(landmarks))
 
-  combined, seen = siamese.combine(
-    jnp.asarray(heatmaps), views, stride=4, flip=jnp.asarray(FLIP), reduce=reduce
-  )
+  combined, seen = combine(heatmaps, views, reduce=reduce)
   combined, seen = np.asarray(combined, np.float64), np.asarray(seen)[..., None]
   assert (seen > 1.9).any() and (seen < 0.1).any() and (abs(seen - 1) < 0.1).any()
-  gaussians = np.asarray(recipe.codec.encode(landmarks))
+  gaussians = np.asarray(encode(recipe.codec, landmarks))
   height = target_scale or (seen if reduce == "sum" else 1)
   annotated = np.isfinite(landmarks).all(-1)[:, None, None]
   squares = np.minimum(seen, 1) * annotated * (combined - height * gaussians) ** 2
@@ -141,8 +139,8 @@ def test_summed_views_learn_peaks_of_1_from_a_gaussian_each_and_of_a_half_from_o
   recipe = dataclasses.replace(RECIPE, codec=codec, crop=CropRule(), target_scale=target_scale)
   landmarks = np.random.default_rng(0).uniform(90, 166, (8, len(FLIP), 2)).astype(np.float32)
   views = views_of(recipe, 0, index_of(landmarks))
-  in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
-  ideal = np.asarray(codec.encode(in_views))[None]
+  in_views = landmarks_in_views(landmarks, views)
+  ideal = np.asarray(encode(codec, in_views))[None]
 
   low, middle, high = (
     landmark_loss(recipe, height * ideal, landmarks) for height in (0.0, 0.5, 1.0)
@@ -156,11 +154,11 @@ def test_the_loss_through_the_local_window_is_added_with_its_weight():
   heatmaps, landmarks = random_case(2)
   recipe = dataclasses.replace(IN_VIEW, window_loss=0.3)
   views = views_of(recipe, 0, index_of(landmarks))
-  in_views = siamese.landmarks_in_views(landmarks, views, flip=jnp.asarray(FLIP))
+  in_views = landmarks_in_views(landmarks, views)
 
   both, plain = (landmark_loss(r, heatmaps, landmarks) for r in (recipe, IN_VIEW))
 
-  position, target = heads.window_positions(heatmaps, in_views, recipe.codec)
+  position, target = window_positions(heatmaps, in_views, recipe.codec)
   squares = np.nansum((np.asarray(position) - np.asarray(target)) ** 2)
   assert squares > 1
   assert both - plain == pytest.approx(0.3 * squares / 2, rel=1e-3)

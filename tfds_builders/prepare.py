@@ -21,6 +21,7 @@ from absl import logging
 
 from fal_jax.crop import BoxKind, CropRule
 from fal_jax.errors import InputError
+from fal_jax.output import folders
 from tfds_builders.common.crops import SMALLEST_REPLACEMENT, FaceCrops
 from tfds_builders.common.manual import ManualFaceBuilder
 from tfds_builders.common.schema import FaceDatasetBuilder
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tfds.disable_progress_bar()
 
   try:
+    _locate_folders(args)
     _check_crops_options(args)
     # So that a misspelt last name is found before the first dataset is built.
     for name in args.names:
@@ -73,7 +75,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   )
   parser.add_argument(
     "--data_dir",
-    type=Path,
     help="folder to build in (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)",
   )
   parser.add_argument(
@@ -100,7 +101,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   )
   parser.add_argument(
     "--crops_dir",
-    type=Path,
     help="put the cut out faces there, in place of the photographs: the same dataset, small enough "
     f"to take along. --crops must be {SMALLEST_REPLACEMENT} or more, 512 say",
   )
@@ -116,6 +116,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   )
 
   return parser.parse_args(argv)
+
+
+def _locate_folders(args: argparse.Namespace) -> None:
+  """Makes paths of the folders that are built in; array_record writes to disks alone."""
+  for name in ("data_dir", "crops_dir"):
+    text = getattr(args, name)
+    setattr(args, name, folders.local(text, flag=f"--{name}") if text else None)
 
 
 def _check_crops_options(args: argparse.Namespace) -> None:

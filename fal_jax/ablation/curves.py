@@ -1,4 +1,7 @@
-"""The error curves of a table's rows, from the predictions that their evaluations have written."""
+"""Face by face: the error curves of a table's rows, and what each face adds to its metric.
+
+Both come from the predictions that the rows' evaluations have written.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +33,9 @@ class ErrorCurves:
     self._norm = metric.split("_")[1]
     self._truth: Truth | None = None
     self._errors: dict[Path, np.ndarray] = {}
-    self._can_draw = True
+    self._metric = metric
+    self.videos: list[str] | None = None  # of the M faces, where the dataset has them
+    self._can_draw = self._can_read = True
 
   def draw(self, rows: Mapping[str, Sequence[Path]]) -> bool:
     """Draws a line per row, over the faces of all its seeds.
@@ -44,7 +49,7 @@ class ErrorCurves:
       Whether there is a figure.
     """
     rows = {label: paths for label, paths in rows.items() if paths}
-    if not rows or not self._can_draw:
+    if not rows or not self._can_draw or not self._can_read:
       return False
 
     try:
@@ -57,6 +62,27 @@ class ErrorCurves:
       self._can_draw = False
     return self._can_draw
 
+  def contributions(self, path: Path) -> np.ndarray | None:
+    """What each face adds to the mean that the table's metric is; `nme_ic`: its error.
+
+    Args:
+      path: of the predictions of one result.
+
+    Returns:
+      (M,) float64 percent, of the valid faces; None, which is logged once, where the dataset is no
+      longer there.
+    """
+    if not self._can_read:
+      return None
+    try:
+      nme = self._nme(path)
+    except InputError as error:
+      logging.warning("No intervals over faces: %s", error)
+      self._can_read = False
+      return None
+    parts = metrics.per_face(nme, self._norm, metrics.THRESHOLDS[self._norm])
+    return next(part.percent * part.values for part in parts if part.name == self._metric)
+
   def _nme(self, path: Path) -> np.ndarray:
     """(M,) float64 percent, of the valid faces of one file of predictions."""
     if path not in self._errors:
@@ -68,6 +94,8 @@ class ErrorCurves:
       norm = metrics.norms(true, self._truth.markup)[self._norm]
       nme, valid = metrics.valid_errors(pred, true, norm)
       self._errors[path] = nme[valid]
+      if names := self._truth.faces.videos:
+        self.videos = [names[row] for row in np.flatnonzero(valid).tolist()]
     return self._errors[path]
 
   def _threshold(self) -> float:

@@ -4,7 +4,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from fal_jax.output import markdown as markdown_tables
+from fal_jax.scoring import comparison, intervals
 
 DECIMALS = 3
 CAPTION = (
@@ -38,28 +41,75 @@ def difference(values: Mapping[int, float], reference: Mapping[int, float]) -> d
   }
 
 
-def summarise(rows: Sequence[Mapping[str, Any]], *, against: str) -> list[dict[str, Any]]:
+def interval_over_faces(
+  faces: Mapping[int, np.ndarray],
+  reference: Mapping[int, np.ndarray],
+  *,
+  groups: Sequence[str] | None = None,
+) -> list[float] | None:
+  """How far the difference of two rows would move with other faces, for these trainings.
+
+  Args:
+    faces: seed -> (M,) what each face adds to the metric, percent.
+    reference: the same, subtracted, of the same faces.
+    groups: M names; faces of one name are drawn together.
+
+  Returns:
+    The ends of the 95 % bootstrap interval of the difference in the mean over the seeds that both
+    have; None where there is none, or too few faces for an interval.
+  """
+  seeds = faces.keys() & reference.keys()
+  if not seeds:
+    return None
+  change = np.mean([faces[seed] - reference[seed] for seed in sorted(seeds)], axis=0)
+  if len(set(groups) if groups else change) < comparison.MIN_FACES:
+    return None
+  return intervals.bootstrap(change[:, None], seed=0, groups=groups)[0].tolist()
+
+
+def summarise(
+  rows: Sequence[Mapping[str, Any]], *, against: str, groups: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
   """Adds to each row its mean, deviation and difference.
 
   Args:
     rows: each with `label`, `values`, the result of each seed, and `catastrophic`, likewise the
-      percentage of its faces above `metrics.CATASTROPHIC`, None where it is not known.
+      percentage of its faces above `metrics.CATASTROPHIC`, None where it is not known; and `also`,
+      other measures by name, each of them seed -> result; and `faces`, see `interval_over_faces`.
     against: "previous" compares each row with the one above, "first" with the first one.
+    groups: see `interval_over_faces`.
 
   Returns:
-    The rows with `mean`, `standard_deviation`, `seeds` and, from the second on, `difference`.
+    The rows without `faces`, with `mean`, `standard_deviation`, `seeds` and, from the second on,
+    `difference` with its `interval_over_faces`. Each entry of `also` becomes such a row of its own.
   """
   summaries = []
   for index, row in enumerate(rows):
-    mean, deviation = spread(list(row["values"].values()))
-    summary = {**row, "mean": mean, "standard_deviation": deviation, "seeds": len(row["values"])}
+    reference = rows[index - 1 if against == "previous" else 0] if index else None
+    kept = {key: value for key, value in row.items() if key != "faces"}
+    summary = {**kept, **_summary(row["values"], reference["values"] if reference else None)}
+    summary["also"] = {
+      name: {
+        "values": values,
+        **_summary(values, reference["also"][name] if reference else None),
+      }
+      for name, values in row["also"].items()
+    }
 
-    if index:
-      reference = rows[index - 1 if against == "previous" else 0]
-      paired = difference(row["values"], reference["values"])
-      summary["difference"] = {"from": reference["label"], **paired}
+    if reference:
+      summary["difference"] |= {
+        "from": reference["label"],
+        "interval_over_faces": interval_over_faces(row["faces"], reference["faces"], groups=groups),
+      }
     summaries.append(summary)
   return summaries
+
+
+def _summary(values: Mapping[int, float], reference: Mapping[int, float] | None) -> dict[str, Any]:
+  """Mean, deviation and, if there is something to compare with, `difference`."""
+  mean, deviation = spread(list(values.values()))
+  summary = {"mean": mean, "standard_deviation": deviation, "seeds": len(values)}
+  return summary if reference is None else {**summary, "difference": difference(values, reference)}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -80,7 +130,13 @@ def markdown(report: Mapping[str, Any]) -> str:
     "seeds",
     *(f"seed {seed}" for seed in report["seeds"]),
     f"minus {compared} ± se",
+    "95 % over faces",
     "catastrophic, % of faces",
+    *(
+      column
+      for name in report["also"]
+      for column in (f"{name}, mean ± sd", f"{name}, minus {compared} ± se")
+    ),
   ]
   table = markdown_tables.table(head, [_cells(row, report["seeds"]) for row in report["rows"]])
   sentences = "\n".join(f"* {note}" for note in notes(report))
@@ -91,16 +147,32 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
-  change = row.get("difference", {})
+  ends = row.get("difference", {}).get("interval_over_faces")
+  also = [
+    _number(*pair, sign=sign)
+    for other in row["also"].values()
+    for *pair, sign in (
+      (other["mean"], other["standard_deviation"], ""),
+      (*_change(other), "+"),
+    )
+  ]
   return [
     row["label"],
     "" if row["paper"] is None else f"{row['paper']:.2f}",
     _number(row["mean"], row["standard_deviation"]),
     str(row["seeds"]),
     *(_number(row["values"].get(seed)) for seed in seeds),
-    _number(change.get("mean"), change.get("standard_error"), sign="+"),
+    _number(*_change(row), sign="+"),
+    f"{_number(ends[0], sign='+')} to {_number(ends[1], sign='+')}" if ends else "",
     _mean_percent(list(row["catastrophic"].values())),
+    *also,
   ]
+
+
+def _change(row: Mapping[str, Any]) -> tuple[float | None, float | None]:
+  """The difference of a row and its standard error; None where there is none."""
+  change = row.get("difference", {})
+  return change.get("mean"), change.get("standard_error")
 
 
 def notes(report: Mapping[str, Any]) -> list[str]:
@@ -130,6 +202,11 @@ def notes(report: Mapping[str, Any]) -> list[str]:
       "sd is the standard deviation over seeds (n - 1). Differences are taken seed by seed, se is "
       f"the standard error of their mean. From {len(seeds)} seeds, sd and se are themselves known "
       f"to about {doubt} % only: a difference of two or three se may be chance."
+    )
+  if any(row.get("difference", {}).get("interval_over_faces") for row in rows):
+    sentences.append(
+      "The interval over faces is the paired bootstrap of the difference, averaged over seeds: "
+      "what other faces of the same kind would change, with these trainings."
     )
 
   for training in dict.fromkeys(row["training"] for row in rows):

@@ -15,10 +15,11 @@ import jax
 from ml_collections import ConfigDict
 
 from fal_jax import build, config_json, evaluate, metrics, train
-from fal_jax.ablation import results
+from fal_jax.ablation import measures, results
 from fal_jax.ablation.curves import ErrorCurves
-from fal_jax.errors import InputError
-from fal_jax.output.folders import make_dir, write_atomic
+from fal_jax.ablation.pace import Pace, duration
+from fal_jax.errors import Diverged, InputError, Interrupted
+from fal_jax.output.folders import local, make_dir, write_atomic
 from fal_jax.output.stopping import stop_on_signal
 
 # Keys that change no result of a finished training.
@@ -30,6 +31,8 @@ METRICS = [
   for norm, thresholds in metrics.THRESHOLDS.items()
   for name in metrics.metric_names(norm, thresholds)
 ]
+# What further columns may show: these, and what `measures` reads or measures.
+ALSO = [*METRICS, *measures.OF_SUMMARY, *measures.MEASURES]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +87,8 @@ def run(
   evaluations; other tables may use the same folder, and the trainings in it.
 
   Args:
-    table: `title`, `base`, `metric`, `paper` and `against`, see `configs/ablations/`.
+    table: `title`, `base`, `metric`, `paper`, `against` and, if there are further columns, `also`,
+      see `configs/ablations/`.
     rows: rows of the table.
     workdir: the folder.
     name: name of the table's files.
@@ -96,33 +100,36 @@ def run(
 
   Raises:
     InputError: a config does not fit, or the folder holds other results under these names.
-    train.Interrupted: SIGTERM or Ctrl-C; the same command resumes.
-    train.Diverged: trainings did, after all others were done.
+    Interrupted: SIGTERM or Ctrl-C; the same command resumes.
+    Diverged: trainings did, after all others were done.
   """
-  workdir = Path(workdir).expanduser()
+  workdir = local(workdir)
   for key, choices in (("metric", METRICS), ("against", ("previous", "first"))):
     if table[key] not in choices:
       raise InputError(f"The table's {key} is {table[key]!r}; choose one of {', '.join(choices)}.")
+  also = _also(table)
+  if unknown := [name for name in also if name not in ALSO]:
+    raise InputError(f"The table's also has {unknown[0]!r}; choose among {', '.join(ALSO)}.")
   jobs = plan(rows, workdir, seeds=seeds)  # everything is checked before hours of training
   make_dir(workdir)
   page, figure = workdir / f"{name}.md", workdir / f"{name}_ced.png"
   curves = ErrorCurves(figure, jobs[0].config, metric=table.metric)
 
   def write() -> None:
-    written = report(table, rows, jobs, command=command)
+    written = report(table, rows, jobs, command=command, curves=curves)
     written["figure"] = figure.name if curves.draw(_predictions(rows, jobs)) else None
     write_atomic(page.with_suffix(".json"), json.dumps(written, indent=2) + "\n")
     write_atomic(page, results.markdown(written))
 
   write()
-  missing = [job for job in jobs if not _is_done(job)]
+  missing = [job for job in jobs if not _is_complete(job, also)]
   done = len(jobs) - len(missing)
   if done:
     yield f"{done} of {len(jobs)} results already exist"
 
   trained: set[Path] = set()
-  diverged: dict[Path, train.Diverged] = {}
-  pace = _Pace()
+  diverged: dict[Path, Diverged] = {}
+  pace = Pace()
   with stop_on_signal() as stop:
     for number, job in enumerate(missing, done + 1):
       start = time.monotonic()
@@ -131,29 +138,30 @@ def run(
       value = None
       if job.training not in diverged:
         try:
-          value = _measure(job, table.metric, train_it=is_first_use, stop_requested=stop)
-        except train.Diverged as error:  # the other rows are worth having
+          value = _measure(job, table, train_it=is_first_use, stop_requested=stop)
+        except Diverged as error:  # the other rows are worth having
           diverged[job.training] = error
 
       seconds = time.monotonic() - start
       if is_whole:
-        pace.add(job, seconds)
+        pace.add(job.config.siamese.num_views, seconds)
       trained.add(job.training)
       write()
 
       outcome = "diverged" if value is None else f"{table.metric} {value:.3f}"
-      left = pace.left([later for later in missing if later.training not in trained])
+      later = [other for other in missing if other.training not in trained]
+      left = pace.left({other.training: other.config.siamese.num_views for other in later})
       yield (
         f"[{number}/{len(jobs)}] {job.row.name}, seed {job.config.seed}: {outcome} after "
-        f"{_duration(seconds)}{left}"
+        f"{duration(seconds)}{left}"
       )
       if stop.is_set() and number < len(jobs):
-        raise train.Interrupted(
+        raise Interrupted(
           f"Stopped after {number} of {len(jobs)} results; run the same command to resume."
         )
 
   if diverged:
-    raise train.Diverged("\n".join(dict.fromkeys(str(error) for error in diverged.values())))
+    raise Diverged("\n".join(dict.fromkeys(str(error) for error in diverged.values())))
   yield f"{page.read_text(encoding='utf-8')}\nWritten to {page}"
 
 
@@ -223,7 +231,12 @@ def training_differences(
 
 
 def report(
-  table: ConfigDict, rows: Sequence[Row], jobs: Sequence[Job], *, command: str
+  table: ConfigDict,
+  rows: Sequence[Row],
+  jobs: Sequence[Job],
+  *,
+  command: str,
+  curves: ErrorCurves | None = None,
 ) -> dict[str, Any]:
   """The results of a table so far, for JSON.
 
@@ -232,35 +245,41 @@ def report(
     rows: rows of the table.
     jobs: from `plan`.
     command: the command line that makes the table again.
+    curves: reads what each face adds to the metric; None for a table without intervals over faces.
 
   Returns:
     Where the results are from, and `rows` as in `results.summarise`.
   """
   split = jobs[0].config.eval.splits[0]
-  summaries = [
-    (job, json.loads((job.result / f"{split}.json").read_text())) for job in jobs if _is_done(job)
-  ]
+  also = _also(table)
+  summaries = [(job, _summary(job)) for job in jobs if _is_complete(job, also)]
   commits = dict.fromkeys(summary["provenance"]["git_commit"] for _, summary in summaries)
 
-  columns = [
-    {
+  def column(row: Row) -> dict[str, Any]:
+    of_row = [(job, summary) for job, summary in summaries if job.row is row]
+    faces = {
+      job.config.seed: curves.contributions(_predictions_of(job)) if curves else None
+      for job, _ in of_row
+    }
+    return {
       "row": row.name,
       "label": row.label,
       "paper": row.paper,
       "training": next(job.training.parent.name for job in jobs if job.row is row),
-      "values": {
-        job.config.seed: metric_of(summary, table.metric, dataset=build.eval_dataset(job.config))
-        for job, summary in summaries
-        if job.row is row
-      },
+      "values": {job.config.seed: _value(job, summary, table.metric) for job, summary in of_row},
       "catastrophic": {
         job.config.seed: summary.get("catastrophic")  # evaluations made before it lack it
-        for job, summary in summaries
-        if job.row is row
+        for job, summary in of_row
       },
+      "also": {
+        name: {job.config.seed: _value(job, summary, name) for job, summary in of_row}
+        for name in also
+      },
+      "faces": {seed: of_faces for seed, of_faces in faces.items() if of_faces is not None},
     }
-    for row in rows
-  ]
+
+  columns = [column(row) for row in rows]
+  groups = curves.videos if curves else None
 
   return {
     "title": table.title,
@@ -270,12 +289,23 @@ def report(
     "trained_on": jobs[0].config.data.name,
     "split": split,
     "metric": table.metric,
+    "also": list(also),
     "paper": table.paper,
     "against": table.against,
     "seeds": list(dict.fromkeys(job.config.seed for job in jobs)),
     "git_commits": [commit for commit in commits if commit],
-    "rows": results.summarise(columns, against=table.against),
+    "rows": results.summarise(columns, against=table.against, groups=groups),
   }
+
+
+def _value(job: Job, summary: Mapping[str, Any], name: str) -> float:
+  """A metric or another measure of one result, in percent."""
+  if name in measures.MEASURES:
+    return measures.read(job.result, name)
+  dataset = build.eval_dataset(job.config)
+  if name in measures.OF_SUMMARY:
+    return measures.of_summary(summary, name, norm=job.config.eval.norm, dataset=dataset)
+  return metric_of(summary, name, dataset=dataset)
 
 
 def metric_of(summary: Mapping[str, Any], metric: str, *, dataset: str) -> float:
@@ -287,34 +317,58 @@ def metric_of(summary: Mapping[str, Any], metric: str, *, dataset: str) -> float
   return summary[metric]
 
 
-def _measure(job: Job, metric: str, *, train_it: bool, stop_requested: threading.Event) -> float:
-  """Trains if asked, evaluates, and returns the metric in percent."""
-  (job.result / "config.json").unlink(missing_ok=True)
-  if train_it:
-    train.train_and_evaluate(job.training_config, job.training, stop_requested=stop_requested)
-  summary = evaluate.run(job.config, job.training, directory=job.result)[job.config.eval.splits[0]]
+def _measure(
+  job: Job, table: ConfigDict, *, train_it: bool, stop_requested: threading.Event
+) -> float:
+  """Trains if asked, evaluates, and returns the metric in percent; what is there is left alone."""
+  if not _is_done(job):
+    (job.result / "config.json").unlink(missing_ok=True)
+    measures.forget(job.result)
+    if train_it:
+      train.train_and_evaluate(job.training_config, job.training, stop_requested=stop_requested)
+    evaluate.run(job.config, job.training, directory=job.result)
 
-  # Last: from now on the result counts.
-  text = json.dumps(config_json.to_json(job.config), indent=2) + "\n"
-  write_atomic(job.result / "config.json", text)
-  return metric_of(summary, metric, dataset=build.eval_dataset(job.config))
+    # Last: from now on the result counts.
+    text = json.dumps(config_json.to_json(job.config), indent=2) + "\n"
+    write_atomic(job.result / "config.json", text)
+
+  if names := measures.missing(job.result, _also(table)):
+    measures.measure(job.config, job.training, job.result, names)
+  return _value(job, _summary(job), table.metric)
+
+
+def _also(table: ConfigDict) -> tuple[str, ...]:
+  """Names of a table's further columns; most tables have none."""
+  return tuple(table.get("also", ()))
+
+
+def _is_complete(job: Job, also: Sequence[str]) -> bool:
+  """Whether a job is evaluated and measured for all columns."""
+  return _is_done(job) and not measures.missing(job.result, also)
 
 
 def _is_done(job: Job) -> bool:
-  summary = job.result / f"{job.config.eval.splits[0]}.json"
-  return (job.result / "config.json").exists() and summary.exists()
+  return (job.result / "config.json").exists() and _summary_file(job).exists()
+
+
+def _summary(job: Job) -> dict[str, Any]:
+  return json.loads(_summary_file(job).read_text())
+
+
+def _summary_file(job: Job) -> Path:
+  return job.result / f"{job.config.eval.splits[0]}.json"
 
 
 def _predictions(rows: Sequence[Row], jobs: Sequence[Job]) -> dict[str, list[Path]]:
   """Label of each row -> the predictions of its results so far."""
   return {
-    row.label: [
-      job.result / f"{job.config.eval.splits[0]}_predictions.csv"
-      for job in jobs
-      if job.row is row and _is_done(job)
-    ]
+    row.label: [_predictions_of(job) for job in jobs if job.row is row and _is_done(job)]
     for row in rows
   }
+
+
+def _predictions_of(job: Job) -> Path:
+  return job.result / f"{job.config.eval.splits[0]}_predictions.csv"
 
 
 def _with_decoder(config: ConfigDict, training: Mapping[str, Any]) -> ConfigDict:
@@ -340,29 +394,3 @@ def _check_same(differences: Mapping[str, tuple[Any, Any]], folder: Path) -> Non
       f"{folder} was made with another config ({keys}): use another --workdir, or delete that "
       "folder."
     )
-
-
-class _Pace:
-  """How long trainings take, from those done so far: in proportion to their number of views."""
-
-  def __init__(self) -> None:
-    self._views = 0
-    self._seconds = 0.0
-
-  def add(self, job: Job, seconds: float) -> None:
-    """Counts a whole training."""
-    self._views += job.config.siamese.num_views
-    self._seconds += seconds
-
-  def left(self, jobs: Sequence[Job]) -> str:
-    """How long the trainings of these jobs will take, or "" where nothing is known or left."""
-    views = {job.training: job.config.siamese.num_views for job in jobs}
-    if not views or not self._views:
-      return ""
-    return f"; about {_duration(sum(views.values()) * self._seconds / self._views)} left"
-
-
-def _duration(seconds: float) -> str:
-  if seconds < 60:
-    return f"{seconds:.0f} s"
-  return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

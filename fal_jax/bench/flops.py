@@ -75,8 +75,13 @@ def _cells(config: ConfigDict) -> int:
 def _convolutions(config: ConfigDict) -> Iterator[tuple[int, int, int, int]]:
   """Every convolution: side of its result, channels in and out, side of its kernel.
 
-  Follows the published layer list rather than `hourglass.py`.
+  Of a depthwise one, each channel of the result is made from one.
   """
+  return _mobile_unet(config) if config.model.name == "mobile_unet" else _fan(config)
+
+
+def _fan(config: ConfigDict) -> Iterator[tuple[int, int, int, int]]:
+  """Those of FAN; follows the published layer list rather than `hourglass.py`."""
   features = config.model.features
   landmarks = config.data.markup
   half = config.crop.size // STEM_STRIDE
@@ -112,3 +117,38 @@ def _block(side: int, inputs: int, outputs: int) -> Iterator[tuple[int, int, int
   yield side, outputs // 4, outputs // 4, 3
   if inputs != outputs:
     yield side, inputs, outputs, 1
+
+
+def _mobile_unet(config: ConfigDict) -> Iterator[tuple[int, int, int, int]]:
+  """Those of MobileUNet."""
+  features, expansion = config.model.features, config.model.expansion
+  stem = features // 2
+  side = _heatmap_side(config)
+
+  yield 2 * side, 3, stem, 4
+  yield from _inverted_residual(2 * side, stem, stem, expansion=1)
+  yield from _inverted_residual(side, stem, features, expansion=expansion, halves=True)
+
+  width = features
+  for _ in range(config.model.depth):
+    wider = width + stem
+    yield from _inverted_residual(side, width, width, expansion=expansion)
+    yield from _inverted_residual(side // 2, width, wider, expansion=expansion, halves=True)
+    yield from _inverted_residual(side // 2, wider, width, expansion=expansion)  # on the way up
+    side, width = side // 2, wider
+  yield from _inverted_residual(side, width, width, expansion=expansion)  # at the bottom
+
+  yield from _inverted_residual(
+    _heatmap_side(config), features, config.data.markup, expansion=expansion
+  )
+
+
+def _inverted_residual(
+  side: int, inputs: int, outputs: int, *, expansion: int, halves: bool = False
+) -> Iterator[tuple[int, int, int, int]]:
+  """The convolutions of one inverted residual, as in `_convolutions`."""
+  hidden = expansion * inputs
+  if expansion > 1:
+    yield (2 * side if halves else side), inputs, hidden, 1
+  yield side, 1, hidden, 4 if halves else 3
+  yield side, hidden, outputs, 1

@@ -19,6 +19,7 @@ from fal_jax.bench import (
   first_answer,
   inputs,
   machine,
+  messages,
   rates,
   scaling,
   table,
@@ -30,7 +31,7 @@ from fal_jax.bench import (
 from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
 from fal_jax.errors import InputError
-from fal_jax.output.folders import make_dir
+from fal_jax.output.folders import local, make_dir
 
 # In this order. By default all except those on demand, which take minutes or leave large files;
 # processes only on CPU, torch only where it is installed.
@@ -38,6 +39,8 @@ PARTS = (
   "first_step",
   "predict",
   "processes",
+  "weak_scaling",
+  "messages",
   "fake_devices",
   "forward",
   "face",
@@ -52,7 +55,7 @@ PARTS = (
   "determinism",
   "input",
 )
-ON_DEMAND = ("predict", "fake_devices", "torch_compile", "trace")
+ON_DEMAND = ("predict", "weak_scaling", "messages", "fake_devices", "torch_compile", "trace")
 
 # Parts that run PyTorch, and the prefix of their tasks' names.
 REFERENCES = {"torch": "eager ", "torch_compile": "torch.compile "}
@@ -91,7 +94,7 @@ def run(
   if rounds < 1:
     raise InputError(f"--rounds must be 1 or more, got {rounds}.")
   work.check_pairs(batch_sizes, 1)
-  directory = make_dir(workdir, "bench")
+  directory = make_dir(local(workdir), "bench")
   start = time.monotonic()
   load_before = os.getloadavg()[0]
 
@@ -120,6 +123,14 @@ def run(
     if "processes" in chosen and (parts or on_cpu):
       say("two processes")
       report["processes"] = scaling.measure_processes(config, rounds=rounds, **options)
+    if "weak_scaling" in chosen:
+      say("more and more processes")
+      report["weak_scaling"] = scaling.measure_processes(
+        config, rounds=rounds, counts=scaling.DEVICES, **options
+      )
+    if "messages" in chosen:
+      say("messages of a step")
+      report["messages"] = messages.measure(config, environment=environment, echo=say)
     if "fake_devices" in chosen:
       say("fake devices")
       few = min(rounds, 3)  # a round is 29 steps of one device
@@ -238,6 +249,7 @@ def settings(
   config: ConfigDict, sizes: Sequence[int], *, rounds: int, parts: Sequence[str]
 ) -> dict[str, Any]:
   """What the tables' captions say about the measurement."""
+  model = config.model
   return {
     "pairs": sizes[0],
     "batch_sizes": list(sizes),
@@ -245,7 +257,7 @@ def settings(
     "parts": list(parts),
     "dtype": build.precision(config),
     "landmarks": config.data.markup,
-    "num_stacks": config.model.num_stacks,
+    "network": f"FAN-{model.num_stacks}" if model.name == "fan" else model.name,
     "num_views": config.siamese.num_views,
     "crop": config.crop.size,
     "matmul": work.matmul_of(config),

@@ -1,7 +1,7 @@
 """Weak scaling of the training step on CPU: what communication between devices costs.
 
-Every device has the same work, however many there are. What is compared lives at the same time and
-takes turns.
+Every device has the same work, however many there are. What is compared takes turns in the same
+processes.
 """
 
 import contextlib
@@ -79,28 +79,28 @@ def measure_processes(
   rounds: int,
   environment: Mapping[str, str],
   echo: Callable[[str], None],
-) -> dict[str, Any]:
-  """Two processes that train together, and two that train alone, on half of the cores each.
+  counts: Sequence[int] = (2,),
+) -> list[dict[str, Any]]:
+  """Processes that train together, joined by `jax.distributed`, on half of the cores each.
 
-  The former are joined by `jax.distributed`; the latter are independent.
+  More than two share these halves: each has the same work and less of a core, and so has its
+  control.
 
   Args:
     config: the run's config.
     pairs: batch size per process, which has one device.
-    rounds: how often each pair of processes is measured.
+    rounds: how often each count is measured.
     environment: variables to set for the processes.
     echo: progress callback.
+    counts: numbers of processes, the smallest first.
 
   Returns:
-    `processes`, their number, and the rest as in an entry of `measure_fake_devices`.
+    For each count `processes`, the number, and the rest as from `measure_fake_devices`; `local` has
+    `seconds` and `efficiency` of the step without `model.sync_batch_norm`.
   """
   cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
   middle = len(cores) // 2
   halves = (cores[:middle], cores[middle:]) if len(cores) > 1 else ([], [])
-
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    address = f"127.0.0.1:{free.getsockname()[1]}"
 
   # A single process gets these as options of its step and one of several does not: without them
   # here, kernels would be compared.
@@ -108,26 +108,44 @@ def measure_processes(
   variables = {**environment, **fake_devices(1)}
   variables["XLA_FLAGS"] += kernels
 
-  with contextlib.ExitStack() as on_exit:
+  results: list[dict[str, Any]] = []
+  peak = 0
+  for count in counts:
+    available = available_bytes()
+    if available is not None and peak * count > available:
+      echo(f"{count} processes may need {peak * count / 1e9:.1f} GB: skipped")
+      results.append({"processes": count, "too_large": True})
+      continue
 
-    def start_pair(*, together: bool) -> list[Worker]:
+    with contextlib.ExitStack() as on_exit:
+      address = _free_address()
       job = {"config": config_json.to_json(config), "pairs": pairs}
-      ranks = ([0, 2, address], [1, 2, address]) if together else (None, None)
       workers = [
-        on_exit.enter_context(Worker({**job, "process": rank}, variables, cores=half))
-        for rank, half in zip(ranks, halves, strict=True)
+        on_exit.enter_context(
+          Worker({**job, "process": [rank, count, address]}, variables, cores=halves[rank % 2])
+        )
+        for rank in range(count)
       ]
       seconds = max(worker.answer()["step"] for worker in workers)
-      how = "together" if together else "independently"
-      echo(f"2 processes {how}: first step after {seconds:.1f} s")
-      return workers
+      echo(f"{count} processes: first step after {seconds:.1f} s")
 
-    tasks = {
-      "step": _task(start_pair(together=True), "step"),
-      "control": _task(start_pair(together=False), "step"),
-    }
-    samples = timing.interleaved(tasks, rounds=rounds, min_seconds=0, echo=echo)
-  return {"processes": 2, **_compare(samples["step"], samples["control"])}
+      tasks = {request: _task(workers, request) for request in ("step", "local", "control")}
+      samples = timing.interleaved(tasks, rounds=rounds, min_seconds=0, echo=echo)
+      workers[0].ask("memory")
+      peak = workers[0].answer()["peak_bytes"]
+
+    local = _compare(samples["local"], samples["control"])
+    results.append(
+      {"processes": count, **_compare(samples["step"], samples["control"]), "local": local}
+    )
+  return results
+
+
+def _free_address() -> str:
+  """Where processes of this machine can meet."""
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def available_bytes() -> int | None:

@@ -28,6 +28,8 @@ def page(report: Mapping[str, Any]) -> str:
     "determinism": _determinism,
     "input": _input,
     "processes": processes,
+    "weak_scaling": processes,
+    "messages": messages,
     "fake_devices": fake_devices,
     "trace": _trace,
   }
@@ -50,7 +52,7 @@ def _machine(report: Mapping[str, Any]) -> str:
     f"{machine['git_commit']}"
   )
   work = (
-    f"FAN-{settings['num_stacks']}, K = {settings['landmarks']}, {settings['crop']} px, "
+    f"{settings['network']}, K = {settings['landmarks']}, {settings['crop']} px, "
     f"{settings['dtype']}, {settings['pairs']} images per step in {settings['num_views']} views; "
     f"medians of {settings['rounds']} interleaved rounds, quartiles in brackets"
   )
@@ -200,11 +202,55 @@ def _input(result: Mapping[str, Any]) -> str:
   return "\n\n".join(paragraphs)
 
 
-def processes(result: Mapping[str, Any]) -> str:
+def processes(results: Sequence[Mapping[str, Any]]) -> str:
   """What `scaling.measure_processes` returns, as a section."""
-  table = markdown.table(SCALING, [_scaling("2 processes, CPU", result)])
-  note = "The control: two independent processes with the same work. Each has half of the cores."
-  return f"## Processes\n\n{table}\n\n{note}"
+  head = [*SCALING, "the same without sync_batch_norm: step ms", "control / step"]
+  rows = []
+  for result in results:
+    row = _scaling(f"{result['processes']} processes, CPU", result)
+    local = result.get("local")
+    rows.append(
+      row + ([_ms(local["seconds"]), _spread(local["efficiency"])] if local else ["", ""])
+    )
+  note = (
+    "The control: the same work in the same processes without communication. Each has half of the "
+    "cores; more than two share these halves."
+  )
+  return f"## Processes\n\n{markdown.table(head, rows)}\n\n{note}"
+
+
+def messages(result: Mapping[str, Any]) -> str:
+  """What `messages.measure` returns, as a section."""
+  groups: dict[str, list[list[int]]] = {}
+  for message in result["messages"]:
+    group = message["layer"].partition("/")[0] or "gradient, loss, count"
+    groups.setdefault(group, [[], []])[message["backward"]].append(message["size"])
+  rows = [
+    [group, str(len(forward)), str(len(backward)), f"{sum(forward) + sum(backward):,}"]
+    for group, (forward, backward) in groups.items()
+  ]
+  sizes = [message["size"] for message in result["messages"]]
+  note = (
+    f"{len(sizes)} messages of {sum(sizes):,} bytes, of which {result['in_a_row']} follow one "
+    "another, each of what the one before has made."
+  )
+
+  estimates = [
+    [
+      each["name"],
+      *(f"{1e3 * each[name]:.3g}" for name in ("compute", "gradient", "statistics")),
+      *(
+        f"{each[how]['pairs_per_second']:,.4g} ({each[how]['efficiency']:.0%})"
+        for how in ("synced", "local")
+      ),
+    ]
+    for each in result["estimates"]
+  ]
+  head = ["estimated, nothing measured", "compute ms", "gradient ms", "BatchNorm ms"]
+  head += ["pairs/s (efficiency)", "without sync_batch_norm"]
+  counted = markdown.table(["of", "forward", "backward", "bytes"], rows)
+  estimated = markdown.table(head, estimates)
+  return f"## Messages\n\n{counted}\n\n{note}\n\n{estimated}"
 
 
 def fake_devices(results: Sequence[Mapping[str, Any]]) -> str:

@@ -24,9 +24,10 @@ def check(config: ConfigDict) -> None:
   """Raises InputError for configs that the reference does not support."""
   options = config.siamese
   is_eq_6 = options.frame == "crop" and not (options.view_loss or options.window_loss)
-  if config.head != "heatmaps" or not is_eq_6 or config.codec.amplitude != "peak_one":
+  is_plain_fan = config.model.name == "fan" and config.head == "heatmaps"
+  if not is_plain_fan or not is_eq_6 or config.codec.amplitude != "peak_one":
     raise InputError(
-      "The PyTorch of the bench supports only head=heatmaps, siamese.frame=crop, "
+      "The PyTorch of the bench supports only model.name=fan, head=heatmaps, siamese.frame=crop, "
       "siamese.view_loss=0, siamese.window_loss=0 and codec.amplitude=peak_one: leave torch "
       "out of --parts."
     )

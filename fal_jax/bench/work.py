@@ -335,14 +335,15 @@ def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
 
   Returns:
     Bytes of `temporaries`, beside the arguments, of what is `donated` of them and of the `state`;
-    `flops_by_xla`, before XLA rewrites anything, and `flops_by_hand`. None is unknown.
+    `flops_by_xla`, before XLA rewrites anything, and `flops_by_hand`. None is unknown, as is what
+    XLA counts of `config.train.accumulate`: of a loop it counts one turn.
   """
   _, init, step = training(config)
   state = init()
   batch = on_devices(random_batch(config, pairs))
   lowered = step.lower(state, batch)  # type: ignore[attr-defined]
   stats = lowered.compile().memory_analysis()
-  cost = lowered.cost_analysis()
+  cost = lowered.cost_analysis() if config.train.accumulate == 1 else None
   return {
     "temporaries": getattr(stats, "temp_size_in_bytes", None),
     "donated": getattr(stats, "alias_size_in_bytes", None),

@@ -5,6 +5,7 @@ Importing this module does not touch this process's own devices: an accelerator 
 process at a time.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -56,8 +57,9 @@ class Worker:
     """Sends a request.
 
     Args:
-      request: "step" for a training step, "control" for one without any communication between
-        devices, or "memory".
+      request: "step" for a training step, "local" for one without `model.sync_batch_norm`,
+        "control" for one without any communication between devices; "memory", or "program", the
+        text of the compiled step.
     """
     assert self._process.stdin is not None
     self._process.stdin.write(request + "\n")
@@ -149,7 +151,7 @@ def serve(
     os.sched_setaffinity(0, job["cores"])  # before JAX counts them
   import jax
 
-  from fal_jax import parallel
+  from fal_jax import build, parallel
   from fal_jax.bench import work
 
   if job["process"]:
@@ -193,15 +195,23 @@ def serve(
 
   # ---- Requests
   control = parallel.make_isolated_step(recipe)
+  unsynced = dataclasses.replace(recipe, model=build.network(config))  # has no axis of devices
+  local = parallel.make_train_step(unsynced)
   for line in sys.stdin:
     request = line.strip()
     if request == "memory":
       send({"peak_bytes": _peak_bytes()})
       continue
+    if request == "program":
+      lowered = step.lower(state, batch)  # type: ignore[attr-defined]
+      send({"program": lowered.compile().as_text()})
+      continue
 
     begin = time.perf_counter()
     if request == "step":
       state, metrics = step(state, batch)
+    elif request == "local":
+      state, metrics = local(state, batch)
     else:
       _, metrics = control(state, batch)
     jax.block_until_ready(metrics)

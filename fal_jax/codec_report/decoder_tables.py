@@ -34,7 +34,6 @@ POINTS = 4000
 MAP = 32  # heatmap px, side of the maps
 
 
-@functools.partial(jax.jit, static_argnames=("codec", "relative_width", "blurred"))
 def mean_error(
   key: jax.Array,
   codec: HeatmapCodec,
@@ -60,18 +59,37 @@ def mean_error(
   """
   point_key, noise_key = jax.random.split(key)
   points = jax.random.uniform(point_key, (POINTS, 2), minval=4, maxval=codec.size - 5)
+  # Apart from the decoder, so that the noise compiles once for all of them.
+  shape = (codec.size, codec.size, POINTS)
+  added = noise * height * _grain(noise_key, shape, blurred=blurred) if noise else jnp.zeros(shape)
+  return _mean_error(codec, points, added, height=height, relative_width=relative_width)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "blurred"))
+def _grain(key: jax.Array, shape: tuple[int, int, int], *, blurred: bool) -> jax.Array:
+  """Noise of deviation 1, (H, W, M) of that shape."""
+  grain = jax.random.normal(key, shape)
+  if not blurred:
+    return grain
+  cells = jnp.arange(shape[0])
+  blur = jnp.exp(-0.5 * (cells[:, None] - cells[None, :]) ** 2)
+  grain = jnp.einsum("ij,jlk,lm->imk", blur, grain, blur, precision=jax.lax.Precision.HIGHEST)
+  return grain / grain.std()
+
+
+@functools.partial(jax.jit, static_argnames=("codec", "relative_width"))
+def _mean_error(
+  codec: HeatmapCodec,
+  points: jax.Array,
+  added: jax.Array,
+  *,
+  height: float,
+  relative_width: float,
+) -> jax.Array:
+  """`mean_error` of points (M, 2), with noise (H, W, M) added to their heatmaps."""
   sigma = codec.sigma * relative_width
   drawn = HeatmapCodec(size=codec.size, stride=1, sigma=sigma, encoding=codec.encoding)
-  heatmaps = height * drawn.encode(points)
-
-  grain = jax.random.normal(noise_key, heatmaps.shape)
-  if blurred:
-    cells = jnp.arange(codec.size)
-    blur = jnp.exp(-0.5 * (cells[:, None] - cells[None, :]) ** 2)
-    grain = jnp.einsum("ij,jlk,lm->imk", blur, grain, blur, precision=jax.lax.Precision.HIGHEST)
-    grain = grain / grain.std()
-
-  landmarks, _ = codec.decode(heatmaps + noise * height * grain)
+  landmarks, _ = codec.decode(height * drawn.encode(points) + added)
   return jnp.linalg.norm(landmarks - points, axis=-1).mean()
 
 
@@ -87,7 +105,7 @@ def perfect(config: ConfigDict) -> str:
   rows = []
   for encode, decode in PAIRS:
     codecs = [
-      _small_codec(config, sigma=sigma, encoding=encode, decoding=decode) for sigma in SIGMAS
+      small_codec(config, sigma=sigma, encoding=encode, decoding=decode) for sigma in SIGMAS
     ]
     errors = [mean_error(jax.random.key(0), codec) for codec in codecs]
     rows.append([f"{encode} + {decode}", *map(_cell, errors)])
@@ -105,7 +123,7 @@ def disturbed(config: ConfigDict) -> str:
   """
   # Noise anywhere on the map ruins the global soft-argmax.
   names = [name for name in get_args(heatmap.Decoding) if name != "global_softargmax"]
-  codecs = [_small_codec(config, decoding=name) for name in names]
+  codecs = [small_codec(config, decoding=name) for name in names]
 
   rows = []
   for height, width, (kind, noise) in itertools.product(HEIGHTS, WIDTHS, NOISES):
@@ -155,7 +173,8 @@ def codec(config: ConfigDict, **changes: Any) -> HeatmapCodec:
     return dataclasses.replace(build.codec(config), **changes)
 
 
-def _small_codec(config: ConfigDict, **changes: Any) -> HeatmapCodec:
+def small_codec(config: ConfigDict, **changes: Any) -> HeatmapCodec:
+  """The same on the small maps of these tables, with peaks of 1, continuous unless changed."""
   options = {"amplitude": "peak_one", "encoding": "continuous", **changes}
   return codec(config, size=MAP, stride=1, **options)
 

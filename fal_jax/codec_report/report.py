@@ -1,9 +1,9 @@
 """What heatmaps alone cost: landmarks encoded and decoded again (Figure 3 of the paper)."""
 
 import csv
+import io
 import json
 import math
-import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fal_jax import affine, build, metrics
-from fal_jax.codec_report import decoder_tables
+from fal_jax.codec_report import decoder_tables, pictures, sweeps
 from fal_jax.codec_report.decoder_tables import codec
-from fal_jax.codec_report.figure import draw_codec_report
 from fal_jax.codec_report.roundtrip import errors_by_temperature, recommend_temperature, roundtrip
 from fal_jax.crop import crop_from_image
 from fal_jax.errors import InputError
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.output import markdown
-from fal_jax.output.folders import make_dir
+from fal_jax.output.folders import make_dir, write_atomic
 from fal_jax.output.provenance import provenance
 from fal_jax.plots.figure import NO_MATPLOTLIB, has_matplotlib
 from fal_jax.scoring import face_errors
@@ -39,8 +38,8 @@ def run(
 ) -> Iterator[str]:
   """--mode=codec_report: writes a report for each file or split.
 
-  `codec_report/<name>.md`, `.json`, `.png`, and `.csv` with the NME of each face; and
-  `decoders.md`, about noise and low peaks, which needs no landmarks.
+  `codec_report/<name>.md`, `.json`, `.csv` with the NME of each face, and figures; and
+  `decoders.md` with one, about noise and low peaks, which needs no landmarks.
 
   Args:
     config: gives crop and codec, and the dataset unless `landmarks` does.
@@ -56,10 +55,13 @@ def run(
   """
   faces_list = _read_faces(config, landmarks)
   # A mistake in the last one comes up before anything is written.
-  measured = [measure(faces, config) for faces in faces_list]
+  measured = [measure(faces, config, settings=True) for faces in faces_list]
 
   directory = make_dir(workdir, "codec_report")
-  (directory / "decoders.md").write_text(decoder_tables.report(config), encoding="utf-8")
+  decoders = decoder_tables.report(config)
+  if has_matplotlib():
+    decoders += "\n" + pictures.draw_decoders(directory / pictures.NOISE, config, command=command)
+  (directory / "decoders.md").write_text(f"{decoders.strip()}\n", encoding="utf-8")
   for faces, (report, errors) in zip(faces_list, measured, strict=True):
     yield _write(directory, faces, report, errors, config, command=command)
 
@@ -83,12 +85,16 @@ def methods(config: ConfigDict) -> dict[str, HeatmapCodec]:
   return codecs
 
 
-def measure(faces: Faces, config: ConfigDict) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def measure(
+  faces: Faces, config: ConfigDict, *, settings: bool = False
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   """Every method on every face.
 
   Args:
     faces: N annotated faces.
     config: gives crop and codec.
+    settings: whether to add what the pictures show: errors by position and by other settings of the
+      codec, each of which compiles anew.
 
   Returns:
     The report, ready for JSON; and by method (N,) the NME of each face in percent of the normaliser
@@ -132,6 +138,13 @@ def measure(faces: Faces, config: ConfigDict) -> tuple[dict[str, Any], dict[str,
     **_temperatures(codec(config)),
     "provenance": _provenance(faces, config),
   }
+  if settings:
+    shown = sweeps.sample(crop_landmarks, codec(config))
+    report["pictures"] = {
+      "landmarks": len(shown),
+      "position": sweeps.by_position(codec(config), shown),
+      "settings": sweeps.by_setting(codec(config), shown),
+    }
   return report, nme
 
 
@@ -243,25 +256,26 @@ def _write(
   written = json.dumps({"command": command, **report}, indent=2)
   page.with_suffix(".json").write_text(written + "\n", encoding="utf-8")
 
-  with page.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-    writer = csv.writer(file)
-    writer.writerow([f"nme_{report['curve']}", *errors])
-    writer.writerows(zip(faces.ids, *errors.values(), strict=True))
+  rows = io.StringIO(newline="")
+  writer = csv.writer(rows)
+  writer.writerow([f"nme_{report['curve']}", *errors])
+  writer.writerows(zip(faces.ids, *errors.values(), strict=True))
+  write_atomic(page.with_suffix(".csv"), rows.getvalue())
 
   if has_matplotlib():
-    _draw(page.with_suffix(".png"), report, errors, codec(config))
-    link = urllib.parse.quote(f"{faces.name}.png")  # a slice has brackets and a percent sign
-    figure = f"![Error of each face, and by temperature]({link})"
-    location = f"Report with figure: {page}"
+    figures = pictures.draw_faces(
+      directory / f"{faces.name}.png", report, errors, codec(config), command=command
+    )
+    location = f"Report with figures: {page}"
   else:
-    figure = f"No figure is drawn: {NO_MATPLOTLIB}."
-    location = f"Report: {page}. {figure}"
+    figures = f"No figure is drawn: {NO_MATPLOTLIB}."
+    location = f"Report: {page}. {figures}"
 
   text = "\n".join([faces.name, "", table(report), "", *(f"* {note}" for note in notes(report))])
   settings = json.dumps(report["provenance"], indent=2)
 
   page.write_text(
-    f"# {text}\n\n{figure}\n\n```\n{command}\n```\n\n```json\n{settings}\n```\n",
+    f"# {text}\n\n{figures}\n\n```\n{command}\n```\n\n```json\n{settings}\n```\n",
     encoding="utf-8",
   )
   return f"{text}\n\n{location}\n"
@@ -330,27 +344,3 @@ def notes(report: Mapping[str, Any]) -> list[str]:
       f"{len(ids)} faces lack the normaliser {norm} and are not in its mean: {', '.join(ids[:10])}."
     )
   return sentences
-
-
-def _draw(
-  path: Path, report: Mapping[str, Any], errors: Mapping[str, np.ndarray], codec: HeatmapCodec
-) -> None:
-  """Draws the errors of faces, method -> (N,) percent, and the error against temperature."""
-  temperature, heatmap_px = report["temperature"], report["temperature_heatmap_px"]
-  low, high = min(temperature.values()) / 5, max(temperature.values()) * 5
-  grid = np.geomspace(low, high, 161).astype(np.float32)
-  draw_codec_report(
-    path,
-    {name: nme[np.isfinite(nme)] for name, nme in errors.items()},
-    norm=report["curve"],
-    temperatures=grid,
-    heatmap_px=errors_by_temperature(codec, grid),
-    marks={
-      f"{name}: τ = {temperature[name]:.3g}": (temperature[name], heatmap_px[name])
-      for name in temperature
-    },
-    titles=(
-      f"{path.stem}: encoded and decoded again, no network",
-      f"local soft-argmax, σ {codec.sigma:g}, window {codec.window}",
-    ),
-  )

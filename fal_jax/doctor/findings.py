@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from fal_jax import split_names
 from fal_jax.crop import CropRule
 from fal_jax.landmarks import Markup
+from fal_jax.prepared import split_names
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

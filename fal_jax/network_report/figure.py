@@ -1,10 +1,10 @@
-"""The figure of the network report: error by temperature, by window and by decoder."""
+"""The figures of the network report: error by decoder, and agreement of views while learning."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from fal_jax.plots import figure
+from fal_jax.plots import figure, talk
 
 
 def draw_network_report(
@@ -52,3 +52,49 @@ def draw_network_report(
   texts = [f"{row['decode']} {row[metric]:.2f}" for row in others]
   figure.label_ends(right, [row[metric] for row in others], texts, colours)
   figure.save(fig, path)
+
+
+def draw_learning(path: str | os.PathLike[str], report: Mapping[str, Any], *, command: str) -> None:
+  """Draws error and agreement of views against the training step, a line per run.
+
+  Args:
+    path: .png, .pdf or .svg, see `figure.write`.
+    report: from `learning.run`.
+    command: that makes the figure again.
+
+  Raises:
+    InputError: if matplotlib is missing.
+  """
+  norm, views, runs = report["norm"], report["views"], report["runs"]
+  seeds = sorted({run["provenance"]["seed"] for run in runs.values()})
+  fig = talk.new_figure(
+    "Do views of a face agree while the network learns?",
+    f"{report['num_images']:,} faces of {report['dataset']}, {report['split']}; every checkpoint "
+    f"on disk. Left: how far a landmark lies from its mean over {views['number']} random views of "
+    f"its face, the same for all runs (root mean square; rotation {views['rotation']:g}°, scale "
+    f"{views['scale'][0]:g} to {views['scale'][1]:g}, mirror, colour). Right: the error on upright "
+    f"crops. One run per line, seed {', '.join(map(str, seeds))}.",
+    command=command,
+  )
+  phrase = f"% of the {figure.norm_phrase(norm)}"
+  panels = fig.subplots(1, 2)
+  colours = [talk.STANDARD, talk.PAPER, talk.OURS, *talk.OTHERS]
+  for axes, key, title in (
+    (panels[0], "agreement", "spread of the views"),
+    (panels[1], "nme", "error"),
+  ):
+    for i, run in enumerate(runs.values()):
+      steps = [point["step"] for point in run["points"]]
+      values = [point[key] for point in run["points"]]
+      style = {"color": colours[i % len(colours)], "linewidth": talk.LINE, "markersize": 8}
+      axes.plot(steps, values, marker="os^Dv"[i % 5], **style)
+    figure.log_axis(axes, "y")
+    talk.name_axes(axes, x="training step", y=phrase, title=title)
+
+  ends = [run["points"][-1]["nme"] for run in runs.values()]
+  texts = []
+  for label, run in runs.items():
+    last = run["points"][-1]
+    texts.append(f"{label}\nspread {last['agreement']:.2f} %,\nerror {last['nme']:.2f} %")
+  talk.label_lines(panels[1], ends, texts, [colours[i % len(colours)] for i in range(len(runs))])
+  talk.save(fig, path)

@@ -1,8 +1,9 @@
 """What a trained network's heatmaps say under other decoders, and how well random views agree."""
 
+import functools
 import json
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fal_jax import evaluate, metrics
+from fal_jax.consistency import agreement
 from fal_jax.errors import InputError
 from fal_jax.evaluate import OpenedRun
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.network_report import agreement, decoders, tables
+from fal_jax.network_report import decoders, tables
 from fal_jax.network_report.figure import draw_network_report
 from fal_jax.output.folders import make_dir
 from fal_jax.output.provenance import provenance
@@ -26,6 +28,7 @@ def run(
   config: ConfigDict | None,
   workdir: str | Path,
   *,
+  weights: str | None = None,
   overrides: Sequence[str] = (),
   views: int = 8,
   command: str,
@@ -38,6 +41,7 @@ def run(
   Args:
     config: what to evaluate under; None for the config that the run has saved.
     workdir: the run's folder.
+    weights: a network that comes with the package, instead of the run's.
     overrides: flags of the form --config.x.y=z that change the saved config.
     views: how many random views of each face are compared; 0 for none.
     command: what makes the report again.
@@ -50,12 +54,19 @@ def run(
   """
   if views == 1:
     raise InputError("--views=1: a single view has nothing to agree with; give 2 or more, or 0.")
-  opened = evaluate.open_run(config, workdir, overrides=overrides)
+  opened = evaluate.open_run(config, workdir, weights=weights, overrides=overrides)
   directory = make_dir(workdir, f"network_report/{opened.folder}")
 
   for split in opened.sources:
     report = measure(opened, split, views=views)
-    yield _write(directory / f"{split}.md", split, report, command=command)
+    yield write(
+      directory / f"{split}.md",
+      report,
+      f"{split}\n\n{tables.describe(report)}",
+      draw=functools.partial(draw_network_report, report=report, title=split),
+      caption="Error by temperature, window and decoder",
+      command=command,
+    )
 
 
 def measure(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
@@ -84,9 +95,7 @@ def measure(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
   own = errors[setup.codec]
   valid = np.isfinite(own)
   if not valid.any():
-    raise InputError(
-      f"No face of {split} has the normaliser {norm}: set --config.eval.norm=box or diag."
-    )
+    raise no_norm(split, norm)
   thresholds = protocols.find(setup.eval_dataset, split, norm=norm).thresholds[norm][:1]
 
   def row(codec: HeatmapCodec) -> dict[str, Any]:
@@ -118,6 +127,13 @@ def measure(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
   return {**report, "provenance": provenance(setup.config, split=split, step=opened.step)}
 
 
+def no_norm(split: str, norm: str) -> InputError:
+  """What to raise where no face of a split has the normaliser."""
+  return InputError(
+    f"No face of {split} has the normaliser {norm}: set --config.eval.norm=box or diag."
+  )
+
+
 def _agreement(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
   """`agreement_<norm>`, percent, and what it was measured with."""
   setup = opened.setup
@@ -128,17 +144,33 @@ def _agreement(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
   }
 
 
-def _write(page: Path, split: str, report: Mapping[str, Any], *, command: str) -> str:
-  """Writes the files of one split, and returns what belongs on the screen."""
+def write(
+  page: Path,
+  report: Mapping[str, Any],
+  text: str,
+  *,
+  draw: Callable[[Path], None],
+  caption: str,
+  command: str,
+) -> str:
+  """Writes the files of one report, and returns what belongs on the screen.
+
+  Args:
+    page: .md, beside which are a .json and the figure.
+    report: ready for JSON.
+    text: Markdown, its first line the title.
+    draw: draws the figure to a .png.
+    caption: of the figure.
+    command: what makes the report again.
+  """
   written = json.dumps({"command": command, **report}, indent=2)
   page.with_suffix(".json").write_text(written + "\n", encoding="utf-8")
 
-  text = f"{split}\n\n{tables.describe(report)}"
   parts = [f"# {text}"]
   if has_matplotlib():
-    draw_network_report(page.with_suffix(".png"), report, title=split)
-    link = urllib.parse.quote(f"{split}.png")  # a slice has brackets and a percent sign
-    parts.append(f"![Error by temperature, window and decoder]({link})")
+    draw(page.with_suffix(".png"))
+    link = urllib.parse.quote(f"{page.stem}.png")  # a slice has brackets and a percent sign
+    parts.append(f"![{caption}]({link})")
   else:
     logging.warning("No curves drawn: %s", NO_MATPLOTLIB)
 

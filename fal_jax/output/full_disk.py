@@ -6,6 +6,9 @@ import os
 import sys
 from typing import Any
 
+from fal_jax.errors import with_causes
+from fal_jax.output import bucket
+
 _REASONS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _former_hook = sys.unraisablehook
 
@@ -23,23 +26,22 @@ def reason(error: BaseException | None) -> str | None:
   Returns:
     "No space left on device" or the like; None if the error is another.
   """
-  while error is not None:
+  for each in with_causes(error):
     for text in _REASONS:
-      if text in str(error):
+      if text in str(each):
         return text
-    error = error.__cause__ or error.__context__
   return None
 
 
 def silence_orbax() -> None:
-  """Lets orbax raise such an error without the hundreds of lines that it logs on the way.
+  """Lets orbax raise such an error, or a bucket's, without the hundreds of lines on the way.
 
   Each thread that the error passes logs a traceback, and so does asyncio for each array that was
   to be written beside the first that failed, as late as the end of the program: what is set up
   here stays. All else is logged as before.
   """
   global _former_hook  # noqa: PLW0603 - Python has one hook for the process
-  for name in ("absl", "asyncio"):
+  for name in ("absl", "asyncio", "gcsfs"):
     logging.getLogger(name).addFilter(_is_news)
   if sys.unraisablehook is not _unless_late:
     _former_hook = sys.unraisablehook
@@ -47,9 +49,10 @@ def silence_orbax() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-  """False for a record about a full disk that orbax, or asyncio of a task of orbax, logs."""
-  is_orbax = "orbax" in f"{record.pathname} {record.getMessage()}"
-  return not (is_orbax and record.exc_info and reason(record.exc_info[1]))
+  """False for a record about a full disk or a bucket that orbax, or a task of orbax, logs."""
+  is_orbax = any(name in f"{record.pathname} {record.getMessage()}" for name in ("orbax", "gcsfs"))
+  error = record.exc_info[1] if record.exc_info else None
+  return not (is_orbax and (reason(error) or bucket.failure(error)))
 
 
 def _unless_late(unraisable: Any) -> None:

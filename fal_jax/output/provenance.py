@@ -1,13 +1,26 @@
 """Where a number comes from: what it was measured on, how, and by which code."""
 
+import dataclasses
+import os
+import platform
 import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 import fal_jax
 from fal_jax import build
+from fal_jax.build import Setup
+from fal_jax.prepared import fingerprint
+
+if TYPE_CHECKING:
+  from fal_jax.prepared.split import PreparedSplit  # and with it TFDS
+
+# What the bits of a training step depend on.
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def provenance(config: ConfigDict, *, split: str, step: int | None) -> dict[str, Any]:
@@ -36,8 +49,69 @@ def provenance(config: ConfigDict, *, split: str, step: int | None) -> dict[str,
   }
 
 
+def of_training(setup: Setup, sources: Sequence["PreparedSplit"]) -> dict[str, Any]:
+  """Where weights come from, for their checkpoint, beside its config.
+
+  Args:
+    setup: what the run's config describes.
+    sources: all splits that it trains on, whose fingerprints are among it.
+
+  Returns:
+    A mapping ready for JSON.
+  """
+  return {
+    "datasets": [fingerprint.of_split(source) for source in sources],
+    "markup": {"num": setup.markup.num, "flip": [int(k) for k in setup.markup.flip]},
+    "codec": dataclasses.asdict(setup.codec),
+    "versions": {
+      "fal_jax": fal_jax.__version__,
+      "python": platform.python_version(),
+      **{name: metadata.version(name) for name in _PACKAGES},
+    },
+    "git_commit": git_commit(),
+  }
+
+
+def changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """What a run cannot go on with: the faces or the mark-up are others than those it began with.
+
+  Args:
+    saved: `of_training`, from the checkpoint.
+    now: the same of this start, under the same config.
+
+  Returns:
+    A line for each; none if the run may go on.
+  """
+  lines = []
+  for there, here in zip(saved["datasets"], now["datasets"], strict=True):
+    if what := fingerprint.difference(there, here):
+      lines.append(f"the dataset {here['dataset']!r}, split {here['split']!r}, {what}")
+  if saved["markup"] != now["markup"]:
+    lines.append(f"the mark-up of {now['markup']['num']} landmarks was another")
+  return lines
+
+
+def other_versions(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """Where the software differs from what a run was begun with, see `changes`.
+
+  Returns:
+    "jax 0.10.2 there, 0.11.0 here" for each difference.
+  """
+  there, here = saved["versions"], now["versions"]
+  return [
+    f"{name} {there.get(name)} there, {here.get(name)} here"
+    for name in sorted({*there, *here})
+    if there.get(name) != here.get(name)
+  ]
+
+
 def git_commit() -> str | None:
-  """Commit of the checkout that this package runs from; None when it is installed elsewhere."""
+  """Commit of the checkout that this package runs from.
+
+  Returns:
+    Forty hexadecimal digits; where there is no checkout, what FAL_JAX_COMMIT says (a container's
+    image was made from that), and None without it.
+  """
   package = Path(fal_jax.__file__).parent
   try:
     result = subprocess.run(
@@ -49,5 +123,5 @@ def git_commit() -> str | None:
       timeout=10,
     )
   except (OSError, subprocess.SubprocessError):
-    return None
+    return os.environ.get("FAL_JAX_COMMIT") or None
   return result.stdout.strip()

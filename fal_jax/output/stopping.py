@@ -3,8 +3,15 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from fal_jax.errors import Interrupted
+
+# Launchers signal a process and its parent, which passes the signal on: what comes within this of
+# the first is the same signal, not a second one.
+ECHO = 1.0  # s
 
 
 @contextlib.contextmanager
@@ -30,13 +37,21 @@ def stop_on_signal(*, after: str = "step") -> Iterator[threading.Event]:
       signal.signal(number, handler)
 
   def request_stop(number: int, _: Any) -> None:
+    # Ignored by the system and waited out here: a handler that looks at the time would only run,
+    # and be late, when what is being compiled or saved is done.
+    for each in handlers:
+      signal.signal(each, signal.SIG_IGN)
     requested.set()
-    restore_handlers()
     name = signal.Signals(number).name
     print(
       f"\nReceived {name}: saving after this {after}; send it again to stop immediately.",
       flush=True,
     )
+    time.sleep(ECHO)
+    restore_handlers()
+    # For the same reason the second is not left to the command line's handler.
+    if handlers[signal.SIGTERM] is signal.default_int_handler:
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
   for number in handlers:
     signal.signal(number, request_stop)
@@ -44,3 +59,22 @@ def stop_on_signal(*, after: str = "step") -> Iterator[threading.Event]:
     yield requested
   finally:
     restore_handlers()
+
+
+def unless_requested(requested: threading.Event, function: Callable) -> Callable:
+  """A function that raises Interrupted in place of its next call once a stop is requested.
+
+  Args:
+    requested: the flag; of several processes none has it set, they stop after a common step.
+    function: called often enough, such as for each batch of an evaluation.
+
+  Returns:
+    It.
+  """
+
+  def call(*args: Any, **options: Any) -> Any:
+    if requested.is_set():
+      raise Interrupted("Stopped.")
+    return function(*args, **options)
+
+  return call

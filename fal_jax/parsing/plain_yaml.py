@@ -6,9 +6,8 @@ from typing import Any
 
 import yaml
 
-from fal_jax.errors import InputError
-
-_MAX_FILE_SIZE = 100_000  # bytes; PyYAML reads about 30 kB a second
+from fal_jax.errors import InputError, cut
+from fal_jax.parsing import limits
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
@@ -29,7 +28,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     raise InputError(
       f"{path} cannot be read: {error.strerror or error}; name the YAML file of your mark-up."
     ) from error
-  if len(data) > _MAX_FILE_SIZE:
+  if len(data) > limits.MAX_YAML_BYTES:
     raise InputError(f"{path} has {len(data):,} bytes, too many to describe a mark-up.")
 
   try:
@@ -39,8 +38,8 @@ def read_yaml(path: Path) -> dict[Any, Any]:
   except (yaml.YAMLError, RecursionError, ValueError) as error:
     mark = getattr(error, "problem_mark", None)
     line = f", line {mark.line + 1}" if mark else ""
-    reason = getattr(error, "problem", None) or " ".join(str(error).split())
-    raise InputError(f"{path}{line}: not plain YAML, {reason[:200]}.") from error
+    reason = getattr(error, "problem", None) or str(error)
+    raise InputError(f"{path}{line}: not plain YAML, {cut(reason, length=200)}.") from error
 
   if not isinstance(content, dict):
     got = "is empty" if content is None else f"holds {content!r:.60}"
@@ -55,15 +54,23 @@ class _PlainYaml(yaml.SafeLoader):
   the last one would silently win.
   """
 
+  _depth = 0
+
   def compose_node(self, parent: Any, index: Any) -> Any:
-    if self.check_event(yaml.AliasEvent):
-      mark = self.peek_event().start_mark
-      raise yaml.MarkedYAMLError(None, None, "aliases are not read, write the value again", mark)
     event = self.peek_event()
+    if isinstance(event, yaml.AliasEvent):
+      reason = "aliases are not read, write the value again"
+      raise yaml.MarkedYAMLError(None, None, reason, event.start_mark)
     if (tag := getattr(event, "tag", None)) is not None:
       reason = f"the tag {tag[-40:]!r} is not read, write the value alone"
       raise yaml.MarkedYAMLError(None, None, reason, event.start_mark)
-    return super().compose_node(parent, index)
+    self._depth += 1
+    if self._depth > limits.MAX_YAML_DEPTH:
+      reason = f"nested more than {limits.MAX_YAML_DEPTH} deep"
+      raise yaml.MarkedYAMLError(None, None, reason, event.start_mark)
+    node = super().compose_node(parent, index)
+    self._depth -= 1
+    return node
 
   def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
@@ -72,7 +79,7 @@ class _PlainYaml(yaml.SafeLoader):
     seen = set()
     for key in keys:
       if key.value in seen:
-        reason = f"the key {key.value!r} is there twice"
+        reason = f"the key {cut(key.value)!r} is there twice"
         raise yaml.MarkedYAMLError(None, None, reason, key.start_mark)
       seen.add(key.value)
 

@@ -10,15 +10,15 @@ by someone's detector surrounds more than brows to chin: `fal_jax.detect` has th
 """
 
 import csv
-import json
 import os
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fal_jax.errors import InputError, join_names
+from fal_jax.errors import InputError, cut, join_names
+from fal_jax.parsing import plain_json
 from fal_jax.photos.options import box_problem
 from fal_jax.photos.sources import Item
 
@@ -157,9 +157,9 @@ def _from_csv(path: Path, text: str) -> list[Row]:
 
 def _from_json(path: Path, text: str) -> list[Row]:
   try:
-    content = json.loads(text)
-  except (json.JSONDecodeError, RecursionError) as error:
-    raise InputError(f"{path} is not a JSON file ({error}).") from error
+    content = plain_json.loads(text)
+  except ValueError as error:
+    raise InputError(f"{path} is not a JSON file ({cut(str(error))}).") from error
 
   try:
     faces = _json_faces(content)
@@ -199,12 +199,13 @@ def _row(where: str, image: Any, box: Any, face_id: Any, score: Any) -> Row:
   try:
     numbers = tuple(float(number) for number in box)
     certainty = None if score is None else float(score)
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     numbers = ()
+  name, got = cut(str(image)), cut(str(box))
   if len(numbers) != 4:
-    raise InputError(f"{where} ({image}): the box must be four numbers x0, y0, x1, y1, got {box}.")
+    raise InputError(f"{where} ({name}): the box must be four numbers x0, y0, x1, y1, got {got}.")
   if problem := box_problem(numbers):
-    raise InputError(f"{where} ({image}): the box {', '.join(map(str, box))} {problem}.")
+    raise InputError(f"{where} ({name}): the box {got} {problem}.")
   if not isinstance(image, str) or not image.strip():
     raise InputError(f"{where} names no image.")
   return Row(image.strip(), numbers, str(face_id or "").strip(), certainty)
@@ -216,5 +217,5 @@ def _check_ids(path: Path, rows: Sequence[Row]) -> None:
   if ids and len(ids) < len(rows):
     raise InputError(f"{path}: {len(rows) - len(ids)} faces have no id: give all of them one.")
   if len(set(ids)) < len(ids):
-    twice = sorted({name for name in ids if ids.count(name) > 1})
+    twice = sorted(name for name, count in Counter(ids).items() if count > 1)
     raise InputError(f"{path} gives ids more than once: {join_names(twice, limit=3)}.")

@@ -5,11 +5,13 @@ Nothing heavy is imported here: a mistake in a flag is answered at once.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from fal_jax.errors import InputError
+from fal_jax.output import folders
 
 DEFAULT_WEIGHTS = "free-68"
 
@@ -23,7 +25,8 @@ RECURSIVE = flags.DEFINE_bool("recursive", False, "predict: also folders in the 
 OUT = flags.DEFINE_string(
   "out",
   None,
-  "predict: folder for the results, default predictions; eval: instead of eval/ in the workdir.",
+  "predict: folder for the results, default predictions; eval: instead of eval/ in the workdir; "
+  "export: the folder that is written.",
 )
 BOX = flags.DEFINE_multi_string(
   "box",
@@ -36,7 +39,9 @@ BOXES = flags.DEFINE_string(
 )
 WHOLE_IMAGE = flags.DEFINE_bool("whole_image", False, "predict: each image is one face.")
 DETECTOR = flags.DEFINE_string(
-  "detector", None, "predict: what finds faces: mtcnn, yunet, or the path of YuNet's file."
+  "detector",
+  None,
+  "predict: what finds faces: mtcnn, yunet, or the path of YuNet's file; export: mtcnn or none.",
 )
 SMALL_FACES = flags.DEFINE_bool("small_faces", False, "predict: look for small faces too; slower.")
 TURNED_FACES = flags.DEFINE_bool(
@@ -51,7 +56,9 @@ REFINE = flags.DEFINE_integer(
   "predict: how often the box of the predicted landmarks is cut out again.",
   lower_bound=0,
 )
-DECODE = flags.DEFINE_string("decode", None, "predict: another decoder than the network's own.")
+DECODE = flags.DEFINE_string(
+  "decode", None, "predict, export: another decoder than the network's own."
+)
 SMOOTH = flags.DEFINE_bool(
   "smooth", False, "predict: smooth the landmarks of videos from frame to frame; costs some lag."
 )
@@ -81,6 +88,7 @@ class Options:
     smooth: whether the landmarks of videos are smoothed.
     pts: whether .pts files are written.
     overlays: whether images with their landmarks are drawn.
+    heatmaps: landmarks, by number or name, whose heatmaps are drawn for each face of a photograph.
   """
 
   images: tuple[str, ...]
@@ -100,15 +108,19 @@ class Options:
   smooth: bool = False
   pts: bool = False
   overlays: bool = True
+  heatmaps: tuple[str, ...] = ()
 
 
-def read(*, weights: str | None, workdir: str | None, views: int | None) -> Options:
+def read(
+  *, weights: str | None, workdir: str | None, views: int | None, heatmaps: Sequence[str] = ()
+) -> Options:
   """The options that the flags ask for.
 
   Args:
     weights: --weights.
     workdir: --workdir, another way to name the run whose network predicts.
     views: --views.
+    heatmaps: --heatmaps.
 
   Returns:
     Options that do not contradict each other.
@@ -128,7 +140,7 @@ def read(*, weights: str | None, workdir: str | None, views: int | None) -> Opti
   return Options(
     images=tuple(IMAGES.value),
     weights=weights or workdir or DEFAULT_WEIGHTS,
-    out=Path(OUT.value or "predictions").expanduser(),
+    out=folders.local(OUT.value or "predictions", flag="--out"),
     recursive=RECURSIVE.value,
     box=tuple(map(_parse_box, BOX.value)),
     boxes=BOXES.value,
@@ -143,6 +155,7 @@ def read(*, weights: str | None, workdir: str | None, views: int | None) -> Opti
     smooth=SMOOTH.value,
     pts=PTS.value,
     overlays=OVERLAYS.value,
+    heatmaps=tuple(heatmaps),
   )
 
 

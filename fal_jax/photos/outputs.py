@@ -5,6 +5,7 @@
                     per image
   overlays/         each image with its faces drawn
   pts/              on demand, iBUG's .pts, one per face
+  heatmaps/         on demand, pictures of the heatmaps of single landmarks
 
 CSV and JSON are called `.unfinished` until they are complete. Results of an earlier call, which its
 JSON lists, are removed first: nothing old is left to be taken for new. What is not an earlier
@@ -17,7 +18,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +36,7 @@ CSV = "predictions.csv"
 JSON = "predictions.json"
 OVERLAYS = "overlays"
 PTS = "pts"
+HEATMAPS = "heatmaps"
 UNFINISHED = ".unfinished"
 _DIGEST = "csv_sha256"  # of the table beside it, on the last line of the JSON
 _MAX_NAME = 200  # bytes of a part of a path; file systems allow 255, endings included
@@ -117,11 +119,14 @@ class Writer:
         file.close()
       Path(file.name).unlink(missing_ok=True)
 
-  def add(self, result: Result) -> None:
+  def add(
+    self, result: Result, *, pictures: Mapping[str, Callable[[Path], None]] | None = None
+  ) -> None:
     """Writes what is known about one image.
 
     Args:
       result: of the image.
+      pictures: name without ending -> what draws it as .png, and .svg beside it.
 
     Raises:
       InputError: it cannot be written.
@@ -148,8 +153,13 @@ class Writer:
         for number in range(len(result.faces))
       ]
 
+    pictures = pictures or {}
+    more = [self._name(HEATMAPS, stem, ".png") for stem in pictures]
+    vectors = [f"{name.removesuffix('.png')}.svg" for name in more]
     with _one_sentence(self._out):
-      self._write(result, drawing, points)
+      self._write(result, [*drawing, *more, *vectors], points)
+      for name, draw in zip(more, pictures.values(), strict=True):
+        draw(self._out / name)
       for name in drawing:
         assert image is not None
         self._save(name, overlay.jpeg(overlay.draw(image, result.faces, self._markup)))
@@ -338,7 +348,7 @@ def _listed(listing: Path) -> Iterator[str]:
         continue  # half a line, or not ours
       for name in names:
         parts = PurePosixPath(name).parts
-        if parts[0] in (OVERLAYS, PTS) and ".." not in parts:
+        if parts[0] in (OVERLAYS, PTS, HEATMAPS) and ".." not in parts:
           yield name
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import fal_jax
 from fal_jax.errors import InputError, Interrupted, counted, join_names
 from fal_jax.output.stopping import stop_on_signal
-from fal_jax.photos import boxes, faces, network, outputs, sources
+from fal_jax.photos import boxes, faces, heatmaps, network, outputs, sources
 from fal_jax.photos.boxes import FindBoxes
 from fal_jax.photos.faces import Result
 from fal_jax.photos.options import Options
@@ -36,6 +36,7 @@ def run(options: Options, *, command: str) -> None:
     outputs.check_earlier(options.out)  # before anything takes seconds
     aligner = network.load(options)
     aligner.warm_up(faces=len(options.box) or 1)  # while the first image is read
+    pictures = heatmaps.prepare(options.heatmaps, found.items, aligner, command=command)
     value_range = tuple(aligner.setup.config.data.value_range) or None
     head = {
       "fal_jax": fal_jax.__version__,
@@ -56,7 +57,7 @@ def run(options: Options, *, command: str) -> None:
         if item.kind == "image":
           (frame,) = sources.frames([item], value_range=value_range)
           result = predict_frame(frame, find_boxes, aligner, min_score=options.min_score)
-          writer.add(result)
+          writer.add(result, pictures=pictures(result))
         else:
           from fal_jax.photos.video_run import predict_video  # its SciPy delays photographs
 
@@ -121,6 +122,8 @@ def summary(writer: Writer, options: Options) -> list[str]:
     drawn = f", drawings to {options.out / outputs.OVERLAYS}" if options.overlays else ""
     table = options.out / outputs.CSV
     lines.append(f"Wrote {counted(writer.num_faces, 'face')} of {of} to {table}{drawn}")
+    if options.heatmaps:
+      lines.append(f"Heatmaps: {options.out / outputs.HEATMAPS}")
   return lines
 
 

@@ -15,10 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from fal_jax.errors import InputError, counted, join_names
-from fal_jax.images import IMAGE_SUFFIXES, read_image
-
-# The photographs of telephones with 200 megapixels have 16320 x 12240; 600 MB when decoded.
-MAX_JPEG_PIXELS = 201_000_000
+from fal_jax.images import IMAGE_SUFFIXES, MAX_JPEG_PIXELS, read_image
 
 # fmt: off
 VIDEO_SUFFIXES = (

@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+from absl import logging
 from numpy.typing import ArrayLike
 
 from fal_jax import metrics
 from fal_jax.errors import InputError
+from fal_jax.output import metric_log
 from fal_jax.plots import figure
 
 # A legend of more curves would cover them: it goes beside the axes.
@@ -65,6 +68,30 @@ def draw_ced(
   legend.set_zorder(4)
   legend.set_title(f"AUC and failure rate (FR) at {max_error:g} %", prop={"size": 8})
   figure.save(fig, path)
+
+
+def draw_run(workdir: Path, *, split: str, norm: str) -> None:
+  """`learning_curve.png`: the training loss and the error on a split against steps.
+
+  Without matplotlib nothing is drawn, which is logged.
+
+  Args:
+    workdir: a run's folder.
+    split: its name.
+    norm: the normaliser of the error.
+  """
+  if not figure.has_matplotlib():
+    logging.warning("No learning curve drawn: %s", figure.NO_MATPLOTLIB)
+    return
+
+  records = metric_log.read(workdir)
+  titles = {"loss": "training loss", f"{split}/nme_{norm}": f"NME_{norm} on {split} (%)"}
+  values = {
+    title: np.array([record.get(name) for record in records], np.float64)
+    for name, title in titles.items()
+  }
+  logged_steps = [record["step"] for record in records]
+  draw_learning_curve(workdir / "learning_curve.png", logged_steps, values)
 
 
 def draw_learning_curve(

@@ -5,13 +5,13 @@ system and no global state is touched.
 """
 
 import importlib.util
-import math
+import io
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from fal_jax.errors import InputError
+from fal_jax.output.folders import locate, write_atomic
 
 NO_MATPLOTLIB = "matplotlib is not installed: pip install 'fal_jax[demo]'"
 
@@ -54,6 +54,18 @@ def new_figure(width: float, height: float) -> Any:
   fig = Figure(figsize=(width, height), dpi=150, layout="constrained")
   FigureCanvasAgg(fig)
   return fig
+
+
+def norm_phrase(norm: str) -> str:
+  """What 100 % is, in words.
+
+  Args:
+    norm: "ic" | "ip" | "box" | "diag", or such a phrase, which is returned.
+
+  Returns:
+    E.g. "distance of the outer eye corners".
+  """
+  return _NORM_PHRASES.get(norm, norm)
 
 
 def norm_label(norm: str) -> str:
@@ -134,20 +146,29 @@ def spread_labels(centres: Sequence[float], heights: Sequence[float]) -> list[fl
 
 
 def label_ends(
-  axes: Any, values: Sequence[float], texts: Sequence[str], colours: Sequence[str]
+  axes: Any,
+  values: Sequence[float],
+  texts: Sequence[str],
+  colours: Sequence[str],
+  *,
+  fontsize: float = 9,
 ) -> None:
-  """Writes labels right of a logarithmic axis, each beside where its curve ends.
+  """Writes labels right of the axes, each beside where its curve ends.
 
   Args:
-    axes: matplotlib Axes whose limits are final.
-    values: L positive heights at which curves end.
+    axes: matplotlib Axes whose limits and scale are final.
+    values: L heights at which curves end; those beyond the axes are labelled at their edge.
     texts: L labels, of one or more lines.
     colours: of the L labels.
+    fontsize: of the labels, pt.
   """
   low, high = axes.get_ylim()
-  ends = [math.log(max(value, low) / low) / math.log(high / low) for value in values]
-  inches = axes.get_figure().get_figheight()
-  heights = [(0.185 * (text.count("\n") + 1) + 0.125) / inches for text in texts]
+  # Of the axes: 0 at its bottom, 1 at its top, whatever its scale.
+  to_axes = axes.transData + axes.transAxes.inverted()
+  ends = [float(to_axes.transform((1, min(max(value, low), high)))[1]) for value in values]
+  inches = axes.get_figure().get_figheight() / axes.get_subplotspec().get_gridspec().nrows
+  line = fontsize / 9 * 0.185  # inches
+  heights = [(line * (text.count("\n") + 1) + 0.125) / inches for text in texts]
 
   leader = {"arrowstyle": "-", "linewidth": 0.9, "relpos": (0, 0.5), "shrinkB": 0}
   for i, y in enumerate(spread_labels(ends, heights)):
@@ -157,25 +178,45 @@ def label_ends(
       (1.06, y),
       xycoords="axes fraction",
       color=colours[i],
-      fontsize=9,
+      fontsize=fontsize,
       va="center",
       arrowprops={**leader, "color": colours[i]},
     )
 
 
-def save(fig: Any, path: str | os.PathLike[str]) -> None:
+def save(fig: Any, path: str | os.PathLike[str], *, fontsize: float = 9) -> None:
   """Gives all axes the house style and writes the figure.
 
   Args:
     fig: from `new_figure`.
-    path: .png, .pdf or .svg; its folder is created.
+    path: .png, .pdf or .svg, see `write`.
+    fontsize: of the numbers at the ticks, pt.
   """
   for axes in fig.axes:
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("0.4")
-    axes.tick_params(colors="0.25", labelsize=9)
+    axes.tick_params(colors="0.25", labelsize=fontsize)
+  write(fig, path)
 
-  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-  fig.savefig(path)
+
+def write(fig: Any, path: str | os.PathLike[str]) -> None:
+  """Writes a figure as it is.
+
+  Text stays text in .svg: it can be searched, and edited for a talk.
+
+  Args:
+    fig: from `new_figure`.
+    path: .png, beside which the same figure is written as .svg; or .pdf or .svg alone. Its folder
+      is created.
+  """
+  from matplotlib import rc_context
+
+  path = locate(path)
+  beside = [(path.with_suffix(".svg"), {"Date": None})] if path.suffix == ".png" else []
+  with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fal_jax"}):
+    for file, metadata in [(path, None), *beside]:
+      content = io.BytesIO()
+      fig.savefig(content, format=file.suffix[1:], metadata=metadata)
+      write_atomic(file, content.getvalue())

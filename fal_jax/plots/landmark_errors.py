@@ -1,14 +1,13 @@
 """Where on the face the errors are: a figure of landmarks, without a photograph."""
 
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fal_jax.landmarks import Markup, as_markup
-from fal_jax.plots.figure import new_figure, norm_label
+from fal_jax.plots.figure import new_figure, norm_label, write
 
 NUM_NAMED = 5  # the worst landmarks, which the figure names
 
@@ -64,8 +63,7 @@ def draw_landmark_errors(
   )
   bar = figure.colorbar(circles, ax=axes, shrink=0.7, pad=0.02)
   bar.set_label(norm_label(norm))
-  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-  figure.savefig(path)
+  write(figure, path)
 
 
 def _mean_shape(true: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

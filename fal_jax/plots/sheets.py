@@ -1,7 +1,7 @@
 """Contact sheets of faces with annotated and predicted landmarks, by OpenCV and Pillow alone."""
 
+import io
 import os
-import pathlib
 from collections.abc import Sequence
 
 import cv2
@@ -11,11 +11,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fal_jax import landmarks
 from fal_jax.errors import InputError
+from fal_jax.output.folders import locate, write_atomic
 
 # Green and magenta are distinguishable under every common colour blindness, and neither is a
 # colour of skin, lips or hair.
-_TRUE_RGB = (64, 255, 128)
-_PRED_RGB = (255, 40, 200)
+TRUE_RGB = (64, 255, 128)
+PRED_RGB = (255, 40, 200)
 _PAPER_RGB = (24, 24, 27)
 _INK_RGB = (245, 245, 245)
 
@@ -84,15 +85,16 @@ def draw_faces(
   sheet = Image.fromarray(pixels)
   draw = ImageDraw.Draw(sheet)
   font = ImageFont.load_default(size=7.5 * scale)
-  legend = [("annotated", _TRUE_RGB)] if np.isfinite(true).any() else []
-  legend += [("predicted", _PRED_RGB)]
+  legend = [("annotated", TRUE_RGB)] if np.isfinite(true).any() else []
+  legend += [("predicted", PRED_RGB)] if np.isfinite(pred).any() else []
   _draw_legend(draw, font, legend, x=gap, y=header / 2, scale=scale)
   for (x, y), title in zip(corners, titles, strict=True):
     text = _cut_front(title, draw, font, width)
     draw.text((x, y + strip / 2), text, fill=_INK_RGB, font=font, anchor="lm")
 
-  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-  sheet.save(path)
+  file, content = locate(path), io.BytesIO()
+  sheet.save(content, Image.registered_extensions()[file.suffix.lower()])
+  write_atomic(file, content.getvalue())
 
 
 def _common_size(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, int]:
@@ -142,14 +144,14 @@ def _draw_face(
   for a, b in markup.edges:
     if pred_known[a] and pred_known[b]:
       ends = pred_at[a].tolist(), pred_at[b].tolist()
-      cv2.line(lines, *ends, _PRED_RGB, thickness, cv2.LINE_AA)
+      cv2.line(lines, *ends, PRED_RGB, thickness, cv2.LINE_AA)
   canvas = cv2.addWeighted(lines, 0.6, canvas, 0.4, 0)
 
   # Dense mark-ups get smaller dots; the annotation lies on top and is smaller, so neither hides the
   # other.
   unit = fine * (0.8 if markup.num > 80 else 1.0)
-  predicted = (pred_at[pred_known], _PRED_RGB, 1.4)
-  annotated = (true_at[true_known], _TRUE_RGB, 1.0)
+  predicted = (pred_at[pred_known], PRED_RGB, 1.4)
+  annotated = (true_at[true_known], TRUE_RGB, 1.0)
   for at, colour, radius in (predicted, annotated):
     for rim, fill in ((0.35, (0, 0, 0)), (0.0, colour)):
       for point in at.tolist():

@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 
 from fal_jax.errors import InputError, cut
+from fal_jax.parsing import limits
 from fal_jax.scoring.faces import LandmarkFile
 
 NAMES = ("landmarks", "ids", "names", "visible", "box", "subsets", "subset_names")
@@ -53,6 +54,12 @@ def read(path: Path, *, max_bytes: int) -> LandmarkFile:
     raise InputError(f"{path}: `landmarks` must be numbers, got {landmarks.dtype}.")
   if "landmarks" not in arrays:
     raise InputError(f"{path} has no array `landmarks` (N, K, 2).")
+
+  if landmarks.size * np.dtype(np.float64).itemsize > max_bytes:  # bytes and halves grow
+    raise InputError(
+      f"{path} holds {landmarks.size:,} numbers, more than {max_bytes:,} bytes of memory hold: it "
+      "does not hold landmarks, or must be split."
+    )
 
   ids = arrays.get("ids", arrays.get("names"))
   if ids is not None and (ids.dtype.kind not in "SUiu" or ids.ndim != 1):
@@ -113,6 +120,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], max_bytes: int) -
       f"{path} unpacks to {size:,} bytes, more than {max_bytes:,}: it does not hold landmarks, "
       "or must be split."
     )
+  limits.check_ratio(size, path.stat().st_size, what=f"{path}: its arrays")
   for member in members:
     if member.flag_bits & _ENCRYPTED or member.compress_type not in _COMPRESSIONS:
       how = "is encrypted" if member.flag_bits & _ENCRYPTED else "is compressed in another way"

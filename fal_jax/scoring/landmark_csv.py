@@ -1,6 +1,7 @@
 """Landmarks as CSV, the format that our evaluation and --mode=predict write: id,x0,y0,x1,y1,..."""
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from fal_jax.errors import InputError, cut
+from fal_jax.output.folders import write_atomic
+from fal_jax.parsing import limits
 from fal_jax.scoring.faces import LandmarkFile
 
 # What names a face: an id, or, as in the tables of the builder `custom`, its image.
@@ -36,19 +39,20 @@ def write(
     scores: (N, K), heights of the heatmaps' peaks, as columns score0, score1, ...; or None.
     uncertainty: (N, K), px, as columns uncertainty0, uncertainty1, ...; or None.
   """
-  with path.open("w", newline="", encoding="utf-8") as file:
-    writer = csv.writer(file)
-    has_scores, has_uncertainty = scores is not None, uncertainty is not None
-    writer.writerow(columns(landmarks.shape[1], scores=has_scores, uncertainty=has_uncertainty))
+  text = io.StringIO(newline="")
+  writer = csv.writer(text)
+  has_scores, has_uncertainty = scores is not None, uncertainty is not None
+  writer.writerow(columns(landmarks.shape[1], scores=has_scores, uncertainty=has_uncertainty))
 
-    for number, (face, points) in enumerate(zip(ids, landmarks, strict=True)):
-      cells = row(
-        face,
-        points,
-        scores=None if scores is None else scores[number],
-        uncertainty=None if uncertainty is None else uncertainty[number],
-      )
-      writer.writerow(cells)
+  for number, (face, points) in enumerate(zip(ids, landmarks, strict=True)):
+    cells = row(
+      face,
+      points,
+      scores=None if scores is None else scores[number],
+      uncertainty=None if uncertainty is None else uncertainty[number],
+    )
+    writer.writerow(cells)
+  write_atomic(path, text.getvalue())
 
 
 def columns(num: int, *, scores: bool = False, uncertainty: bool = False) -> list[str]:
@@ -95,6 +99,11 @@ def read(path: Path) -> LandmarkFile:
   """Reads (N, K, 2) landmarks and the optional columns; see `landmark_files` for the format."""
   header, rows = _read_rows(path)
   num = sum(re.fullmatch(r"x\d+", name) is not None for name in header)
+  if num > limits.MAX_LANDMARKS:
+    raise InputError(
+      f"{path}: the first line names {num:,} landmarks, more than the {limits.MAX_LANDMARKS:,} of "
+      "any mark-up."
+    )
   points, visible = _point_columns(num), [f"visible{k}" for k in range(num)]
   _check_header(path, header, points, visible)
 

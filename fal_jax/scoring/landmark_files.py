@@ -21,11 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from fal_jax.errors import InputError, join_names
+from fal_jax.parsing import limits
 from fal_jax.scoring import landmark_arrays, landmark_csv, landmark_json
 from fal_jax.scoring.faces import LandmarkFile
 
-MAX_BYTES = 2**30  # unpacked; a million faces of 68 landmarks
-MAX_PX = 1e7  # larger than any image, and smaller than infinity
 SUFFIXES = (".csv", ".json", ".npz", ".npy")
 
 
@@ -41,7 +40,8 @@ def read(path: str | Path, *, repeated_ids: bool = False) -> LandmarkFile:
 
   Raises:
     InputError: one sentence on what is wrong and where; among others: ids given twice, faces with
-      different numbers of landmarks, infinite numbers, pickled arrays, more than `MAX_BYTES`.
+      different numbers of landmarks, infinite numbers, pickled arrays, more than
+      `limits.MAX_LANDMARK_BYTES`.
   """
   path = Path(path).expanduser()
   suffix = path.suffix.lower()
@@ -53,10 +53,10 @@ def read(path: str | Path, *, repeated_ids: bool = False) -> LandmarkFile:
 
   try:
     size = path.stat().st_size
-    if size > MAX_BYTES:
+    if size > limits.MAX_LANDMARK_BYTES:
       raise InputError(
-        f"{path} has {size:,} bytes, more than {MAX_BYTES:,}: it does not hold landmarks, or must "
-        "be split."
+        f"{path} has {size:,} bytes, more than {limits.MAX_LANDMARK_BYTES:,}: it does not hold "
+        "landmarks, or must be split."
       )
 
     match suffix:
@@ -65,7 +65,7 @@ def read(path: str | Path, *, repeated_ids: bool = False) -> LandmarkFile:
       case ".json":
         file = landmark_json.read(path)
       case _:
-        file = landmark_arrays.read(path, max_bytes=MAX_BYTES)
+        file = landmark_arrays.read(path, max_bytes=limits.MAX_LANDMARK_BYTES)
   except OSError as error:
     raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
   except UnicodeDecodeError as error:
@@ -131,12 +131,12 @@ def _check_ids(file: LandmarkFile) -> None:
 
 def _check_range(file: LandmarkFile) -> None:
   """Refuses coordinates that no image has."""
-  is_beyond = (np.abs(file.landmarks) > MAX_PX).any((1, 2))
+  is_beyond = (np.abs(file.landmarks) > limits.MAX_COORDINATE).any((1, 2))
   if file.boxes is not None:
-    is_beyond |= (np.abs(file.boxes) > MAX_PX).any(1)
+    is_beyond |= (np.abs(file.boxes) > limits.MAX_COORDINATE).any(1)
   if rows := np.flatnonzero(is_beyond).tolist():
     names = file.ids or [f"face {row}" for row in range(len(file.landmarks))]
     raise InputError(
-      f"{file.path} has coordinates beyond {MAX_PX:g} px for "
+      f"{file.path} has coordinates beyond {limits.MAX_COORDINATE:g} px for "
       f"{join_names([names[row] for row in rows])}: fix these faces."
     )

@@ -1,6 +1,5 @@
 """Landmarks as JSON: {"id": [[x, y], ...], ...}, or a list of faces with further keys."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fal_jax.errors import InputError, cut, join_names
+from fal_jax.parsing import plain_json
 from fal_jax.scoring.faces import LandmarkFile
 
 
@@ -52,10 +52,10 @@ def read(path: Path) -> LandmarkFile:
 def _read_faces(path: Path) -> list[dict[str, Any]]:
   """At least one face, each with `id` and `landmarks`."""
   try:
-    content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
+    content = plain_json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
   except UnicodeDecodeError:
     raise  # a ValueError too
-  except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
+  except ValueError as error:  # also for numbers of thousands of digits
     reason = cut(" ".join(str(error).split()), length=120)
     raise InputError(f"{path} is not a JSON file ({reason}).") from error
 

@@ -11,7 +11,8 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 
-from fal_jax import metrics, split_names
+from fal_jax import metrics
+from fal_jax.prepared import split_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,6 +226,17 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "Shen et al. 2015; Bulat and Tzimiropoulos 2017 (FAN)",
     note="Counts are of all frames but the 2,127 broken ones (62,846, 32,872 and 27,687 with "
     "them); a stride leaves fewer. Intervals are over videos. Jitter is a metric of ours.",
+  ),
+  Protocol(
+    "rendered videos",
+    "synthetic_faces/video",
+    {"test": 960},
+    "ic",
+    10,
+    "landmarks",
+    "synthetic_faces train, 2,000",
+    "this repository",
+    note="Rendered faces: compares to nothing published. Intervals are over its 24 videos.",
   ),
   Protocol(
     "synthetic faces",

@@ -1,13 +1,16 @@
 """What people see of a summary: the table on the screen, curves, and the errors of each face."""
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import logging
 
 from fal_jax import landmarks, metrics
+from fal_jax.output.folders import write_atomic
 from fal_jax.plots import curves, figure, landmark_errors
 from fal_jax.scoring import protocols
 from fal_jax.scoring.face_errors import Errors
@@ -28,6 +31,29 @@ def warn_of_degenerate(summary: Mapping[str, Any]) -> None:
 def metrics_of(summary: Mapping[str, Any], norm: str) -> dict[str, float]:
   """The metrics of a summary under one normaliser, by name, in its order."""
   return {name: summary[name] for name in summary["metric_names"].get(norm, ())}
+
+
+def scalars(summary: Mapping[str, Any], split: str) -> dict[str, float]:
+  """The metrics of a summary for the log of a run: `split/name` -> value."""
+  return {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, float)}
+
+
+def show_line(
+  step: int, split: str, summary: Mapping[str, Any], *, norm: str, predictor: str = "network"
+) -> None:
+  """Prints an evaluation while training in one line; of several processes the first one does."""
+  if jax.process_index() == 0:
+    # By the dataset's own box, too, where the protocol measures that.
+    shown = metrics_of(summary, norm) | metrics_of(summary, f"{norm}_dataset")
+    cells = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
+    print(f"step {step}  {split}, {predictor}: {cells}", flush=True)
+
+
+def show(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+  """Prints the table of each split; of several processes the first one does."""
+  if jax.process_index() == 0:
+    for split, summary in summaries.items():
+      print(table(split, summary), flush=True)
 
 
 def table(split: str, summary: Mapping[str, Any]) -> str:
@@ -198,9 +224,10 @@ def write_errors(path: Path, errors: Errors) -> None:
     errors: a column per normaliser; cells of faces that are not valid under it stay empty, and
       those of faces that were not found hold inf.
   """
-  with path.open("w", newline="", encoding="utf-8") as file:
-    writer = csv.writer(file)
-    writer.writerow(["id", *(f"nme_{name}" for name in errors.by_norm)])
-    for row, face in enumerate(errors.ids):
-      columns = errors.by_norm.values()
-      writer.writerow([face, *(f"{e.nme[row]:.6f}" if e.valid[row] else "" for e in columns)])
+  text = io.StringIO(newline="")
+  writer = csv.writer(text)
+  writer.writerow(["id", *(f"nme_{name}" for name in errors.by_norm)])
+  for row, face in enumerate(errors.ids):
+    columns = errors.by_norm.values()
+    writer.writerow([face, *(f"{e.nme[row]:.6f}" if e.valid[row] else "" for e in columns)])
+  write_atomic(path, text.getvalue())

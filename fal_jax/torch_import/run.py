@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from fal_jax import build, config_json, parallel, steps
 from fal_jax.checkpoint import Checkpoints
 from fal_jax.errors import InputError
+from fal_jax.output.folders import locate
 from fal_jax.torch_import.state_dict import (
   from_torch_state_dict,
   network_of,
@@ -31,10 +32,15 @@ def run(config: ConfigDict, workdir: str | Path, weights: str | Path) -> str:
     A sentence that says what was imported, and how to change the config to match.
 
   Raises:
-    InputError: the workdir holds checkpoints, or the weights are unreadable or do not match the
-      config.
+    InputError: the config has another network, the workdir holds checkpoints, or the weights are
+      unreadable or do not match the config.
   """
-  folder = Path(workdir).expanduser() / "checkpoints"
+  if config.model.name != "fan":
+    raise InputError(
+      f"{weights} should hold weights of a FAN, and config.model.name is {config.model.name!r}: "
+      "set --config.model.name=fan."
+    )
+  folder = locate(workdir) / "checkpoints"
   if folder.is_dir() and any(folder.iterdir()):
     raise InputError(
       f"{workdir} holds checkpoints already, and they are not overwritten: name a new --workdir."

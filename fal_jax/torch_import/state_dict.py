@@ -1,9 +1,8 @@
 """PyTorch state dicts of FAN networks to Flax variables, and back."""
 
 import functools
+import importlib.util
 import itertools
-import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fal_jax.errors import InputError
 from fal_jax.hourglass import FAN
+from fal_jax.parsing import isolated, limits
+from fal_jax.torch_import import outline
+from fal_jax.torch_import.plain_arrays import damage, plain_arrays, refusal
 
 _LEAVES = {
   "kernel": "weight",
@@ -22,6 +24,10 @@ _LEAVES = {
   "mean": "running_mean",
   "var": "running_var",
 }
+
+_READER = "fal_jax.torch_import.torch_file"
+# The published networks have at most 4 stacks, all of depth 4.
+_MAX_STACKS, _MAX_DEPTH = 32, 6
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
@@ -37,39 +43,12 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
   Raises:
     InputError: the file is missing, damaged, TorchScript, or holds code beside arrays.
   """
-  torch = _torch()
-  file = Path(path).expanduser()
-  if not file.is_file():
-    raise InputError(
-      f"{path} is not a file: name the weights that you have downloaded, "
-      "e.g. --weights=2DFAN4.pth.tar."
-    )
-
+  outline.check(path)
+  _check_torch()
   try:
-    if _is_torchscript(file):
-      extract = f"torch.save(torch.jit.load('{path}', 'cpu').state_dict(), 'weights.pth')"
-      raise InputError(
-        f"{path} is a TorchScript archive and was not loaded, since it is a program with weights: "
-        f'if you trust it, extract these by python -c "import torch; {extract}" and import them.'
-      )
-    loaded = torch.load(file, map_location="cpu", weights_only=True)
-  except InputError:
-    raise
-  except Exception as error:  # whatever a damaged or malicious file makes torch raise
-    calls = re.search(r"GLOBAL (\S+)", str(error))
-    if calls:
-      reason = f"it tries to call {calls[1]}"
-    else:
-      reason = f"it is damaged or not from PyTorch ({type(error).__name__})"
-    raise InputError(
-      f"{path} was not loaded: {reason}, and only plain arrays are accepted. Give a file written "
-      "by torch.save(model.state_dict(), ...)."
-    ) from error
-
-  try:
-    return _arrays(loaded)
-  except InputError as error:
-    raise InputError(f"{path}: {error}") from error
+    return isolated.call(f"{_READER}:arrays", str(Path(path).expanduser()))
+  except isolated.Failed as failed:
+    raise InputError(refusal(str(path), damage(str(failed)))) from failed
 
 
 def network_of(state_dict: Mapping[str, Any]) -> FAN:
@@ -87,7 +66,7 @@ def network_of(state_dict: Mapping[str, Any]) -> FAN:
   Raises:
     InputError: the state dict is not that of a FAN.
   """
-  arrays = _arrays(state_dict)
+  arrays = plain_arrays(state_dict)
   for key in ("conv1.weight", "l0.weight", "m0.b1_1.conv1.weight"):
     if key not in arrays or arrays[key].ndim != 4:
       first = ", ".join(sorted(arrays)[:3]) or "nothing"
@@ -101,21 +80,28 @@ def network_of(state_dict: Mapping[str, Any]) -> FAN:
     raise InputError(
       f"conv1.weight has shape {stem_shape}, whose first number must be even in a FAN."
     )
+  num_landmarks = arrays["l0.weight"].shape[0]
+  if not 0 < num_landmarks <= limits.MAX_LANDMARKS:
+    raise InputError(
+      f"l0.weight has shape {arrays['l0.weight'].shape}, whose first number, of landmarks, must be "
+      f"1 to {limits.MAX_LANDMARKS}."
+    )
 
   def first_missing(prefix: str, start: int) -> int:
     """The first number with which no key starts that way."""
     return next(
       i
       for i in itertools.count(start)
-      if not any(key.startswith(prefix.format(i)) for key in arrays)
+      if i > _MAX_STACKS or not any(key.startswith(prefix.format(i)) for key in arrays)
     )
 
-  return FAN(
-    num_stacks=first_missing("m{}.", 0),
-    num_landmarks=arrays["l0.weight"].shape[0],
-    features=features,
-    depth=first_missing("m0.b1_{}.", 1) - 1,
-  )
+  num_stacks, depth = first_missing("m{}.", 0), first_missing("m0.b1_{}.", 1) - 1
+  if num_stacks > _MAX_STACKS or depth > _MAX_DEPTH:
+    raise InputError(
+      f"these are not the weights of a FAN: {num_stacks} stacks or more of depth {depth}, expected "
+      f"at most {_MAX_STACKS} of {_MAX_DEPTH}."
+    )
+  return FAN(num_stacks, num_landmarks, features, depth=depth)
 
 
 def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,12 +118,12 @@ def from_torch_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     InputError: keys are missing or left over, shapes differ, or a value is NaN or infinite; the
       message names the first three.
   """
-  arrays = _arrays(state_dict)
+  arrays = plain_arrays(state_dict)
   network = network_of(arrays)
 
   # Keys and shapes that this network has.
   side = network.size_multiple
-  image = np.zeros((1, side, side, 3), np.float32)
+  image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
   init = functools.partial(network.init, train=False)
   leaves = flatten_dict(jax.eval_shape(init, jax.random.key(0), image))
   paths = {_torch_key(path): path for path in leaves}
@@ -174,7 +160,9 @@ def to_torch_state_dict(variables: Mapping[str, Any]) -> dict[str, Any]:
   Returns:
     Key -> torch.Tensor of the same dtype, for `load_state_dict`. Kernels (O, I, H, W).
   """
-  torch = _torch()
+  _check_torch()
+  import torch
+
   leaves = flatten_dict(dict(variables))
   return {
     _torch_key(path): torch.from_numpy(_to_torch_layout(np.asarray(leaf)))
@@ -207,55 +195,12 @@ def fan_boxes(boxes: np.ndarray) -> np.ndarray:
   return np.concatenate([centre - half, centre + half], 1)
 
 
-def _torch() -> Any:
-  """The module torch, which is installed only with the extra of that name."""
-  try:
-    import torch
-  except ImportError as error:
+def _check_torch() -> None:
+  """Refuses to go on without the package torch, which is installed only with that extra."""
+  if importlib.util.find_spec("torch") is None:
     raise InputError(
       "Reading PyTorch weights needs PyTorch: pip install torch, or pip install 'fal_jax[torch]'."
-    ) from error
-  return torch
-
-
-def _is_torchscript(file: Path) -> bool:
-  """Whether a file is an archive of a program with its weights."""
-  if not zipfile.is_zipfile(file):
-    return False
-
-  with zipfile.ZipFile(file) as archive:
-    # torch.load, too, recognises them by this file. A folder code/ would prove nothing: torch.save
-    # names its folder after the file.
-    return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _arrays(state_dict: Any) -> dict[str, np.ndarray]:
-  """What a loaded file holds, as plain names and float32 arrays."""
-  if isinstance(state_dict, Mapping) and isinstance(state_dict.get("state_dict"), Mapping):
-    state_dict = state_dict["state_dict"]
-  if not isinstance(state_dict, Mapping) or not all(isinstance(key, str) for key in state_dict):
-    raise InputError(f"a state dict maps names to arrays, got {type(state_dict).__name__}.")
-  for key, value in state_dict.items():
-    if not hasattr(value, "shape"):
-      raise InputError(
-        f"a state dict holds arrays, but {key!r} is of type {type(value).__name__}: "
-        "give the network's own, or a dictionary with it under 'state_dict'."
-      )
-
-  # DataParallel leaves a prefix behind.
-  prefix = "module." if all(key.startswith("module.") for key in state_dict) else ""
-  return {
-    key.removeprefix(prefix): _float32(value)
-    for key, value in state_dict.items()
-    if not key.endswith(".num_batches_tracked")
-  }
-
-
-def _float32(value: Any) -> np.ndarray:
-  """A tensor or array of any shape as a float32 array of the same shape."""
-  if hasattr(value, "detach"):
-    value = value.detach().cpu().float()
-  return np.asarray(value, np.float32)
+    )
 
 
 def _torch_key(path: tuple[str, ...]) -> str:

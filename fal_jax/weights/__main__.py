@@ -11,21 +11,12 @@ from absl import app, flags, logging
 
 from fal_jax import flag_parser
 from fal_jax.errors import InputError
+from fal_jax.weights import card_texts
 
 _WORKDIR = flag_parser.WORKDIR
 flags.declare_key_flag("workdir")  # for --help
-_NAME = flags.DEFINE_string("name", None, "Of the network, e.g. w300-68.")
 _FOLDER = flags.DEFINE_string("folder", None, "Where the two files go; default: the package's own.")
-_TEXTS = {
-  "summary": flags.DEFINE_string("summary", None, "Card: one line about the network."),
-  "data": flags.DEFINE_string("data", None, "Card: what it was trained on."),
-  "licence": flags.DEFINE_string("licence", None, "Card: on which terms it may be used."),
-  "notice": flags.DEFINE_string(
-    "notice", None, "Card: the line that is printed when it is used; empty: none."
-  ),
-  "limits": flags.DEFINE_string("limits", None, "Card: where it fails."),
-  "command": flags.DEFINE_string("command", None, "Card: the command that trained it."),
-}
+flags.adopt_module_key_flags(card_texts)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,14 +28,14 @@ def main(argv: Sequence[str]) -> int:
 def _run() -> None:
   if not _WORKDIR.value:
     raise InputError("No --workdir given: name the folder of the run, e.g. --workdir=runs/w300_68.")
-  if not _NAME.value:
+  name = card_texts.NAME.value
+  if not name:
     raise InputError("No --name given: name the network, e.g. --name=w300-68.")
-  texts = {name: flag.value for name, flag in _TEXTS.items() if flag.value is not None}
 
   from fal_jax.weights import pack, pretrained
 
   folder = _FOLDER.value or pretrained.FOLDER
-  print(pack.run(_WORKDIR.value, _NAME.value, folder=folder, texts=texts))
+  print(pack.run(_WORKDIR.value, name, folder=folder, texts=card_texts.given()))
 
 
 if __name__ == "__main__":

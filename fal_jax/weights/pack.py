@@ -14,12 +14,13 @@ from safetensors.numpy import save as to_safetensors
 
 from fal_jax import build, config_json, restore
 from fal_jax.errors import InputError
-from fal_jax.output.folders import write_atomic
-from fal_jax.weights import pretrained
+from fal_jax.output import seal
+from fal_jax.output.folders import locate, write_atomic
+from fal_jax.weights import card_texts, named
 
 MAX_BYTES = 4_000_000
 # What only a person knows; all but the notice must say something.
-TEXTS = ("summary", "licence", "notice", "data", "limits", "command")
+TEXTS = card_texts.NAMES
 
 
 def run(workdir: str | Path, name: str, *, folder: str | Path, texts: Mapping[str, str]) -> str:
@@ -38,7 +39,7 @@ def run(workdir: str | Path, name: str, *, folder: str | Path, texts: Mapping[st
     InputError: there is no such run, its evaluation is absent or of something else, a text is
       missing, the file would be too large, or nothing can be written.
   """
-  folder, workdir = Path(folder).expanduser(), Path(workdir).expanduser()
+  folder, workdir = Path(folder).expanduser(), locate(workdir)
   if not re.fullmatch(r"[\w-]+", name):
     raise InputError(f"--name={name} must be of letters, digits, - and _, such as w300-68.")
   if not folder.is_dir():
@@ -59,16 +60,16 @@ def run(workdir: str | Path, name: str, *, folder: str | Path, texts: Mapping[st
   card = {
     "name": name,
     **texts,
-    "network": _network(config, variables, num_bytes=len(content)),
+    "network": network(config, variables, num_bytes=len(content)),
     "training": f"seed {config.seed} alone, {step:,} steps of {config.train.batch_size} images",
     "step": step,
     "git_commit": _commits(evaluations),
-    "measured": _measured(evaluations),
-    "results": {split: _results(evaluation) for split, evaluation in evaluations.items()},
+    "measured": measured(evaluations),
+    "results": {split: results(evaluation) for split, evaluation in evaluations.items()},
     "sha256": hashlib.sha256(content).hexdigest(),
     "config": config_json.to_json(without_folders(config)),
   }
-  text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+  text = json.dumps(seal.sealed(card), indent=2, ensure_ascii=False) + "\n"
   try:
     # The card first: `pretrained` does not list one without weights, and refuses it beside others.
     write_atomic(path.with_suffix(".json"), text)
@@ -125,30 +126,71 @@ def read_evaluations(workdir: Path, config: ConfigDict, *, step: int) -> dict[st
   """
   again = f"evaluate it, e.g. python -m fal_jax.main --workdir={workdir} --mode=eval"
   found = {}
-  for path in sorted((workdir / "eval").rglob("*.json")):
-    try:
-      evaluation = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-      raise InputError(f"{path} is damaged: {again}.") from error
-    if "provenance" not in evaluation:
-      continue  # not an evaluation
-    origin = evaluation["provenance"]
-    expected = {
-      "step": step,
-      "crop": config.crop.to_dict(),
-      "codec": config.codec.to_dict(),
-    }
-    for key, value in expected.items():
-      if origin[key] != value:
-        raise InputError(
-          f"{path} was measured with {key} {origin[key]} and the run has {value}: {again}, or move "
-          "the file away."
-        )
-    found[path.relative_to(workdir / "eval").with_suffix("").as_posix()] = evaluation
+  for name, evaluation in evaluations(workdir).items():
+    path = workdir / "eval" / f"{name}.json"
+    if evaluation is None:
+      raise InputError(f"{path} is damaged: {again}.")
+    if problem := mismatch(evaluation, config, step=step):
+      raise InputError(f"{path} {problem}: {again}, or move the file away.")
+    found[name] = evaluation
 
   if not found:
     raise InputError(f"There is no evaluation in {workdir}/eval: {again}.")
   return found
+
+
+def evaluations(workdir: Path) -> dict[str, dict[str, Any] | None]:
+  """All that was measured of a run, whatever of it.
+
+  Args:
+    workdir: the run's folder.
+
+  Returns:
+    Name of the file below `eval/`, such as "val" -> its content; None of a damaged one.
+  """
+  found: dict[str, dict[str, Any] | None] = {}
+  for path in _json_files(workdir / "eval"):
+    name = path.relative_to(workdir / "eval").with_suffix("").as_posix()
+    try:
+      evaluation = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+      found[name] = None
+      continue
+    if "provenance" in evaluation:  # else it is not an evaluation
+      found[name] = evaluation
+  return found
+
+
+def _json_files(folder: Path) -> list[Path]:
+  """All in a folder and below it, sorted; paths in buckets have no rglob."""
+  if not folder.is_dir():
+    return []
+  paths = sorted(folder.iterdir())
+  below = [file for path in paths if path.is_dir() for file in _json_files(path)]
+  return sorted([*(path for path in paths if path.suffix == ".json"), *below])
+
+
+def mismatch(evaluation: Mapping[str, Any], config: ConfigDict, *, step: int) -> str:
+  """Why an evaluation is not of a network.
+
+  Args:
+    evaluation: one of `evaluations`.
+    config: what the network predicts under.
+    step: of its checkpoint.
+
+  Returns:
+    "was measured with step 5 and the run has 12"; empty if it is of this network.
+  """
+  expected = {
+    "step": step,
+    "crop": config.crop.to_dict(),
+    "codec": config.codec.to_dict(),
+  }
+  for key, value in expected.items():
+    there = evaluation["provenance"][key]
+    if there != value:
+      return f"was measured with {key} {there} and the run has {value}"
+  return ""
 
 
 def without_folders(config: ConfigDict) -> ConfigDict:
@@ -162,7 +204,7 @@ def without_folders(config: ConfigDict) -> ConfigDict:
   """
   config = config_json.from_json(config_json.to_json(config))
   config.data.dir = None
-  if config.init_from and config.init_from not in pretrained.models():
+  if config.init_from and config.init_from not in named.models():
     config.init_from = Path(config.init_from).name
   return config
 
@@ -178,7 +220,17 @@ def _complete(texts: Mapping[str, str], card: Path) -> dict[str, str]:
   return {name: known[name] for name in TEXTS}
 
 
-def _network(config: ConfigDict, variables: Any, *, num_bytes: int) -> str:
+def network(config: ConfigDict, variables: Any, *, num_bytes: int) -> str:
+  """One line about a network: "fan: stacks 1, features 64, ...; 402,308 numbers, 0.84 MB".
+
+  Args:
+    config: what it was trained under.
+    variables: `params` and `batch_stats`.
+    num_bytes: size of the file.
+
+  Returns:
+    The line.
+  """
   setup = build.setup(config)
   model, size = config.model, config.crop.size
   numbers = sum(np.size(leaf) for leaf in flatten_dict(variables).values())
@@ -195,29 +247,46 @@ def _commits(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
   return ", ".join(dict.fromkeys(commit or "unknown" for commit in commits))
 
 
-def _measured(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
+def measured(evaluations: Mapping[str, Mapping[str, Any]], *, rounded: bool = True) -> str:
+  """One line about how results were made.
+
+  Args:
+    evaluations: at least one, all by one decoder.
+    rounded: whether the weights were rounded since.
+
+  Returns:
+    The line.
+  """
   origin = next(iter(evaluations.values()))["provenance"]
+  before = ", before they were rounded to float16" if rounded else ""
   return (
-    f"percent, by the decoder {origin['codec']['decode']}; 95 % "
-    "bootstrap intervals; of the run's own weights, before they were rounded to float16"
+    f"percent, by the decoder {origin['codec']['decode']}; 95 % bootstrap intervals; of the run's "
+    f"own weights{before}"
   )
 
 
-def _results(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-  """What a split is, its metrics with intervals, and the errors on other boxes and under stress."""
-  results = {name: evaluation["provenance"][name] for name in ("dataset", "box")}
-  results |= _rounded(evaluation)
+def results(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+  """What a split is, its metrics with intervals, and the errors on other boxes and under stress.
+
+  Args:
+    evaluation: content of a file in `eval/`.
+
+  Returns:
+    A mapping ready for JSON.
+  """
+  numbers = {name: evaluation["provenance"][name] for name in ("dataset", "box")}
+  numbers |= _rounded(evaluation)
   for name, bounds in evaluation.get("intervals", {}).items():
     if name.startswith("nme_"):
-      results[f"{name}_interval"] = [round(bound, 3) for bound in bounds]
+      numbers[f"{name}_interval"] = [round(bound, 3) for bound in bounds]
 
   for kind in ("boxes", "stress"):
     if kind in evaluation:
-      results[kind] = {
+      numbers[kind] = {
         name: values and _rounded(values, starts=("nme_", "catastrophic_"))
         for name, values in evaluation[kind].items()
       }
-  return results
+  return numbers
 
 
 def _rounded(values: Mapping[str, Any], *, starts: tuple[str, ...] = ("",)) -> dict[str, Any]:

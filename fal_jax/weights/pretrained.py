@@ -2,7 +2,8 @@
 
 Each is two files beside this one. `<name>.safetensors` holds the arrays, float16 or float32, under
 the names of the library's own tree; `<name>.json`, the model card, holds config, data, licence,
-results, and the digest of the former. Nothing in either is executed. `pack.py` writes both.
+results, the digest of the former, and a seal over itself. Nothing in either is executed. `pack.py`
+writes both.
 """
 
 import dataclasses
@@ -18,8 +19,10 @@ from safetensors.numpy import load as load_safetensors
 
 from fal_jax import config_json
 from fal_jax.errors import InputError
+from fal_jax.output import seal
 
 FOLDER = Path(__file__).parent
+_AGAIN = "install fal_jax again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +66,18 @@ def read_card(name: str) -> dict[str, Any]:
     Its JSON: summary, licence, notice, data, config, sha256, results ...
 
   Raises:
-    InputError: there is no such network.
+    InputError: there is no such network, or its card is damaged.
   """
   if name not in _names():
     raise InputError(
       f"No network called {name!r} comes with fal_jax: choose one of {', '.join(_names())}, or "
       "give the --workdir of a run."
     )
-  return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+  path = FOLDER / f"{name}.json"
+  card = json.loads(path.read_text(encoding="utf-8"))
+  if seal.is_intact(card) is False:
+    raise InputError(f"{path} is damaged or was edited, its seal does not fit it: {_AGAIN}.")
+  return card
 
 
 def load(name: str) -> Pretrained:
@@ -92,7 +99,7 @@ def load(name: str) -> Pretrained:
   if digest != card["sha256"]:
     raise InputError(
       f"{path} is missing or damaged (its SHA-256 is {digest[:12]}..., the model card says "
-      f"{card['sha256'][:12]}...): install fal_jax again."
+      f"{card['sha256'][:12]}...): {_AGAIN}."
     )
 
   arrays = {

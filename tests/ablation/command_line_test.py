@@ -6,16 +6,16 @@ import subprocess
 import sys
 import time
 
+import forked
 import pytest
 import tiny_dataset
 from absl import flags
 from absl.testing import flagsaver
 from ml_collections import ConfigDict
 
-from fal_jax import train
 from fal_jax.ablation import __main__ as command_line
 from fal_jax.ablation import run as ablation
-from fal_jax.errors import InputError
+from fal_jax.errors import Diverged, InputError, Interrupted
 
 TABLE = "--table=configs/ablations/table2.py"
 
@@ -40,42 +40,49 @@ def finish(command):
   return subprocess.run(command, cwd=tiny_dataset.ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(
-  ("arguments", "answer"),
-  [
-    (["--workdir=w"], "No --table given: name one of those in configs/ablations/"),
-    ([TABLE, "--workdir="], "No --workdir given"),
-    (
-      ["--table=configs/ablations/table9.py:demo", "--workdir=w"],
-      "configs/ablations/table9.py is not a table",
-    ),
-    (["--table=configs/demo.py", "--workdir=w"], "configs/demo.py is not a table"),
-    (
-      [f"{TABLE}:nope", "--workdir=w"],
-      "called 'nope': after the colon goes one of aflw19, cofw29,",
-    ),
-    ([TABLE, "--workdir=w", "--seeds=0"], "--seeds=0"),
-    ([TABLE, "--workdir=w", "--seeds=three"], "--seeds=three"),
-    ([TABLE, "--workdir=w", "--sedes=3"], "Did you mean: seeds"),
-    ([TABLE, "--workdir=w", "--config.model.featurs=3"], 'Did you mean "features"'),
-    (
-      [TABLE, "--workdir=w", "--config.codec.decode=dark"],
-      "codec.decode=dark would erase the difference between rows",
-    ),
-    ([TABLE, "--workdir=w", "--table.metric=nme_x"], "metric is 'nme_x'; choose one of nme_ic"),
-    ([TABLE, "--workdir=w", "--table.rows=baseline"], "`rows` must be a non-empty list"),
-    ([TABLE, "--workdir=/dev/null/w"], "Nothing can be written to --workdir=/dev/null/w"),
-    ([TABLE, "--workdir=w", "--config.train.batch_size=0"], "config.train.batch_size"),
-    ([TABLE, "--workdir=w", "demo"], "Unexpected 'demo'"),
-  ],
-)
-def test_bad_input_is_answered_in_one_sentence(arguments, answer):
-  result = finish(ablation_command(*arguments))
+BAD_INPUT = [
+  (["--workdir=w"], "No --table given: name one of those in configs/ablations/"),
+  ([TABLE, "--workdir="], "No --workdir given"),
+  (
+    ["--table=configs/ablations/table9.py:demo", "--workdir=w"],
+    "configs/ablations/table9.py is not a table",
+  ),
+  (["--table=configs/demo.py", "--workdir=w"], "configs/demo.py is not a table"),
+  (
+    [f"{TABLE}:nope", "--workdir=w"],
+    "called 'nope': after the colon goes one of aflw19, cofw29,",
+  ),
+  ([TABLE, "--workdir=w", "--seeds=0"], "--seeds=0"),
+  ([TABLE, "--workdir=w", "--seeds=three"], "--seeds=three"),
+  ([TABLE, "--workdir=w", "--sedes=3"], "Did you mean: seeds"),
+  ([TABLE, "--workdir=w", "--config.model.featurs=3"], 'Did you mean "features"'),
+  (
+    [TABLE, "--workdir=w", "--config.codec.decode=dark"],
+    "codec.decode=dark would erase the difference between rows",
+  ),
+  ([TABLE, "--workdir=w", "--table.metric=nme_x"], "metric is 'nme_x'; choose one of nme_ic"),
+  ([TABLE, "--workdir=w", "--table.rows=baseline"], "`rows` must be a non-empty list"),
+  ([TABLE, "--workdir=/dev/null/w"], "Nothing can be written to --workdir=/dev/null/w"),
+  ([TABLE, "--workdir=w", "--config.train.batch_size=0"], "config.train.batch_size"),
+  ([TABLE, "--workdir=w", "demo"], "Unexpected 'demo'"),
+]
 
-  assert result.returncode == 2, result.stderr
-  assert answer in result.stderr
-  assert len(result.stderr.strip().splitlines()) == 1
-  assert "Traceback" not in result.stderr
+
+@pytest.fixture(scope="module")
+def answers():
+  """What the command line says to each of `BAD_INPUT`."""
+  commands = [arguments for arguments, _ in BAD_INPUT]
+  return forked.run("fal_jax.ablation", commands, imports=["fal_jax.ablation.run"])
+
+
+@pytest.mark.parametrize("case", range(len(BAD_INPUT)), ids=[answer for _, answer in BAD_INPUT])
+def test_bad_input_is_answered_in_one_sentence(answers, case):
+  code, _, err = answers[case]
+
+  assert code == 2, err
+  assert BAD_INPUT[case][1] in err
+  assert len(err.strip().splitlines()) == 1
+  assert "Traceback" not in err
   assert not (tiny_dataset.ROOT / "w").exists()
 
 
@@ -132,8 +139,8 @@ def test_a_key_that_the_rows_differ_in_cannot_be_set_for_all(rows):
   ("error", "code"),
   [
     (None, 0),
-    (train.Diverged("NaN"), 3),
-    (train.Interrupted("stopped"), 75),
+    (Diverged("NaN"), 3),
+    (Interrupted("stopped"), 75),
     (InputError("fix it"), 2),
   ],
 )
@@ -199,7 +206,8 @@ def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_
     "train.epochs": 20.0,
   }
   overrides = [f"--config.{key}={value}" for key, value in keys.items()]
-  arguments = [f"{TABLE}:default", "--seeds=1", *overrides]
+  rows = tuple((name, name, None) for name in ("baseline", "encoding", "encoding_decoding"))
+  arguments = [f"{TABLE}:default", f"--table.rows={rows}", "--seeds=1", *overrides]
   whole, stopped = tmp_path / "whole", tmp_path / "stopped"
 
   process = start(*arguments, f"--workdir={whole}")
@@ -208,7 +216,6 @@ def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_
 
   # Stopped in the first training ...
   process = start(*arguments, f"--workdir={stopped}")
-  wait_for(process, "[1/5] baseline")
   wait_for(process, "step 7/30")
   process.send_signal(signal.SIGINT)
   output, _ = process.communicate(timeout=120)
@@ -217,7 +224,7 @@ def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_
 
   # ... and killed in a later one.
   process = start(*arguments, f"--workdir={stopped}")
-  wait_for(process, "[3/5] encoding_decoding")
+  wait_for(process, "[1/3] baseline")
   wait_for(process, "step 9/30")
   time.sleep(0.1)
   process.kill()
@@ -226,7 +233,7 @@ def test_stopped_and_killed_it_resumes_and_ends_in_the_same_table(tmp_path, tmp_
   process = start(*arguments, f"--workdir={stopped}")
   output, _ = process.communicate(timeout=600)
   assert process.returncode == 0, output
-  assert "3 of 5 results already exist" in output
+  assert "1 of 3 results already exist" in output
   assert "Resuming from step" in output, output
 
   tables = [json.loads((run / "table2.json").read_text())["rows"] for run in (whole, stopped)]

@@ -1,5 +1,7 @@
 """The figure of a table: a line per row over all seeds, and never a reason to stop."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from landmark_tables import N, make_faces, write_csv
@@ -80,6 +82,46 @@ def test_each_file_and_the_dataset_are_read_once(tmp_path, truth, drawn, monkeyp
   assert reads == ["a", "b"]
   assert len(truth) == 1
   assert [list(errors) for _, errors, _ in drawn] == [["A"], ["A", "B"]]
+
+
+@pytest.mark.parametrize(
+  ("metric", "expected"), [("nme_ic", PERCENT), ("fr_ic_8", 0), ("auc_ic_10", 75)]
+)
+def test_what_a_face_adds_is_that_of_the_table_s_metric(tmp_path, truth, metric, expected):
+  files = predictions(tmp_path, a=1)
+  error_curves = ErrorCurves(tmp_path / "t.png", ConfigDict(), metric=metric)
+
+  np.testing.assert_allclose(error_curves.contributions(files["a"]), [expected] * N)
+  assert error_curves.videos is None
+
+
+def test_faces_of_videos_have_the_names_of_these(tmp_path, monkeypatch):
+  names = [f"video{k}" for k in range(N)]
+  path = write_csv(tmp_path / "truth.csv", make_faces())
+  faces = truths.read(truths.Options(truth=path))
+  with_videos = dataclasses.replace(faces, faces=dataclasses.replace(faces.faces, videos=names))
+  monkeypatch.setattr(truths, "read_dataset", lambda config: with_videos)
+  error_curves = ErrorCurves(tmp_path / "t.png", ConfigDict(), metric="nme_ic")
+
+  error_curves.contributions(predictions(tmp_path, a=1)["a"])
+
+  assert error_curves.videos == names
+
+
+def test_without_the_dataset_nothing_is_known_of_single_faces_and_that_is_said_once(
+  tmp_path, monkeypatch, caplog
+):
+  def not_prepared(_):
+    raise InputError("The dataset 'wflw' is not prepared")
+
+  monkeypatch.setattr(truths, "read_dataset", not_prepared)
+  files = predictions(tmp_path, a=1)
+  error_curves = ErrorCurves(tmp_path / "t.png", ConfigDict(), metric="nme_ic")
+
+  assert error_curves.contributions(files["a"]) is None
+  assert error_curves.contributions(files["a"]) is None
+  assert not error_curves.draw({"A": [files["a"]]})
+  assert caplog.messages == ["No intervals over faces: The dataset 'wflw' is not prepared"]
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "dataset"])

@@ -4,6 +4,7 @@ import pytest
 from ablation_rows import TABLE, rows_of
 from ml_collections import ConfigDict
 
+from fal_jax.ablation import measures
 from fal_jax.ablation import run as ablation
 from fal_jax.errors import InputError
 
@@ -73,11 +74,18 @@ def test_seeds_count_up_from_that_of_the_config(folder, tmp_path):
   assert [job.training.name for job in jobs] == ["seed7", "seed8", "seed9"]
 
 
-@pytest.mark.parametrize(("key", "value"), [("metric", "nme_xx"), ("against", "second")])
-def test_a_table_that_cannot_be_is_refused_before_training(folder, tmp_path, key, value):
+@pytest.mark.parametrize(
+  ("key", "value", "answer"),
+  [
+    ("metric", "nme_xx", "nme_xx'; choose one of"),
+    ("against", "second", "second'; choose one of"),
+    ("also", ("jitter", "speed"), "'speed'; choose among .*jitter, agreement"),
+  ],
+)
+def test_a_table_that_cannot_be_is_refused_before_training(folder, tmp_path, key, value, answer):
   table = ConfigDict({**TABLE.to_dict(), key: value})
 
-  with pytest.raises(InputError, match=f"{value}'; choose one of"):
+  with pytest.raises(InputError, match=answer):
     list(ablation.run(table, rows_of(folder), tmp_path / "w", name="t", seeds=1, command="it"))
 
   assert not (tmp_path / "w").exists()
@@ -86,3 +94,24 @@ def test_a_table_that_cannot_be_is_refused_before_training(folder, tmp_path, key
 def test_a_metric_that_the_faces_do_not_have_is_refused_with_what_to_do():
   with pytest.raises(InputError, match=r"mine has no face .*: choose another --table\.metric"):
     ablation.metric_of({"nme_box": 1.0}, "nme_ic", dataset="mine")
+
+
+SUMMARY = {
+  "nme_ic": 5.0,
+  "boxes": {"detector": {"nme_ic": 6.0}, "dataset": None},
+  "stress": {
+    "gamma 2": {"nme_ic": 7.0, "catastrophic_ic": 0.0},
+    "red": {"nme_ic": 9.0, "catastrophic_ic": 1.0},
+  },
+  "jitter": {"mean": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+  ("name", "expected"),
+  [("detector_box", 6.0), ("stress", 8.0), ("catastrophic_stress", 0.5), ("jitter", 0.5)],
+)
+def test_parts_of_an_evaluation_can_be_columns_and_what_is_not_there_is_said(name, expected):
+  assert measures.of_summary(SUMMARY, name, norm="ic", dataset="mine") == expected
+  with pytest.raises(InputError, match=f"^mine .*: leave {name} out of --table.also"):
+    measures.of_summary({"nme_ic": 5.0}, name, norm="ic", dataset="mine")

@@ -20,6 +20,7 @@ ROWS = [
 ]
 for row, percent in zip(ROWS, SCATTERED, strict=True):
   row["catastrophic"] = percent
+  row["faces"], row["also"] = {}, {}
 
 
 def report(**changes):
@@ -31,6 +32,7 @@ def report(**changes):
     "trained_on": "faces",
     "split": "test",
     "metric": "nme_ic",
+    "also": [],
     "paper": "WFLW",
     "against": "previous",
     "seeds": [0, 1, 2],
@@ -82,13 +84,79 @@ def test_the_page_shows_what_was_calculated_by_hand():
 
   # A: 16.1 / 3, deviations -0.3667 -0.1667 0.5333; B - A: -1.0 -0.7 -1.3.
   a, b, c, d = (cells(page, label) for label in "ABCD")
-  assert a == ["A", "4.20", "5.367 ± 0.473", "3", "5.000", "5.200", "5.900", "", "0.50"]
-  assert b == ["B", "", "4.367 ± 0.321", "3", "4.000", "4.500", "4.600", "-1.000 ± 0.173", "0.00"]
-  assert c == ["C", "3.72", "4.500 ± 0.354", "2", "4.250", "", "4.750", "+0.200 ± 0.050", ""]
-  assert d == ["D", "", "", "0", "", "", "", "", ""]
+  assert a == ["A", "4.20", "5.367 ± 0.473", "3", "5.000", "5.200", "5.900", "", "", "0.50"]
+  assert b == [
+    "B",
+    "",
+    "4.367 ± 0.321",
+    "3",
+    "4.000",
+    "4.500",
+    "4.600",
+    "-1.000 ± 0.173",
+    "",
+    "0.00",
+  ]
+  assert c == ["C", "3.72", "4.500 ± 0.354", "2", "4.250", "", "4.750", "+0.200 ± 0.050", "", ""]
+  assert d == ["D", "", "", "0", "", "", "", "", "", ""]
   head = cells(page, "row")
   assert head[1:3] == ["paper, WFLW", "nme_ic, mean ± sd"]
-  assert head[-2:] == ["minus row above ± se", "catastrophic, % of faces"]
+  assert head[-3:] == ["minus row above ± se", "95 % over faces", "catastrophic, % of faces"]
+
+
+def with_faces(**changes):
+  """ROWS with the errors of 40 faces in two seeds, 1 % apart from one row to the next."""
+  rng = np.random.default_rng(0)
+  errors = rng.uniform(3, 8, (2, 40))
+  noise = [rng.normal(0, 0.5, (2, 40)) for _ in ROWS]
+  return [
+    {**row, "faces": dict(enumerate(errors - k + noise[k])), **changes}
+    for k, row in enumerate(ROWS)
+  ]
+
+
+def test_the_interval_over_faces_is_that_of_paired_differences_averaged_over_seeds():
+  rows = with_faces()
+  change = (np.array([*rows[1]["faces"].values()]) - [*rows[0]["faces"].values()]).mean(0)
+
+  summary = results.summarise(rows, against="previous")[1]
+
+  assert "faces" not in summary
+  low, high = summary["difference"]["interval_over_faces"]
+  by_hand = 1.96 * change.std(ddof=1) / np.sqrt(len(change))
+  assert (low, high) == pytest.approx((change.mean() - by_hand, change.mean() + by_hand), abs=0.03)
+  assert high - low < 0.5  # of unpaired faces, whose errors differ by percents, above 1
+  page = results.markdown(report(rows=results.summarise(rows, against="previous")))
+  assert cells(page, "B")[-2] == f"{low:+.3f} to {high:+.3f}"
+  assert "paired bootstrap" in page
+
+
+def test_frames_of_a_video_are_drawn_together_and_two_videos_are_too_few():
+  rows = with_faces()
+  videos = [f"video{k // 20}" for k in range(40)]
+  pairs = [f"video{k // 4}" for k in range(40)]
+
+  few = results.summarise(rows, against="first", groups=videos)
+  enough = results.summarise(rows, against="first", groups=pairs)
+
+  assert few[1]["difference"]["interval_over_faces"] is None
+  low, high = enough[1]["difference"]["interval_over_faces"]
+  assert low < -1 + 0.3 and high > -1 - 0.3
+
+
+def test_other_measures_have_columns_and_differences_of_their_own():
+  spreads = [{0: 3.0, 1: 3.2}, {0: 2.0, 1: 2.4}, {0: 1.0}, {}]
+  rows = [{**row, "also": {"agreement": values}} for row, values in zip(ROWS, spreads, strict=True)]
+  summaries = results.summarise(rows, against="first")
+
+  page = results.markdown(report(rows=summaries, also=["agreement"], against="first"))
+
+  head = cells(page, "row")
+  assert head[-2:] == ["agreement, mean ± sd", "agreement, minus first row ± se"]
+  assert cells(page, "A")[-2:] == ["3.100 ± 0.141", ""]
+  assert cells(page, "B")[-2:] == ["2.200 ± 0.283", "-0.900 ± 0.100"]
+  assert cells(page, "C")[-2:] == ["1.000", "-2.000"]
+  assert cells(page, "D")[-2:] == ["", ""]
 
 
 def test_the_table_lines_up():
@@ -100,8 +168,8 @@ def test_the_table_lines_up():
 def test_differences_may_be_from_the_first_row_instead():
   page = results.markdown(report(against="first"))
 
-  assert cells(page, "C")[-2] == "-0.950 ± 0.200"  # -0.75, -1.15
-  assert cells(page, "row")[-2] == "minus first row ± se"
+  assert cells(page, "C")[-3] == "-0.950 ± 0.200"  # -0.75, -1.15
+  assert cells(page, "row")[-3] == "minus first row ± se"
 
 
 def test_one_seed_gives_no_deviation_and_says_so():
@@ -110,7 +178,7 @@ def test_one_seed_gives_no_deviation_and_says_so():
 
   page = results.markdown(report(seeds=[0], rows=summaries))
 
-  assert cells(page, "B") == ["B", "", "4.000", "1", "4.000", "-1.000", "0.00"]
+  assert cells(page, "B") == ["B", "", "4.000", "1", "4.000", "-1.000", "", "0.00"]
   assert "One seed" in page
 
 

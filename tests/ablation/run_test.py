@@ -3,6 +3,8 @@
 Nothing finished is done again or used wrongly.
 """
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -12,12 +14,14 @@ from collections.abc import Callable
 import pytest
 import tiny_dataset
 from ablation_rows import FAST, ROWS, TABLE, rows_of
+from ml_collections import ConfigDict
 
 from fal_jax import evaluate, parallel, train
+from fal_jax.ablation import measures
 from fal_jax.ablation import run as ablation
-from fal_jax.errors import InputError
+from fal_jax.consistency import agreement
+from fal_jax.errors import Diverged, InputError, Interrupted
 from fal_jax.plots import curves
-from fal_jax.scoring import face_sheets
 
 pytestmark = pytest.mark.heavy
 
@@ -55,18 +59,19 @@ class Observed:
     make = parallel.make_train_step
     train_it, evaluate_it = train.train_and_evaluate, evaluate.run
     monkeypatch.setattr(curves, "draw_ced", lambda path, *_, **__: path.touch())
-    monkeypatch.setattr(face_sheets, "draw_first_and_worst", lambda *_, **__: None)
-    monkeypatch.setattr(train, "draw_curves", lambda *_, **__: None)
+    for module, name in tiny_dataset.FIGURES:
+      monkeypatch.setattr(module, name, lambda *_, **__: None)
     monkeypatch.setattr(parallel, "make_train_step", make_train_step)
     monkeypatch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
     monkeypatch.setattr(train, "train_and_evaluate", train_and_evaluate)
     monkeypatch.setattr(evaluate, "run", evaluate_run)
 
-  def __call__(self, workdir, changes=ROWS, *, seeds=2, name="table", **common):
+  def __call__(self, workdir, changes=ROWS, *, seeds=2, name="table", also=(), **common):
     self.trained.clear()
     self.evaluated.clear()
     rows = rows_of(self.folder, changes, **common)
-    return list(ablation.run(TABLE, rows, workdir, name=name, seeds=seeds, command="it"))
+    table = ConfigDict({**TABLE.to_dict(), "also": also})
+    return list(ablation.run(table, rows, workdir, name=name, seeds=seeds, command="it"))
 
 
 @pytest.fixture
@@ -203,6 +208,40 @@ def test_an_evaluation_that_was_cut_off_is_done_again_with_the_same_result(run, 
   assert values(copy) == before
 
 
+def test_further_columns_are_measured_on_what_is_there(run, copy, monkeypatch):
+  monkeypatch.setattr(measures, "VIEWS", 2)
+  changes = {name: ROWS[name] for name in ("rounded", "plain")}
+
+  also = ("agreement", "shift_spread", "nme_box")
+  run(copy, changes, seeds=1, also=also, name="table_c")
+
+  assert not run.trained
+  assert not run.evaluated
+  table = json.loads((copy / "table_c.json").read_text())
+  assert all(row["also"].keys() == set(also) for row in table["rows"])
+
+  row = rows_of(run.folder, changes)[0]
+  with contextlib.redirect_stdout(io.StringIO()):
+    opened = evaluate.open_run(row.config, copy / "trainings" / "rounded" / "seed0")
+  spreads = agreement.spreads(opened.setup, opened.sources["test"], opened.variables, num_views=2)
+  shown = {name: table["rows"][0]["also"][name]["values"]["0"] for name in also}
+  assert shown["agreement"] == pytest.approx(spreads.mean())
+  assert 0 < shown["shift_spread"] != shown["agreement"]
+  summary = json.loads((copy / "rows" / "rounded" / "seed0" / "test.json").read_text())
+  assert shown["nme_box"] == summary["nme_box"]
+
+  before = times(copy)
+  run(copy, changes, seeds=1, also=also, name="table_c")
+  assert times(copy) == before
+
+
+def test_jitter_of_faces_without_videos_is_refused_with_what_to_do(run, copy):
+  with pytest.raises(
+    InputError, match=r"has no videos, so no jitter: leave jitter out of --table\.also"
+  ):
+    run(copy, also=("jitter",))
+
+
 def test_another_table_uses_equal_trainings_whatever_they_are_called(run, copy):
   run(copy, {"dark": {"codec__decode": "dark"}, "plain": {}}, name="table_b")
 
@@ -281,7 +320,7 @@ def test_a_signal_in_a_training_saves_it_and_the_same_command_resumes(
 
   with (
     monkeypatch.context() as patch,
-    pytest.raises(train.Interrupted, match="run the same command"),
+    pytest.raises(Interrupted, match="run the same command"),
   ):
     patch.setattr(parallel, "make_train_step", interrupted)
     run(tmp_path)
@@ -300,7 +339,7 @@ def test_a_signal_in_a_training_saves_it_and_the_same_command_resumes(
 def test_a_signal_in_an_evaluation_is_acted_on_before_the_next_training(run, tmp_path):
   run.before_evaluate = send(signal.SIGINT, at=1)
 
-  with pytest.raises(train.Interrupted, match="Stopped after 1 of 6 results; run the same command"):
+  with pytest.raises(Interrupted, match="Stopped after 1 of 6 results; run the same command"):
     run(tmp_path)
 
   assert run.evaluated == ["rounded/seed0"]
@@ -311,10 +350,10 @@ def test_a_signal_in_an_evaluation_is_acted_on_before_the_next_training(run, tmp
 def test_a_training_that_diverges_leaves_blanks_and_the_others_are_done(run, tmp_path):
   def diverge(workdir):
     if workdir.parent.name == "plain":
-      raise train.Diverged(f"{workdir.name} became NaN")
+      raise Diverged(f"{workdir.name} became NaN")
 
   run.before_train = diverge
-  with pytest.raises(train.Diverged, match=r"^seed0 became NaN\nseed1 became NaN$"):
+  with pytest.raises(Diverged, match=r"^seed0 became NaN\nseed1 became NaN$"):
     run(tmp_path)
 
   assert run.evaluated == ["rounded/seed0", "rounded/seed1"]

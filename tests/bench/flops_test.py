@@ -20,6 +20,15 @@ def make_config(name, **changes):
   return config.lock()
 
 
+def forward_by_xla(config) -> float:
+  """FLOPs of the network on one image, before XLA rewrites anything."""
+  model = build.network(config)
+  image = jax.ShapeDtypeStruct((1, config.crop.size, config.crop.size, 3), jnp.float32)
+  variables = jax.eval_shape(lambda image: model.init(jax.random.key(0), image, False), image)
+  forward = jax.jit(lambda variables, image: model.apply(variables, image, False))
+  return forward.lower(variables, image).cost_analysis()["flops"]
+
+
 @pytest.mark.parametrize(
   ("name", "forward", "pair"), [("wflw", 28.04, 168.2), ("w300", 27.85, 167.1)]
 )
@@ -31,23 +40,24 @@ def test_the_counts_for_the_papers_network(name, forward, pair):
 @pytest.mark.parametrize(
   "changes",
   [
-    {},
-    {"model__num_stacks": 4},
-    {"model__depth": 3},
-    {"model__features": 128, "crop__size": 192, "data__markup": 29},
+    {"model__num_stacks": 1},
+    {"model__num_stacks": 3, "model__depth": 2},
+    {"model__num_stacks": 1, "model__features": 128, "crop__size": 192, "data__markup": 29},
   ],
 )
 def test_xla_counts_as_many_in_the_forward_pass(changes):
   """XLA adds the work between convolutions, and leaves out taps outside the image."""
   config = make_config("wflw", **changes)
-  model = build.network(config)
-  image = jax.ShapeDtypeStruct((1, config.crop.size, config.crop.size, 3), jnp.float32)
-  variables = jax.eval_shape(lambda image: model.init(jax.random.key(0), image, False), image)
+  assert forward_by_xla(config) / flops.forward(config) == pytest.approx(1, abs=0.05)
 
-  forward = jax.jit(lambda variables, image: model.apply(variables, image, False))
-  cost = forward.lower(variables, image).cost_analysis()
 
-  assert cost["flops"] / flops.forward(config) == pytest.approx(1, abs=0.05)
+@pytest.mark.parametrize(
+  "changes", [{}, {"model__features": 64, "model__depth": 2, "model__expansion": 6}]
+)
+def test_xla_counts_as_many_in_the_forward_pass_of_mobile_unet(changes):
+  """Its convolutions are narrow, so the work between them is a tenth of theirs."""
+  config = make_config("w300_mobile", **changes)
+  assert 1 < forward_by_xla(config) / flops.forward(config) < 1.15
 
 
 @pytest.mark.heavy

@@ -78,10 +78,10 @@ def test_fake_devices_and_two_processes_take_steps_by_turns(monkeypatch):
   monkeypatch.setattr(scaling, "available_bytes", lambda: None)  # whatever other tests hold now
   options = {"pairs": 1, "rounds": 2, "environment": {}, "echo": print}
   fake = scaling.measure_fake_devices(config(), counts=(1, 2), **options)
-  both = scaling.measure_processes(config(), **options)
+  (both,) = scaling.measure_processes(config(), **options)
 
   assert [result["devices"] for result in fake] == [1, 2] and both["processes"] == 2
-  for result in (*fake, both):
+  for result in (*fake, both, both["local"]):
     assert min(result[name]["min"] for name in ("seconds", "control", "efficiency")) > 0
   assert "2 fake devices" in table.fake_devices(fake)
-  assert "2 processes" in table.processes(both)
+  assert "2 processes" in table.processes([both])

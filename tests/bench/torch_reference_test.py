@@ -6,10 +6,12 @@ positions.
 
 from pathlib import Path
 
+import compiled
 import jax
 import numpy as np
 import pytest
 import tiny_dataset
+from step_fixtures import QUICKLY, initial_state, views_of
 
 from fal_jax import affine, build, heatmap, steps
 from fal_jax.torch_import import state_dict
@@ -17,11 +19,6 @@ from fal_jax.torch_import import state_dict
 torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
 
 from fal_jax.bench import torch_reference  # noqa: E402  # needs PyTorch
-
-QUICK_COMPILATION = {
-  "xla_backend_optimization_level": 0,
-  "xla_llvm_disable_expensive_passes": True,
-}
 
 
 @pytest.mark.parametrize(
@@ -47,21 +44,20 @@ def test_loss_of_a_training_step_is_ours(stacks, pool, reduce, colour_mode):
     "landmarks": rng.uniform(5, size - 5, (3, config.data.markup, 2)).astype(np.float32),
     "index": np.arange(3, dtype=np.int32),
   }
-  model = build.network(config)
-  variables = model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32), False)
+  state = initial_state(recipe)
+  variables = state.variables
 
   # Ours. Over an axis of length one instead of devices, a step is an ordinary function.
   def train_step(state, batch):
     return steps.train_step(state, batch, recipe=recipe)
 
   step = jax.vmap(train_step, (None, 0), axis_name=steps.DEVICES)
-  step = jax.jit(step, compiler_options=QUICK_COMPILATION)
-  state = steps.first_state(variables, recipe)
+  step = jax.jit(step, compiler_options=QUICKLY)
   _, metrics = step(state, jax.tree.map(lambda array: array[None], batch))
   ours = float(metrics["loss"][0])
 
   # PyTorch's.
-  sampled = steps.sample_views(recipe, np.int32(0), batch["index"])
+  sampled = views_of(recipe, 0, batch["index"])
   assert sampled.mirrored.any() and not sampled.mirrored.all()
   names = ("view_from_crop", "mirrored", "colour")
   views = {name: np.asarray(getattr(sampled, name)) for name in names}
@@ -87,7 +83,7 @@ def test_a_sampled_batch_is_our_warp():
   images = rng.normal(size=(4, 21, 21, 3)).astype(np.float32)
 
   warp = jax.vmap(lambda image, dst_from_src: affine.warp(image, dst_from_src, (17, 17)))
-  expected = warp(images, maps.astype(np.float32))
+  expected = jax.jit(warp, compiler_options=QUICKLY)(images, maps.astype(np.float32))
 
   theta = torch_reference.theta(affine.invert(maps), source=21, result=17, device="cpu")
   sampled = torch_reference.sample(torch.from_numpy(images).permute(0, 3, 1, 2), theta, 17)
@@ -99,10 +95,10 @@ def test_a_sampled_batch_is_our_warp():
 def test_it_decodes_to_our_positions_also_at_the_border(name):
   codec = heatmap.HeatmapCodec(size=16)
   landmarks = np.random.default_rng(2).uniform(-1, 64, (3, 7, 2)).astype(np.float32)
-  heatmaps = np.array(codec.encode(landmarks))
+  heatmaps = np.array(compiled.encode(codec, landmarks))
 
   decode = getattr(torch_reference, name)
   channels_first = torch.from_numpy(heatmaps).permute(0, 3, 1, 2)
   decoded = decode(channels_first, codec.window, codec.temperature)
 
-  np.testing.assert_allclose(decoded.numpy(), codec.decode(heatmaps)[0], atol=1e-3)
+  np.testing.assert_allclose(decoded.numpy(), compiled.decode(codec, heatmaps)[0], atol=1e-3)

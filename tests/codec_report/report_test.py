@@ -15,13 +15,36 @@ from codec_reports import config, many_faces, run_report, write_npz
 from command_line import run_main
 
 from fal_jax import data, heatmap, landmarks
-from fal_jax.codec_report import report
+from fal_jax.codec_report import decoder_tables, pictures, report, sweeps
 from fal_jax.heatmap import HeatmapCodec
 from fal_jax.plots import figure
 from fal_jax.scoring import annotations
 
 LOCAL = "continuous + local_softargmax"
 STANDARD = "rounded + argmax"
+
+
+@pytest.fixture(autouse=True)
+def few_points(monkeypatch):
+  """Of the tables of decoders, which other files test; each report makes them."""
+  monkeypatch.setattr(decoder_tables, "POINTS", 64)
+
+
+@pytest.fixture
+def few_settings(monkeypatch):
+  """In the pictures, each of which compiles anew: one test draws them all."""
+  monkeypatch.setattr(decoder_tables, "report", lambda _: "")
+  monkeypatch.setattr(pictures, "draw_decoders", lambda *_, **__: "")
+  for name, few in (("SIGMAS", (1.5,)), ("WINDOWS", (5,)), ("STRIDES", (4,))):
+    monkeypatch.setattr(sweeps, name, few)
+
+
+@pytest.fixture
+def no_pictures(few_settings, monkeypatch):
+  """No figures of faces either, and nothing measured for them."""
+  monkeypatch.setattr(pictures, "draw_faces", lambda *_, **__: "")
+  for name in ("by_position", "by_setting"):
+    monkeypatch.setattr(sweeps, name, lambda *_: {})
 
 
 class ByHand(typing.NamedTuple):
@@ -101,7 +124,8 @@ def test_a_config_with_a_codec_of_its_own_has_its_row():
   assert own == HeatmapCodec(encoding="rounded")
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.filterwarnings("error")
 def test_the_amplitude_of_equation_1_is_shown_as_a_trap_and_warned_about_if_chosen(tmp_path):
   path = write_npz(tmp_path, landmarks=many_faces())
@@ -118,7 +142,8 @@ def test_the_amplitude_of_equation_1_is_shown_as_a_trap_and_warned_about_if_chos
   assert chosen["temperature_heatmap_px"]["config"] == pytest.approx(0.304, rel=0.03)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_landmarks_that_are_not_annotated_are_counted_and_change_no_other(tmp_path):
   true = many_faces()
   corners = np.stack([true.min(1), true.max(1)], 1)
@@ -139,7 +164,8 @@ def test_landmarks_that_are_not_annotated_are_counted_and_change_no_other(tmp_pa
   assert written["methods"][LOCAL]["heatmap_px"] == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_landmarks_near_and_beyond_the_border_are_reported(tmp_path):
   # The crop begins at 22, its ninth pixel at 30.
   places = np.concatenate([[0.0, 300.0], np.arange(19.25, 32.5, 0.5)])
@@ -153,7 +179,8 @@ def test_landmarks_near_and_beyond_the_border_are_reported(tmp_path):
   assert near in text
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_profiles_are_measured_by_their_boxes(tmp_path):
   path = write_npz(tmp_path, landmarks=many_faces(num=39))
 
@@ -165,7 +192,8 @@ def test_profiles_are_measured_by_their_boxes(tmp_path):
   assert "NME_ic %" not in text
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_settings")
 def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image(
   folder, tmp_path, monkeypatch
 ):
@@ -193,7 +221,8 @@ def test_a_prepared_dataset_gives_one_report_per_split_without_decoding_an_image
   assert written["provenance"]["dataset"] == tiny_dataset.NAME
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_settings")
 def test_without_matplotlib_the_table_is_made_and_the_missing_figure_mentioned(
   tmp_path, monkeypatch
 ):
@@ -207,7 +236,8 @@ def test_without_matplotlib_the_table_is_made_and_the_missing_figure_mentioned(
   assert sorted(path.name for path in (tmp_path / "run" / "codec_report").iterdir()) == names
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_the_command_line_prints_the_table_and_refuses_in_a_sentence(tmp_path, capsys, monkeypatch):
   monkeypatch.setattr("sys.argv", ["main.py", "--mode=codec_report", "--workdir=a b"])
   path = write_npz(tmp_path, landmarks=many_faces(3))

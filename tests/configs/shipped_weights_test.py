@@ -118,7 +118,7 @@ def test_the_recipe_of_real_faces_runs_from_other_weights_at_a_tiny_size(
     }
   )
 
-  summaries = tiny_dataset.run(config.lock(), tmp_path)
+  summaries = tiny_dataset.run_without_figures(config.lock(), tmp_path)
 
   printed = capsys.readouterr().out
   assert f"Starting from the weights of {workdir}" in printed

@@ -17,7 +17,8 @@ from fal_jax import steps
 from fal_jax.augment import ViewRange
 from fal_jax.crop import CropRule
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.hourglass import ConvBlock, Norm
+from fal_jax.hourglass import ConvBlock
+from fal_jax.ops.layers import Norm
 
 CROP = 64  # px, side of the network's input
 STORED = 104  # px, side of the stored crops

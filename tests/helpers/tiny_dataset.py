@@ -4,6 +4,8 @@ Each face is a constellation of soft discs, one colour for each landmark, on dar
 centres are the landmarks, so a test can measure where an image really shows a landmark.
 """
 
+import contextlib
+import fcntl
 import functools
 import io
 import json
@@ -23,7 +25,14 @@ from PIL import Image
 
 from fal_jax import config_json, parallel, train
 from fal_jax.landmarks import MARKUPS
-from tfds_builders.common.schema import FaceDatasetBuilder, face_example, face_features
+from fal_jax.plots import curves
+from fal_jax.scoring import face_sheets, reports
+from tfds_builders.common.schema import (
+  FaceDatasetBuilder,
+  FaceDatasetInfo,
+  face_example,
+  face_features,
+)
 
 ROOT = Path(__file__).parents[2]
 NAME = "tiny_faces"
@@ -104,7 +113,7 @@ class TinyFaces(FaceDatasetBuilder, skip_registration=True):
   VERSION = tfds.core.Version("1.0.0")
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return tfds.core.DatasetInfo(builder=self, description="", features=face_features(MARKUP))
+    return FaceDatasetInfo(builder=self, description="", features=face_features(MARKUP))
 
   def _split_generators(
     self, dl_manager: Any
@@ -167,19 +176,30 @@ make_predict = functools.cache(parallel.make_predict)
 _train_functions: dict[str, Callable] = {}
 
 
+def _shared(session: Path) -> Path:
+  """The folder of all processes; those that pytest-xdist starts have folders of their own in it."""
+  return session.parent if "PYTEST_XDIST_WORKER" in os.environ else session
+
+
+@contextlib.contextmanager
+def _one_process(session: Path, name: str) -> Iterator[None]:
+  """Lets one process at a time into what all of them share by this name."""
+  with (_shared(session) / f"{name}.lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
 @functools.cache
 def folder(session: Path) -> Path:
-  """Prepares the dataset, once, and has all that is compiled from here on kept.
+  """Prepares the dataset, once for all processes, and keeps all that is compiled from here on.
 
   Args:
     session: folder of this session, `tmp_path_factory.getbasetemp()`.
 
   Returns:
-    Where the dataset is.
+    Where the dataset is; it must not be written to.
   """
-  # Processes that pytest-xdist starts have folders of their own in one of the session.
-  shared = session.parent if "PYTEST_XDIST_WORKER" in os.environ else session
-  cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(shared / "compilations")
+  cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(_shared(session) / "compilations")
   os.environ |= {
     "JAX_COMPILATION_CACHE_DIR": cache,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -189,12 +209,34 @@ def folder(session: Path) -> Path:
 
   # Without this it stays unused in a process that has compiled something before.
   compilation_cache.reset_cache()
-  return prepare(session / "tiny_faces")
+  data_dir = _shared(session) / "tiny_faces"
+  with _one_process(session, "tiny_faces"):
+    if not data_dir.exists():
+      prepare(session / "in_preparation").rename(data_dir)
+  return data_dir
+
+
+# What takes longer than the rest of an evaluation, and is looked at in few of them.
+FIGURES = (
+  (face_sheets, "draw_first_and_worst"),
+  (face_sheets, "draw_failures"),
+  (reports, "draw"),
+  (curves, "draw_run"),
+)
+
+
+@contextlib.contextmanager
+def without_figures() -> Iterator[None]:
+  """Runs and evaluations in this process draw nothing."""
+  with contextlib.ExitStack() as on_exit:
+    for module, name in FIGURES:
+      on_exit.enter_context(mock.patch.object(module, name, lambda *_, **__: None))
+    yield
 
 
 def run(
   config: ConfigDict,
-  workdir: Path,
+  workdir: Path | str,
   *,
   around_step: Callable[[Callable], Callable] = lambda step: step,
 ) -> dict[str, Any]:
@@ -215,7 +257,7 @@ def run(
   make = parallel.make_train_step
 
   def shared(recipe: Any) -> Callable:
-    key = json.dumps([sections, recipe.frozen_statistics])
+    key = json.dumps([sections, recipe.frozen_statistics, recipe.accumulate])
     if key not in _train_functions:
       _train_functions[key] = make(recipe)
     return around_step(_train_functions[key])
@@ -224,11 +266,21 @@ def run(
     return train.train_and_evaluate(config, workdir)
 
 
+def run_without_figures(config: ConfigDict, workdir: Path | str, **options: Any) -> dict[str, Any]:
+  """`run`, which draws nothing."""
+  with without_figures():
+    return run(config, workdir, **options)
+
+
 @functools.cache
 def trained(session: Path) -> Path:
-  """Workdir of a finished run, made once; it must not be written to."""
-  run(config(folder(session)), session / "trained")
-  return session / "trained"
+  """Workdir of a finished run, made once for all processes; it must not be written to."""
+  data_dir, workdir = folder(session), _shared(session) / "trained"
+  with _one_process(session, "trained"):
+    if not workdir.exists():
+      run(config(data_dir), session / "in_training")
+      (session / "in_training").rename(workdir)
+  return workdir
 
 
 def last_digest(workdir: Path) -> str:

@@ -4,6 +4,7 @@ It follows the published layer list and shares no code with the published packag
 modules are those of its state dicts.
 """
 
+import io
 from typing import Any
 
 import torch
@@ -108,6 +109,13 @@ class FAN(nn.Module):
 def small(stacks: int = 2) -> FAN:
   """A random network of few weights, in evaluation mode."""
   return randomise(FAN(stacks, LANDMARKS, features=8, depth=1))
+
+
+def saved(state_dict: dict[str, Any], *, zipped: bool) -> bytes:
+  """The file that `torch.save` writes of it, in the new format or the old one."""
+  file = io.BytesIO()
+  torch.save(state_dict, file, _use_new_zipfile_serialization=zipped)
+  return file.getvalue()
 
 
 def changed(changes: dict[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 import dataclasses
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
 import tiny_dataset
 
 from fal_jax import evaluate, parallel
-from fal_jax.network_report import agreement
+from fal_jax.consistency import agreement
 from fal_jax.network_report import run as network_report
-from fal_jax.scoring import face_sheets
 
 pytestmark = pytest.mark.slow
 
@@ -49,9 +49,8 @@ def test_each_row_is_what_an_evaluation_with_that_setting_gives(report, workdir,
     ({"codec__decode": "calibrated"}, rows["decoders"]["calibrated"]),
   ):
     config = tiny_dataset.config(folder, **changes)
-    with pytest.MonkeyPatch.context() as patch:
-      patch.setattr(parallel, "make_predict", tiny_dataset.make_predict)
-      patch.setattr(face_sheets, "draw_first_and_worst", lambda *_, **__: None)
+    predict = mock.patch.object(parallel, "make_predict", tiny_dataset.make_predict)
+    with predict, tiny_dataset.without_figures():
       summary = evaluate.run(config, workdir, directory=tmp_path)["test"]
     for name in ("nme_ic", "auc_ic_10", "fr_ic_10"):
       assert row[name] == pytest.approx(summary[name], abs=1e-4), (changes, name)
@@ -62,7 +61,7 @@ def test_each_row_is_what_an_evaluation_with_that_setting_gives(report, workdir,
 
 def test_the_report_is_beside_the_evaluation_which_it_leaves_alone(workdir, text, report, before):
   assert {path: path.read_bytes() for path in before} == before
-  names = ["test.json", "test.md", "test.png"]
+  names = ["test.json", "test.md", "test.png", "test.svg"]
   assert sorted(path.name for path in (workdir / "network_report").iterdir()) == names
   page = (workdir / "network_report" / "test.md").read_text()
   assert page.startswith(f"# {text.partition('Report: ')[0].strip()}")

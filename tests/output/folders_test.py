@@ -4,9 +4,8 @@ import os
 
 import pytest
 
-from fal_jax import main
 from fal_jax.errors import InputError
-from fal_jax.output import folders
+from fal_jax.output import compiled, folders
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 
@@ -24,7 +23,7 @@ def environment(monkeypatch, tmp_path):
 def test_a_private_folder_is_made_and_used_again(tmp_path, capsys, workdir, place):
   (tmp_path / "runs").mkdir()
   for _ in range(2):
-    main.enable_compilation_cache(str(tmp_path / workdir) if workdir else "")
+    compiled.keep(str(tmp_path / workdir) if workdir else "")
     assert os.environ.pop(CACHE) == str(tmp_path / place)
   assert (tmp_path / place).stat().st_mode & 0o777 == 0o700
   assert capsys.readouterr().out == ""
@@ -32,12 +31,12 @@ def test_a_private_folder_is_made_and_used_again(tmp_path, capsys, workdir, plac
 
 def test_the_place_that_the_user_names_is_left_to_the_user(tmp_path):
   os.environ[CACHE] = ""
-  main.enable_compilation_cache("")
+  compiled.keep("")
   assert os.environ[CACHE] == "" and not (tmp_path / "home").exists()
 
 
 def test_a_mistyped_workdir_leaves_nothing_behind(tmp_path):
-  main.enable_compilation_cache(str(tmp_path / "typo" / "run"))
+  compiled.keep(str(tmp_path / "typo" / "run"))
   assert not (tmp_path / "typo").exists()
 
 
@@ -72,7 +71,7 @@ def a_file(folder, monkeypatch):
 def test_what_others_may_have_put_there_is_not_run(tmp_path, monkeypatch, capsys, make, named):
   make(tmp_path / ".compiled", monkeypatch)
 
-  main.enable_compilation_cache(str(tmp_path / "run"))
+  compiled.keep(str(tmp_path / "run"))
 
   assert CACHE not in os.environ
   note = capsys.readouterr().out

@@ -6,6 +6,8 @@ import resource
 
 import numpy as np
 import pytest
+from PIL import Image
+from runs import events
 
 from fal_jax.errors import InputError
 from fal_jax.output import metric_log
@@ -163,26 +165,48 @@ def test_durations_are_given_in_two_units(seconds, text):
   assert metric_log.duration(seconds) == text
 
 
-def test_tensorboard_holds_the_same_scalars(tmp_path):
-  from tensorboardX.proto.event_pb2 import Event
+def values_of(workdir):
+  return [(event.step, value) for event in events(workdir) for value in event.summary.value]
 
-  with MetricLog(tmp_path, resume_step=0) as log:
-    log.write(7, {"train/loss": 0.5})
 
-  (path,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
-  data = path.read_bytes()
-  values = []
-  while data:
-    # A record is its length, a checksum of that, the event, and a checksum of that.
-    length = int.from_bytes(data[:8], "little")
-    event = Event.FromString(data[12 : 12 + length])
-    values += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
-    data = data[16 + length :]
+def test_tensorboard_and_whoever_listens_get_the_same_scalars(tmp_path):
+  heard = []
+  with MetricLog(tmp_path, resume_step=0, also=lambda *record: heard.append(record)) as log:
+    log.write(7, {"train/loss": np.float32(0.5)})
+
+  values = [(step, value.tag, value.simple_value) for step, value in values_of(tmp_path)]
   assert values == [(7, "train/loss", 0.5)]
+  assert heard == [(7, {"train/loss": 0.5})]
+
+
+def test_tensorboard_shows_hyper_parameters_and_pictures(tmp_path):
+  from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+  Image.new("RGB", (30, 20)).save(tmp_path / "test_worst.jpg")
+  config = {"seed": 3, "head": "heatmaps", "model.remat": False, "data.mix": [], "init_from": None}
+  with MetricLog(tmp_path, resume_step=0) as log:
+    log.describe(config, metrics=["loss", "test/nme_ic"])
+    log.worst_faces(12, tmp_path, ["test", "without_a_sheet"])
+
+  (_, experiment), (_, session), (step, picture) = values_of(tmp_path)
+  contents = [
+    HParamsPluginData.FromString(value.metadata.plugin_data.content)
+    for value in (experiment, session)
+  ]
+  names = [metric.name.tag for metric in contents[0].experiment.metric_infos]
+  shown = contents[1].session_start_info.hparams
+  assert names == ["loss", "test/nme_ic"]
+  assert shown.keys() == config.keys() - {"init_from"}
+  assert (shown["seed"].number_value, shown["head"].string_value) == (3, "heatmaps")
+  assert (shown["model.remat"].bool_value, shown["data.mix"].string_value) == (False, "[]")
+  assert (step, picture.tag) == (12, "test/worst")
+  assert (picture.image.width, picture.image.height) == (30, 20)
+  assert picture.image.encoded_image_string == (tmp_path / "test_worst.jpg").read_bytes()
 
 
 @pytest.mark.parametrize("limit", [200, 1000])
-def test_a_full_disk_is_an_error_and_never_a_wait(tmp_path, limit):
+@pytest.mark.parametrize("room_again", [False, True])
+def test_a_full_disk_delays_lines_and_is_an_error_only_at_the_end(tmp_path, limit, room_again):
   """Whichever of the two files meets it first; a thread would meet it without a word."""
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
   log = MetricLog(tmp_path, resume_step=0)
@@ -190,9 +214,16 @@ def test_a_full_disk_is_an_error_and_never_a_wait(tmp_path, limit):
 
   resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
   try:
-    with pytest.raises(OSError, match="File too large"), log:
-      for step in range(2, 100):
-        log.write(step, {"a": 1.0})
+    for step in range(2, 100):
+      log.write(step, {"a": 1.0})
+    expected = log.text
+    if not room_again:
+      with pytest.raises(OSError, match="File too large"):
+        log.close()
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+  if room_again:
+    log.close()
+    assert (tmp_path / "metrics.jsonl").read_text() == expected
   assert metric_log.read(tmp_path)[0] == {"step": 1, "a": 1.0}

@@ -48,7 +48,7 @@ def run(tracker, by):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("speed", [0.0, 1.0, 4.0])
-def test_following_a_face_is_steadier_than_finding_it_in_each_frame(aligner, detector, speed):
+def test_following_a_face_is_as_steady_as_finding_it_in_each_frame(aligner, detector, speed):
   def find(frame):
     found = detector.find(frame.image)
     return Boxes(found.boxes[:1], found.detector, scores=found.scores[:1])
@@ -75,4 +75,7 @@ def test_following_a_face_is_steadier_than_finding_it_in_each_frame(aligner, det
       f"detector run on {tracker.searches} of {COUNT} frames"
     )
 
-  assert steps["followed"] < steps["found in each frame"]
+  # At rest the detector says the same in each frame, while a followed box moves with the landmarks.
+  assert steps["followed"] < (1 if speed else 1.2) * steps["found in each frame"]
+  if not speed:
+    assert steps["followed, --smooth"] < 0.5 * steps["found in each frame"]

@@ -21,7 +21,7 @@ import pytest
     ({"box": ["1,2,1e9,4"]}, "four finite numbers"),
     ({"box": ["1,2,3,4"], "views": 0}, "views must be 1 or more"),
     ({"box": ["1,2,3,4"], "decode": "best"}, "best"),
-    ({"box": ["1,2,3,4"], "weights": "free68"}, "free68 is neither a network that comes with"),
+    ({"box": ["1,2,3,4"], "weights": "free68"}, "free68 is neither a network that has a name"),
     ({"boxes": "none.csv"}, "none.csv cannot be read"),
     ({"detector": "viola"}, "There is no face detector 'viola'"),
   ],
@@ -50,4 +50,4 @@ def test_results_never_go_into_the_folder_of_the_run(run_main, tmp_path, monkeyp
       mode="predict", images=["a.png"], box=["1,2,3,4"], workdir=workdir, out=out
     )
     assert code == 2
-    assert "lies in the folder of the run" in err and "name another folder" in err
+    assert "lies in the folder of the network" in err and "name another folder" in err

@@ -89,10 +89,11 @@ def test_each_condition_is_asked_of_the_network_under_its_name(predict, source):
 
 def test_a_condition_changes_the_crops_and_where_they_are_cut(source, folder):
   rule = build.crop_rule(tiny_dataset.config(folder))
-  seen = []
+  seen, faces = [], []
 
-  def darken(image, landmarks):
+  def darken(image, landmarks, face):
     seen.append(landmarks)
+    faces.append(face)
     return image // 2
 
   condition = Condition("dark and aside", darken, shift=(0.1, 0.0))
@@ -107,6 +108,7 @@ def test_a_condition_changes_the_crops_and_where_they_are_cut(source, folder):
   column, row = np.round(seen[0][tiny_dataset.EYES[1]]).astype(int)
   assert aside[0, row, column].min() > 150
   assert np.shape(batch[0]["crop_from_image"]) == (2, 3)
+  assert faces[: len(batch)] == [example["id"] for example in batch]
 
 
 @pytest.mark.parametrize("boxes", [("face",), "landmarks", ("landmarks", "tight")])

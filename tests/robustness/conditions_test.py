@@ -1,7 +1,5 @@
 """Conditions do to a face what their names say, and nothing else."""
 
-import dataclasses
-
 import cv2
 import numpy as np
 import pytest
@@ -57,14 +55,16 @@ def test_a_box_turned_clockwise_shows_the_face_turned_the_other_way(angle):
 
 def test_without_any_change_the_crop_stays():
   np.testing.assert_allclose(Condition("none").view_from_crop(RULE), np.eye(2, 3), atol=1e-12)
-  for change in (
-    dataclasses.replace(BY_NAME["gamma 2"], change=None).change,
-    lambda image, points: conditions.gamma(image, points, exponent=1.0),
-    lambda image, points: conditions.saturation(image, points, factor=1.0),
-    lambda image, points: conditions.contrast(image, points, factor=1.0),
+  for unchanged in (
+    conditions.gamma(noise(), exponent=1.0),
+    conditions.saturation(noise(), factor=1.0),
+    conditions.contrast(noise(), factor=1.0),
+    conditions.blur(noise(), sigma=0.1),
+    conditions.coarsen(noise(), factor=1.0),
+    conditions.noise(noise(), "a.jpg", deviation=0.0),
+    conditions.cover(noise(), "a.jpg", box=50, share=0.0),
   ):
-    if change:
-      np.testing.assert_array_equal(change(noise(), NONE), noise())
+    np.testing.assert_array_equal(unchanged, noise())
 
 
 @pytest.mark.parametrize("name", [c.name for c in CONDITIONS if c.change])
@@ -72,14 +72,14 @@ def test_images_stay_images_whatever_the_landmarks(name):
   landmarks = np.random.default_rng(1).normal(32, 8, (20, 2))
   for points in (landmarks, NONE, np.full((5, 2), 30.0), np.linspace([0, 0], [60, 60], 5)):
     before = noise()
-    changed = BY_NAME[name].change(before, points)
+    changed = BY_NAME[name].change(before, points, "a.jpg")
     assert changed.dtype == np.uint8 and changed.shape == before.shape
     np.testing.assert_array_equal(before, noise())  # the cached crop is not written to
 
 
 def test_gamma_is_a_power_of_the_fraction_of_white():
   image = np.array([[[0, 64, 255]]], np.uint8)
-  bright = conditions.gamma(image, NONE, exponent=0.5)
+  bright = conditions.gamma(image, exponent=0.5)
   np.testing.assert_array_equal(bright, [[[0, round(255 * (64 / 255) ** 0.5), 255]]])
 
 
@@ -87,11 +87,11 @@ def test_saturation_keeps_brightness_and_greys_and_zero_is_opencv_s_grey():
   image = noise() // 4 + 96  # nothing clips
 
   np.testing.assert_allclose(
-    conditions.saturation(image, NONE, factor=0.0)[..., 0].astype(int),
+    conditions.saturation(image, factor=0.0)[..., 0].astype(int),
     cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
     atol=1,
   )
-  more = conditions.saturation(image, NONE, factor=1.5)
+  more = conditions.saturation(image, factor=1.5)
   np.testing.assert_allclose(
     cv2.cvtColor(more, cv2.COLOR_RGB2GRAY).astype(int),
     cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
@@ -102,7 +102,7 @@ def test_saturation_keeps_brightness_and_greys_and_zero_is_opencv_s_grey():
 
 def test_contrast_is_about_middle_grey_and_clips():
   image = np.array([[[128, 130, 20]]], np.uint8)
-  np.testing.assert_array_equal(conditions.contrast(image, NONE, factor=3.0), [[[128, 134, 0]]])
+  np.testing.assert_array_equal(conditions.contrast(image, factor=3.0), [[[128, 134, 0]]])
 
 
 def test_a_background_keeps_the_face_and_paints_the_corners():
@@ -118,3 +118,50 @@ def test_a_background_keeps_the_face_and_paints_the_corners():
   radius = np.hypot(x - 32, y - 32)
   np.testing.assert_array_equal(painted[radius < edge - 2], noise()[radius < edge - 2])
   assert (painted[radius > edge + 2] == (255, 0, 7)).all()
+
+
+def test_blur_keeps_the_mean_and_widens_a_point_by_its_sigma_however_wide():
+  point = np.zeros((64, 64, 3), np.uint8)
+  point[28:36, 28:36] = 255  # of variance (8^2 - 1) / 12 along each axis
+
+  blurred = conditions.blur(point, sigma=4.0)[..., 0].astype(float)
+
+  assert blurred.mean() == pytest.approx(point[..., 0].mean(), rel=0.02)
+  columns = blurred.sum(0) / blurred.sum()
+  mean = columns @ np.arange(64)
+  variance = columns @ (np.arange(64) - mean) ** 2
+  assert mean == pytest.approx(31.5, abs=0.01)
+  assert variance == pytest.approx((8**2 - 1) / 12 + 4.0**2, rel=0.03)
+
+
+def test_a_coarse_image_is_made_of_means_and_shifts_nothing():
+  x = np.arange(64)
+  ramp = np.broadcast_to((3 * x).astype(np.uint8)[None, :, None], (64, 64, 3))
+  coarse = conditions.coarsen(ramp, factor=0.25)
+  np.testing.assert_allclose(coarse[:, 4:-4].astype(int), ramp[:, 4:-4].astype(int), atol=1)
+
+  stripes = np.where(np.arange(64)[None, :, None] % 2, 200, 100) * np.ones((64, 64, 3))
+  flat = conditions.coarsen(stripes.astype(np.uint8), factor=0.5)
+  np.testing.assert_array_equal(flat, 150)
+
+
+def test_noise_has_its_deviation_and_is_the_face_s_own():
+  grey = np.full((64, 64, 3), 128, np.uint8)
+
+  noisy = conditions.noise(grey, "a.jpg", deviation=0.1)
+
+  assert (noisy.astype(float) - 128).std() == pytest.approx(25.5, rel=0.03)
+  np.testing.assert_array_equal(noisy, conditions.noise(grey, "a.jpg", deviation=0.1))
+  assert (noisy != conditions.noise(grey, "b.jpg", deviation=0.1)).mean() > 0.9
+
+
+@pytest.mark.parametrize("face", ["a.jpg", "b.jpg", "c.jpg"])
+def test_a_cover_hides_its_share_of_the_box_and_a_larger_one_all_of_a_smaller(face):
+  white = np.full((64, 64, 3), 255, np.uint8)
+  before = np.zeros((64, 64), bool)
+  for share in (0.1, 0.3, 0.6, 1.0):
+    hidden = (conditions.cover(white, face, box=50, share=share) == 128).all(-1)
+    assert hidden.sum() == pytest.approx(share * 50**2, rel=0.12)
+    assert hidden[7:57, 7:57].sum() == hidden.sum()  # within the box
+    assert hidden[before].all()
+    before = hidden

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fal_jax.output.changes import images_ahead
 from fal_jax.sampling.order import image_order
 
 # 10, 4 and 2 images of a batch. grain takes milliseconds for an image of a few dozen.
@@ -62,6 +63,27 @@ def test_a_step_is_a_function_of_the_seed_and_its_number(whole):
   np.testing.assert_array_equal(steps_of(STEPS - 1, STEPS), whole[-1:])
   assert (steps_of(stop=9, seed=4) != whole[:9]).any()
   assert np.unique(steps_of(10**8, 10**8 + 1)).max() < sum(LENGTHS)
+
+
+@pytest.mark.parametrize("size", [8, 48])
+def test_another_batch_size_from_a_step_on_repeats_and_omits_nothing(whole, size):
+  ahead = images_ahead([{"step": 30, "keys": {"train.batch_size": [BATCH, size]}}])
+  later = steps_of(30, 30 + 240 // size, batch_size=size, ahead=ahead)
+
+  # The same images as 15 more steps would have shown, in batches of the same shares.
+  np.testing.assert_array_equal(np.sort(later.ravel()), np.sort(whole[30:45].ravel()))
+  counts = {tuple(np.bincount(datasets(batch), minlength=3)) for batch in later}
+  assert counts == {(size * 10 // 16, size * 4 // 16, size * 2 // 16)}
+
+
+def test_what_a_run_is_ahead_adds_up_over_its_changes():
+  def change(step, before, after):
+    return {"step": step, "keys": {"train.batch_size": [before, after]}}
+
+  assert images_ahead([]) == 0
+  assert images_ahead([{"step": 7, "keys": {"optimizer.learning_rate": [1e-3, 1e-4]}}]) == 0
+  # 10 steps of 8, 20 of 16, and from then on 4: 400 images after 30 steps.
+  assert images_ahead([change(10, 8, 16), change(30, 16, 4)]) + 30 * 4 == 10 * 8 + 20 * 16
 
 
 def test_the_greatest_seed_has_an_order_too():

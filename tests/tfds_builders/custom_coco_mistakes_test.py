@@ -25,7 +25,7 @@ COCO = {
   ),
   "without keypoints": (
     face(keypoints=None),
-    "annotations[1]: its keypoints are None, expected x, y, v of 5 landmarks",
+    "annotations[1]: its keypoints are missing, expected x, y, v of 5 landmarks",
   ),
   "of another mark-up": (
     face(keypoints=KEYPOINTS[:12]),

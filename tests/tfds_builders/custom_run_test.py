@@ -21,10 +21,10 @@ from fal_jax import (
   landmarks,
   parallel,
   predict,
-  train,
 )
 from fal_jax.doctor import run as doctor
 from fal_jax.errors import InputError
+from fal_jax.output.changes import check_resumable
 from fal_jax.photos import run as photos
 from fal_jax.photos.options import Options
 from tfds_builders import prepare
@@ -61,7 +61,7 @@ def trained(tmp_path_factory):
   (root / "markup.yaml").rename(folder / "markup.yaml")
   (root / files.name(0)).rename(folder / "photo.png")
   shutil.rmtree(root)
-  return folder, config, tiny_dataset.run(config, folder / "run")["test"]
+  return folder, config, tiny_dataset.run_without_figures(config, folder / "run")["test"]
 
 
 def test_a_config_says_what_the_mark_up_file_does(trained):
@@ -91,9 +91,9 @@ def test_a_run_needs_neither_mark_up_file_nor_images_any_more(trained, tmp_path,
 
   # Resumed by it, for one epoch more.
   before = tiny_dataset.last_digest(workdir)
-  longer = tiny_dataset.run(tiny(load("saved", str(workdir)), **{"train.epochs": 3.0}), workdir)[
-    "test"
-  ]
+  longer = tiny_dataset.run_without_figures(
+    tiny(load("saved", str(workdir)), **{"train.epochs": 3.0}), workdir
+  )["test"]
 
   assert tiny_dataset.last_digest(workdir) != before and longer != summary
 
@@ -125,10 +125,10 @@ def test_a_run_is_not_resumed_under_another_mark_up(trained, tmp_path):
     InputError,
     match=r"holds a run with another config; use another --workdir.*\n  data\.own_markup: ",
   ):
-    train.check_resumable(saved_by(config), saved_by(other), folder / "run")
+    check_resumable(saved_by(config), saved_by(other), folder / "run")
 
   same = tiny(load("custom", str(folder / "markup.yaml")), **{"data.dir": config.data.dir})
-  train.check_resumable(saved_by(config), saved_by(same), folder / "run")
+  check_resumable(saved_by(config), saved_by(same), folder / "run")
 
 
 def test_the_doctor_finds_pairs_that_do_not_fit_the_faces(trained, tmp_path):

@@ -136,6 +136,10 @@ MISTAKES = {
       tools.imglab(SEEDS).replace("<dataset>", "<!DOCTYPE d SYSTEM '/etc/passwd'><dataset>", 1),
       "faces.xml: it has a document type or entities, which are not read: remove them",
     ),
+    "unknown encoding": (
+      tools.imglab(SEEDS).replace("ISO-8859-1", "ISO-8859-99").replace("face 01", "f\udce9"),
+      "faces.xml: not XML, unknown encoding: ISO-8859-99: save it as UTF-8",
+    ),
     "nested deeply": (
       tools.imglab(SEEDS).replace("<images>", "<images>" * 10_000),
       "faces.xml: line 6: elements are nested 21 deep",
@@ -152,7 +156,8 @@ def test_a_bad_file_is_refused_with_one_line_for_each_problem(custom_root, refus
     tools.write_labelme(custom_root, SEEDS)
   tools.declare(custom_root, tools.ORIGINS[tool])
   content, named = MISTAKES[tool][mistake]
-  (custom_root / NAMES[tool]).write_text(content)
+  # Bytes that are not UTF-8 stand as surrogates.
+  (custom_root / NAMES[tool]).write_bytes(content.encode("utf-8", "surrogateescape"))
   error = refused()
 
   assert len([line for line in error.splitlines() if named in line]) == 1, error

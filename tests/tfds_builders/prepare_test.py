@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import prepared
@@ -202,6 +203,18 @@ def test_a_dry_run_checks_everything_and_writes_nothing(run, tmp_path):
   assert not (tmp_path / "data").exists()
 
 
+def test_nothing_is_left_among_the_temporary_files(run, tmp_path, monkeypatch):
+  """As TFDS leaves there for each builder of a dataset that is not prepared yet."""
+  temporary = tmp_path / "temporary"
+  temporary.mkdir()
+  monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+  assert run()[0] == 0
+  assert run("--overwrite", "--crops=320")[0] == 0
+
+  assert not list(temporary.iterdir())
+
+
 def test_what_a_killed_build_left_is_removed(run, tmp_path, versions):
   left = tmp_path / "data" / "w300" / "incomplete.A1B2C3_1.0.0"
   other = tmp_path / "data" / "w300" / "incomplete.A1B2C3_9.9.9"
@@ -317,6 +330,8 @@ def test_generated_datasets_need_no_files(capfd, monkeypatch, tmp_path):
     for config in SyntheticFaces.BUILDER_CONFIGS
   ]
   monkeypatch.setattr(SyntheticFaces, "BUILDER_CONFIGS", small)
+  # TFDS keeps the configs by name once a test before this one has asked for them.
+  monkeypatch.setattr(SyntheticFaces, "builder_configs", {config.name: config for config in small})
 
   assert prepare.main(["synthetic_faces/98", f"--data_dir={tmp_path}", "--dry_run"]) == 0
   assert "no files to check" in capfd.readouterr().out and not any(tmp_path.iterdir())
@@ -326,7 +341,7 @@ def test_generated_datasets_need_no_files(capfd, monkeypatch, tmp_path):
   info = tfds.builder_from_directory(tmp_path / "synthetic_faces" / "98" / "1.0.0").info
   assert info.features["landmarks"].shape == (98, 2)
   assert prepare.main(["synthetic_faces/99", f"--data_dir={tmp_path}"]) == 2
-  assert "has no configuration '99'; it has 68, 98, large." in capfd.readouterr().err
+  assert "has no configuration '99'; it has 68, small, 98, large, video." in capfd.readouterr().err
 
 
 # Both commands in one process: importing TFDS takes seconds.

@@ -1,5 +1,7 @@
 """Where an annotator would put the landmarks of rendered faces, stated as geometry."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -134,6 +136,19 @@ def test_large_is_of_other_images_and_leaves_those_of_68_alone():
   )
   mean = face.image.mean((0, 1))
   np.testing.assert_allclose(mean, [108.792, 108.859, 95.839], atol=0.02, err_msg="68 has changed")
+
+
+def test_small_has_the_first_faces_of_68():
+  configs = {config.name: dataclasses.asdict(config) for config in Builder.BUILDER_CONFIGS}
+  small, plain = configs["small"], configs["68"]
+  counts = ("num_train", "num_test")
+  assert all(0 < small[count] < plain[count] for count in counts)
+
+  # An image depends on its number and on these alone.
+  free = (*counts, "name", "description")
+  assert {key: value for key, value in small.items() if key not in free} == {
+    key: value for key, value in plain.items() if key not in free
+  }
 
 
 def test_varied_heads_have_their_ears_as_far_back_as_people_have():

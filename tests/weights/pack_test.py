@@ -1,21 +1,24 @@
 """Packing a run: what is written is what the library loads, and nothing is written by mistake."""
 
 import dataclasses
+import functools
 import json
+import os
 import shutil
 from unittest import mock
 
 import jax
 import numpy as np
 import pytest
+import runs
 import tiny_dataset
 from command_line import run_main
-from fan_variables import random_variables
 from safetensors.numpy import load_file
+from step_fixtures import QUICKLY
 
-from fal_jax import build, checkpoint, config_json, evaluate, network, parallel, restore, steps
+from fal_jax import build, evaluate, network, parallel, restore
 from fal_jax.errors import InputError
-from fal_jax.output.provenance import git_commit, provenance
+from fal_jax.output.provenance import git_commit
 from fal_jax.weights import __main__ as command_line
 from fal_jax.weights import pack, pretrained
 
@@ -31,42 +34,13 @@ TEXTS = {
 
 
 STEP = 12
-# The part of `eval/test.json` that a card has, and some that it has not.
-EVALUATION = {
-  "num_images": 11,
-  "nme_ic": 4.56789,
-  "nme_box": 3.21098,
-  "auc_ic_10": 54.5678,
-  "fr_ic_8": 9.0909,
-  "metric_names": {"ic": ["nme_ic", "auc_ic_10", "fr_ic_8"], "box": ["nme_box"]},
-  "intervals": {"level": 95, "over": "faces", "nme_ic": [4.12345, 5.0], "fr_ic_8": [0.0, 20.0]},
-  "boxes": {
-    "landmarks": {"nme_ic": 4.56789, "fr_ic_8": 9.0909, "catastrophic_ic": 0.0},
-    "detector": {"nme_ic": 4.98765, "fr_ic_8": 9.0909, "catastrophic_ic": 0.0},
-    "dataset": None,
-  },
-}
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
   """Folder of a run, of what packing reads: it is not trained, and its results are made up."""
   workdir = tmp_path_factory.mktemp("run")
-  config = tiny_dataset.config("somewhere/data")
-  setup = build.setup(config)
-  images = np.zeros((1, 64, 64, 3), np.float32)
-  variables = random_variables(setup.network, images)
-  state = steps.first_state(variables, setup.recipe(steps_per_epoch=1))
-
-  checkpoints = checkpoint.Checkpoints(workdir)
-  extra = {"config": config_json.to_json(config), "train_images": 12}
-  checkpoints.save(STEP, parallel.replicate(state), extra)
-  checkpoints.close()
-
-  (workdir / "eval").mkdir()
-  written = EVALUATION | {"provenance": provenance(config, split="test", step=STEP)}
-  (workdir / "eval" / "test.json").write_text(json.dumps(written))
-  return workdir
+  return runs.save_untrained(workdir, tiny_dataset.config("somewhere/data"), step=STEP)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +69,12 @@ def test_what_is_packed_predicts_as_the_run_to_the_precision_of_float16(workdir,
   variables, _ = restore.restore_variables(build.setup(restore.saved_config(workdir)), workdir)
   images = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype(np.float32)
 
+  @functools.partial(jax.jit, compiler_options=QUICKLY)
+  def heatmaps_of(variables):
+    return network.predict(setup.network, variables, images).heatmaps
+
   def heatmaps(variables):
-    return np.asarray(network.predict(setup.network, variables, images).heatmaps)
+    return np.asarray(heatmaps_of(variables))
 
   ours, expected = heatmaps(loaded.variables), heatmaps(jax.device_get(variables))
   assert 0 < np.abs(ours - expected).max() < 2e-3 * np.abs(expected).max()
@@ -263,7 +241,7 @@ def test_a_failure_half_way_leaves_the_files_that_were_there(
   def fail(*_):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(checkpoint.os, "replace", fail)
+  monkeypatch.setattr(os, "replace", fail)
   with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
     pack.run(workdir, NAME, folder=folder, texts={"limits": "new"})
   assert {name: content(folder)[name] for name in before} == before

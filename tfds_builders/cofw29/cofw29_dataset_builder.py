@@ -12,7 +12,7 @@ from fal_jax.errors import InputError
 from tfds_builders.common import cofw
 from tfds_builders.common.downloads import Archive, Downloads
 from tfds_builders.common.manual import Layout, ManualFaceBuilder
-from tfds_builders.common.mat import matrix, numbers, open_mat73
+from tfds_builders.common.mat import numbers, read_mat73
 from tfds_builders.common.validate import Face, Finding
 
 _NUM_LANDMARKS = 29
@@ -87,12 +87,11 @@ def _read_faces(path: Path, suffix: str, findings: list[Finding]) -> list[Face |
     InputError: the file cannot be read.
   """
   images_name, points_name, boxes_name = f"Is{suffix}", f"phis{suffix}", f"bboxes{suffix}"
-  with open_mat73(path, [images_name, points_name, boxes_name]) as file:
-    points = numbers(
-      matrix(file[points_name]), (None, 3 * _NUM_LANDMARKS), what=f"{path}: {points_name}"
-    )
-    boxes = numbers(matrix(file[boxes_name]), (len(points), 4), what=f"{path}: {boxes_name}")
-
+  variables = read_mat73(path, [images_name, points_name, boxes_name])
+  points = numbers(
+    variables[points_name], (None, 3 * _NUM_LANDMARKS), what=f"{path}: {points_name}"
+  )
+  boxes = numbers(variables[boxes_name], (len(points), 4), what=f"{path}: {boxes_name}")
   images = cofw.read_images(path, images_name, findings)
   if len(images) != len(points):
     raise InputError(

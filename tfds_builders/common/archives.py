@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -15,15 +17,19 @@ from typing import IO, cast
 
 from tqdm import tqdm
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, cut
+from fal_jax.parsing import limits
 from tfds_builders.common.files import is_web_page
 
-# More than any face dataset unpacks to, and a higher ratio than photographs can be compressed by:
-# anything beyond is a bomb.
-MAX_BYTES = 200 * 10**9
-MAX_RATIO = 200
-
 _CHUNK = 1 << 20
+# Kinds of members of tar that only describe the next one.
+_HEADERS = (
+  tarfile.XHDTYPE,
+  tarfile.XGLTYPE,
+  tarfile.SOLARIS_XHDTYPE,
+  tarfile.GNUTYPE_LONGNAME,
+  tarfile.GNUTYPE_LONGLINK,
+)
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UNREADABLE = (
   OSError,
@@ -31,9 +37,14 @@ _UNREADABLE = (
   tarfile.TarError,
   zipfile.BadZipFile,
   zlib.error,
+  lzma.LZMAError,
   NotImplementedError,
   RuntimeError,
   ValueError,
+  LookupError,
+  AttributeError,
+  struct.error,
+  MemoryError,
 )
 
 
@@ -50,7 +61,7 @@ def extract(parts: Sequence[Path], into: Path) -> None:
   """
   name = parts[0].name if len(parts) == 1 else f"{parts[0].name} to {parts[-1].suffix}"
   packed = sum(part.stat().st_size for part in parts)
-  limit = min(MAX_BYTES, MAX_RATIO * packed + 10**8)
+  limit = min(limits.MAX_ARCHIVE_BYTES, limits.MAX_RATIO * packed + limits.MAX_ARCHIVE_FREE_BYTES)
 
   with _joined(parts) as file:
     start = file.read(512)
@@ -62,7 +73,7 @@ def extract(parts: Sequence[Path], into: Path) -> None:
         with zipfile.ZipFile(file) as archive:
           _extract_zip(archive, into, name=name, limit=limit)
       else:
-        with tarfile.open(fileobj=file, mode="r:*") as archive:
+        with tarfile.open(fileobj=file, mode="r:*", tarinfo=_Member) as archive:
           _extract_tar(archive, into, name=name, limit=limit)
       if not any(into.iterdir()):
         raise ValueError("nothing in it")
@@ -75,11 +86,12 @@ def extract(parts: Sequence[Path], into: Path) -> None:
 
 def _extract_zip(archive: zipfile.ZipFile, into: Path, *, name: str, limit: int) -> None:
   members = archive.infolist()
+  _check_count(len(members), name=name)
   _check_size(sum(member.file_size for member in members), into, name=name, limit=limit)
 
   for member in tqdm(members, f"Unpacking {name}", unit=" files", disable=None):
     if stat.S_ISLNK(member.external_attr >> 16):
-      raise _refusal(f"{name} holds a symbolic link, {member.filename!r}")
+      raise _refusal(f"{name} holds a symbolic link, {cut(member.filename)!r}")
     target = _target(member.filename, into, name=name)
     if target is None:
       continue
@@ -91,20 +103,23 @@ def _extract_zip(archive: zipfile.ZipFile, into: Path, *, name: str, limit: int)
 
 
 def _extract_tar(archive: tarfile.TarFile, into: Path, *, name: str, limit: int) -> None:
-  total = 0
+  total = count = 0
   # One pass: a compressed tar has no table.
   for member in tqdm(archive, f"Unpacking {name}", unit=" files", disable=None):
     if not member.isfile() and not member.isdir():
-      raise _refusal(f"{name} holds a link or a device, {member.name!r}")
+      raise _refusal(f"{name} holds a link or a device, {cut(member.name)!r}")
+    count += 1
+    _check_count(count, name=name)
+    # Of what is left out too, since it is decompressed.
+    total += member.size
+    _check_size(total, into, name=name, limit=limit, more=member.size)
+
     target = _target(member.name, into, name=name)
     if target is None:
       continue
     if member.isdir():
       target.mkdir(parents=True, exist_ok=True)
       continue
-
-    total += member.size
-    _check_size(total, into, name=name, limit=limit, more=member.size)
     with cast(IO[bytes], archive.extractfile(member)) as source:
       _copy(source, target, size=member.size, name=name)
 
@@ -117,7 +132,7 @@ def _target(member: str, into: Path, *, name: str) -> Path | None:
   """Where a member goes; None for macOS metadata files."""
   path = PurePosixPath(member.replace("\\", "/"))
   if path.is_absolute() or ".." in path.parts or _DRIVE.match(member) or "\0" in member:
-    raise _refusal(f"{name} holds {member!r}, which leads out of the archive")
+    raise _refusal(f"{name} holds {cut(member)!r}, which leads out of the archive")
   if path.parts[:1] == ("__MACOSX",) or path.name.startswith("._"):
     return None
   return into / path
@@ -132,18 +147,37 @@ def _copy(source: IO[bytes], target: Path, *, size: int, name: str) -> None:
   """Writes a member, and no more of it than the archive's table promised: `size` bytes."""
   target.parent.mkdir(parents=True, exist_ok=True)
   if target.exists():
-    raise InputError(f"{name} holds {target.name!r} twice: download it again.")
+    raise InputError(f"{name} holds {cut(target.name)!r} twice: download it again.")
 
   with target.open("xb") as file:
     while chunk := source.read(_CHUNK):
       size -= len(chunk)
       if size < 0:
         raise InputError(
-          f"{name}: {target.name!r} is larger than the archive says; it is not unpacked."
+          f"{name}: {cut(target.name)!r} is larger than the archive says; it is not unpacked."
         )
       file.write(chunk)
   if size:
-    raise InputError(f"{name}: {target.name!r} is truncated, download the archive again.")
+    raise InputError(f"{name}: {cut(target.name)!r} is truncated, download the archive again.")
+
+
+class _Member(tarfile.TarInfo):
+  """A member whose name is not read from gigabytes of headers, which tarfile holds in memory."""
+
+  @classmethod
+  def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+    member = super().frombuf(buf, encoding, errors)
+    if member.type in _HEADERS and member.size > limits.MAX_ARCHIVE_HEADER:
+      raise tarfile.ReadError(f"a header of {member.size:,} bytes")
+    return member
+
+
+def _check_count(count: int, *, name: str) -> None:
+  """Refuses what would fill the disk's table of files."""
+  if count > limits.MAX_ARCHIVE_MEMBERS:
+    raise InputError(
+      f"{name} holds more than {limits.MAX_ARCHIVE_MEMBERS:,} members; it is not unpacked."
+    )
 
 
 def _check_size(total: int, into: Path, *, name: str, limit: int, more: int | None = None) -> None:
@@ -181,7 +215,7 @@ def _likely_cause(start: bytes, error: Exception) -> str:
     return "it is protected by a password, unpack it yourself"
 
   if start.startswith((b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")) or b"ustar" in start:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = cut(str(error), length=limits.MAX_MESSAGE // 4) or type(error).__name__
     return f"it is truncated or damaged ({reason}), download it again"
   if start.startswith((b"Rar!", b"7z\xbc\xaf")):
     return "RAR and 7z archives are not read, unpack it yourself"

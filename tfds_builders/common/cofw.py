@@ -5,14 +5,13 @@ They are MATLAB 7.3 with the photographs inside.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from fal_jax.errors import InputError
 from tfds_builders.common.downloads import Downloads
-from tfds_builders.common.mat import cell, cells, matrix, open_mat73
+from tfds_builders.common.mat import CellKind, read_cell, read_cell_kinds
 from tfds_builders.common.validate import Finding
 
 HOW_TO_GET = """
@@ -47,8 +46,7 @@ class CofwImage:
       OSError: the pixels are damaged.
     """
     try:
-      with open_mat73(self.path, [self.cells]) as file:
-        pixels = matrix(cell(file, cells(file, self.cells)[self.index]))
+      pixels = read_cell(self.path, self.cells, self.index)
     except InputError as error:
       raise OSError(str(error)) from error
 
@@ -77,38 +75,33 @@ def read_images(path: Path, variable: str, findings: list[Finding]) -> list[Cofw
     InputError: the file cannot be read.
   """
   images: list[CofwImage | None] = []
-  with open_mat73(path, [variable]) as file:
-    for index, reference in enumerate(cells(file, variable)):
-      name = face_name(path, index)
-      pixels = cell(file, reference)
-      if pixels is None or not _holds_pixels(pixels):
-        message = (
-          f"not an image: {variable}{{{index + 1}}} holds {_content(pixels)}, "
-          "expected uint8 pixels, grey or RGB"
-        )
-        findings.append(Finding(name, message))
-        images.append(None)
-        continue
+  for index, kind in enumerate(read_cell_kinds(path, variable)):
+    name = face_name(path, index)
+    if kind is None or not _holds_pixels(kind):
+      message = (
+        f"not an image: {variable}{{{index + 1}}} holds {_content(kind)}, "
+        "expected uint8 pixels, grey or RGB"
+      )
+      findings.append(Finding(name, message))
+      images.append(None)
+      continue
 
-      if len(pixels.shape) == 2:
-        findings.append(Finding(name, "stored grey; all three channels hold the same", "note"))
-      images.append(CofwImage(path, variable, index))
+    if len(kind.shape) == 2:
+      findings.append(Finding(name, "stored grey; all three channels hold the same", "note"))
+    images.append(CofwImage(path, variable, index))
   return images
 
 
-def _holds_pixels(dataset: Any) -> bool:
-  """Whether a cell's content is (columns, rows) or (3, columns, rows) uint8, as HDF5 stores it."""
-  shape = dataset.shape
-  is_grey = len(shape) == 2
-  is_rgb = len(shape) == 3 and shape[0] == 3
-  return dataset.dtype == np.uint8 and (is_grey or is_rgb)
+def _holds_pixels(kind: CellKind) -> bool:
+  """Whether a cell holds (rows, columns) or (rows, columns, 3) uint8."""
+  is_grey = len(kind.shape) == 2
+  is_rgb = len(kind.shape) == 3 and kind.shape[2] == 3
+  return kind.dtype == "uint8" and (is_grey or is_rgb)
 
 
-def _content(dataset: Any) -> str:
+def _content(kind: CellKind | None) -> str:
   """Type and shape of a cell's content, as MATLAB shows them."""
-  if dataset is None:
-    return "nothing"
-  return f"{dataset.dtype} {' x '.join(map(str, dataset.shape[::-1]))}"
+  return "nothing" if kind is None else f"{kind.dtype} {' x '.join(map(str, kind.shape))}"
 
 
 def face_name(path: Path, index: int) -> str:

@@ -20,7 +20,7 @@ from fal_jax.crop import CropRule, crop_from_image, extract
 from fal_jax.data import example_id, face_box
 from fal_jax.errors import InputError
 from fal_jax.images import read_image
-from tfds_builders.common.schema import FaceDatasetBuilder
+from tfds_builders.common.schema import FaceDatasetBuilder, FaceDatasetInfo
 
 _JPEG = (".jpg", (cv2.IMWRITE_JPEG_QUALITY, 95))  # finer than the photographs' own compression
 # To be taken along: half the bytes, off by 0.9 grey levels on average instead of 0.6.
@@ -92,7 +92,7 @@ class FaceCrops(FaceDatasetBuilder, skip_registration=True):  # type: ignore[cal
     info = self.source.info
     metadata = dict(info.metadata or {}) | {"crops_of": info.full_name, "crops": self._cut_by}
 
-    return tfds.core.DatasetInfo(
+    return FaceDatasetInfo(
       builder=self,
       description=f"{info.full_name}, faces cut out: {self._cut_by}. Landmarks, boxes and what is "
       "predicted on them are in pixels of these squares, not of the photographs.",

@@ -1,39 +1,32 @@
-"""MATLAB files: version 5 by SciPy, version 7.3, which is HDF5, by h5py."""
+"""MATLAB files: version 5 by SciPy, version 7.3, which is HDF5, by h5py.
 
-import contextlib
+Both are read in another process, since a damaged byte may crash them: see `mat_reader`.
+"""
+
+import importlib.util
 import os
-import struct
-import threading
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
 
 from fal_jax.errors import InputError
+from fal_jax.parsing import isolated
 from tfds_builders.common.files import check_download
 
-# What SciPy raises on files that are damaged or not MATLAB's: it trusts any size the bytes claim.
-_READ_ERRORS = (
-  OSError,
-  ValueError,
-  TypeError,
-  KeyError,
-  IndexError,
-  EOFError,
-  OverflowError,
-  MemoryError,
-  AttributeError,
-  struct.error,
-  zlib.error,
-  MatReadError,
-)
+_READER = "tfds_builders.common.mat_reader"
 
-# HDF5 shares a file's state among all who have it open: closing it in one thread would break reads
-# in another.
-_HDF5 = threading.Lock()
+
+class CellKind(NamedTuple):
+  """What a cell holds, without its values.
+
+  Attributes:
+    dtype: NumPy's name of its type.
+    shape: as MATLAB shows it, (rows, columns, ...).
+  """
+
+  dtype: str
+  shape: tuple[int, ...]
 
 
 def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -44,27 +37,66 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np
     names: variables that are wanted; others are not read.
 
   Returns:
-    The variables by name: matrices (rows, columns), cells as object arrays.
+    The variables by name: matrices (rows, columns), cells as object arrays; structures, which
+    nobody here needs, as object arrays of None.
 
   Raises:
     InputError: the file cannot be read, is of version 7.3, truncated, not MATLAB's, or lacks a
       variable.
   """
   check_download(path)
+  return _call("variables", path, list(names), version="")
 
-  try:
-    variables = scipy.io.loadmat(path, variable_names=list(names))
-  except NotImplementedError as error:
-    raise InputError(f"{path} is a MATLAB 7.3 file, expected version 5: wrong file?") from error
-  except _READ_ERRORS as error:
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    raise InputError(
-      f"{path} is not a readable MATLAB file, or is truncated ({reason}): download it again."
-    ) from error
 
-  if missing := [name for name in names if name not in variables]:
-    raise _lacking(path, missing, (name for name, *_ in scipy.io.whosmat(path)))
-  return {name: variables[name] for name in names}
+def read_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
+  """Reads variables of a MATLAB file of version 7.3.
+
+  Args:
+    path: the file.
+    names: variables that are wanted.
+
+  Returns:
+    The variables by name, as MATLAB has them: (rows, columns, ...).
+
+  Raises:
+    InputError: h5py is not installed, or the file cannot be read, is of another version, truncated,
+      not MATLAB's, or lacks a variable.
+  """
+  return _call_73("variables_73", path, list(names))
+
+
+def read_cell_kinds(path: str | os.PathLike[str], name: str) -> list[CellKind | None]:
+  """What the cells hold of a cell array with one row or column, in a file of version 7.3.
+
+  Args:
+    path: the file.
+    name: name of the variable.
+
+  Returns:
+    One for each cell, None where nothing is to be found.
+
+  Raises:
+    InputError: as `read_mat73`, or it is not such a cell array.
+  """
+  kinds = _call_73("cell_kinds", path, name)
+  return [None if kind is None else CellKind(kind[0], tuple(kind[1])) for kind in kinds]
+
+
+def read_cell(path: str | os.PathLike[str], name: str, index: int) -> np.ndarray:
+  """The array in one cell of such a cell array, as MATLAB has it.
+
+  Args:
+    path: the file.
+    name: name of the variable.
+    index: number of the cell, from 0.
+
+  Returns:
+    The array.
+
+  Raises:
+    InputError: as `read_cell_kinds`, or the cell holds nothing, or is damaged.
+  """
+  return _call_73("cell", path, name, index)
 
 
 def numbers(value: np.ndarray, shape: tuple[int | None, ...], *, what: str) -> np.ndarray:
@@ -91,106 +123,20 @@ def numbers(value: np.ndarray, shape: tuple[int | None, ...], *, what: str) -> n
   return value.astype(np.float64)
 
 
-@contextlib.contextmanager
-def open_mat73(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[Any]:
-  """Opens a MATLAB file of version 7.3, in one thread at a time.
+def _call_73(function: str, path: str | os.PathLike[str], *args: Any) -> Any:
+  """`_call` for version 7.3."""
+  check_download(path)
+  if importlib.util.find_spec("h5py") is None:
+    raise InputError(f"{path} requires h5py: `pip install 'fal_jax[datasets]'` installs it.")
+  return _call(function, path, *args, version=" 7.3")
 
-  Read it by `matrix`, `cells` and `cell`.
 
-  Args:
-    path: the file.
-    names: variables that must be there.
-
-  Yields:
-    The `h5py.File`.
-
-  Raises:
-    InputError: h5py is not installed, or the file cannot be read, is of another version, truncated,
-      not MATLAB's, or lacks a variable.
-  """
-  start = check_download(path)
+def _call(function: str, path: str | os.PathLike[str], *args: Any, version: str) -> Any:
+  """Calls a function of the reader in the other process."""
   try:
-    import h5py
-  except ImportError as error:
+    return isolated.call(f"{_READER}:{function}", os.fspath(path), *args)
+  except isolated.Failed as failed:
     raise InputError(
-      f"{path} requires h5py: `pip install 'fal_jax[datasets]'` installs it."
-    ) from error
-
-  with _HDF5, contextlib.ExitStack() as stack:
-    try:
-      file = stack.enter_context(h5py.File(path, "r"))
-    except OSError as error:
-      if start.startswith(b"MATLAB 5"):
-        raise InputError(f"{path} is a MATLAB 5 file, expected version 7.3: wrong file?") from error
-      reason = " ".join(str(error).split()).rstrip(".")
-      raise InputError(
-        f"{path} is not a readable MATLAB 7.3 file, or is truncated ({reason}): download it again."
-      ) from error
-
-    if missing := [name for name in names if not isinstance(file.get(name), h5py.Dataset)]:
-      raise _lacking(path, missing, (name for name in file if not name.startswith("#")))
-    yield file
-
-
-def matrix(dataset: Any) -> np.ndarray:
-  """An array as MATLAB has it, (rows, columns, ...): HDF5 stores the axes in reverse order.
-
-  Args:
-    dataset: a dataset of an opened file.
-
-  Returns:
-    The array.
-
-  Raises:
-    InputError: the bytes are damaged.
-  """
-  try:
-    return np.asarray(dataset[()]).T
-  except (OSError, RuntimeError) as error:
-    raise InputError(
-      f"{dataset.file.filename}: {dataset.name} is damaged ({error}): fetch the file again."
-    ) from error
-
-
-def cells(file: Any, name: str) -> np.ndarray:
-  """The references of a cell array with one row or column, for `cell`.
-
-  Args:
-    file: from `open_mat73`.
-    name: name of the variable.
-
-  Returns:
-    (N,) references.
-
-  Raises:
-    InputError: it is not such a cell array, or is damaged.
-  """
-  import h5py
-
-  references = matrix(file[name])
-  holds_references = h5py.check_ref_dtype(file[name].dtype) is h5py.Reference
-  if not holds_references or references.ndim != 2 or 1 not in references.shape:
-    shape = " x ".join(map(str, references.shape))
-    raise InputError(
-      f"{file.filename}: {name} is not a cell array of one row or column "
-      f"but {references.dtype}, {shape}."
-    )
-  return references.ravel()
-
-
-def cell(file: Any, reference: Any) -> Any | None:
-  """The dataset in a cell; None where there is none to be found."""
-  try:
-    target = file[reference] if reference else None
-  except (ValueError, KeyError, RuntimeError):  # it points to nothing
-    return None
-  return target if hasattr(target, "dtype") else None
-
-
-def _lacking(
-  path: str | os.PathLike[str], missing: Sequence[str], present: Iterable[str]
-) -> InputError:
-  """The error for a file without some of its variables."""
-  wanted = ", ".join(map(repr, missing))
-  there = ", ".join(present) or "none"
-  return InputError(f"{path} has no variable {wanted}; it has {there}: wrong file?")
+      f"{path} is not a readable MATLAB{version} file, or is truncated or damaged ({failed}): "
+      "download it again."
+    ) from failed

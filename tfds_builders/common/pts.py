@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, cut
+from fal_jax.parsing import limits
 from tfds_builders.common.text import DECIMAL, decimal, decode
 
 _COMMENT = re.compile(r"(#|//).*")
@@ -38,7 +39,9 @@ def read_pts(
     raise InputError(f"origin must be 0 or 1, not {origin!r}.")
   accepted = (num_landmarks,) if isinstance(num_landmarks, int) else tuple(num_landmarks)
   expected = " or ".join(map(str, accepted))
-  text = decode(path, advice="download it again, or save it as plain text")
+  text = decode(
+    path, advice="download it again, or save it as plain text", max_bytes=limits.MAX_PTS_BYTES
+  )
 
   points: list[tuple[float, float]] = []
   opened = closed = False
@@ -53,7 +56,7 @@ def read_pts(
       if header[1].lower() == "n_points":
         if header[2] not in map(str, accepted):
           raise InputError(
-            f"{path}: the header says n_points {header[2]!r}, expected {expected}; "
+            f"{path}: the header says n_points {cut(header[2])!r}, expected {expected}; "
             "different mark-up?"
           )
         accepted = (int(header[2]),)

@@ -14,6 +14,16 @@ RESEARCH_ONLY = (
 )
 
 
+class FaceDatasetInfo(tfds.core.DatasetInfo):
+  """What a face dataset says of itself."""
+
+  def initialize_from_bucket(self) -> None:
+    """Does nothing: TFDS looks for an earlier description of a dataset that is not prepared yet.
+
+    None of ours lies in its bucket, and each time it would leave an empty temporary folder behind.
+    """
+
+
 class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
   """Describes a face dataset by class attributes and builds array_record files.
 
@@ -43,6 +53,10 @@ class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
     """K, the number of landmarks of the mark-up that is built."""
     return self.NUM_LANDMARKS
 
+  def extra_features(self) -> Mapping[str, Any]:
+    """`EXTRA_FEATURES`, or those of the configuration that is built."""
+    return self.EXTRA_FEATURES
+
   def extra_metadata(self) -> dict[str, Any]:
     """What the prepared dataset says about itself beside its mark-up."""
     return {}
@@ -63,10 +77,10 @@ class FaceDatasetBuilder(tfds.core.GeneratorBasedBuilder):
     return self.OFFICIAL_COUNTS
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return tfds.core.DatasetInfo(
+    return FaceDatasetInfo(
       builder=self,
       description=sys.modules[type(self).__module__].__doc__,
-      features=face_features(self.num_landmarks, **self.EXTRA_FEATURES),
+      features=face_features(self.num_landmarks, **self.extra_features()),
       homepage=self.HOMEPAGE,
       citation=self.CITATION,
       license=self.LICENSE,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fal_jax.errors import InputError
+from fal_jax.parsing import limits
 from tfds_builders.common.files import unreadable
 
 # Decimal numbers only: float() also takes `nan`, `inf` and `1_000`, and turns `1e400` into
@@ -19,19 +20,23 @@ DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def decode(path: str | os.PathLike[str], *, advice: str) -> str:
+def decode(
+  path: str | os.PathLike[str], *, advice: str, max_bytes: int = limits.MAX_TEXT_BYTES
+) -> str:
   """The text of a file, UTF-8, without its byte order mark; it may be empty.
 
   Args:
     path: the file.
     advice: what to do about a file that is not UTF-8.
+    max_bytes: the largest that is read.
 
   Returns:
     The text.
 
   Raises:
-    InputError: the file cannot be read or is not text.
+    InputError: the file cannot be read, is too large, or is not text.
   """
+  check_size(Path(path), max_bytes)
   try:
     data = Path(path).read_bytes()
   except OSError as error:
@@ -45,6 +50,27 @@ def decode(path: str | os.PathLike[str], *, advice: str) -> str:
     raise InputError(
       f"{path} is not text in UTF-8 (byte {error.start} is not; {cause}): {advice}."
     ) from error
+
+
+def check_size(path: Path, max_bytes: int) -> None:
+  """Refuses a file of more bytes, before any memory is spent.
+
+  Args:
+    path: the file.
+    max_bytes: the largest that is read.
+
+  Raises:
+    InputError: it is larger.
+  """
+  try:
+    size = path.stat().st_size
+  except OSError:
+    return  # reading it gives the reason
+  if size > max_bytes:
+    raise InputError(
+      f"{path} has {size:,} bytes, more than the {max_bytes:,} of an annotation file: "
+      "is it one? Split it if so."
+    )
 
 
 def read_text(path: Path) -> str:

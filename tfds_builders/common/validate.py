@@ -6,18 +6,16 @@ them days later.
 
 import dataclasses
 import hashlib
-import io
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from fal_jax.errors import InputError
-from fal_jax.images import exif_orientation, read_image
+from fal_jax.images import read_header, read_image
 from fal_jax.landmarks import MANY
 
 
@@ -169,12 +167,12 @@ def check_image(image: bytes, *, file: str) -> tuple[tuple[int, int] | None, lis
   except InputError as error:
     return None, [Finding.from_error(file, error, path=file)]
 
+  _, _, mode, orientation = read_header(image, name=file)
   notes = []
-  with Image.open(io.BytesIO(image)) as header:
-    if header.mode != "RGB":
-      notes.append(f"stored as {header.mode}, not RGB; converted when read")
-    if exif_orientation(header) != 1:
-      notes.append("has an EXIF orientation; ignored, annotations belong to the stored pixels")
+  if mode != "RGB":
+    notes.append(f"stored as {mode}, not RGB; converted when read")
+  if orientation != 1:
+    notes.append("has an EXIF orientation; ignored, annotations belong to the stored pixels")
   return (width, height), [Finding(file, note, "note") for note in notes]
 
 

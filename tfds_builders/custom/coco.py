@@ -6,19 +6,20 @@ corner, half a pixel further up and left: the key-point (0, 0) and the box corne
 place. Tools that measure key-points from the corner too say `origin: 0.5` in the mark-up file.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, cut
 from fal_jax.landmarks import Markup
-from tfds_builders.common.text import read_text
+from fal_jax.parsing import limits, plain_json
+from tfds_builders.common.text import check_size, read_text
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation
 from tfds_builders.custom.categories import category_of, choose, read_categories
+from tfds_builders.custom.json_files import shown
 
 _CORNER = 0.5  # what COCO's boxes call the centre of the first pixel
 
@@ -77,7 +78,7 @@ def read_coco(
       findings.append(Finding(where, "no image has its image_id"))
       continue
     if category is None:
-      message = f"its category_id {str(face.get('category_id'))[:40]} is none of the categories'"
+      message = f"its category_id {shown(face.get('category_id'))} is none of the categories'"
       findings.append(Finding(where, message))
       continue
     if left_out := _why_left_out(face):
@@ -136,11 +137,12 @@ def _load(path: Path) -> dict[str, Any]:
     )
 
   try:
-    content = json.loads(read_text(path), parse_constant=refuse)
+    check_size(path, limits.MAX_JSON_BYTES)
+    content = plain_json.loads(read_text(path), parse_constant=refuse)
   except InputError:
     raise
-  except (ValueError, RecursionError) as error:
-    raise InputError(f"{path} is not valid JSON ({error}): export it again.") from error
+  except ValueError as error:
+    raise InputError(f"{path} is not valid JSON ({cut(str(error))}): export it again.") from error
 
   sections = content if isinstance(content, dict) else {}
   lists = ("annotations", "images")
@@ -159,12 +161,10 @@ def _images_by_id(path: Path, rows: Sequence[Any]) -> dict[int | str, dict[str, 
       and isinstance(image.get("file_name"), str)
       and isinstance(image.get("id"), int | str)
     ):
-      raise InputError(
-        f"{path}: images[{row}] is {str(image)[:80]}, expected an id and a file_name."
-      )
+      raise InputError(f"{path}: images[{row}] is {shown(image)}, expected an id and a file_name.")
 
     if image["id"] in images:
-      raise InputError(f"{path}: the id {image['id']!r} belongs to two images.")
+      raise InputError(f"{path}: the id {shown(image['id'])} belongs to two images.")
     images[image["id"]] = image
   return images
 
@@ -192,7 +192,7 @@ def _landmarks(
   num = len(order)
   values = _floats(keypoints)
   if values is None or len(values) != 3 * num:
-    got = f"{str(keypoints)[:60]}" if values is None else f"{len(values)} numbers"
+    got = shown(keypoints) if values is None else f"{len(values)} numbers"
     raise InputError(
       f"its keypoints are {got}, expected x, y, v of {num} landmarks, {3 * num} numbers"
     )
@@ -218,7 +218,7 @@ def _box(bbox: Any) -> np.ndarray | None:
   values = _floats(bbox)
   if values is None or len(values) != 4 or not (values[2:] >= 0).all():
     raise InputError(
-      f"its bbox is {str(bbox)[:60]}, expected x, y, width, height with width and height above 0"
+      f"its bbox is {shown(bbox)}, expected x, y, width, height with width and height above 0"
     )
   if not values[2:].all():
     return None

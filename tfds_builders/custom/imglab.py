@@ -13,16 +13,15 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from fal_jax.errors import InputError
+from fal_jax.errors import InputError, cut
+from fal_jax.parsing import limits
 from tfds_builders.common.files import unreadable
-from tfds_builders.common.text import decimal
+from tfds_builders.common.text import check_size, decimal
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import beside
-from tfds_builders.custom.json_files import check_size, shown
+from tfds_builders.custom.json_files import shown
 from tfds_builders.custom.named_points import NamedFace
 
-_MAX_BYTES = 2**28  # 60,000 faces of 68 parts each
-_MAX_DEPTH = 20
 _LINE = "\n"  # no attribute of a file can be called so
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _ELEMENT = re.compile(rb"<([A-Za-z_][A-Za-z0-9_.-]*)[\s/>]")
@@ -63,7 +62,7 @@ def read_imglab(
   Raises:
     InputError: it is not XML, or has a document type, with which entities may grow without bounds.
   """
-  check_size(file, _MAX_BYTES)
+  check_size(file, limits.MAX_XML_BYTES)
   try:
     data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
   except OSError as error:
@@ -78,6 +77,8 @@ def read_imglab(
     ) from error
   except InputError as error:
     raise InputError(f"{file}: {error}.") from error
+  except (LookupError, ValueError) as error:  # of the encoding that it declares
+    raise InputError(f"{file}: not XML, {cut(str(error))}: save it as UTF-8.") from error
 
   faces = []
   for image in tree.iter("image"):
@@ -111,7 +112,7 @@ def _tree(data: bytes) -> Element:
   def start(name: str, attributes: dict[str, str]) -> None:
     nonlocal depth
     depth += 1
-    if depth > _MAX_DEPTH:
+    if depth > limits.MAX_XML_DEPTH:
       raise InputError(
         f"line {parser.CurrentLineNumber}: elements are nested {depth} deep, expected "
         "dataset, images, image, box and part"

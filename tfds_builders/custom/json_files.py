@@ -1,17 +1,15 @@
 """JSON of annotation tools: read within limits, and numbers that are numbers."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from fal_jax.errors import InputError
-from tfds_builders.common.text import read_text
+from fal_jax.parsing import limits, plain_json
+from tfds_builders.common.text import check_size, read_text
 
-MAX_BYTES = 2**29  # COCO's largest file has half of that; JSON takes ten times its size in memory
 
-
-def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+def read_json(path: Path, *, max_bytes: int = limits.MAX_JSON_BYTES) -> Any:
   """The content of a JSON file.
 
   Args:
@@ -30,28 +28,11 @@ def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
     raise InputError(f"{path} holds the number {constant}: leave out points that are not set.")
 
   try:
-    return json.loads(read_text(path), parse_constant=refuse)
+    return plain_json.loads(read_text(path), parse_constant=refuse)
   except InputError:
     raise
-  except (ValueError, RecursionError) as error:
+  except ValueError as error:
     raise InputError(f"{path} is not valid JSON ({str(error)[:100]}): export it again.") from error
-
-
-def check_size(path: Path, max_bytes: int) -> None:
-  """Refuses a file of more bytes, before any memory is spent.
-
-  Raises:
-    InputError: it is larger.
-  """
-  try:
-    size = path.stat().st_size
-  except OSError:
-    return  # reading it gives the reason
-  if size > max_bytes:
-    raise InputError(
-      f"{path} has {size:,} bytes, more than the {max_bytes:,} of an annotation file: "
-      "is it one? Split it if so."
-    )
 
 
 def finite(value: Any, what: str) -> float:

@@ -8,12 +8,13 @@ scores, which are not used.
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fal_jax.errors import InputError, join_names
+from fal_jax.errors import InputError, cut, join_names
 from tfds_builders.common.text import decimal, read_text
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation
@@ -121,7 +122,7 @@ def _check_header(path: Path, columns: Sequence[str], required: Sequence[str]) -
     repr(name) for name in columns if name not in known and not _IGNORED.fullmatch(name)
   ]:
     problems.append(f"has the unknown columns {join_names(unknown, limit=8)}")
-  if twice := sorted({name for name in columns if columns.count(name) > 1}):
+  if twice := sorted(name for name, count in Counter(columns).items() if count > 1):
     problems.append(f"has more than one {join_names(twice, limit=8)}")
 
   if problems:
@@ -150,9 +151,8 @@ def _box(cells: Mapping[str, str], origin: float, problems: list[str]) -> np.nda
   before = len(problems)
   box = np.array(_numbers(cells, problems), np.float64) - origin
   if len(problems) == before and not (box[2:] > box[:2]).all():  # NaN too
-    problems.append(
-      f"the box {', '.join(cells.values())} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1"
-    )
+    got = cut(", ".join(cells.values()))
+    problems.append(f"the box {got} is not x0, y0, x1, y1 with x0 < x1 and y0 < y1")
   return box
 
 

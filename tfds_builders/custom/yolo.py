@@ -19,17 +19,17 @@ import numpy as np
 from fal_jax.custom_markup import MarkupFile
 from fal_jax.errors import InputError, join_names
 from fal_jax.images import read_header
+from fal_jax.parsing import limits
 from fal_jax.parsing.plain_yaml import read_yaml
 from tfds_builders.common.text import decimal, decode
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation, images_of_stem, index_stems
-from tfds_builders.custom.json_files import check_size, shown
+from tfds_builders.custom.json_files import shown
 from tfds_builders.custom.names import order_of
 from tfds_builders.custom.roboflow import SPLITS
 
 LABELS = "labels"
 _BEFORE = 5  # class and box
-_MAX_BYTES = 2**24
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
@@ -83,8 +83,8 @@ def read_yolo(
       continue
     try:
       size = _size(root / beside[0], upright=content.upright is not False)
-      check_size(file, _MAX_BYTES)
-      lines = decode(file, advice="save it as plain text").splitlines()
+      text = decode(file, advice="save it as plain text", max_bytes=limits.MAX_LABEL_BYTES)
+      lines = text.splitlines()
     except InputError as error:
       findings.append(Finding.from_error(where, error, path=file))
       continue

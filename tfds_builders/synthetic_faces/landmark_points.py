@@ -17,7 +17,12 @@ from tfds_builders.synthetic_faces.landmark_curves import (
 
 
 def landmark_points(
-  head: np.ndarray, curves: FaceCurves, camera: Camera, *, annotated: bool = False
+  head: np.ndarray,
+  curves: FaceCurves,
+  camera: Camera,
+  *,
+  annotated: bool = False,
+  contour: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
   """The landmarks of both mark-ups.
 
@@ -33,29 +38,39 @@ def landmark_points(
       even distances along the contour that the image shows. Otherwise each keeps to its own line
       over the cheek, as a 3-D model would have it, and they crowd on the far side of a turned
       head. `FaceCurves.points` says what it changes on brows and mouth.
+    contour: (33, 2) where the jaw line is instead, see `jaw_contour`.
 
   Returns:
     (68, 3) and (98, 3) float64, model frame.
   """
   model = head_model()
   grid_68, grid_98 = (model.grid_from_chart(p) for p in curves.points(annotated=annotated))
+  if contour is None:
+    contour = jaw_contour(head, camera, annotated=annotated)
 
+  grid_98[:33] = contour
+  grid_68[:17] = grid_98[:33:2]
+  return sample_triangles(head, grid_68), sample_triangles(head, grid_98)
+
+
+def jaw_contour(head: np.ndarray, camera: Camera, *, annotated: bool = False) -> np.ndarray:
+  """Where the jaw line is seen; arguments as in `landmark_points`.
+
+  Returns:
+    (33, 2) float64, column and row on the grid of the head.
+  """
   # The cosine between the surface and the direction to the camera, but for a factor.
   placed = camera.place(head.astype(np.float64))
   normal = body.patch_normals(placed)
   facing = normal[..., 2] * camera.distance - np.einsum("rcd,rcd->rc", normal, placed)
 
   paths = _paths(annotated)
-  if annotated:
-    contour = _outline(paths, facing, head, camera)
-    shown = camera.project(camera.place(sample_triangles(head, contour)))
-    contour = _outline(_between(paths, even_positions(shown)), facing, head, camera)
-  else:
-    contour = _at(paths, slide_jaw(_along(paths, facing[..., None])[..., 0]))
+  if not annotated:
+    return _at(paths, slide_jaw(_along(paths, facing[..., None])[..., 0]))
 
-  grid_98[:33] = contour
-  grid_68[:17] = grid_98[:33:2]
-  return sample_triangles(head, grid_68), sample_triangles(head, grid_98)
+  contour = _outline(paths, facing, head, camera)
+  shown = camera.project(camera.place(sample_triangles(head, contour)))
+  return _outline(_between(paths, even_positions(shown)), facing, head, camera)
 
 
 @functools.cache

@@ -57,12 +57,15 @@ def background(key: np.random.Generator, height: int, width: int) -> np.ndarray:
   return np.asarray(cv2.resize(blurred, (width, height)))
 
 
-def degrade(key: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def degrade(
+  key: np.random.Generator, image: np.ndarray, *, grain: np.random.Generator
+) -> np.ndarray:
   """Exposure, colour cast, blur, noise and JPEG of a cheap camera.
 
   Args:
-    key: generator.
+    key: generator of how strong they are.
     image: (H, W, 3) float32, 0..255.
+    grain: generator of the noise itself; `key` for a single photograph.
 
   Returns:
     (H, W, 3) uint8.
@@ -82,8 +85,8 @@ def degrade(key: np.random.Generator, image: np.ndarray) -> np.ndarray:
     image = cv2.filter2D(image, -1, _motion_kernel(key))
 
   sigma = key.uniform(0.5, 3.0) if key.random() < 0.8 else key.uniform(3, 9)
-  image += key.standard_normal((height, width, 1), dtype=np.float32) * sigma
-  chroma = key.standard_normal(((height + 1) // 2, (width + 1) // 2, 3), dtype=np.float32)
+  image += grain.standard_normal((height, width, 1), dtype=np.float32) * sigma
+  chroma = grain.standard_normal(((height + 1) // 2, (width + 1) // 2, 3), dtype=np.float32)
   image += cv2.resize(chroma, (width, height)) * (0.8 * sigma)
 
   out = np.clip(np.rint(image), 0, 255).astype(np.uint8)

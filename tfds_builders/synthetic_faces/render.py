@@ -1,6 +1,11 @@
-"""One image of one face with its exact landmarks, from a seed, a split and an index alone."""
+"""One image of one face with its exact landmarks, from a seed, a split and an index alone.
 
-from dataclasses import dataclass
+What a picture is of, a `Scene`, is drawn at random first; `render_scene` makes the picture. A
+photograph takes all its random numbers from one generator, one after the other. The frames of a
+video share those of some stages and not of others, hence `Keys`.
+"""
+
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -15,8 +20,61 @@ from tfds_builders.synthetic_faces.occluder import occluder
 from tfds_builders.synthetic_faces.person import Person, sample_person
 from tfds_builders.synthetic_faces.raster import Raster
 from tfds_builders.synthetic_faces.scene import sample_camera, sample_light
+from tfds_builders.synthetic_faces.shading import Light
 
 JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Scene:
+  """What a picture shows, and from where.
+
+  Attributes:
+    height: of the image, px.
+    width: of the image, px.
+    light: the lamps.
+    person: who it is.
+    head: (R, C, 3) float32 vertices of the head, model frame.
+    points_68: (68, 3) float64 landmarks, model frame.
+    points_98: (98, 3) float64.
+    camera: projects vertices and landmarks.
+    centre: (2,) about where the face is, image px: an object in front covers some of it.
+    extent: larger side of the face, px.
+  """
+
+  height: int
+  width: int
+  light: Light
+  person: Person
+  head: np.ndarray
+  points_68: np.ndarray
+  points_98: np.ndarray
+  camera: Camera
+  centre: np.ndarray
+  extent: float
+
+
+@dataclass(frozen=True)
+class Keys:
+  """The generator of each stage of a picture.
+
+  Attributes:
+    background: what is behind the person.
+    head: locks, pores, the single hairs of brows and beard.
+    glasses: their form and colour.
+    occluder: something before the face.
+    photo: exposure, blur, how much noise and compression.
+    grain: the noise itself.
+    box: how a detector misses the face.
+  """
+
+  background: np.random.Generator
+  head: np.random.Generator
+  glasses: np.random.Generator
+  occluder: np.random.Generator
+  photo: np.random.Generator
+  grain: np.random.Generator
+  box: np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -50,9 +108,10 @@ class RenderedFace:
   box: np.ndarray
 
 
-def generator(seed: int, split: str, index: int) -> np.random.Generator:
-  """Random numbers that depend on these three values and on nothing else."""
-  numbers = [seed, int.from_bytes(split.encode(), "big"), index]
+def generator(seed: int, split: str, index: int, *further: str | int) -> np.random.Generator:
+  """Random numbers that depend on these values and on nothing else."""
+  values = (seed, split, index, *further)
+  numbers = [int.from_bytes(v.encode(), "big") if isinstance(v, str) else v for v in values]
   return np.random.Generator(np.random.Philox(np.random.SeedSequence(numbers)))
 
 
@@ -107,40 +166,69 @@ def render_face(
   extent = key.uniform(0.45, 0.60) * min(height, width)
   room = (np.array([width, height]) - extent) / 2
   centre = np.array([width - 1, height - 1]) / 2 + key.uniform(-0.45, 0.45, 2) * room
-  camera = camera.framed(camera.project(camera.place(points_68)), centre, extent)
+  scene = Scene(
+    height=height,
+    width=width,
+    light=light,
+    person=person,
+    head=head,
+    points_68=points_68,
+    points_98=points_98,
+    camera=camera.framed(camera.project(camera.place(points_68)), centre, extent),
+    centre=centre,
+    extent=extent,
+  )
+  return render_scene(Keys(*[key] * len(fields(Keys))), scene)
+
+
+def render_scene(keys: Keys, scene: Scene) -> RenderedFace:
+  """Makes the picture of a scene.
+
+  Args:
+    keys: generators. Of one that several stages share, the earlier takes the first numbers: in
+      another order all photographs would be others.
+    scene: what it shows.
+
+  Returns:
+    The face.
+  """
+  height, width = scene.height, scene.width
+  person, head, camera = scene.person, scene.head, scene.camera
 
   # From the back to the front: background, head, glasses, something before the face.
-  drawn, raster = draw_head(key, person, head, camera, light, height=height, width=width)
-  image = photo.background(key, height, width)
+  drawn, raster = draw_head(
+    keys.head, person, head, camera, scene.light, height=height, width=width
+  )
+  image = photo.background(keys.background, height, width)
   image = image * (1 - drawn[..., 3:]) + drawn[..., :3]
   occluded = np.zeros((height, width), np.float32)
-  cover, tint = glasses.draw(key, person, head, camera, raster=raster, fine=SUPERSAMPLING)
+  cover, tint = glasses.draw(keys.glasses, person, head, camera, raster=raster, fine=SUPERSAMPLING)
   image += cover.alpha[..., None] * (tint - image)
   occluded = np.maximum(occluded, cover.opaque)
-  if key.random() < 0.18:
-    over, thing = occluder(key, height, width, centre, extent)
+  if keys.occluder.random() < 0.18:
+    over, thing = occluder(keys.occluder, height, width, scene.centre, scene.extent)
     near = cv2.GaussianBlur(over, (0, 0), 3.0)  # its shadow
     image *= (1 - 0.35 * near * (1 - over))[..., None]
     image += over[..., None] * (thing - image)
     occluded = np.maximum(occluded, over)
-  image = photo.degrade(key, image)
+  image = photo.degrade(keys.photo, image, grain=keys.grain)
 
-  landmarks_68, visible_68 = _project(points_68, camera, raster, occluded)
-  landmarks_98, visible_98 = _project(points_98, camera, raster, occluded)
+  landmarks_68, visible_68 = _project(scene.points_68, camera, raster, occluded)
+  landmarks_98, visible_98 = _project(scene.points_98, camera, raster, occluded)
   for side in (0, 1):  # the pupils
     visible_98[96 + side] &= person.curves.eye_is_open(side)
 
   # Every side of the box as a detector might miss it.
   low, high = landmarks_68.min(0), landmarks_68.max(0)
-  box = np.concatenate([low, high]) + key.normal(0, 0.04, 4) * np.tile(high - low, 2)
+  box = np.concatenate([low, high]) + keys.box.normal(0, 0.04, 4) * np.tile(high - low, 2)
   return RenderedFace(
     image=image,
     landmarks_68=landmarks_68,
     visible_68=visible_68,
     landmarks_98=landmarks_98,
     visible_98=visible_98,
-    points_68=points_68,
-    points_98=points_98,
+    points_68=scene.points_68,
+    points_98=scene.points_98,
     camera=camera,
     person=person,
     occluded=occluded,
@@ -187,6 +275,11 @@ def render_encoded(
   TFDS.
   """
   face = render_face(seed, split, index, annotated=annotated, varied=varied)
+  return encoded(face, num_landmarks, file_name=f"{split}/{index:06d}.jpg")
+
+
+def encoded(face: RenderedFace, num_landmarks: int, *, file_name: str) -> dict[str, Any]:
+  """The record of a face: JPEG bytes, landmarks and visibility of one mark-up, box, name."""
   markups = {68: (face.landmarks_68, face.visible_68), 98: (face.landmarks_98, face.visible_98)}
   landmarks, visible = markups[num_landmarks]
 
@@ -197,5 +290,5 @@ def render_encoded(
     "landmarks": landmarks,
     "visible": visible,
     "box_dataset": face.box,
-    "file_name": f"{split}/{index:06d}.jpg",
+    "file_name": file_name,
   }

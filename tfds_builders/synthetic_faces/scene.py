@@ -49,5 +49,10 @@ def sample_camera(key: np.random.Generator, *, varied: bool = False) -> Camera:
   return Camera(
     head=rotation(yaw, pitch, roll),
     body=rotation(0.45 * yaw + key.normal(0, 0.12), 0.15 * pitch, 0.25 * roll),
-    distance=float(np.exp(key.uniform(*np.log(_VARIED_DISTANCES if varied else _DISTANCES)))),
+    distance=sample_distance(key, varied=varied),
   )
+
+
+def sample_distance(key: np.random.Generator, *, varied: bool = False) -> float:
+  """How far the camera is from the neck, model units."""
+  return float(np.exp(key.uniform(*np.log(_VARIED_DISTANCES if varied else _DISTANCES))))

@@ -11,8 +11,8 @@ from step_fixtures import CODEC, CROP, FLIP, QUICKLY, RECIPE, STORED, views_of
 
 from fal_jax import metrics, siamese, steps
 from fal_jax.augment import ViewRange
+from fal_jax.consistency import agreement
 from fal_jax.heatmap import HeatmapCodec
-from fal_jax.network_report import agreement
 
 EYES_AND_NOSE = np.array([[20.0, 24.0], [44.0, 26.0], [32.0, 27.0]])  # crop px
 VIEWS = 6
@@ -43,9 +43,11 @@ def recipe_of(find, **ranges) -> steps.Recipe:
   )
 
 
-def landmarks_of(recipe: steps.Recipe, stored: np.ndarray) -> np.ndarray:
+def landmarks_of(
+  recipe: steps.Recipe, stored: np.ndarray, views_of=agreement.random_views
+) -> np.ndarray:
   """(B, V, K, 2) crop px, of stored crops (B, Hs, Hs, 3) uint8 with the numbers 5, 6, ..."""
-  predict = functools.partial(agreement.predict_in_views, recipe=recipe)
+  predict = functools.partial(agreement.predict_in_views, recipe=recipe, views_of=views_of)
   index = np.arange(5, 5 + len(stored), dtype=np.int32)
   batch = {"image": stored, "index": index}
   return np.asarray(jax.jit(predict, compiler_options=QUICKLY)({}, batch), np.float64)
@@ -134,6 +136,31 @@ def test_landmarks_come_back_from_views_as_they_went():
   back = there_and_back(landmarks, views)
 
   np.testing.assert_allclose(back, np.broadcast_to(landmarks, back.shape), atol=1e-3)
+
+
+def test_shifted_crops_cover_one_heatmap_cell_evenly_and_change_nothing_else():
+  views = agreement.shifted_views(RECIPE, jnp.arange(2))
+
+  shift = np.asarray(views.view_from_crop[:, 0, :, 2])
+  assert shift.shape == (16, 2)
+  np.testing.assert_allclose(np.unique(shift), [-1.5, -0.5, 0.5, 1.5])  # px, of a cell of 4
+  assert len(np.unique(shift, axis=0)) == 16
+  np.testing.assert_array_equal(views.view_from_crop[:, 0], views.view_from_crop[:, 1])
+  assert (np.asarray(views.view_from_crop[..., :2]) == np.eye(2)).all()
+  assert not views.mirrored.any()
+  assert (np.asarray(views.colour) == 1).all()
+
+
+@pytest.mark.parametrize(("decoding", "least", "most"), [("calibrated", 0, 0.05), ("argmax", 1, 2)])
+def test_a_moving_crop_moves_what_is_read_off_cells(face, decoding, least, most):
+  """The highest cell of a 4-px cell is off by an even spread along both axes: 1.6 px together."""
+  codec = dataclasses.replace(EXACT, decoding=decoding)
+  recipe = dataclasses.replace(recipe_of(find_spots), codec=codec)
+
+  landmarks = landmarks_of(recipe, face, agreement.shifted_views)
+
+  assert landmarks.shape == (1, 16, 3, 2)
+  assert least <= spread_of(landmarks)[0] < most
 
 
 def test_two_views_spread_by_half_their_distance():

@@ -1,7 +1,12 @@
-"""How well a trained network's landmarks in random views of one face agree (Sec. 3.4)."""
+"""How well a trained network's landmarks in several views of one face agree (Sec. 3.4).
+
+In random views, as they are drawn in training, or in crops that lie a fraction of a heatmap cell
+apart, as the boxes of a detector do from one frame of a video to the next.
+"""
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +18,7 @@ from fal_jax.augment import View
 from fal_jax.build import Setup
 
 SEED = 0  # of the views, the same for every run, so that networks are compared on the same ones
+SHIFTS = 4  # along each side of a heatmap cell
 
 
 def spreads(setup: Setup, source: data.Source, variables: Any, *, num_views: int) -> np.ndarray:
@@ -33,10 +39,89 @@ def spreads(setup: Setup, source: data.Source, variables: Any, *, num_views: int
     over landmarks, in percent of `setup.norm`; NaN for faces without it, which is all that
     annotations are needed for.
   """
+  return _spreads(setup, source, variables, num_views=num_views, views_of=random_views)
+
+
+def shift_spreads(setup: Setup, source: data.Source, variables: Any) -> np.ndarray:
+  """`spreads` in the crops of `shifted_views`, which differ in nothing but where they lie.
+
+  A decoder that reads positions off cells, and a network that knows where its cells are, spread
+  here; the face has not moved.
+
+  Args:
+    setup: as of `spreads`.
+    source: the N records.
+    variables: `params` and `batch_stats`.
+
+  Returns:
+    (N,) float64, percent, as of `spreads`.
+  """
+  return _spreads(setup, source, variables, num_views=SHIFTS**2, views_of=shifted_views)
+
+
+def random_views(recipe: steps.Recipe, index: jax.Array) -> View:
+  """Views as training draws them, the same every time.
+
+  Args:
+    recipe: gives the ranges, and V as `num_views`.
+    index: (B,) int32, numbers of the faces.
+
+  Returns:
+    `View` of shape (V, B).
+  """
+  return steps.sample_views(recipe, jnp.zeros((), jnp.int32), index)
+
+
+def shifted_views(recipe: steps.Recipe, index: jax.Array) -> View:
+  """Crops on a grid of `SHIFTS` x `SHIFTS` over one heatmap cell, symmetric about the plain crop.
+
+  At a stride of 4 px all of them lie half-way between two pixels, so that resampling blurs each
+  alike.
+
+  Args:
+    recipe: gives the size of a cell.
+    index: (B,) int32, of which only B matters.
+
+  Returns:
+    `View` of shape (SHIFTS**2, B): moved, and nothing else.
+  """
+  along = recipe.codec.stride * ((jnp.arange(SHIFTS) + 0.5) / SHIFTS - 0.5)
+  shifts = jnp.stack(jnp.meshgrid(along, along), -1).reshape(-1, 1, 2)
+
+  size = (SHIFTS**2, *index.shape)
+  return View(
+    view_from_crop=affine.translation(jnp.broadcast_to(shifts, (*size, 2))),
+    mirrored=jnp.zeros(size, bool),
+    colour=jnp.ones((*size, 3)),
+  )
+
+
+def _spreads(
+  setup: Setup,
+  source: data.Source,
+  variables: Any,
+  *,
+  num_views: int,
+  views_of: Callable[[steps.Recipe, jax.Array], View],
+) -> np.ndarray:
+  """The spread of each face over given views.
+
+  Args:
+    setup: as of `spreads`.
+    source: the N records.
+    variables: `params` and `batch_stats`.
+    num_views: V.
+    views_of: `random_views` or `shifted_views`.
+
+  Returns:
+    (N,) float64, percent, as of `spreads`.
+  """
   recipe = dataclasses.replace(
     setup.recipe(steps_per_epoch=1), model=setup.network, num_views=num_views, seed=SEED
   )
-  predict = parallel.over_devices(functools.partial(predict_in_views, recipe=recipe))
+  predict = parallel.over_devices(
+    functools.partial(predict_in_views, recipe=recipe, views_of=views_of)
+  )
 
   # The stored crop is the crop of a larger square at the same scale.
   rule = dataclasses.replace(setup.crop, size=setup.crop.stored_size)
@@ -59,18 +144,25 @@ def spreads(setup: Setup, source: data.Source, variables: Any, *, num_views: int
   return np.concatenate(parts)
 
 
-def predict_in_views(variables: Any, batch: steps.Batch, *, recipe: steps.Recipe) -> jax.Array:
-  """Landmarks in random views of each face, brought back to the crop.
+def predict_in_views(
+  variables: Any,
+  batch: steps.Batch,
+  *,
+  recipe: steps.Recipe,
+  views_of: Callable[[steps.Recipe, jax.Array], View],
+) -> jax.Array:
+  """Landmarks in views of each face, brought back to the crop.
 
   Args:
     variables: `params` and `batch_stats`.
     batch: `image` (B, Hs, Hs, 3) uint8, stored crops; `index` (B,) int32.
-    recipe: gives the network for prediction, the codec, the views and the mirror permutation.
+    recipe: gives the network for prediction, the codec and the mirror permutation.
+    views_of: `random_views` or `shifted_views`.
 
   Returns:
     (B, V, K, 2) float32, crop px.
   """
-  views = steps.sample_views(recipe, jnp.zeros((), jnp.int32), batch["index"])
+  views = views_of(recipe, batch["index"])
   images = steps.render_views(recipe, batch["image"], views)
 
   flat_images = images.reshape(-1, *images.shape[2:])

@@ -1,0 +1,1 @@
+"""How much the landmarks of one face move where they should not: from view to view."""

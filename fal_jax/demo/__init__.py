@@ -1,0 +1,1 @@
+"""python -m fal_jax.demo: the page in a browser, computed by this machine."""

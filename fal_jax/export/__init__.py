@@ -1,0 +1,1 @@
+"""--mode=export: a trained network as files that other programs run."""

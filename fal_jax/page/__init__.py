@@ -1,0 +1,1 @@
+"""The page that finds faces and draws landmarks, as static files for a browser."""

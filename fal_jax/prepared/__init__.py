@@ -1,0 +1,1 @@
+"""Prepared datasets on disk: whether they are whole, their faces, names of splits."""
