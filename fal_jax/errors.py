@@ -1,8 +1,11 @@
 """The exceptions that the command line reports in a sentence, each with its exit code."""
 
+import _thread
 import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import ClassVar
@@ -72,8 +75,12 @@ def with_causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def end_quietly() -> None:
-  """Lets Ctrl-C end the program in a line, not a traceback, before it is ready to do better."""
-  default = sys.excepthook
+  """Lets Ctrl-C end the program in a line, not a traceback, before it is ready to do better.
+
+  Nor is a signal lost that comes while Python runs a callback, such as JAX's of the garbage
+  collector: KeyboardInterrupt gets no further from there, so it is raised anew.
+  """
+  default, default_unraisable = sys.excepthook, sys.unraisablehook
 
   def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if not issubclass(kind, KeyboardInterrupt):
@@ -82,7 +89,19 @@ def end_quietly() -> None:
     print("Interrupted while starting; nothing is lost.", file=sys.stderr, flush=True)
     os._exit(Interrupted.exit_code)
 
+  def unraisable_hook(unraisable: "sys.UnraisableHookArgs") -> None:
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+      default_unraisable(unraisable)
+      return
+    handled = signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL)
+    number = signal.SIGINT if handled else signal.SIGTERM
+    # From a thread and later: here, it would be raised within this hook, which is a callback, too.
+    again = threading.Timer(0.01, _thread.interrupt_main, (number,))
+    again.daemon = True
+    again.start()
+
   sys.excepthook = hook
+  sys.unraisablehook = unraisable_hook
 
 
 def join_names(names: Sequence[str], *, limit: int = 10) -> str:

@@ -93,6 +93,78 @@ def test_ctrl_c_while_the_program_is_imported_is_a_line(tmp_path):
 
 
 @pytest.mark.parametrize(
+  "program", ["fal_jax.ablation", "fal_jax.demo", "fal_jax.weights", "tfds_builders.prepare"]
+)
+def test_every_program_ends_quietly_from_its_first_line(tmp_path, program):
+  """The first import that is not Python's own comes after `end_quietly`."""
+  (tmp_path / "absl.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+  (tmp_path / "tensorflow_datasets.py").write_text("import absl")
+  done = subprocess.run(
+    [sys.executable, "-m", program],
+    env={**os.environ, "PYTHONPATH": f"{tmp_path}:{tiny_dataset.ROOT}"},
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stderr) == (75, "Interrupted while starting; nothing is lost.\n")
+
+
+# What JAX does at every collection of garbage, and others in destructors and weak references.
+IN_A_CALLBACK = """
+import gc, signal, sys, time
+from absl import app
+from fal_jax import flag_parser
+from fal_jax.errors import end_quietly
+
+number, sigint = signal.Signals(int(sys.argv[1])), getattr(signal, sys.argv[2])
+left = 3  # however often it hits a callback
+
+def callback(phase, info):
+  global left
+  if left and phase == "start":
+    left -= 1
+    signal.raise_signal(number)
+    time.sleep(0.1)
+
+def run():
+  gc.callbacks.append(callback)
+  try:
+    for _ in range(50):
+      gc.collect()
+      time.sleep(0.1)
+  finally:
+    gc.callbacks.remove(callback)
+
+end_quietly()
+signal.signal(signal.SIGINT, sigint)
+code = flag_parser.exit_code(run)
+print(left)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+  ("number", "sigint"),
+  [
+    (signal.SIGTERM, "default_int_handler"),
+    (signal.SIGTERM, "SIG_IGN"),  # as a shell's "&" has it
+    (signal.SIGINT, "default_int_handler"),
+  ],
+)
+def test_a_signal_that_comes_in_a_callback_is_not_lost(number, sigint):
+  done = subprocess.run(
+    [sys.executable, "-c", IN_A_CALLBACK, str(int(number)), sigint],
+    cwd=tiny_dataset.ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stderr) == (75, "Interrupted while starting; nothing is lost.\n")
+  assert int(done.stdout) < 3
+
+
+@pytest.mark.parametrize(
   ("argv", "parsed", "overrides"),
   [
     (["main", "--mode=eval"], ["main", "--mode=eval"], []),

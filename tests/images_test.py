@@ -202,7 +202,21 @@ _JPEG = encoded(_SMOOTH, "JPEG")
 _PNG = encoded(_SMOOTH, "PNG")
 _PNG_16_BITS = sixteen_bits(_SMOOTH.astype(int) * 257, ".png")
 _THUMBNAIL = b"\xff\xe1" + struct.pack(">H", 2 + 4) + b"ab\xff\xd9"
+
+
+def _png(*chunks):
+  """A PNG file of given (kind, content)."""
+  return b"\x89PNG\r\n\x1a\n" + b"".join(
+    struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    for kind, content in (*chunks, (b"IEND", b""))
+  )
+
+
+_NO_PALETTE = _png(
+  (b"IHDR", struct.pack(">IIBBBBB", 2, 2, 8, 3, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0\0\1" * 2))
+)
 _NOT_IMAGES = {
+  "PNG of palette colours without them": (_NO_PALETTE, "truncated or damaged"),
   "JPEG cut in half": (_JPEG[: len(_JPEG) // 2], "truncated or damaged"),
   "JPEG one byte short": (_JPEG[:-1], "truncated or damaged"),
   "JPEG cut in half with thumbnail inside": (

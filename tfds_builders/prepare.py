@@ -5,6 +5,11 @@ is one configuration of it. Building again does nothing unless `--overwrite`. Ex
 a mistake of the user's, 130 interrupted.
 """
 
+if __name__ == "__main__":  # the imports below take a second, in which Ctrl-C may come
+  from fal_jax.errors import end_quietly
+
+  end_quietly()
+
 import argparse
 import importlib
 import shutil

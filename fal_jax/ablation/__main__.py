@@ -6,6 +6,11 @@ is set in all rows. DIR is runs/<table> by default. Started again, it does what 
 codes are those of fal_jax.main.
 """
 
+if __name__ == "__main__":  # the imports below take a second, in which Ctrl-C may come
+  from fal_jax.errors import end_quietly
+
+  end_quietly()
+
 import shlex
 import sys
 from collections.abc import Sequence

@@ -4,6 +4,11 @@ Photos dropped on a page, landmarks drawn on them: a server on this machine, and
 unless --host says otherwise. Exit codes are those of fal_jax.main; Ctrl-C is the usual end.
 """
 
+if __name__ == "__main__":  # the imports below take a second, in which Ctrl-C may come
+  from fal_jax.errors import end_quietly
+
+  end_quietly()
+
 import argparse
 import importlib.util
 import sys

@@ -45,6 +45,7 @@ _DECODER_ERRORS = (
   TypeError,
   AttributeError,
   ArithmeticError,
+  AssertionError,
   MemoryError,
   struct.error,
   zlib.error,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fal_jax.errors import InputError, cut, join_names
-from fal_jax.parsing import plain_json
+from fal_jax.parsing import limits, plain_json
 from fal_jax.photos.options import box_problem
 from fal_jax.photos.sources import Item
 
@@ -56,6 +56,11 @@ def read(path: str | Path) -> list[Row]:
   """
   path = Path(path).expanduser()
   try:
+    if (size := path.stat().st_size) > limits.MAX_TEXT_BYTES:
+      raise InputError(
+        f"{path} has {size:,} bytes, more than the {limits.MAX_TEXT_BYTES:,} of a list of boxes: "
+        "is it one? Split it if so."
+      )
     text = path.read_text(encoding="utf-8-sig")
   except OSError as error:
     raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -134,6 +139,13 @@ def _normal(name: str) -> str:
 
 
 def _from_csv(path: Path, text: str) -> list[Row]:
+  try:
+    return _csv_rows(path, text)
+  except csv.Error as error:
+    raise InputError(f"{path} is not a CSV file ({error}).") from error
+
+
+def _csv_rows(path: Path, text: str) -> list[Row]:
   reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
   header = [name.strip() for name in reader.fieldnames or []]
   missing = [name for name in _COLUMNS if name not in header]

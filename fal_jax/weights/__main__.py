@@ -5,6 +5,11 @@ package: `<name>.safetensors` and its model card `<name>.json`. Texts that are n
 from the card that is there. Exit codes are those of fal_jax.main.
 """
 
+if __name__ == "__main__":  # the imports below take a second, in which Ctrl-C may come
+  from fal_jax.errors import end_quietly
+
+  end_quietly()
+
 from collections.abc import Sequence
 
 from absl import app, flags, logging

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import random
+import re
 import signal
 import struct
 import time
@@ -40,6 +41,29 @@ TOKENS = (
   *("😀".encode(), "١٢".encode(), b"\xef\xbb\xbf", b"\xed\xa0\x80", "e\u0301".encode(), b"\r\n"),
   *(b"a" * 70_000, b"[" * 3000, b"- " * 500, b"PK\x03\x04", b"\x93NUMPY", b"\xff\xda"),
 )
+# One thing time and again: a reader that goes back over it for each takes hours.
+ROWS = (
+  *(
+    b"1",
+    b"0",
+    b" ",
+    b"\n",
+    b",",
+    b"-",
+    b'"',
+    b"\\",
+    b"[",
+    b"a",
+    b"_",
+    b"1.",
+    b"#1",
+    b"1\t",
+    b" + ",
+  ),
+  *(b"<!--", b"<a ", b"&", b"a: "),
+)
+_NUMBER = re.compile(rb"(?<![\d.])[\d.]+")
+ROW_BYTES = 150_000  # more than a cell of csv may have
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -72,6 +96,16 @@ def case(parser: Parser, seeds: Sequence[bytes], *, seed: int, number: int) -> b
   if content.startswith(_PNG) and rng.random() < 0.7:
     _correct_checksums(content)
   return bytes(content)
+
+
+def rows(seeds: Sequence[bytes]) -> Iterator[bytes]:
+  """Files that are, begin with or have for a number a long row of one thing, and something else."""
+  for each in ROWS:
+    row = b"1" + each * (ROW_BYTES // len(each)) + b"x"
+    content = seeds[0]
+    number = _NUMBER.search(content, len(content) // 2) or _NUMBER.search(content)
+    first, last = number.span() if number else (len(content) // 2,) * 2
+    yield from (row, row + b"\n" + content, content[:first] + row + content[last:])
 
 
 def _damage(content: bytearray, rng: random.Random, seeds: Sequence[bytes]) -> None:

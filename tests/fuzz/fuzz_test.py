@@ -10,6 +10,7 @@ import pytest
 from layering_test import ROOT
 
 CASES = 1000
+TEXTS = (".pts", ".txt", ".csv", ".json", ".jsonl", ".yaml", ".xml")
 
 # Calls that read bytes of others, and the modules that make them but for what is no file from
 # outside, or is handled elsewhere.
@@ -62,6 +63,22 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(parser):
   fuzz_run.run(parser, tally, seed=0, until=CASES // parser.slow)
   assert not tally.failures, tally.failures[:5]
   assert tally.read and (tally.refused or parser.lists), "no damage, or nothing else"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "parser",
+  [each for each in fuzz_parsers.PARSERS if each.file.endswith(TEXTS)],
+  ids=lambda parser: parser.name,
+)
+def test_a_long_row_of_one_thing_takes_no_longer_than_others(parser, tmp_path):
+  """Time would grow with the square of its length in a pattern that can split it in many ways."""
+  seeds = parser.seeds(tmp_path)
+  tally = fuzz_cases.Tally()
+  for content in fuzz_cases.rows(seeds):
+    fuzz_cases.run(parser, content, tmp_path / parser.file, tally)
+  assert not tally.failures, tally.failures[:5]
+  assert tally.refused or parser.lists
 
 
 def test_a_case_is_a_function_of_its_number():

@@ -27,7 +27,9 @@ from ml_collections import ConfigDict
 
 from fal_jax.output import metric_log
 
-STEPS_PER_KILL = 5
+STEPS_PER_KILL = (
+  5  # on average; the run is twice as long, so that it never ends before the last kill
+)
 
 
 def soak(
@@ -52,7 +54,7 @@ def soak(
   Returns:
     What differs between the two, one line each.
   """
-  config = soaked(data_dir, steps=STEPS_PER_KILL * kills + 6)
+  config = soaked(data_dir, steps=2 * STEPS_PER_KILL * kills + 6)
   whole, killed = workdir / "whole", workdir / "killed"
   problems = run_to_the_end(config, whole, processes=processes)
   problems += kill(config, killed, kills=kills, seed=seed, processes=processes, echo=echo)
@@ -169,7 +171,9 @@ class End(NamedTuple):
     for index, (code, text) in enumerate(zip(self.codes, self.texts, strict=True)):
       others = index != self.victim
       # A program that has not begun has nothing to catch SIGTERM with, and no others.
-      if self.steps and (others or self.sent == signal.SIGTERM) and code not in (0, 75):
+      if code == 0:
+        found.append(f"{self.sent.name} to {self.victim} was not heard: {index} ended by itself")
+      elif self.steps and (others or self.sent == signal.SIGTERM) and code != 75:
         found.append(f"{self.sent.name} to {self.victim} ended {index} with {code}:\n{text}")
       if "Traceback" in text:
         found.append(f"a traceback:\n{text}")
@@ -197,8 +201,9 @@ def run_until(
     time.sleep(delay)
     begun = time.monotonic()
     # A launcher signals what it has started; memory that is used up kills what trains.
-    started = run.processes[victim].pid
-    os.kill(started if sent == signal.SIGTERM else run.trains(victim), sent)
+    if run.processes[victim].poll() is None:
+      started = run.processes[victim].pid
+      os.kill(started if sent == signal.SIGTERM else run.trains(victim), sent)
     codes = run.codes(process_groups.END_WITHIN)
     seconds = time.monotonic() - begun
     texts = [run.text(index) for index in range(processes)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fal_jax.errors import InputError
+from fal_jax.parsing import limits
 from fal_jax.photos import box_file
 from fal_jax.photos.box_file import Row
 from fal_jax.photos.sources import Item
@@ -64,6 +65,7 @@ def test_columns_come_in_any_order_with_ids_and_scores(tmp_path):
     ("b.csv", "image,x0,y0,x1,y1,id\na,1,2,3,4,Ann\nb,1,2,3,4,Ann\n", "more than once: Ann"),
     ("b.csv", "image,x0,y0,x1,y1,id\na,1,2,3,4,Ann\nb,1,2,3,4,\n", "1 faces have no id"),
     ("b.csv", "image,x0,y0,x1,y1\n,1,2,3,4\n", "face 1 names no image"),
+    ("b.csv", CSV + "a" * 150_000 + ",1,2,30,40\n", "is not a CSV file .field larger than"),
     ("b.json", "{", "not a JSON file"),
     ("b.json", "3", "must be"),
     ("b.json", {"a.jpg": 3}, "must be"),
@@ -86,6 +88,13 @@ def test_a_missing_or_binary_file_is_one_sentence(tmp_path):
   (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
   with pytest.raises(InputError, match="not a text in UTF-8"):
     box_file.read(tmp_path / "b.csv")
+
+
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path, monkeypatch):
+  path = write(tmp_path, "b.csv", CSV)
+  monkeypatch.setattr(limits, "MAX_TEXT_BYTES", len(CSV) - 1)
+  with pytest.raises(InputError, match=f"has {len(CSV)} bytes, more than the {len(CSV) - 1} of"):
+    box_file.read(path)
 
 
 ITEMS = [Item("one/a.jpg", Path("all/one/a.jpg")), Item("two/a.jpg", Path("all/two/a.jpg"))]

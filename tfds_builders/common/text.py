@@ -14,8 +14,9 @@ from fal_jax.parsing import limits
 from tfds_builders.common.files import unreadable
 
 # Decimal numbers only: float() also takes `nan`, `inf` and `1_000`, and turns `1e400` into
-# infinity.
-DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# infinity. Digits after digits only follow a point: else a long row of them, with something else at
+# its end, could be split in as many ways as it is long, and each would be tried.
+DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 

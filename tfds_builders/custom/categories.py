@@ -17,7 +17,7 @@ from tfds_builders.common.validate import Finding
 
 _SHOWN = 12  # names in a message
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
-_NUMBERED = re.compile(r"(.*?)(\d+)")
+_MAX_DIGITS = 6  # of a number at the end of a name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,10 +271,13 @@ def _match(
 
 def _is_numbered(names: Sequence[str]) -> bool:
   """Whether names only count, "1", "2", ... or "point_0", "point_1", ..."""
-  matches = [_NUMBERED.fullmatch(name) for name in names]
-  if not all(matches):
-    return False
-  parts = [(match[1], int(match[2])) for match in matches if match]
+  parts = []
+  for name in names:
+    prefix = name.rstrip("0123456789")
+    digits = name[len(prefix) :]
+    if not 0 < len(digits) <= _MAX_DIGITS:
+      return False
+    parts.append((prefix, int(digits)))
   prefix, first = parts[0]
   return parts == [(prefix, first + k) for k in range(len(parts))]
 

@@ -23,7 +23,7 @@ from tfds_builders.custom.json_files import shown
 from tfds_builders.custom.named_points import NamedFace
 
 _LINE = "\n"  # no attribute of a file can be called so
-_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)  # one without an end is looked at once
 _ELEMENT = re.compile(rb"<([A-Za-z_][A-Za-z0-9_.-]*)[\s/>]")
 _SIGNS = {
   expat.errors.codes[name]
