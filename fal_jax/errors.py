@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import ClassVar
 
 # What a machine may lack for a moment, or not allow.
@@ -74,6 +74,24 @@ def with_causes(error: BaseException | None) -> Iterator[BaseException]:
     error = error.__cause__ or error.__context__
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+  """Python's own handler of Ctrl-C, `signal.default_int_handler`, that lets imports be.
+
+  Where a module of C++ is being imported, KeyboardInterrupt may end the program with a page on a
+  fatal error. Then nothing has begun either, and the program ends here.
+  """
+  while frame is not None:
+    if frame.f_code.co_filename.startswith("<frozen importlib"):
+      _end()
+    frame = frame.f_back
+  raise KeyboardInterrupt
+
+
+def _end() -> None:
+  print("Interrupted while starting; nothing is lost.", file=sys.stderr, flush=True)
+  os._exit(Interrupted.exit_code)
+
+
 def end_quietly() -> None:
   """Lets Ctrl-C end the program in a line, not a traceback, before it is ready to do better.
 
@@ -86,8 +104,7 @@ def end_quietly() -> None:
     if not issubclass(kind, KeyboardInterrupt):
       default(kind, error, trace)
       return
-    print("Interrupted while starting; nothing is lost.", file=sys.stderr, flush=True)
-    os._exit(Interrupted.exit_code)
+    _end()
 
   def unraisable_hook(unraisable: "sys.UnraisableHookArgs") -> None:
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):

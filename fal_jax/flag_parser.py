@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from fal_jax.errors import Diverged, InputError, Interrupted, lacking
+from fal_jax.errors import Diverged, InputError, Interrupted, interrupt, lacking
 
 WORKDIR = flags.DEFINE_string(
   "workdir",
@@ -42,7 +42,7 @@ def default_workdir(config_file: str) -> str:
 def exit_code(run: Callable[[], None]) -> int:
   """Calls `run`, and turns an expected end into a line on stderr and its exit code."""
   try:
-    with _sigterm_as_ctrl_c():
+    with _interruptible():
       run()
   except (InputError, Diverged, Interrupted) as error:
     _explain(error)
@@ -68,17 +68,22 @@ def _explain(error: Exception) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-  """Lets SIGTERM raise KeyboardInterrupt until a mode catches both signals in its own way."""
+def _interruptible() -> Iterator[None]:
+  """Lets SIGTERM and Ctrl-C raise KeyboardInterrupt until a mode catches both in its own way."""
+  usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
   is_main = threading.current_thread() is threading.main_thread()
-  if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-    yield
-    return
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  changed = {
+    number: handler
+    for number, handler in usual.items()
+    if is_main and signal.getsignal(number) == handler
+  }
+  for number in changed:
+    signal.signal(number, interrupt)
   try:
     yield
   finally:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number, handler in changed.items():
+      signal.signal(number, handler)
 
 
 def read(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:

@@ -164,6 +164,32 @@ def test_a_signal_that_comes_in_a_callback_is_not_lost(number, sigint):
   assert int(done.stdout) < 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_an_import_raises_nothing_there(tmp_path, number):
+  """Modules of C++, of which a Python one stands in here, may not survive an exception."""
+  (tmp_path / "fragile.py").write_text(f"""
+import os, signal
+try:
+  signal.raise_signal({int(number)})
+except BaseException:
+  os.abort()
+""")
+  program = """
+import importlib
+from fal_jax import flag_parser
+flag_parser.exit_code(lambda: importlib.import_module("fragile"))
+"""
+  done = subprocess.run(
+    [sys.executable, "-c", program],
+    env={**os.environ, "PYTHONPATH": f"{tmp_path}:{tiny_dataset.ROOT}"},
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stderr) == (75, "Interrupted while starting; nothing is lost.\n")
+
+
 @pytest.mark.parametrize(
   ("argv", "parsed", "overrides"),
   [

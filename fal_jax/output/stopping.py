@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fal_jax.errors import Interrupted
+from fal_jax.errors import Interrupted, interrupt
 
 # Launchers signal a process and its parent, which passes the signal on: what comes within this of
 # the first is the same signal, not a second one.
@@ -50,7 +50,7 @@ def stop_on_signal(*, after: str = "step") -> Iterator[threading.Event]:
     time.sleep(ECHO)
     restore_handlers()
     # For the same reason the second is not left to the command line's handler.
-    if handlers[signal.SIGTERM] is signal.default_int_handler:
+    if handlers[signal.SIGTERM] is interrupt:
       signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
   for number in handlers:
