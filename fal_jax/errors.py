@@ -106,16 +106,22 @@ def end_quietly() -> None:
       return
     _end()
 
+  pending = threading.Event()
+
+  def interrupt_again() -> None:
+    handled = signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL)
+    pending.clear()
+    _thread.interrupt_main(signal.SIGINT if handled else signal.SIGTERM)
+
   def unraisable_hook(unraisable: "sys.UnraisableHookArgs") -> None:
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
       default_unraisable(unraisable)
-      return
-    handled = signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL)
-    number = signal.SIGINT if handled else signal.SIGTERM
-    # From a thread and later: here, it would be raised within this hook, which is a callback, too.
-    again = threading.Timer(0.01, _thread.interrupt_main, (number,))
-    again.daemon = True
-    again.start()
+    elif not pending.is_set():
+      pending.set()
+      # From a thread and later: here, it would be raised within this hook, also a callback.
+      again = threading.Timer(0.01, interrupt_again)
+      again.daemon = True
+      again.start()
 
   sys.excepthook = hook
   sys.unraisablehook = unraisable_hook
