@@ -228,6 +228,12 @@ _NOT_IMAGES = {
   "BMP cut in half": (encoded(_SMOOTH, "BMP")[:1000], "truncated or damaged"),
   "GIF cut in half": (encoded(_SMOOTH, "GIF")[:500], "truncated or damaged"),
   "16-bit PNG truncated": (_PNG_16_BITS[:600], "truncated or damaged"),
+  "16-bit PNG with a chunk of 4 GB": (
+    _PNG_16_BITS.replace(
+      (len(_PNG_16_BITS) - 57).to_bytes(4, "big") + b"IDAT", b"\xff\xff\xff\x00IDAT"
+    ),
+    "truncated or damaged",
+  ),
   "JPEG header cut": (_JPEG[:20], "truncated or damaged"),
   "empty": (b"", "the file is empty"),
   "login page": (

@@ -340,11 +340,22 @@ def _deep(image: Image.Image, data: bytes) -> np.ndarray | None:
   if _has_16_bits(image, data):  # Pillow drops the low byte of 16-bit colour
     with _open(data) as again:
       again.load()  # finds truncated files
+    if image.format == "PNG":
+      _check_chunks(data)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
       raise InputError("16-bit pixels cannot be decoded; save the image with 8 bits per channel.")
     return values
   return np.array(image) if image.mode.startswith("I") or image.mode == "F" else None
+
+
+def _check_chunks(data: bytes) -> None:
+  """Refuses a PNG file with a chunk longer than itself, for which OpenCV takes the memory first."""
+  at, end = len(_PNG), len(data)
+  while at + 8 <= end:
+    at += 12 + int.from_bytes(data[at : at + 4], "big")
+    if at > end:
+      raise EOFError("a chunk of a PNG file is longer than the file")
 
 
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:
