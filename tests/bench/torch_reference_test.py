@@ -4,6 +4,7 @@ With the same weights and views it gives the same loss, and from the same heatma
 positions.
 """
 
+import importlib
 from pathlib import Path
 
 import compiled
@@ -16,9 +17,17 @@ from step_fixtures import QUICKLY, initial_state, views_of
 from fal_jax import affine, build, heatmap, steps
 from fal_jax.torch_import import state_dict
 
-torch = pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
 
-from fal_jax.bench import torch_reference  # noqa: E402  # needs PyTorch
+@pytest.fixture(scope="module")
+def torch():
+  """The module; importing it takes seconds, also where no test of this file is to run."""
+  return pytest.importorskip("torch", reason="no PyTorch here to compare with: pip install torch")
+
+
+@pytest.fixture(scope="module")
+def torch_reference(torch):
+  """`fal_jax.bench.torch_reference`, which needs PyTorch."""
+  return importlib.import_module("fal_jax.bench.torch_reference")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +37,7 @@ from fal_jax.bench import torch_reference  # noqa: E402  # needs PyTorch
     pytest.param(1, "max", "sum", "channel_gain", marks=pytest.mark.slow),
   ],
 )
-def test_loss_of_a_training_step_is_ours(stacks, pool, reduce, colour_mode):
+def test_loss_of_a_training_step_is_ours(torch_reference, stacks, pool, reduce, colour_mode):
   config = tiny_dataset.config(
     Path("nowhere"),
     model__num_stacks=stacks,
@@ -72,7 +81,7 @@ def test_loss_of_a_training_step_is_ours(stacks, pool, reduce, colour_mode):
 
 
 @pytest.mark.slow
-def test_a_sampled_batch_is_our_warp():
+def test_a_sampled_batch_is_our_warp(torch, torch_reference):
   rng = np.random.default_rng(1)
   maps = affine.similarity(
     angle=rng.uniform(-0.5, 0.5, 4),
@@ -92,7 +101,7 @@ def test_a_sampled_batch_is_our_warp():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["decode", "decode_one_by_one"])
-def test_it_decodes_to_our_positions_also_at_the_border(name):
+def test_it_decodes_to_our_positions_also_at_the_border(torch, torch_reference, name):
   codec = heatmap.HeatmapCodec(size=16)
   landmarks = np.random.default_rng(2).uniform(-1, 64, (3, 7, 2)).astype(np.float32)
   heatmaps = np.array(compiled.encode(codec, landmarks))

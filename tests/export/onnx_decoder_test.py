@@ -4,6 +4,7 @@ Both get identical heatmaps, so that a tie is the same tie for both and nothing 
 argmax, quarter_offset and dark jump where two cells change their order.
 """
 
+import functools
 from typing import get_args
 
 import jax
@@ -67,23 +68,27 @@ def broken() -> np.ndarray:
   return maps
 
 
-MAPS = {
-  "gaussians": gaussians(60, noise=0.0),
-  "noisy gaussians": gaussians(60, noise=0.03),
-  "noise": np.random.default_rng(1).normal(size=(60, SIZE, SIZE)),
-  "noise below zero": np.random.default_rng(2).normal(size=(30, SIZE, SIZE)) - 9,
-  "ties": ties(),
-  "balanced": balanced(),
-  "spikes": spikes(),
-  "broken": broken(),
-}
+@functools.cache
+def kinds_of_maps() -> dict[str, np.ndarray]:
+  """All of them by name, made when the first test runs."""
+  return {
+    "gaussians": gaussians(60, noise=0.0),
+    "noisy gaussians": gaussians(60, noise=0.03),
+    "noise": np.random.default_rng(1).normal(size=(60, SIZE, SIZE)),
+    "noise below zero": np.random.default_rng(2).normal(size=(30, SIZE, SIZE)) - 9,
+    "ties": ties(),
+    "balanced": balanced(),
+    "spikes": spikes(),
+    "broken": broken(),
+  }
 
 
 def check(codec: HeatmapCodec) -> None:
   """Decodes all maps in one batch of two, which are each other's transposes."""
-  one = np.concatenate(list(MAPS.values())).astype(np.float32)
+  kinds = kinds_of_maps()
+  one = np.concatenate(list(kinds.values())).astype(np.float32)
   heatmaps = np.stack([one, one.swapaxes(1, 2)]).transpose(0, 2, 3, 1)
-  names = np.repeat(list(MAPS), [len(maps) for maps in MAPS.values()])
+  names = np.repeat(list(kinds), [len(maps) for maps in kinds.values()])
 
   session = onnx_models.session(onnx_models.decoder(codec, len(one)))
   landmarks, scores = session.run(None, {"heatmaps": heatmaps})
@@ -92,7 +97,7 @@ def check(codec: HeatmapCodec) -> None:
   expected, expected_scores = map(np.asarray, decode(heatmaps))
   np.testing.assert_array_equal(scores, expected_scores)
   assert (np.isnan(landmarks).any((0, 2)) == (names == "broken")).all()
-  for name in MAPS:
+  for name in kinds:
     reach = codec.stride * (codec.window // 2)
     arbitrary = codec.decoding == "calibrated" and name == "balanced"
     np.testing.assert_allclose(
