@@ -26,6 +26,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VERBOSITY = logging.get_verbosity()
 
+QUICK_COMPILATION = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+def pytest_configure(config):
+  """Has XLA compile quickly in the quick lane, which runs each program once or twice.
+
+  The other lanes compile all of its programs as users do.
+  """
+  if config.option.markexpr == "not slow":
+    os.environ["XLA_FLAGS"] += QUICK_COMPILATION
+
 
 def pytest_itemcollected(item):
   """Keeps heavy tests out of the quick lane, `-m "not slow"`."""
