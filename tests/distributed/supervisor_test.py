@@ -65,39 +65,57 @@ def test_notes_of_the_runtime_are_left_out_and_everything_else_is_shown():
   assert lines == shown
 
 
-WAITS = "import signal, time; signal.signal(signal.SIGTERM, {}); print('ready'); time.sleep(60)"
+@pytest.fixture
+def interrupted(monkeypatch, tmp_path):
+  """Runs a child that gets signals through its parent; returns its exit code and the lines."""
+  ready, sent = tmp_path / "ready", tmp_path / "sent"
+
+  def run(handler, signals, *, echo):
+    monkeypatch.setattr(supervisor, "ECHO", echo)
+    lines = []
+    code = "import pathlib, signal, time; "
+    code += f"ready, sent = pathlib.Path({str(ready)!r}), pathlib.Path({str(sent)!r}); "
+    code += f"signal.signal(signal.SIGTERM, {handler}); ready.touch(); time.sleep(100)"
+
+    def send():
+      wait_for(ready.exists)
+      for number in signals:
+        os.kill(os.getpid(), number)
+        wait_for(lambda: lines)  # of the first; signals on their way at once would be one
+      sent.touch()
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    exit_code = supervised(code, lines)
+    thread.join()
+    return exit_code, lines
+
+  return run
 
 
-def interrupted(handler, signals, *, pause=1.5):
-  """Exit code and lines of a child that gets these signals through its parent."""
-  lines = []
-
-  def send():
-    time.sleep(1.5)
-    for number in signals:
-      os.kill(os.getpid(), number)
-      time.sleep(pause)
-
-  threading.Thread(target=send).start()
-  return supervised(WAITS.format(handler), lines), lines
+def wait_for(condition):
+  until = time.monotonic() + 60
+  while not condition():
+    assert time.monotonic() < until
+    time.sleep(0.01)
 
 
-def test_ctrl_c_becomes_the_signal_that_the_processes_tell_each_other(capfd):
-  code, lines = interrupted("lambda *_: exit(75)", [signal.SIGINT])
+def test_ctrl_c_becomes_the_signal_that_the_processes_tell_each_other(interrupted):
+  code, lines = interrupted("lambda *_: exit(75)", [signal.SIGINT], echo=60)
   assert code == 75
   assert lines == ["process 1: SIGINT: all processes save after a common step; again: stop"]
 
 
-def test_a_second_signal_ends_a_process_that_does_not_answer(capfd):
-  code, lines = interrupted("signal.SIG_IGN", [signal.SIGTERM, signal.SIGTERM])
+def test_a_second_signal_ends_a_process_that_does_not_answer(interrupted):
+  code, lines = interrupted("signal.SIG_IGN", [signal.SIGTERM, signal.SIGTERM], echo=0)
   assert code == 75
   assert "was stopped at once without saving" in lines[-1]
 
 
-def test_the_same_signal_through_two_ways_is_one_signal(capfd):
-  saves = "lambda *_: (time.sleep(1.5), exit(75))"
+def test_the_same_signal_through_two_ways_is_one_signal(interrupted):
+  saves = "lambda *_: ([time.sleep(0.01) for _ in iter(sent.exists, True)], exit(75))"
   signals = [signal.SIGTERM, signal.SIGTERM, signal.SIGINT]
-  code, lines = interrupted(saves, signals, pause=0.1)
+  code, lines = interrupted(saves, signals, echo=60)
   assert code == 75
   assert lines == ["process 1: SIGTERM: all processes save after a common step; again: stop"]
 

@@ -10,7 +10,8 @@ import pytest
 import tiny_dataset
 
 TOOLS = {
-  "srun": 'printf "%s\\n" "$@" >"$LEFT/words"; sleep "${TAKES:-0}"; exit "$ENDS"',
+  "srun": 'printf "%s\\n" "$@" >"$LEFT/words"; until [ -e "$UNTIL" ]; do sleep 0.02; done; '
+  'exit "$ENDS"',
   "squeue": 'echo "$STATE"',
   "scontrol": 'echo "$@" >"$LEFT/requeued"',
 }
@@ -30,6 +31,7 @@ def job(tmp_path):
     "PATH": f"{tools}:{os.environ['PATH']}",
     "LEFT": str(tmp_path),
     "STATE": "RUNNING",
+    "UNTIL": str(tools),  # which is there
     "SLURM_JOB_ID": "7",
     "SLURM_CPUS_PER_TASK": "4",
     "SLURM_SUBMIT_DIR": str(tiny_dataset.ROOT),
@@ -68,7 +70,7 @@ def test_a_cancelled_job_waits_for_its_processes_and_does_not_queue_again(job, t
   command, environment = job
   process = subprocess.Popen(
     command,
-    env={**environment, "ENDS": "75", "TAKES": "1"},
+    env={**environment, "ENDS": "75", "UNTIL": str(tmp_path / "signalled")},
     stdout=subprocess.PIPE,
     text=True,
   )
@@ -77,6 +79,7 @@ def test_a_cancelled_job_waits_for_its_processes_and_does_not_queue_again(job, t
     assert time.monotonic() < deadline
     time.sleep(0.02)
   process.send_signal(signal.SIGTERM)
+  (tmp_path / "signalled").touch()
   printed, _ = process.communicate(timeout=60)
   assert process.returncode == 75
   assert "not queued again" in printed

@@ -253,7 +253,7 @@ def test_a_signal_is_passed_on_and_the_training_saves(start, tmp_path, number):
 
 def test_the_second_signal_stops_what_goes_on_after_the_first(start, tmp_path):
   script, training = start("evaluate")
-  assert is_watched(training)
+  wait_for(lambda: is_watched(training))
   script.terminate()
   wait_for(lambda: "going on" in (tmp_path / "run.log").read_text())
   wait_for(lambda: not is_watched(training))  # the end of the time is not that second signal
@@ -275,6 +275,7 @@ def test_a_signal_before_the_training_listens_loses_nothing(start):
 
 def test_a_killed_script_leaves_no_training_behind(start, tmp_path):
   script, training = start("train")
+  wait_for(lambda: is_watched(training))
   os.kill(script.pid, signal.SIGKILL)  # nobody waits for it: it stays as a zombie
   wait_for(lambda: not is_running(training))
   assert (tmp_path / "run" / "checkpoints" / "30").is_dir()
