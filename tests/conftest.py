@@ -11,8 +11,13 @@ import pytest
 from absl import flags, logging
 from absl.testing import flagsaver
 
-os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Tests run thousands of programs once or twice, so XLA compiles them quickly and not well. To have
+# them as users do: XLA_FLAGS=--xla_backend_optimization_level=3, as in the second half of .ci/run.
+QUICKLY = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+_given = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{_given} --xla_force_host_platform_device_count=8" + (
+  "" if "xla_backend_optimization_level" in _given else QUICKLY
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -25,17 +30,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 VERBOSITY = logging.get_verbosity()
-
-QUICK_COMPILATION = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-
-
-def pytest_configure(config):
-  """Has XLA compile quickly in the quick lane, which runs each program once or twice.
-
-  The other lanes compile all of its programs as users do.
-  """
-  if config.option.markexpr == "not slow":
-    os.environ["XLA_FLAGS"] += QUICK_COMPILATION
 
 
 def pytest_itemcollected(item):
