@@ -7,7 +7,7 @@ numbers as fields of the file.
 import json
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -39,7 +39,7 @@ PEERS = "launch/peers/README.md"
 ABLATIONS = "configs/ablations/README.md"
 
 
-def ablation(section: str, name: str, *, against: str) -> Table:
+def ablation(section: str, name: str, *, against: str, also: Sequence[str] = ()) -> Table:
   """A table of `python -m fal_jax.ablation`, whose JSON is in the folder of results."""
   columns = {
     "nme_ic, mean ± sd": ("mean", "standard_deviation"),
@@ -49,6 +49,7 @@ def ablation(section: str, name: str, *, against: str) -> Table:
       "difference.interval_over_faces.0",
       "difference.interval_over_faces.1",
     ),
+    **{name: (f"also.{name}.mean",) for name in also},
   }
   return Table(ABLATIONS, section, f"configs/ablations/results/{name}.json", columns)
 
@@ -72,6 +73,12 @@ TABLES = (
     "The paper's Table 2 on real faces, made small", "w300_small/table2", against="row above"
   ),
   ablation("What the paper leaves open", "w300_small/defaults", against="first row"),
+  ablation(
+    "Consistency of views",
+    "w300_small/consistency",
+    against="first row",
+    also=("agreement", "shift_spread"),
+  ),
 )
 # README, file, and words that it must say; `{rows[LABEL][key]:.2f}` is a number of the file.
 SENTENCES = (
@@ -85,6 +92,12 @@ SENTENCES = (
     "launch/peers/results.json",
     "`w300-68` from {rows[w300-68, box given][nme_ic]:.2f} to "
     "{rows[w300-68, box given][offsets_nme_ic]:.2f}",
+  ),
+  (
+    ABLATIONS,
+    "configs/ablations/results/w300_small/consistency.json",
+    "({rows[sum of two views (Eq. 6)][also][agreement][mean]:.2f} against "
+    "{rows[one view][also][agreement][mean]:.2f})",
   ),
   (PEERS, "launch/peers/times.json", "a load of {load[0]:.0f} before and {load[1]:.0f} after"),
 )
