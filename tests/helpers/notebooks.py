@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import tiny_dataset
-from process_groups import QUICKLY_COMPILED
 
 COLAB = tiny_dataset.ROOT / "launch" / "colab"
-# Of conftest.py, and nothing that a reader's notebook has; but XLA compiles as quickly there.
+# Of conftest.py, and nothing that a reader's notebook has.
 OURS = ("XLA_FLAGS", "JAX_NUMPY_RANK_PROMOTION")
 # Faces of synthetic_faces/small, for readers and here.
 FEWER = {"num_train=600": "num_train=64", "num_test=100": "num_test=40"}
@@ -71,11 +70,9 @@ def execute(source: Path, repository: Path) -> Any:
 
   notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
   before = {name: os.environ.pop(name) for name in OURS if name in os.environ}
-  os.environ["XLA_FLAGS"] = QUICKLY_COMPILED
   folder = repository / "launch" / "colab"
   try:
     client = NotebookClient(notebook, timeout=3000, resources={"metadata": {"path": str(folder)}})
     return client.execute()
   finally:
-    del os.environ["XLA_FLAGS"]
     os.environ.update(before)
