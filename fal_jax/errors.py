@@ -47,6 +47,9 @@ class Interrupted(RuntimeError):
   exit_code: ClassVar[int] = 75
 
 
+WHILE_STARTING = "Interrupted while starting; nothing is lost."
+
+
 def lacking(error: BaseException | None) -> str | None:
   """What the machine lacked, or did not allow, where something failed: no defect, and no damage.
 
@@ -88,7 +91,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _end() -> None:
-  print("Interrupted while starting; nothing is lost.", file=sys.stderr, flush=True)
+  print(WHILE_STARTING, file=sys.stderr, flush=True)
   os._exit(Interrupted.exit_code)
 
 

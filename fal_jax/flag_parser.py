@@ -12,7 +12,14 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from fal_jax.errors import Diverged, InputError, Interrupted, interrupt, lacking
+from fal_jax.errors import (
+  WHILE_STARTING,
+  Diverged,
+  InputError,
+  Interrupted,
+  interrupt,
+  lacking,
+)
 
 WORKDIR = flags.DEFINE_string(
   "workdir",
@@ -48,7 +55,7 @@ def exit_code(run: Callable[[], None]) -> int:
     _explain(error)
     return error.exit_code
   except KeyboardInterrupt:  # before the mode was ready to end in its own way
-    print("Interrupted while starting; nothing is lost.", file=sys.stderr)
+    print(WHILE_STARTING, file=sys.stderr)
     return Interrupted.exit_code
   except Exception as error:
     reason = lacking(error)

@@ -78,18 +78,24 @@ def test_sigterm_before_a_mode_is_ready_is_a_sentence(capsys):
   assert capsys.readouterr().err == "Interrupted while starting; nothing is lost.\n"
 
 
-def test_ctrl_c_while_the_program_is_imported_is_a_line(tmp_path):
-  """A library that takes long to import stands in for all of them, on a machine under load."""
-  (tmp_path / "absl.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+def assert_it_ends_quietly(folder, *arguments):
+  """Runs Python, with the modules of a folder before others; what it printed to stdout."""
   done = subprocess.run(
-    [sys.executable, "-m", "fal_jax.main", "--mode=eval"],
-    env={**os.environ, "PYTHONPATH": f"{tmp_path}:{tiny_dataset.ROOT}"},
-    cwd=tmp_path,
+    [sys.executable, *arguments],
+    env={**os.environ, "PYTHONPATH": f"{folder}:{tiny_dataset.ROOT}"},
+    cwd=folder,
     capture_output=True,
     text=True,
     check=False,
   )
   assert (done.returncode, done.stderr) == (75, "Interrupted while starting; nothing is lost.\n")
+  return done.stdout
+
+
+def test_ctrl_c_while_the_program_is_imported_is_a_line(tmp_path):
+  """A library that takes long to import stands in for all of them, on a machine under load."""
+  (tmp_path / "absl.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+  assert_it_ends_quietly(tmp_path, "-m", "fal_jax.main", "--mode=eval")
 
 
 @pytest.mark.parametrize(
@@ -99,15 +105,7 @@ def test_every_program_ends_quietly_from_its_first_line(tmp_path, program):
   """The first import that is not Python's own comes after `end_quietly`."""
   (tmp_path / "absl.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
   (tmp_path / "tensorflow_datasets.py").write_text("import absl")
-  done = subprocess.run(
-    [sys.executable, "-m", program],
-    env={**os.environ, "PYTHONPATH": f"{tmp_path}:{tiny_dataset.ROOT}"},
-    cwd=tmp_path,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert (done.returncode, done.stderr) == (75, "Interrupted while starting; nothing is lost.\n")
+  assert_it_ends_quietly(tmp_path, "-m", program)
 
 
 # What JAX does at every collection of garbage, and others in destructors and weak references.
@@ -152,16 +150,9 @@ sys.exit(code)
     (signal.SIGINT, "default_int_handler"),
   ],
 )
-def test_a_signal_that_comes_in_a_callback_is_not_lost(number, sigint):
-  done = subprocess.run(
-    [sys.executable, "-c", IN_A_CALLBACK, str(int(number)), sigint],
-    cwd=tiny_dataset.ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert (done.returncode, done.stderr) == (75, "Interrupted while starting; nothing is lost.\n")
-  assert int(done.stdout) < 3
+def test_a_signal_that_comes_in_a_callback_is_not_lost(tmp_path, number, sigint):
+  printed = assert_it_ends_quietly(tmp_path, "-c", IN_A_CALLBACK, str(int(number)), sigint)
+  assert int(printed) < 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -179,15 +170,7 @@ import importlib
 from fal_jax import flag_parser
 flag_parser.exit_code(lambda: importlib.import_module("fragile"))
 """
-  done = subprocess.run(
-    [sys.executable, "-c", program],
-    env={**os.environ, "PYTHONPATH": f"{tmp_path}:{tiny_dataset.ROOT}"},
-    cwd=tmp_path,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert (done.returncode, done.stderr) == (75, "Interrupted while starting; nothing is lost.\n")
+  assert_it_ends_quietly(tmp_path, "-c", program)
 
 
 @pytest.mark.parametrize(
