@@ -19,8 +19,8 @@ from ml_collections import ConfigDict
 import fal_jax
 from fal_jax.errors import InputError, cut
 from fal_jax.landmarks import Markup
+from fal_jax.output.commit import git_commit
 from fal_jax.output.folders import make_dir, unwritable, write_atomic
-from fal_jax.output.provenance import git_commit
 from fal_jax.plots import figure
 from fal_jax.scoring import (
   comparison,

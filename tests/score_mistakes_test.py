@@ -3,6 +3,8 @@
 import functools
 import io
 import json
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -298,3 +300,25 @@ def test_a_truth_that_gives_an_id_twice_is_refused(tmp_path):
   answer = f"double.npz gives 1 ids more than once .{IDS[0]}"
   with pytest.raises(InputError, match=answer):
     score.run(tmp_path, pred, Options(truth=path))
+
+
+_SCRIPT = """
+import runpy, sys
+
+try:
+  runpy.run_module("fal_jax.main", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+  print("exit", end.code, "jax" in sys.modules)
+"""
+
+
+def test_a_bad_file_is_named_before_jax_is_loaded(tmp_path, truth):
+  bad = tmp_path / "bad.csv"
+  bad.write_text("id,x0,y0,visible0\na,1,2,1\n")
+  flags = ["--mode=score", f"--predictions={bad}", f"--truth={truth}", f"--workdir={tmp_path}"]
+
+  done = subprocess.run(
+    [sys.executable, "-c", _SCRIPT, *flags], capture_output=True, text=True, check=False
+  )
+  assert done.stdout == "exit 2 False\n"
+  assert "bad.csv" in done.stderr and "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ if __name__ == "__main__":  # the imports below take a second, in which Ctrl-C m
 
 import argparse
 import importlib
+import os
 import shutil
 import sys
 import tempfile
@@ -19,20 +20,24 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING
 
 import tensorflow_datasets as tfds
 from absl import logging
 
-from fal_jax.crop import BoxKind, CropRule
 from fal_jax.errors import InputError
 from fal_jax.output import folders
-from tfds_builders.common.crops import SMALLEST_REPLACEMENT, FaceCrops
 from tfds_builders.common.manual import ManualFaceBuilder
 from tfds_builders.common.schema import FaceDatasetBuilder
 from tfds_builders.common.write import clear_leftovers, locked, write
 
+if TYPE_CHECKING:
+  from tfds_builders.common.crops import FaceCrops  # and with it JAX, which few builds need
+
 _HERE = Path(__file__).parent
+# As crop.BoxKind and crops.SMALLEST_REPLACEMENT have them.
+CROPS_BOXES = ("dataset", "landmarks", "detector")
+SMALLEST_REPLACEMENT = 502
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,7 +105,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   )
   parser.add_argument(
     "--crops_box",
-    choices=get_args(BoxKind),
+    choices=CROPS_BOXES,
     default="landmarks",
     help="the box around which they are cut",
   )
@@ -217,21 +222,30 @@ def _run(name: str, args: argparse.Namespace) -> None:
   if args.crops_dir:
     _replace(builder, args)
   elif args.crops:
-    rule = CropRule(stored_size=args.crops, box=args.crops_box)
-    _make(lambda: FaceCrops(source=builder, rule=rule, data_dir=builder.data_dir_root), None, args)
+    _make(lambda: _crops(builder, args, data_dir=builder.data_dir_root), None, args)
+
+
+def _crops(
+  source: FaceDatasetBuilder,
+  args: argparse.Namespace,
+  *,
+  data_dir: str | os.PathLike[str],
+  replace: bool = False,
+) -> "FaceCrops":
+  """The builder of a dataset's squares; with `replace`, they take the photographs' place."""
+  from fal_jax.crop import CropRule
+  from tfds_builders.common.crops import FaceCrops
+
+  rule = CropRule(stored_size=args.crops, box=args.crops_box)
+  splits = args.crops_splits
+  return FaceCrops(source=source, rule=rule, replace=replace, splits=splits, data_dir=data_dir)
 
 
 def _replace(source: FaceDatasetBuilder, args: argparse.Namespace) -> None:
   """--crops_dir: the same dataset once more, of squares instead of photographs."""
 
-  def new_builder() -> FaceCrops:
-    return FaceCrops(
-      source=source,
-      rule=CropRule(stored_size=args.crops, box=args.crops_box),
-      replace=True,
-      splits=args.crops_splits,
-      data_dir=args.crops_dir.expanduser(),
-    )
+  def new_builder() -> "FaceCrops":
+    return _crops(source, args, data_dir=args.crops_dir.expanduser(), replace=True)
 
   found = new_builder()  # knows what is there already
   if found.info.splits and "crops" not in found.info.metadata:

@@ -10,14 +10,14 @@ import jaxlib
 import numpy as np
 
 import fal_jax
-from fal_jax.output.provenance import git_commit
+from fal_jax.output.commit import git_commit
 
 
 def describe() -> dict[str, Any]:
   """The hardware and the software that a measurement was made with."""
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
   return {
-    "cpu": _cpu(),
+    "cpu": cpu(),
     "cores": cores,
     "device": jax.devices()[0].device_kind,
     "devices": jax.device_count(),
@@ -33,7 +33,7 @@ def describe() -> dict[str, Any]:
   }
 
 
-def _cpu() -> str:
+def cpu() -> str:
   """The processor's name, as far as the system knows it."""
   try:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -14,7 +14,7 @@ from fal_jax.doctor.face_flags import flag_faces, shape_distances
 from fal_jax.doctor.findings import SEVERITIES, Finding
 from fal_jax.doctor.splits import Split
 from fal_jax.landmarks import Markup, box_iou, tight_boxes
-from fal_jax.output.provenance import git_commit
+from fal_jax.output.commit import git_commit
 from fal_jax.prepared import split_names
 
 SIZE_EDGES = np.geomspace(4, 4096, 41)  # px, quarters of an octave

@@ -15,7 +15,7 @@ from fal_jax.build import Setup
 from fal_jax.crop import CropRule
 from fal_jax.detect import boxes
 from fal_jax.landmarks import Markup
-from fal_jax.output.provenance import git_commit
+from fal_jax.output.commit import git_commit
 from fal_jax.weights import exported
 from fal_jax.weights.pretrained import Pretrained
 

@@ -12,7 +12,7 @@ from fal_jax import build, flag_parser
 from fal_jax.errors import join_names
 from fal_jax.export.options import Options
 from fal_jax.output import folders, seal
-from fal_jax.output.provenance import git_commit
+from fal_jax.output.commit import git_commit
 from fal_jax.weights import named, pack
 from fal_jax.weights.pretrained import Pretrained
 

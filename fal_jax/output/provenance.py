@@ -1,12 +1,9 @@
 """Where a number comes from: what it was measured on, how, and by which code."""
 
 import dataclasses
-import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
@@ -14,6 +11,7 @@ from ml_collections import ConfigDict
 import fal_jax
 from fal_jax import build
 from fal_jax.build import Setup
+from fal_jax.output.commit import git_commit
 from fal_jax.prepared import fingerprint
 
 if TYPE_CHECKING:
@@ -103,25 +101,3 @@ def other_versions(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     for name in sorted({*there, *here})
     if there.get(name) != here.get(name)
   ]
-
-
-def git_commit() -> str | None:
-  """Commit of the checkout that this package runs from.
-
-  Returns:
-    Forty hexadecimal digits; where there is no checkout, what FAL_JAX_COMMIT says (a container's
-    image was made from that), and None without it.
-  """
-  package = Path(fal_jax.__file__).parent
-  try:
-    result = subprocess.run(
-      ["git", "rev-parse", "HEAD"],
-      cwd=package,
-      capture_output=True,
-      text=True,
-      check=True,
-      timeout=10,
-    )
-  except (OSError, subprocess.SubprocessError):
-    return os.environ.get("FAL_JAX_COMMIT") or None
-  return result.stdout.strip()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 from absl import logging
 
 from fal_jax import landmarks, metrics
@@ -42,7 +41,7 @@ def show_line(
   step: int, split: str, summary: Mapping[str, Any], *, norm: str, predictor: str = "network"
 ) -> None:
   """Prints an evaluation while training in one line; of several processes the first one does."""
-  if jax.process_index() == 0:
+  if _is_first_process():
     # By the dataset's own box, too, where the protocol measures that.
     shown = metrics_of(summary, norm) | metrics_of(summary, f"{norm}_dataset")
     cells = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
@@ -51,9 +50,15 @@ def show_line(
 
 def show(summaries: Mapping[str, Mapping[str, Any]]) -> None:
   """Prints the table of each split; of several processes the first one does."""
-  if jax.process_index() == 0:
+  if _is_first_process():
     for split, summary in summaries.items():
       print(table(split, summary), flush=True)
+
+
+def _is_first_process() -> bool:
+  import jax  # here: --mode=score needs it for nothing, and it takes as long to load as all else
+
+  return jax.process_index() == 0
 
 
 def table(split: str, summary: Mapping[str, Any]) -> str:

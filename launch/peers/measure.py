@@ -19,7 +19,7 @@ import numpy as np
 from configs import w300_small
 from fal_jax import flag_parser, score
 from fal_jax.landmarks import box_iou, tight_boxes
-from fal_jax.output.provenance import git_commit
+from fal_jax.output.commit import git_commit
 from fal_jax.robustness.detected import MIN_IOU
 from fal_jax.scoring import comparison, landmark_csv, landmark_files, truth
 from launch.peers import faces, tuning

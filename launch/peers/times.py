@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fal_jax import flag_parser
-from fal_jax.output.provenance import git_commit
+from fal_jax.bench import machine
+from fal_jax.output.commit import git_commit
 from launch.peers import faces, tuning
 from launch.peers.measure import DETECTED, GIVEN
 from launch.peers.systems import SYSTEMS, Client, Refused, parser
@@ -66,7 +67,7 @@ def main() -> None:
   load.append(os.getloadavg()[0])
 
   content = {
-    "cpu": _processor(),
+    "cpu": machine.cpu(),
     "cores": os.cpu_count(),
     "load": [round(each, 1) for each in load],
     "faces": len(val),
@@ -93,12 +94,6 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
     "cpu_ms_range": [round(min(cpu), 3), round(max(cpu), 3)],
     "wall_ms": round(statistics.median(wall), 3),
   }
-
-
-def _processor() -> str:
-  """The model of the CPU, as Linux names it."""
-  lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-  return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _parse() -> argparse.Namespace:

@@ -62,8 +62,8 @@ def test_what_the_image_holds_is_enough_to_run(tmp_path):
 import fal_jax, tfds_builders.prepare
 from configs import w300_best
 from fal_jax import train
-from fal_jax.output import provenance
-print(fal_jax.__file__, provenance.git_commit(), w300_best.get_config().data.name)
+from fal_jax.output import commit
+print(fal_jax.__file__, commit.git_commit(), w300_best.get_config().data.name)
 """
   environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "FAL_JAX_COMMIT": "0123abcd"}
   environment |= {"PYTHONPATH": str(tmp_path), "JAX_PLATFORMS": "cpu"}

@@ -1,5 +1,7 @@
 """Prepared crops: the same faces, and landmarks that stay on their pixels."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -7,9 +9,9 @@ import tiny_dataset
 import w300_files
 
 from fal_jax import data
-from fal_jax.crop import CropRule
+from fal_jax.crop import BoxKind, CropRule
 from tfds_builders import prepare
-from tfds_builders.common.crops import FaceCrops
+from tfds_builders.common.crops import SMALLEST_REPLACEMENT, FaceCrops
 
 RULE = CropRule()
 
@@ -19,8 +21,8 @@ def data_dir(tmp_path_factory):
   """The tiny dataset and its crops."""
   place = tiny_dataset.prepare(tmp_path_factory.mktemp("data"))
   source = tiny_dataset.TinyFaces(data_dir=place)
-  crops = FaceCrops(source=source, rule=CropRule(box="landmarks"), data_dir=place)
-  crops.download_and_prepare(download_dir=place / "downloads")
+  builder = FaceCrops(source=source, rule=CropRule(box="landmarks"), data_dir=place)
+  builder.download_and_prepare(download_dir=place / "downloads")
   return place
 
 
@@ -84,6 +86,11 @@ def test_the_command_line_builds_crops_and_says_how_to_train_on_them(tmp_path, m
 
   out = capsys.readouterr().out
   assert "w300/1.0.0 is already built" in out and "w300_crops320/1.0.0 is already built" in out
+
+
+def test_what_the_command_line_says_of_crops_is_what_they_take():
+  assert get_args(BoxKind) == prepare.CROPS_BOXES
+  assert SMALLEST_REPLACEMENT == prepare.SMALLEST_REPLACEMENT
 
 
 @pytest.mark.parametrize(

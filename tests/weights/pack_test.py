@@ -18,7 +18,7 @@ from step_fixtures import QUICKLY
 
 from fal_jax import build, evaluate, network, parallel, restore
 from fal_jax.errors import InputError
-from fal_jax.output.provenance import git_commit
+from fal_jax.output.commit import git_commit
 from fal_jax.weights import __main__ as command_line
 from fal_jax.weights import pack, pretrained
 

@@ -3,11 +3,10 @@
 Strict about what is a number, tolerant of a byte order mark.
 """
 
+import math
 import os
 import re
 from pathlib import Path
-
-import numpy as np
 
 from fal_jax.errors import InputError
 from fal_jax.parsing import limits
@@ -96,6 +95,6 @@ def decimal(text: str) -> float:
   """
   if not DECIMAL.fullmatch(text):
     raise InputError(f"{text[:40]!r} is not a decimal number")
-  if not np.isfinite(number := float(text)):
+  if not math.isfinite(number := float(text)):
     raise InputError(f"{text[:40]!r} is out of range")
   return number

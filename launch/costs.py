@@ -1,0 +1,240 @@
+"""python -m launch.costs --results=runs/ablation_w300/family.json
+
+What the networks of a table of ablations cost, beside how accurate they are: parameters, file
+sizes, multiplications and additions, and CPU time. Writes family_costs.json, .md and .png beside
+the table's files. Each network is that of its row's first seed, exported to ONNX with its decoder
+and run by ONNX Runtime on one thread, one face a call. The networks take turns, round after round,
+so that a spell in which the machine is slow affects all alike, and CPU time counts, which waiting
+for other programs does not lengthen.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fal_jax import build, flag_parser
+from fal_jax.bench import flops, machine
+from fal_jax.errors import InputError
+from fal_jax.export import onnx_model, source
+from fal_jax.export.options import Options
+from fal_jax.output import markdown
+from fal_jax.output.commit import git_commit
+from fal_jax.output.folders import write_atomic
+from fal_jax.plots import figure
+from fal_jax.weights import pack
+
+WARM = 20  # calls before the first round
+COLOURS = {"fan": "#D55E00", "mobile_unet": "#0072B2"}
+NAMES = {"fan": "FAN", "mobile_unet": "MobileUNet"}
+
+
+def main() -> None:
+  """Measures what the flags name."""
+  args = _parse()
+  table, rows = read(args.results)
+  folder, stem = args.results.parent, args.results.stem
+
+  costs, calls = [], []
+  for row in rows:
+    training = folder / "trainings" / row["training"] / f"seed{min(map(int, row['values']))}"
+    of_network, call = measure(training)
+    costs.append({key: row[key] for key in ("row", "label", "mean", "seeds")} | of_network)
+    calls.append(call)
+  load = [round(os.getloadavg()[0], 1)]
+  times = milliseconds(calls, rounds=args.rounds, repeats=args.calls)
+  load.append(round(os.getloadavg()[0], 1))
+  for cost, of_rounds in zip(costs, times, strict=True):
+    cost["cpu_ms"] = round(statistics.median(of_rounds), 3)
+    cost["cpu_ms_range"] = [round(min(of_rounds), 3), round(max(of_rounds), 3)]
+
+  content = {
+    "table": stem,
+    "metric": table["metric"],
+    "cpu": machine.cpu(),
+    "cores": os.cpu_count(),
+    "load": load,
+    "rounds": args.rounds,
+    "calls": args.calls,
+    "git_commit": git_commit(),
+    "rows": costs,
+  }
+  write_atomic(folder / f"{stem}_costs.json", json.dumps(content, indent=1) + "\n")
+  text = markdown_table(costs, metric=table["metric"])
+  write_atomic(folder / f"{stem}_costs.md", text + "\n")
+  draw(folder / f"{stem}_costs.png", costs, metric=table["metric"])
+  print(text)
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+  """A table of `fal_jax.ablation`, and its rows that have a result.
+
+  Args:
+    path: the table's .json.
+
+  Raises:
+    InputError: it is not such a table, or none of its rows is trained.
+  """
+  try:
+    table = json.loads(path.read_text(encoding="utf-8"))
+    rows = [row for row in table["rows"] if row["values"]]
+    table["metric"]
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise InputError(
+      f"--results={path} is not a table of python -m fal_jax.ablation "
+      f"({type(error).__name__}): name its .json, e.g. runs/ablation/family.json."
+    ) from error
+  if not rows:
+    raise InputError(f"--results={path} has no results yet: run its command first.")
+  return table, rows
+
+
+def measure(training: Path) -> tuple[dict[str, Any], Callable[[], object]]:
+  """Sizes of a run's network, and a function that runs it once.
+
+  Args:
+    training: the run's folder.
+
+  Returns:
+    `input` (px), `network`, `features`, `depth`, `expansion` (None where it has none),
+    `parameters`, `mflop` (convolutions, one face), `float16_mb` and `onnx_mb`; and the function,
+    which reads the landmarks of one face.
+  """
+  import onnxruntime
+
+  model = source.load(Options(weights=str(training), out=None))
+  setup = build.setup(model.config)
+  content = onnx_model.write(setup, model.variables).SerializeToString()
+
+  options = onnxruntime.SessionOptions()
+  options.intra_op_num_threads = options.inter_op_num_threads = 1
+  session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+  size = setup.crop.size
+  crop = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+
+  config = model.config.model
+  packed = pack.arrays(model.variables)
+  of_network = {
+    "input": size,
+    "network": config.name,
+    "features": config.features,
+    "depth": config.depth,
+    "expansion": config.expansion if config.name == "mobile_unet" else None,
+    "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.variables["params"])),
+    "mflop": round(flops.forward(model.config) / 1e6, 1),
+    "float16_mb": round(sum(array.nbytes for array in packed.values()) / 1e6, 3),
+    "onnx_mb": round(len(content) / 1e6, 3),
+  }
+  return of_network, lambda: session.run(["landmarks"], {"images": crop})
+
+
+def milliseconds(
+  calls: Sequence[Callable[[], object]], *, rounds: int, repeats: int
+) -> list[list[float]]:
+  """CPU time of each function in each round, every second round in reverse order.
+
+  Args:
+    calls: the functions.
+    rounds: how many rounds.
+    repeats: how often each is called in a round.
+
+  Returns:
+    Median milliseconds, `rounds` numbers for each function.
+  """
+  for call in calls:
+    for _ in range(WARM):
+      call()
+  found: list[list[float]] = [[] for _ in calls]
+  for number in range(rounds):
+    turns = list(zip(calls, found, strict=True))
+    for call, times in turns if number % 2 == 0 else reversed(turns):
+      samples = []
+      for _ in range(repeats):
+        start = time.process_time_ns()
+        call()
+        samples.append((time.process_time_ns() - start) / 1e6)
+      times.append(statistics.median(samples))
+  return found
+
+
+def markdown_table(costs: Sequence[Mapping[str, Any]], *, metric: str) -> str:
+  """The table of README.md.
+
+  Args:
+    costs: `rows` of the .json.
+    metric: which error `mean` is.
+
+  Returns:
+    Markdown.
+  """
+  head = ["network", "input", "depth", "expansion", metric, "seeds", "CPU ms", "MFLOP"]
+  head += ["parameters", "float16, MB", "ONNX, MB"]
+  body = [
+    [
+      cost["label"],
+      str(cost["input"]),
+      str(cost["depth"]),
+      "" if cost["expansion"] is None else str(cost["expansion"]),
+      f"{cost['mean']:.2f}",
+      str(cost["seeds"]),
+      f"{cost['cpu_ms']:.2f}",
+      f"{cost['mflop']:.1f}",
+      f"{cost['parameters']:,}",
+      f"{cost['float16_mb']:.2f}",
+      f"{cost['onnx_mb']:.2f}",
+    ]
+    for cost in costs
+  ]
+  return markdown.table(head, body)
+
+
+def draw(path: Path, costs: Sequence[Mapping[str, Any]], *, metric: str) -> None:
+  """Draws error against time, a line for each kind of network.
+
+  Args:
+    path: .png, beside which the same figure is written as .svg.
+    costs: `rows` of the .json.
+    metric: which error `mean` is.
+
+  Raises:
+    InputError: if matplotlib is missing.
+  """
+  fig = figure.new_figure(6.4, 4.0)
+  axes = fig.add_subplot()
+  for network, colour in COLOURS.items():
+    of_kind = sorted(
+      (cost for cost in costs if cost["network"] == network), key=lambda cost: cost["cpu_ms"]
+    )
+    x, y = [cost["cpu_ms"] for cost in of_kind], [cost["mean"] for cost in of_kind]
+    axes.plot(x, y, "o-", color=colour, label=NAMES[network])
+    for cost in of_kind:
+      place = (cost["cpu_ms"], cost["mean"])
+      text = f"{cost['features']} features, {cost['parameters'] / 1e3:.0f} k"
+      axes.annotate(text, place, (6, 5), textcoords="offset points", color=colour, fontsize=9)
+  axes.margins(x=0.25, y=0.15)  # for the names beside the last marks
+  axes.set_xlabel("CPU time per face on one core, ms")
+  axes.set_ylabel(figure.norm_label(metric.removeprefix("nme_")))
+  axes.legend(frameon=False, fontsize=9)
+  figure.save(fig, path)
+
+
+def _parse() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--results", type=Path, required=True, help="the table's .json")
+  parser.add_argument("--rounds", type=int, default=9)
+  parser.add_argument("--calls", type=int, default=100, help="of each network, in each round")
+  return parser.parse_args()
+
+
+if __name__ == "__main__":
+  sys.exit(flag_parser.exit_code(main))
