@@ -19,11 +19,11 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fal_jax.errors import InputError, cut
+from fal_jax.errors import InputError, cut, join_findings, join_names
 from fal_jax.landmarks import Edge, Markup, markup
 from fal_jax.parsing import limits, plain_json
 from fal_jax.parsing.plain_yaml import read_yaml
@@ -31,6 +31,7 @@ from fal_jax.parsing.plain_yaml import read_yaml
 KEYS = ("landmarks", "mirror", "lines", "outer_eyes", "pupils")
 FILE_KEYS = ("name", "origin", "markup", "upright", "range", "category")  # of a file only
 ORIGINS = (0, 0.5, 1)
+_MAX_PROBLEMS = 8  # that a message tells
 _MAX_VALUE = 1e12  # of a pixel; NaN and infinity are above
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
@@ -75,7 +76,7 @@ def read_file(path: str | Path) -> MarkupFile:
   content = read_yaml(Path(path).expanduser())
   known = (*FILE_KEYS, *KEYS)
   unknown = [key for key in content if key not in known]
-  problems = [f"unknown key {_repr(key)}, known are {', '.join(known)}" for key in unknown]
+  problems = _unknown(unknown, known)
   for key in unknown:
     del content[key]
 
@@ -102,13 +103,9 @@ def read_file(path: str | Path) -> MarkupFile:
   categories = _parse_categories(content.pop("category", None), problems)
 
   is_custom = "markup" not in content
-  try:
-    scheme = parse_markup(content) if is_custom else _builtin(content)
-  except InputError as error:
-    problems.append(str(error))
-
-  if problems:
-    raise InputError(f"{path}: {'; '.join(problems)}.")
+  scheme = _parse_markup(content, problems) if is_custom else _builtin(content, problems)
+  if problems or scheme is None:
+    raise InputError(f"{path}: {join_findings(problems, limit=_MAX_PROBLEMS)}.")
   return MarkupFile(
     name=str(name),
     origin=float(origin),
@@ -130,17 +127,22 @@ def parse_markup(description: Mapping[str, Any]) -> Markup:
     The mark-up, with pairs of `mirror` instead of names with sides.
 
   Raises:
-    InputError: with every mistake, separated by semicolons.
+    InputError: with the first mistakes, separated by semicolons, and how many more there are.
   """
-  problems = [
-    f"unknown key {_repr(key)}, known are {', '.join(KEYS)}"
-    for key in description
-    if key not in KEYS
-  ]
+  problems: list[str] = []
+  scheme = _parse_markup(description, problems)
+  if problems or scheme is None:
+    raise InputError(join_findings(problems, limit=_MAX_PROBLEMS))
+  return scheme
+
+
+def _parse_markup(description: Mapping[str, Any], problems: list[str]) -> Markup | None:
+  """The mark-up; none, and what is wrong with it, if the description does not say one."""
+  problems += _unknown([key for key in description if key not in KEYS], KEYS)
 
   names = _parse_names(description.get("landmarks"), problems)
   if not names:  # nothing else can be checked
-    raise InputError("; ".join(problems))
+    return None
 
   parser = _Parser(names, problems)
   mirror = parser.mirror(description.get("mirror"))
@@ -148,9 +150,7 @@ def parse_markup(description: Mapping[str, Any]) -> Markup:
   outer_eyes = parser.outer_eyes(description.get("outer_eyes"))
   pupils = parser.pupils(description.get("pupils"))
 
-  if problems:
-    raise InputError("; ".join(problems))
-  return Markup(names, edges, outer_eyes, pupils, mirror)
+  return None if problems else Markup(names, edges, outer_eyes, pupils, mirror)
 
 
 def to_dict(markup: Markup) -> dict[str, Any]:
@@ -188,17 +188,25 @@ def from_json(text: str) -> Markup:
   return parse_markup(description)
 
 
-def _builtin(content: Mapping[str, Any]) -> Markup:
-  """The mark-up of the library that `markup: 68` names."""
-  if others := [key for key in content if key != "markup"]:
-    raise InputError(
-      f"markup stands for all of its landmarks, so leave out {', '.join(map(_repr, others))}"
-    )
-
+def _builtin(content: Mapping[str, Any], problems: list[str]) -> Markup | None:
+  """The mark-up of the library that `markup: 68` names; none, and a problem, if it names none."""
   num = content["markup"]
-  if type(num) is not int:
-    raise InputError(f"markup is {_repr(num)}, expected a number of landmarks such as 68")
-  return markup(num)
+  if others := [key for key in content if key != "markup"]:
+    problems.append(f"markup stands for all of its landmarks, so leave out {_reprs(others)}")
+  elif type(num) is not int:
+    problems.append(f"markup is {_repr(num)}, expected a number of landmarks such as 68")
+  else:
+    try:
+      return markup(num)
+    except InputError as error:
+      problems.append(str(error))
+  return None
+
+
+def _unknown(keys: Sequence[Any], known: Sequence[str]) -> list[str]:
+  """A problem, if there are keys that are not known."""
+  word = "key" if len(keys) == 1 else "keys"
+  return [f"unknown {word} {_reprs(keys)}, known are {', '.join(known)}"] if keys else []
 
 
 def _parse_range(value: Any, problems: list[str]) -> tuple[float, float] | None:
@@ -243,13 +251,11 @@ def _parse_names(value: Any, problems: list[str]) -> tuple[str, ...]:
     return ()
 
   if wrong := [item for item in value if not isinstance(item, str) or not item.strip()]:
-    problems.append(
-      f"landmarks holds {', '.join(map(_repr, wrong))}, expected names: put them in quotation marks"
-    )
+    problems.append(f"landmarks holds {_reprs(wrong)}, expected names: put them in quotation marks")
     return ()
 
   if repeated := sorted({name for name in value if value.count(name) > 1}):
-    problems.append(f"landmarks holds {', '.join(map(_repr, repeated))} more than once")
+    problems.append(f"landmarks holds {_reprs(repeated)} more than once")
     return ()
 
   return tuple(value)
@@ -357,7 +363,7 @@ class _Parser:
     if None in numbers:
       unknown = [item for item, number in zip(value, numbers, strict=True) if number is None]
       self.problems.append(
-        f"{where} holds {', '.join(map(_repr, unknown))}, "
+        f"{where} holds {_reprs(unknown)}, "
         f"expected numbers from 0 to {len(self.names) - 1} or names of landmarks"
       )
       return ()
@@ -371,10 +377,15 @@ class _Parser:
 
   def _describe(self, k: int) -> str:
     """A landmark for a message: its number, and its name if the user gave it one."""
-    return str(k) if self.names[k] == f"landmark_{k}" else f"{k} ({self.names[k]})"
+    return str(k) if self.names[k] == f"landmark_{k}" else f"{k} ({cut(self.names[k])})"
 
 
 def _repr(value: Any) -> str:
   """A value for a message, of at most 60 characters."""
   text = "missing" if value is None else repr(value)
   return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _reprs(values: Sequence[Any]) -> str:
+  """Some of several values for a message, and how many more there are."""
+  return join_names([_repr(value) for value in values], limit=3)

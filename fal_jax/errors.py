@@ -136,6 +136,12 @@ def join_names(names: Sequence[str], *, limit: int = 10) -> str:
   return ", ".join(map(cut, names[:limit])) + more
 
 
+def join_findings(findings: Sequence[str], *, limit: int = 5) -> str:
+  """What a message says, which may hold commas: at most `limit`, and how many more there are."""
+  more = [f"and {len(findings) - limit} more"] if len(findings) > limit else []
+  return "; ".join([*findings[:limit], *more])
+
+
 def counted(number: int, thing: str) -> str:
   """A number of things for a message: "1 image", "2 images"."""
   return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

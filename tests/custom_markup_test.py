@@ -257,3 +257,19 @@ def test_a_config_whose_mark_up_does_not_fit_is_refused(text, num, norm, named):
     build.setup(config(text, num, eval__norm=norm), device_count=1)
 
   assert named in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_of_many_mistakes_the_first_are_told_and_how_many_there_are(tmp_path):
+  pairs = ", ".join(f"[nobody_{k}, left_eye]" for k in range(40))
+  text = FIVE.replace("mirror: [", f"mirror: [{pairs}, ").replace("name: my_faces", "name: 3")
+  with pytest.raises(InputError) as error:
+    read(tmp_path, text)
+
+  told = str(error.value)
+  assert told.count("; ") == 8 and told.endswith("; and 33 more.")
+  assert "name is 3" in told and "'nobody_6'" in told and "'nobody_7'" not in told
+
+  names = ", ".join(f"a_name_{k}, a_name_{k}" for k in range(300))
+  with pytest.raises(InputError, match=r"a_name_0.* and 297 more more than once") as error:
+    read(tmp_path, f"name: a\norigin: 0\nlandmarks: [{names}]\nmirror: []\n")
+  assert len(str(error.value)) < 300 + len(str(tmp_path))

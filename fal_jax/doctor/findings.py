@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from fal_jax.crop import CropRule
+from fal_jax.errors import join_findings
 from fal_jax.landmarks import Markup
 from fal_jax.prepared import split_names
 
@@ -122,7 +123,10 @@ def shape_findings(shape: Mapping[str, Any], markup: Markup) -> Iterator[Finding
       title=(
         f"The flip permutation does not fit the mean shape at {_count(len(partners), 'landmark')}"
       ),
-      meaning=f"In the mean face, {_join(pairs, limit=8)}. Mirrored views are taught wrong labels.",
+      meaning=(
+        f"In the mean face, {join_findings(pairs, limit=8)}. "
+        "Mirrored views are taught wrong labels."
+      ),
       remedy=(
         "Check the names of these landmarks in the mark-up: the prefixes left_ and right_ make the "
         "permutation."
@@ -284,7 +288,7 @@ def metadata_findings(metadata: Mapping[str, Any]) -> Iterator[Finding]:
     yield Finding(
       "warning",
       title=f"{_count(len(skipped), 'bad file')} left out when it was prepared",
-      meaning=f"{_join(reasons, limit=10)}.",
+      meaning=f"{join_findings(reasons, limit=10)}.",
       remedy="Fix these files and prepare it again.",
     )
 
@@ -326,12 +330,6 @@ def severity_counts(findings: Sequence[Finding], *, zeros: bool) -> str:
 
 def _count(number: int, noun: str) -> str:
   return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
-def _join(items: Sequence[str], *, limit: int) -> str:
-  """At most `limit` items, which may hold commas, and how many more there are."""
-  more = [f"and {len(items) - limit} more"] if len(items) > limit else []
-  return "; ".join([*items[:limit], *more])
 
 
 def _within(overlaps: Mapping[str, Mapping[str, Mapping[str, int]]], a: str, b: str) -> str | None:

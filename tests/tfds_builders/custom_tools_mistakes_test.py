@@ -83,6 +83,10 @@ MISTAKES = {
       f"{LABELME}: its box has no extent",
     ),
     "another size": (labelme("imageWidth", to=61), "should be 61 x 50, they are 60 x 50"),
+    "an infinite size": (
+      labelme("imageWidth", to=60.5).replace("60.5", "1e999"),
+      f"{LABELME}: imageWidth and imageHeight are inf and 50, expected the image's size",
+    ),
   },
   "label-studio": {
     "task no object": (label_studio(to=3), "export.json, task [1]: it is 3, expected a task"),
@@ -98,6 +102,14 @@ MISTAKES = {
     "without size": (
       region(2, "original_width", to=None),
       "original_height of a region are missing and 50, expected",
+    ),
+    "a side of hundreds of digits": (
+      region(2, "original_width", to=10**400),
+      "original_width and original_height of a region are 1000",
+    ),
+    "an infinite side": (
+      region(2, "original_width", to=60.5).replace("60.5", "1e999"),
+      "original_height of a region are inf and 50, expected",
     ),
     "two labels": (region(2, "value", "keypointlabels", to=["a", "b"]), "are ['a', 'b'], expected"),
     "no number": (region(2, "value", "x", to=None), "the point 'left-mouth' is missing, expected"),

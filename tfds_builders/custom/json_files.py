@@ -63,8 +63,10 @@ def point(value: Any, what: str) -> tuple[float, float]:
 
 def size_of(width: Any, height: Any) -> tuple[int, int] | None:
   """(width, height) of an image where a file gives both."""
-  given = type(width) in (int, float) and type(height) in (int, float)
-  return (int(width), int(height)) if given and 0 < min(width, height) < 1e6 else None
+  sides = (width, height)
+  if not all(type(side) in (int, float) and 0 < side < limits.MAX_COORDINATE for side in sides):
+    return None  # JSON's 1e999 is infinity
+  return int(width), int(height)
 
 
 def shown(value: Any) -> str:

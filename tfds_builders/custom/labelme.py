@@ -55,7 +55,12 @@ def read_labelme(
     return []
 
   image = beside(root, file, name)
-  size = size_of(content.get("imageWidth"), content.get("imageHeight"))
+  sides = content.get("imageWidth"), content.get("imageHeight")
+  size = size_of(*sides)
+  if size is None and None not in sides:
+    message = f"imageWidth and imageHeight are {shown(sides[0])} and {shown(sides[1])}"
+    findings.append(Finding(where, f"{message}, expected the image's size"))
+    return [NamedFace(where, image, is_bad=True)]
   groups: dict[object, list[dict[str, Any]]] = {}
   for row, shape in enumerate(shapes):
     group = shape.get("group_id") if isinstance(shape, dict) else None

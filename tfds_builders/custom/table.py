@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fal_jax.errors import InputError, cut, join_names
+from fal_jax.errors import InputError, cut, join_findings, join_names
 from tfds_builders.common.text import decimal, read_text
 from tfds_builders.common.validate import Finding
 from tfds_builders.custom.annotation import Annotation
@@ -74,7 +74,7 @@ def read_table(
       problems.append(f"{len(row)} cells, expected {len(columns)} as in the header")
 
     if problems:
-      findings.append(Finding(where, "; ".join(problems)))
+      findings.append(Finding(where, join_findings(problems)))
       landmarks = box = None
     image = cells.get("image", "")
     if is_ours:
