@@ -2,7 +2,7 @@
 
   python -m fal_jax.ablation --table=configs/ablations/family.py:demo --seeds=3 \\
     --workdir=runs/ablation
-  python -m launch.costs --table=configs/ablations/family.py:demo --workdir=runs/ablation
+  python -m launch.costs --results=runs/ablation/family.json
 
 The first command trains them; the second sets their errors against CPU time, parameters and sizes.
 """
