@@ -3,7 +3,7 @@
   python -m tfds_builders.prepare w300 --manual_dir=FOLDER --allow_partial
   python -m fal_jax.main --config=configs/w300_mobile.py --workdir=runs/w300_mobile
 
-README.md has what it costs beside FAN, under "Networks". Its accuracy has not been measured yet.
+ablations/README.md has its error and its cost beside FAN's, trained for 15 epochs: 6.13, one seed.
 """
 
 from ml_collections import ConfigDict

@@ -39,11 +39,13 @@ PEERS = "launch/peers/README.md"
 ABLATIONS = "configs/ablations/README.md"
 
 
-def ablation(section: str, name: str, *, against: str, also: Sequence[str] = ()) -> Table:
+def ablation(
+  section: str, name: str, *, against: str, also: Sequence[str] = (), seeds: int = 3
+) -> Table:
   """A table of `python -m fal_jax.ablation`, whose JSON is in the folder of results."""
   columns = {
     "nme_ic, mean ± sd": ("mean", "standard_deviation"),
-    **{f"seed {seed}": (f"values.{seed}",) for seed in range(3)},
+    **{f"seed {seed}": (f"values.{seed}",) for seed in range(seeds)},
     f"minus {against} ± se": ("difference.mean", "difference.standard_error"),
     "95 % over faces": (
       "difference.interval_over_faces.0",
@@ -73,6 +75,21 @@ TABLES = (
     "The paper's Table 2 on real faces, made small", "w300_small/table2", against="row above"
   ),
   ablation("What the paper leaves open", "w300_small/defaults", against="first row"),
+  ablation("A family of networks", "w300_small/family", against="first row", seeds=1),
+  Table(
+    ABLATIONS,
+    "What the family costs",
+    "configs/ablations/results/w300_small/family_costs.json",
+    {
+      "depth": ("depth",),
+      "expansion": ("expansion",),
+      "CPU ms": ("cpu_ms",),
+      "of the first": ("relative",),
+      "MFLOP": ("mflop",),
+      "float16, MB": ("float16_mb",),
+      "ONNX, MB": ("onnx_mb",),
+    },
+  ),
   ablation(
     "Consistency of views",
     "w300_small/consistency",
@@ -99,7 +116,7 @@ SENTENCES = (
     "({rows[sum of two views (Eq. 6)][also][agreement][mean]:.2f} against "
     "{rows[one view][also][agreement][mean]:.2f})",
   ),
-  (PEERS, "launch/peers/times.json", "a load of {load[0]:.0f} before and {load[1]:.0f} after"),
+  (PEERS, "launch/peers/times.json", "a load of {load[0]:.1f} before and {load[1]:.1f} after"),
 )
 
 
