@@ -276,7 +276,7 @@ def test_a_file_that_is_larger_than_any_landmarks_is_refused_unread(
 
   for name, answer in (
     ("bomb.npz", "unpacks to 1,088,"),
-    ("long.csv", "bytes, more than 100,000"),
+    ("long.csv", "bytes, more than the 100,000 of a file of landmarks"),
   ):
     code, _, err = command_line(predictions=[str(tmp_path / name)], **flags_but_predictions)
     assert code == 2

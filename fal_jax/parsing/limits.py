@@ -4,6 +4,8 @@ A reader applies a limit before it spends the memory or the time. What a file of
 kind needs lies well below each of them.
 """
 
+from pathlib import Path
+
 from fal_jax.errors import InputError
 
 # ---- Anything that is compressed
@@ -71,6 +73,26 @@ MAX_ARCHIVE_FREE_BYTES = 10**8  # as FREE_BYTES, on disk
 
 MAX_SHOWN = 60  # characters of a word or value of a file; `errors.cut`
 MAX_MESSAGE = 1000  # of what a library says, and of a sentence that another process gives us
+
+
+def check_size(path: Path, max_bytes: int, *, what: str) -> None:
+  """Refuses a file that is too large, before any memory is spent.
+
+  Args:
+    path: the file.
+    max_bytes: the largest that is read.
+    what: what it should be, such as "a list of boxes", for the sentence.
+
+  Raises:
+    InputError: it is larger.
+    OSError: its size cannot be known; nor can the file be read.
+  """
+  size = path.stat().st_size
+  if size > max_bytes:
+    raise InputError(
+      f"{path} has {size:,} bytes, more than the {max_bytes:,} of {what}: "
+      "is it one? Split it if so."
+    )
 
 
 def check_ratio(unpacked: int, packed: int, *, what: str) -> None:

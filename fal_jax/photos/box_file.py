@@ -56,11 +56,7 @@ def read(path: str | Path) -> list[Row]:
   """
   path = Path(path).expanduser()
   try:
-    if (size := path.stat().st_size) > limits.MAX_TEXT_BYTES:
-      raise InputError(
-        f"{path} has {size:,} bytes, more than the {limits.MAX_TEXT_BYTES:,} of a list of boxes: "
-        "is it one? Split it if so."
-      )
+    limits.check_size(path, limits.MAX_TEXT_BYTES, what="a list of boxes")
     text = path.read_text(encoding="utf-8-sig")
   except OSError as error:
     raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -52,13 +52,7 @@ def read(path: str | Path, *, repeated_ids: bool = False) -> LandmarkFile:
     )
 
   try:
-    size = path.stat().st_size
-    if size > limits.MAX_LANDMARK_BYTES:
-      raise InputError(
-        f"{path} has {size:,} bytes, more than {limits.MAX_LANDMARK_BYTES:,}: it does not hold "
-        "landmarks, or must be split."
-      )
-
+    limits.check_size(path, limits.MAX_LANDMARK_BYTES, what="a file of landmarks")
     match suffix:
       case ".csv":
         file = landmark_csv.read(path)

@@ -3,6 +3,7 @@
 Strict about what is a number, tolerant of a byte order mark.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -53,7 +54,7 @@ def decode(
 
 
 def check_size(path: Path, max_bytes: int) -> None:
-  """Refuses a file of more bytes, before any memory is spent.
+  """Refuses an annotation file of more bytes; one whose size cannot be known is left to its reader.
 
   Args:
     path: the file.
@@ -62,15 +63,8 @@ def check_size(path: Path, max_bytes: int) -> None:
   Raises:
     InputError: it is larger.
   """
-  try:
-    size = path.stat().st_size
-  except OSError:
-    return  # reading it gives the reason
-  if size > max_bytes:
-    raise InputError(
-      f"{path} has {size:,} bytes, more than the {max_bytes:,} of an annotation file: "
-      "is it one? Split it if so."
-    )
+  with contextlib.suppress(OSError):  # reading it gives the reason
+    limits.check_size(path, max_bytes, what="an annotation file")
 
 
 def read_text(path: Path) -> str:
