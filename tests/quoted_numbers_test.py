@@ -51,7 +51,14 @@ def ablation(
       "difference.interval_over_faces.0",
       "difference.interval_over_faces.1",
     ),
-    **{name: (f"also.{name}.mean",) for name in also},
+    **{name: (f"also.{name}.mean", f"also.{name}.standard_deviation") for name in also},
+    **{
+      f"{name}, minus {against}": (
+        f"also.{name}.difference.mean",
+        f"also.{name}.difference.standard_error",
+      )
+      for name in also
+    },
   }
   return Table(ABLATIONS, section, f"configs/ablations/results/{name}.json", columns)
 
@@ -113,8 +120,8 @@ SENTENCES = (
   (
     ABLATIONS,
     "configs/ablations/results/w300_small/consistency.json",
-    "({rows[sum of two views (Eq. 6)][also][agreement][mean]:.2f} against "
-    "{rows[one view][also][agreement][mean]:.2f})",
+    "({rows[sum of two views (Eq. 6)][difference][mean]:.2f} ± "
+    "{rows[sum of two views (Eq. 6)][difference][standard_error]:.2f})",
   ),
   (PEERS, "launch/peers/times.json", "a load of {load[0]:.1f} before and {load[1]:.1f} after"),
 )
