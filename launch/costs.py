@@ -5,7 +5,7 @@ sizes, multiplications and additions, and CPU time. Writes family_costs.json, .m
 the table's files. Each network is that of its row's first seed, exported to ONNX with its decoder
 and run by ONNX Runtime on one thread, one face a call. The networks take turns, round after round,
 so that a spell in which the machine is slow affects all alike, and CPU time counts, which waiting
-for other programs does not lengthen. "CPU ms" is the median over the calls of the fastest round,
+for other programs does not lengthen. "CPU ms" is the mean over the calls of the fastest round,
 since virtual machines are slow in some rounds; "of the first" the median over rounds of the time
 beside that of the first row in the same round.
 """
@@ -16,7 +16,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from fal_jax import build, flag_parser
-from fal_jax.bench import flops, machine
+from fal_jax.bench import flops, machine, timing
 from fal_jax.errors import InputError
 from fal_jax.export import onnx_model, source
 from fal_jax.export.options import Options
@@ -34,12 +34,10 @@ from fal_jax.output.folders import write_atomic
 from fal_jax.plots import figure
 from fal_jax.weights import pack
 
-WARM = 20  # calls before the first round
-NAMES = {"fan": "FAN", "mobile_unet": "MobileUNet"}
-# Colour, and where a mark's text stands from it, pt: one kind above its line, the other below.
+# Name, colour, and where a mark's text stands from it, pt: one kind above its line, one below.
 _STYLES = {
-  "fan": ("#D55E00", (6, 5), "left"),
-  "mobile_unet": ("#0072B2", (-7, -11), "right"),
+  "fan": ("FAN", "#D55E00", (6, 5), "left"),
+  "mobile_unet": ("MobileUNet", "#0072B2", (-7, -11), "right"),
 }
 
 
@@ -49,21 +47,28 @@ def main() -> None:
   table, rows = read(args.results)
   folder, stem = args.results.parent, args.results.stem
 
-  costs, calls = [], []
+  costs, tasks = [], {}
   for row in rows:
     training = folder / "trainings" / row["training"] / f"seed{min(map(int, row['values']))}"
-    of_network, call = measure(training)
+    of_network, tasks[row["row"]] = measure(training)
     costs.append({key: row[key] for key in ("row", "label", "mean", "seeds")} | of_network)
-    calls.append(call)
   load = [round(os.getloadavg()[0], 1)]
-  times = milliseconds(calls, rounds=args.rounds, repeats=args.calls)
+  seconds = timing.interleaved(
+    tasks,
+    rounds=args.rounds,
+    min_seconds=60,  # that is, always as many calls as asked for
+    max_repeats=args.calls,
+    clock=time.process_time,
+  )
   load.append(round(os.getloadavg()[0], 1))
-  for cost, of_rounds in zip(costs, times, strict=True):
-    relative = [own / first for own, first in zip(of_rounds, times[0], strict=True)]
-    cost["relative"] = round(statistics.median(relative), 3)
-    cost["cpu_ms"] = round(min(of_rounds), 3)
-    cost["cpu_ms_median"] = round(statistics.median(of_rounds), 3)
-    cost["cpu_ms_highest"] = round(max(of_rounds), 3)
+  first = seconds[costs[0]["row"]]
+  for cost in costs:
+    own = seconds[cost["row"]]
+    spread = timing.spread(own)
+    cost["relative"] = round(statistics.median(timing.ratios(own, first)), 3)
+    cost["cpu_ms"] = round(1e3 * spread["min"], 3)
+    cost["cpu_ms_median"] = round(1e3 * spread["median"], 3)
+    cost["cpu_ms_highest"] = round(1e3 * spread["max"], 3)
 
   content = {
     "table": stem,
@@ -106,8 +111,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   return table, rows
 
 
-def measure(training: Path) -> tuple[dict[str, Any], Callable[[], object]]:
-  """Sizes of a run's network, and a function that runs it once.
+def measure(training: Path) -> tuple[dict[str, Any], timing.Task]:
+  """Sizes of a run's network, and a function that runs it so many times.
 
   Args:
     training: the run's folder.
@@ -115,7 +120,8 @@ def measure(training: Path) -> tuple[dict[str, Any], Callable[[], object]]:
   Returns:
     `input` (px), `network`, `features`, `depth`, `expansion` (None where it has none),
     `parameters`, `mflop` (convolutions, one face), `float16_mb` and `onnx_mb`; and the function,
-    which reads the landmarks of one face.
+    which reads the landmarks of one face and returns
+    the last ones, (1, K, 2).
   """
   import onnxruntime
 
@@ -142,36 +148,13 @@ def measure(training: Path) -> tuple[dict[str, Any], Callable[[], object]]:
     "float16_mb": round(sum(array.nbytes for array in packed.values()) / 1e6, 3),
     "onnx_mb": round(len(content) / 1e6, 3),
   }
-  return of_network, lambda: session.run(["landmarks"], {"images": crop})
 
+  def run(repeats: int) -> Any:
+    for _ in range(repeats):
+      (landmarks,) = session.run(["landmarks"], {"images": crop})
+    return landmarks
 
-def milliseconds(
-  calls: Sequence[Callable[[], object]], *, rounds: int, repeats: int
-) -> list[list[float]]:
-  """CPU time of each function in each round, every second round in reverse order.
-
-  Args:
-    calls: the functions.
-    rounds: how many rounds.
-    repeats: how often each is called in a round.
-
-  Returns:
-    Median milliseconds, `rounds` numbers for each function.
-  """
-  for call in calls:
-    for _ in range(WARM):
-      call()
-  found: list[list[float]] = [[] for _ in calls]
-  for number in range(rounds):
-    turns = list(zip(calls, found, strict=True))
-    for call, times in turns if number % 2 == 0 else reversed(turns):
-      samples = []
-      for _ in range(repeats):
-        start = time.process_time_ns()
-        call()
-        samples.append((time.process_time_ns() - start) / 1e6)
-      times.append(statistics.median(samples))
-  return found
+  return of_network, run
 
 
 def markdown_table(costs: Sequence[Mapping[str, Any]], *, metric: str) -> str:
@@ -219,12 +202,12 @@ def draw(path: Path, costs: Sequence[Mapping[str, Any]], *, metric: str) -> None
   """
   fig = figure.new_figure(6.4, 4.0)
   axes = fig.add_subplot()
-  for network, (colour, offset, side) in _STYLES.items():
+  for network, (name, colour, offset, side) in _STYLES.items():
     of_kind = sorted(
       (cost for cost in costs if cost["network"] == network), key=lambda cost: cost["cpu_ms"]
     )
     x, y = [cost["cpu_ms"] for cost in of_kind], [cost["mean"] for cost in of_kind]
-    axes.plot(x, y, "o-", color=colour, label=NAMES[network])
+    axes.plot(x, y, "o-", color=colour, label=name)
     for cost in of_kind:
       place = (cost["cpu_ms"], cost["mean"])
       text = f"{cost['features']} features, {cost['parameters'] / 1e3:.0f} k"
