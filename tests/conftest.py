@@ -8,17 +8,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import quick_xla
 from absl import flags, logging
 from absl.testing import flagsaver
 
-# Tests run thousands of programs once or twice, so XLA compiles them quickly and not well. To have
-# them as users do: XLA_FLAGS=--xla_backend_optimization_level=3, as in the second half of .ci/run.
-QUICKLY = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-
+# To have programs compiled as users do: XLA_FLAGS=--xla_backend_optimization_level=3, as in the
+# second half of .ci/run.
 _given = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"{_given} --xla_force_host_platform_device_count=8" + (
-  "" if "xla_backend_optimization_level" in _given else QUICKLY
-)
+_quickly = "" if "xla_backend_optimization_level" in _given else quick_xla.FLAGS
+os.environ["XLA_FLAGS"] = f"{_given} --xla_force_host_platform_device_count=8 {_quickly}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # Arrays of different ranks are never combined by accident, nor in the processes that tests start.

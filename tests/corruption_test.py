@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax import corruption
 from fal_jax.corruption import Corruption

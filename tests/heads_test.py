@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 from compiled import combine, decode, encode, landmarks_in_views
+from quick_xla import QUICKLY
 from step_fixtures import (
   CODEC,
   CROP,
   FLIP,
-  QUICKLY,
   RECIPE,
   initial_state,
   make_batch,

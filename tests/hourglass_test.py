@@ -9,7 +9,7 @@ import pytest
 from fan_variables import PARAMETERS, random_variables
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax.hourglass import FAN, Hourglass
 from fal_jax.ops.layers import Norm

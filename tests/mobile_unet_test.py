@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fan_variables import random_variables
 from flax.traverse_util import flatten_dict
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax.mobile_unet import MobileUNet
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fan_variables import random_variables
 from flax import linen as nn
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax.hourglass import FAN
 from fal_jax.mobile_unet import MobileUNet

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import encode, prior_divergence, window_positions
+from quick_xla import QUICKLY
 from scipy.spatial import distance
-from step_fixtures import QUICKLY
 
 from fal_jax import heads
 from fal_jax.heatmap import HeatmapCodec

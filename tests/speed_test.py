@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_dataset
-from step_fixtures import QUICKLY, RECIPE, initial_state, make_batch
+from quick_xla import QUICKLY
+from step_fixtures import RECIPE, initial_state, make_batch
 
 from configs import default
 from fal_jax import build, parallel, steps, train

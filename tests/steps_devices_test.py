@@ -6,10 +6,10 @@ import functools
 import jax
 import numpy as np
 import pytest
+from quick_xla import QUICKLY
 from step_fixtures import (
   BATCH,
   FLIP,
-  QUICKLY,
   RECIPE,
   SmallNet,
   assert_trees_equal,

@@ -11,12 +11,12 @@ import optax
 import pytest
 from compiled import encode
 from flax import linen as nn
+from quick_xla import QUICKLY
 from step_fixtures import (
   BATCH,
   CODEC,
   CROP,
   FLIP,
-  QUICKLY,
   RECIPE,
   SmallNet,
   assert_trees_equal,

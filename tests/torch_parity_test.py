@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fan_variables import PARAMETERS
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax import losses
 from fal_jax.torch_import.state_dict import from_torch_state_dict, network_of, to_torch_state_dict

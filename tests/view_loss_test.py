@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tiny_dataset
 from compiled import combine, encode, landmarks_in_views, window_positions
-from step_fixtures import CROP, FLIP, QUICKLY, RECIPE, make_batch, views_of
+from quick_xla import QUICKLY
+from step_fixtures import CROP, FLIP, RECIPE, make_batch, views_of
 
 from fal_jax import affine, build, steps
 from fal_jax.augment import View

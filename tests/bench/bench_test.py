@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import pytest
 import tiny_dataset
+from quick_xla import QUICKLY
 
 from fal_jax import parallel
 from fal_jax.bench import run as bench
@@ -44,11 +45,7 @@ def make_config(data_dir=None, **changes):
 
 @pytest.mark.heavy
 def test_every_part_of_one_process_is_in_the_report(monkeypatch, folder, tmp_path):
-  quick_compilation = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-  }
-  monkeypatch.setattr(parallel, "_CPU_OPTIONS", quick_compilation)
+  monkeypatch.setattr(parallel, "_CPU_OPTIONS", QUICKLY)
   lines = []
 
   page = bench.run(

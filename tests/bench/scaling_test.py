@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import quick_xla
 import tiny_dataset
-from process_groups import QUICKLY_COMPILED
 
 from fal_jax.bench import scaling, table, worker
 
@@ -77,7 +77,7 @@ def test_peak_memory_is_that_of_the_process_and_not_of_its_parent():
 @pytest.mark.heavy
 def test_fake_devices_and_two_processes_take_steps_by_turns(monkeypatch):
   monkeypatch.setattr(scaling, "available_bytes", lambda: None)  # whatever other tests hold now
-  monkeypatch.setenv("XLA_FLAGS", QUICKLY_COMPILED)
+  monkeypatch.setenv("XLA_FLAGS", quick_xla.FLAGS)
   options = {"pairs": 1, "rounds": 2, "environment": {}, "echo": print}
   fake = scaling.measure_fake_devices(config(), counts=(2,), **options)
   (both,) = scaling.measure_processes(config(), **options)

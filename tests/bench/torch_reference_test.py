@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 import tiny_dataset
-from step_fixtures import QUICKLY, initial_state, views_of
+from quick_xla import QUICKLY
+from step_fixtures import initial_state, views_of
 
 from fal_jax import affine, build, heatmap, steps
 from fal_jax.torch_import import state_dict

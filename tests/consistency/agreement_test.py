@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from step_fixtures import CODEC, CROP, FLIP, QUICKLY, RECIPE, STORED, views_of
+from quick_xla import QUICKLY
+from step_fixtures import CODEC, CROP, FLIP, RECIPE, STORED, views_of
 
 from fal_jax import metrics, siamese, steps
 from fal_jax.augment import ViewRange

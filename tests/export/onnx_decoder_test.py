@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import onnx_models
 import pytest
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax import affine
 from fal_jax.heatmap import Decoding, HeatmapCodec

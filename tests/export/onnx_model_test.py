@@ -12,7 +12,7 @@ import pytest
 import tiny_dataset
 from fan_variables import random_variables
 from flax import linen as nn
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax import affine, build, crop, landmarks, network, steps
 from fal_jax.errors import InputError

@@ -5,7 +5,7 @@ import jax
 import jax.export
 import numpy as np
 import pytest
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax import build, predict
 from fal_jax.export import run as export

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny_dataset
 from fan_variables import random_variables
-from step_fixtures import QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax import build, steps
 from fal_jax.export import stablehlo

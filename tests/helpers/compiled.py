@@ -6,7 +6,8 @@ the function. What can be traced also runs op by op, so nothing is left untested
 
 import jax
 import numpy as np
-from step_fixtures import FLIP, QUICKLY
+from quick_xla import QUICKLY
+from step_fixtures import FLIP
 
 from fal_jax import affine, heads, siamese
 from fal_jax.augment import View

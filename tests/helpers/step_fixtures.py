@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from quick_xla import QUICKLY
 
 from fal_jax import steps
 from fal_jax.augment import ViewRange
@@ -25,9 +26,6 @@ STORED = 104  # px, side of the stored crops
 BATCH = 6
 FLIP = (1, 0, 2)
 CODEC = HeatmapCodec(size=CROP // 4, sigma=1.0)
-
-# Compiling takes longer here than running what is compiled.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class SmallNet(nn.Module):

@@ -7,7 +7,8 @@ import typing
 import jax
 import numpy as np
 import pytest
-from step_fixtures import CODEC, CROP, QUICKLY
+from quick_xla import QUICKLY
+from step_fixtures import CODEC, CROP
 
 from fal_jax import heatmap, steps
 from fal_jax.heatmap import HeatmapCodec

@@ -13,8 +13,8 @@ import pytest
 import runs
 import tiny_dataset
 from command_line import run_main
+from quick_xla import QUICKLY
 from safetensors.numpy import load_file
-from step_fixtures import QUICKLY
 
 from fal_jax import build, evaluate, network, parallel, restore
 from fal_jax.errors import InputError
