@@ -123,6 +123,19 @@ SENTENCES = (
     "({rows[sum of two views (Eq. 6)][difference][mean]:.2f} ± "
     "{rows[sum of two views (Eq. 6)][difference][standard_error]:.2f})",
   ),
+  (
+    ABLATIONS,
+    "configs/ablations/results/decoders/w300-68.json",
+    "from {rows[softargmax][nme_ic]:.3f} to {rows[calibrated][nme_ic]:.3f} %",
+  ),
+  (
+    ABLATIONS,
+    "configs/ablations/results/decoders/free-68.json",
+    "{rows[calibrated][differences][nme_ic][mean]:.4f} "
+    "({rows[calibrated][differences][nme_ic][interval][0]:.4f} to "
+    "{rows[calibrated][differences][nme_ic][interval][1]:.4f}), "
+    "{rows[calibrated][percent_improved]:.1f} %",
+  ),
   (PEERS, "launch/peers/times.json", "a load of {load[0]:.1f} before and {load[1]:.1f} after"),
 )
 
