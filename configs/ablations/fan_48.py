@@ -12,5 +12,6 @@ from configs.ablations import siamese
 
 def get_config(base: str = "demo") -> ConfigDict:
   config = siamese.get_config(base).unlock()
+  config.model.name = "fan"
   config.model.features = 48
   return config.lock()
