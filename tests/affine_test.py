@@ -178,6 +178,7 @@ def test_a_warp_far_outside_is_black_and_finite():
   assert not np.asarray(warp(image, far, (8, 8))).any()
 
 
+@pytest.mark.slow
 def test_gradients_of_warp_agree_with_finite_differences():
   rng = np.random.default_rng(0)
   image = rng.normal(size=(9, 8, 2))

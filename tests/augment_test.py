@@ -304,11 +304,13 @@ def darkest():
   return darkest_pixels
 
 
+@pytest.mark.slow
 def test_a_stored_square_of_13_eighths_of_the_crop_leaves_no_view_a_black_corner(darkest):
   assert STORED / SIZE == 416 / 256
   assert darkest(np.full((STORED, STORED, 3), 255, np.uint8)).min() > 0.999
 
 
+@pytest.mark.slow
 def test_without_a_margin_most_views_have_black_corners(darkest):
   stored = np.zeros((STORED, STORED, 3), np.uint8)
   margin = (STORED - SIZE) // 2

@@ -55,6 +55,7 @@ ONES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "arguments"), ONES)
 def test_it_happens_as_often_as_its_probability_says(function, arguments):
   image = photo()

@@ -87,6 +87,7 @@ def test_batches_gathered_on_the_devices_hold_the_same_bits(source, mix):
   assert_same_batches(gathered, list(map(parallel.split_over_devices, expected)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_the_shares_of_all_processes_together_are_the_batches_of_one(source, mix, count):
   whole = take(source, 5, mix=mix)

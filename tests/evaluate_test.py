@@ -192,6 +192,7 @@ def test_faces_without_a_normaliser_are_named_and_left_out(predictions, caplog):
   assert np.isfinite(summary["nme_ic"])
 
 
+@pytest.mark.slow
 def test_evaluating_twice_writes_the_same_files(evaluated, run, workdir):
   summary, texts = evaluated
   assert summary["num_images"] == tiny_dataset.TEST

@@ -29,6 +29,7 @@ def make(workdir):
   return functools.cache(lambda **options: FaceAligner.from_checkpoint(workdir, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("count", "sizes"), [(0, []), (1, [1]), (3, [2, 1]), (11, [8, 2, 1]), (40, [16, 16, 8])]
 )
@@ -51,6 +52,7 @@ def test_faces_are_computed_in_powers_of_two_and_none_for_nothing(
   assert len(result.landmarks) == count
 
 
+@pytest.mark.slow
 def test_one_view_has_no_uncertainty_and_several_have(make, photo):
   alone = make()(*photo)
   several = make(views=4)(*photo)
@@ -116,6 +118,7 @@ def test_a_face_whose_landmarks_fall_together_keeps_its_box(make, photo, monkeyp
   assert np.isfinite(aligner(*photo).landmarks).all()
 
 
+@pytest.mark.slow
 def test_another_decoder_may_be_asked_for(make, photo):
   image, box = photo
   aligner = make(decode="argmax")
@@ -154,6 +157,7 @@ def test_the_covariance_grows_with_the_square_of_the_image(make, photo):
   assert np.median(ratios) == pytest.approx(16, rel=0.1)
 
 
+@pytest.mark.slow
 def test_what_was_warmed_up_is_not_compiled_again(workdir, photo):
   aligner = FaceAligner.from_checkpoint(workdir, views=3, decode="argmax")
 
@@ -165,6 +169,7 @@ def test_what_was_warmed_up_is_not_compiled_again(workdir, photo):
   assert aligner._predict._cache_size() == compiled >= 2
 
 
+@pytest.mark.slow
 def test_a_call_waits_for_the_warm_up_and_raises_what_went_wrong_in_it(workdir, photo, monkeypatch):
   aligner = FaceAligner.from_checkpoint(workdir)
 

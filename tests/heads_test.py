@@ -140,6 +140,7 @@ def test_the_loss_through_the_global_softargmax_counts_distances_of_mean_positio
   assert landmark_loss(recipe, heatmaps, landmarks) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["correction_static", "correction_dynamic"])
 def test_the_loss_of_the_correction_is_its_distance_from_its_target(head):
   recipe = dataclasses.replace(RECIPE, head=head, codec=ARGMAX)

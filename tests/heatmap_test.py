@@ -27,6 +27,7 @@ def roundtrip_error(codec: HeatmapCodec, points: np.ndarray) -> float:
   return float(np.linalg.norm(np.asarray(landmarks) - points, axis=-1).mean() / codec.stride)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sigma", "expected"), [(1, 0.1346), (1.5, 0.02912), (2, 0.00949)])
 def test_roundtrip_error_of_the_local_softargmax_is_the_known_one(sigma, expected):
   """Measured once by an independent implementation.
@@ -41,6 +42,7 @@ def test_roundtrip_error_of_the_local_softargmax_is_the_known_one(sigma, expecte
 IN_A_CELL = 0.3826  # the mean distance of a random point in a unit square from its centre
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("encoding", "decoding", "expected"),
   [

@@ -68,6 +68,7 @@ def two_stacks():
   return apply, random_variables(model, random_images())
 
 
+@pytest.mark.slow
 def test_heatmaps_have_a_quarter_of_the_side_and_come_once_per_stack(two_stacks):
   apply, variables = two_stacks
   heatmaps, _ = apply(variables, random_images())

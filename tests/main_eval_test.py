@@ -40,6 +40,7 @@ def evaluated_setups(workdir, monkeypatch):
   return setups
 
 
+@pytest.mark.slow
 def test_keys_override_the_run_s_own_config_and_each_difference_is_printed(
   run, workdir, evaluated_setups
 ):
@@ -126,6 +127,7 @@ def test_a_network_that_cannot_be_evaluated_here_is_refused_in_one_sentence(
   assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_written_to_is_evaluated_into_another_folder(
   run, workdir, evaluated_setups, tmp_path
 ):

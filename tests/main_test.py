@@ -150,6 +150,7 @@ def test_predict_on_the_command_line_writes_points_and_images(workdir, tmp_path)
   assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_the_console_script_is_the_command_line(tmp_path):
   """With the exit code, and the flags of --help, which absl looks for in the main program."""
   project = tomllib.loads((tiny_dataset.ROOT / "pyproject.toml").read_text())["project"]
@@ -248,6 +249,7 @@ def test_a_workdir_that_is_given_is_used_and_not_announced(run, folder, monkeypa
   assert workdirs == [str(tmp_path / "w")]
 
 
+@pytest.mark.slow
 def test_the_design_card_s_command_goes_as_far_as_the_missing_dataset(tmp_path):
   """`python -m fal_jax.main --config=configs/wflw.py`, with nothing prepared."""
   code, out, err = main("--config=configs/wflw.py", f"--config.data.dir={tmp_path}")

@@ -68,6 +68,7 @@ def test_a_new_network_trains_through_the_step_as_it_is(start):
   assert (mean != np.asarray(start.batch_stats["norm"]["mean"])).any()
 
 
+@pytest.mark.slow
 def test_a_new_network_predicts_in_crop_pixels_of_its_own_stride(start):
   model = Foreign(len(FLIP))
   images = make_batch(2)["image"][:, :CROP, :CROP]

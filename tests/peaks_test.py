@@ -36,6 +36,7 @@ def interior(count: int, seed: int = 0) -> np.ndarray:
   return np.random.default_rng(seed).uniform(4, SIZE - 5, (count, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [3, 5, 7])
 @pytest.mark.parametrize("sigma", [1, 1.5, 2, 3])
 @pytest.mark.parametrize("height", [1, 0.3])

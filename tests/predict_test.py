@@ -38,6 +38,7 @@ def test_a_run_s_network_comes_with_the_config_it_was_trained_under(aligner, wor
   assert again.setup.config == aligner.setup.config
 
 
+@pytest.mark.slow
 def test_the_aligner_agrees_with_the_evaluation_of_the_same_image(aligner, workdir):
   config = aligner.setup.config
   source = data.open_split(

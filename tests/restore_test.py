@@ -134,6 +134,7 @@ def fresh_variables(config):
   return jax.jit(lambda: steps.init_state(jax.random.key(5, impl="rbg"), recipe))().variables
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_of_another(folder, workdir, capsys):
   config = tiny_dataset.config(folder, init_from=str(workdir))
   expected, _ = restore.restore_variables(build.setup(restore.saved_config(workdir)), workdir)

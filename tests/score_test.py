@@ -224,6 +224,7 @@ def command_line(capsys):
   return functools.partial(run_main, capsys, mode="score")
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_the_table_and_needs_no_config(command_line, tmp_path, truth):
   pred = write_csv(tmp_path / "mine.csv", make_faces() + SHIFT)
 

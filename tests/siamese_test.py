@@ -224,6 +224,7 @@ def test_where_no_view_looked_nothing_is_seen_and_nothing_is_infinite():
   np.testing.assert_allclose(combined[0, 0, :24], 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_sum_is_the_mean_times_the_fraction_of_views_that_looked(count):
   views = random_views((count, 3), shift=50, seed=1)
@@ -277,6 +278,7 @@ def test_the_gradient_of_combine_is_its_transpose():
   assert np.abs(gradient).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_the_gradient_of_pulling_back_equals_scattering_and_finite_differences(mirrored):
   view = one_view(turned(-24, 1.13, (30, 11)), mirrored)

@@ -74,12 +74,13 @@ def test_a_step_does_the_work_of_its_convolutions_and_hardly_more():
   assert lowered(dtype="float32").cost_analysis()["flops"] == pytest.approx(PAIR_FLOPS, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "model",
   [
     {"dtype": "float32", **SMALL},
-    pytest.param({"dtype": "float32"}, marks=pytest.mark.slow),
-    pytest.param({"dtype": "bfloat16"}, marks=pytest.mark.slow),
+    {"dtype": "float32"},
+    {"dtype": "bfloat16"},
   ],
   ids=str,
 )

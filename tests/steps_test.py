@@ -286,6 +286,7 @@ class Oracle:
 KNOWN = np.array([[21.5, 41.5], [33.5, 13.5], [45.5, 29.5]], np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 8, 11])
 def test_predictions_are_decoded_from_the_last_stack_of_every_image_in_order(count):
   brightness = np.linspace(51, 255, count).astype(np.uint8)

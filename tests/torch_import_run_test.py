@@ -73,6 +73,7 @@ def test_an_imported_network_finds_the_landmarks_that_pytorch_finds(imported, mo
     assert np.ptp(expected, 0).min() > 5, "all in one place would prove nothing"
 
 
+@pytest.mark.slow
 def test_the_import_says_what_the_file_holds_and_how_the_config_must_change(imported):
   assert "FAN, 2 stacks, 29 landmarks, 8 features, depth 1, max pooling." in imported[1]
   assert imported[1].endswith(
@@ -80,6 +81,7 @@ def test_the_import_says_what_the_file_holds_and_how_the_config_must_change(impo
   )
 
 
+@pytest.mark.slow
 def test_an_imported_network_can_be_evaluated_with_that_config(imported, folder, model):
   config = tiny_dataset.config(
     folder, model__pool="max", codec__decode="argmax", model__num_stacks=2

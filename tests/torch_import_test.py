@@ -46,6 +46,7 @@ def test_weights_go_to_flax_and_back_bit_for_bit(stacks, landmarks):
   again.load_state_dict(back, strict=True, assign=True)
 
 
+@pytest.mark.slow
 def test_variables_of_our_own_become_a_state_dict_that_pytorch_loads():
   network = FAN(2, torch_fan.LANDMARKS, 8, depth=1)
   images = np.random.default_rng(0).uniform(size=(1, 16, 16, 3)).astype(np.float32)
@@ -78,6 +79,7 @@ def as_parameters(state_dict):
   }
 
 
+@pytest.mark.slow
 def test_what_other_programs_leave_around_the_weights_makes_no_difference():
   plain = torch_fan.small().state_dict()
   variants = [

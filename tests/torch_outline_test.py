@@ -58,6 +58,7 @@ def test_what_is_of_neither_format_is_refused(tmp_path, content):
     read_state_dict(path)
 
 
+@pytest.mark.slow
 @FORMATS
 @pytest.mark.parametrize(
   "pickled",

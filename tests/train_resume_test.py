@@ -71,6 +71,7 @@ def test_a_stop_leaves_no_trace_in_the_log(whole, resumed):
     assert records(resumed[0], name) == records(whole, name)
 
 
+@pytest.mark.slow
 def test_a_stop_during_an_evaluation_is_saved_at_once_and_the_evaluation_made_up_for(
   whole, folder, tmp_path, monkeypatch
 ):
@@ -305,6 +306,7 @@ def test_a_finished_run_started_again_only_evaluates_with_fewer_epochs_too(copy,
   assert list(records(copy)) == list(range(1, LAST + 1))
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_last_evaluation_is_made_up_for(copy, folder, monkeypatch):
   log = (copy / "metrics.jsonl").read_text()
   predict_split = evaluate.predict_split
@@ -325,6 +327,7 @@ def test_a_stop_in_the_last_evaluation_is_made_up_for(copy, folder, monkeypatch)
   assert (copy / "metrics.jsonl").read_text() == log
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumes_under_more_epochs_and_other_intervals(copy, folder):
   longer = tiny_dataset.config(
     folder, train__epochs=10.0, log__every_steps=2, checkpoint__every_steps=7

@@ -125,6 +125,7 @@ def test_a_run_whose_checkpoints_do_not_fit_takes_no_step(folder, tmp_path, monk
     )
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_a_sentence_that_says_where_the_run_resumes(folder, tmp_path):
   def full(_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -171,6 +172,7 @@ def test_a_run_that_diverges_stops_before_anything_bad_is_saved(folder, tmp_path
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
+@pytest.mark.slow
 def test_what_only_the_next_step_would_show_is_not_saved_either(folder, tmp_path):
   """Loss, gradient and update of a step are finite, and so are its weights: no face survives."""
 
@@ -190,6 +192,7 @@ def test_what_only_the_next_step_would_show_is_not_saved_either(folder, tmp_path
   assert saved_steps(tmp_path) == [2]
 
 
+@pytest.mark.slow
 def test_the_batch_that_did_it_is_kept_as_the_step_saw_it(folder, tmp_path):
   seen = []
 

@@ -60,6 +60,7 @@ def random_case(num_views: int) -> tuple[np.ndarray, np.ndarray]:
   return np.random.default_rng(0).normal(size=shape).astype(np.float32), landmarks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_views", [1, 2])
 def test_each_view_is_compared_with_gaussians_in_its_own_frame(num_views):
   heatmaps, landmarks = random_case(num_views)
@@ -73,6 +74,7 @@ def test_each_view_is_compared_with_gaussians_in_its_own_frame(num_views):
   assert loss == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_loss_may_be_added_to_that_of_eq_6_with_a_weight():
   heatmaps, landmarks = random_case(2)
   views = views_of(RECIPE, 0, index_of(landmarks))
@@ -131,6 +133,7 @@ def test_combined_views_are_compared_with_the_gaussians_that_their_reading_asks_
   assert landmark_loss(recipe, heatmaps, landmarks) == pytest.approx(squares.sum(), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target_scale", "learnt"), [(None, 1.0), (1.0, 0.5)])
 def test_summed_views_learn_peaks_of_1_from_a_gaussian_each_and_of_a_half_from_one(
   target_scale, learnt

@@ -37,6 +37,7 @@ def test_the_counts_for_the_papers_network(name, forward, pair):
   assert flops.train_step(make_config(name)) / 1e9 == pytest.approx(pair, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "changes",
   [
@@ -51,6 +52,7 @@ def test_xla_counts_as_many_in_the_forward_pass(changes):
   assert forward_by_xla(config) / flops.forward(config) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "changes", [{}, {"model__features": 64, "model__depth": 2, "model__expansion": 6}]
 )

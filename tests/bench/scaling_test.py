@@ -16,6 +16,7 @@ def config():
   return tiny_dataset.config(Path("nowhere"))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_says_why():
   broken = {"config": {"seed": 0}, "pairs": 1, "process": None}
   with (
@@ -65,6 +66,7 @@ def test_devices_that_might_fill_the_memory_are_left_out(monkeypatch):
   assert "too little memory" in table.fake_devices(results)
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_the_process_and_not_of_its_parent():
   ballast = np.ones(10**9, np.uint8)
   code = "from fal_jax.bench import worker; print(worker._peak_bytes())"

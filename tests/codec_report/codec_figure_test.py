@@ -27,6 +27,7 @@ def draw(path, errors, **changes) -> np.ndarray:
   return drawings.read_rgb(path)
 
 
+@pytest.mark.slow
 def test_codecs_have_a_curve_each_at_its_error_and_share_it_where_they_agree(tmp_path):
   errors = {
     "a": np.full(30, 10.0),
@@ -46,6 +47,7 @@ def test_codecs_have_a_curve_each_at_its_error_and_share_it_where_they_agree(tmp
   assert not drawings.where(left, GREEN, 10).any()  # there is no fourth curve
 
 
+@pytest.mark.slow
 def test_one_face_and_flat_or_steep_curves_can_be_drawn(tmp_path):
   for number, values in enumerate(([3.0], [1e-7, 20.0])):
     errors = {"a": values, "b": [0.5]}

@@ -257,6 +257,7 @@ def test_the_command_line_prints_the_table_and_refuses_in_a_sentence(tmp_path, c
   assert "faces.npz.npz cannot be read: No such file or directory" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "num"),
   [("w300_full", 68), ("cofw29_test", 29), ("wflw_test_subsets", 98), ("menpo_profile", 39)],

@@ -34,6 +34,7 @@ def test_random_points_come_back_with_the_known_error(options, expected):
   assert error == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 2), (256, 2), (3, 100, 2)])
 def test_batching_changes_neither_shape_nor_values(shape):
   points = np.random.default_rng(1).uniform(30, 220, shape)

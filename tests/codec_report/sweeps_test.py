@@ -11,6 +11,7 @@ CODEC = HeatmapCodec(size=16, stride=4)
 LANDMARKS = np.random.default_rng(0).uniform(24, 36, (300, 2))  # crop px
 
 
+@pytest.mark.slow
 def test_argmax_errs_by_the_offset_from_the_cell_and_rounding_makes_every_decoder_do_so():
   curves = sweeps.by_position(CODEC, LANDMARKS)
 

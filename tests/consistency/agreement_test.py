@@ -78,6 +78,7 @@ def face():
   return image.round().astype(np.uint8)[None]
 
 
+@pytest.mark.slow
 def test_a_network_that_follows_the_views_agrees_with_itself(face):
   landmarks = landmarks_of(recipe_of(find_spots, colour=(1.0, 1.0)), face)
 
@@ -85,6 +86,7 @@ def test_a_network_that_follows_the_views_agrees_with_itself(face):
   assert spread_of(landmarks)[0] < 0.05
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_look_has_the_spread_computed_by_hand(face):
   places = np.array([[10.0, 20.0], [40.0, 22.0], [33.0, 50.0]])
   recipe = recipe_of(lambda images: jnp.tile(jnp.asarray(places), (len(images), 1, 1)))
@@ -152,6 +154,7 @@ def test_shifted_crops_cover_one_heatmap_cell_evenly_and_change_nothing_else():
   assert (np.asarray(views.colour) == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decoding", "least", "most"), [("calibrated", 0, 0.05), ("argmax", 1, 2)])
 def test_a_moving_crop_moves_what_is_read_off_cells(face, decoding, least, most):
   """The highest cell of a 4-px cell is off by an even spread along both axes: 1.6 px together."""

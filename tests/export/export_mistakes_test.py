@@ -134,6 +134,7 @@ def test_a_full_disk_is_named_and_leaves_the_earlier_export(failing, tmp_path, m
   assert "does not fit on the disk of --out=out (No space left on device): make room" in err
 
 
+@pytest.mark.slow
 def test_evaluations_of_another_checkpoint_are_left_out_and_named(
   exported_run, tmp_path, capsys, monkeypatch
 ):

@@ -113,6 +113,7 @@ def test_a_decoder_reads_what_the_codec_reads(decoding):
   check(HeatmapCodec(size=SIZE, decoding=decoding))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoding", ["local_softargmax", "calibrated"])
 @pytest.mark.parametrize(
   "options", [{"window": 3, "stride": 8}, {"window": 7, "sigma": 1.2, "temperature": 3.0}]

@@ -78,25 +78,21 @@ def check(setup: build.Setup, variables: dict) -> None:
     np.testing.assert_allclose(got[same], points[:batch][same], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "changes",
   [
     {"model__num_stacks": 2, "model__depth": 2, "model__pool": "max", "model__epsilon": 1e-3},
-    pytest.param(
-      {"model__num_stacks": 3, "model__depth": 4, "model__features": 16, "model__epsilon": 0.1},
-      marks=pytest.mark.slow,
-    ),
+    {"model__num_stacks": 3, "model__depth": 4, "model__features": 16, "model__epsilon": 0.1},
     {"model__name": "mobile_unet", "model__depth": 2, "model__epsilon": 1e-3},
-    pytest.param(
-      {"model__name": "mobile_unet", "model__depth": 4, "model__expansion": 1},
-      marks=pytest.mark.slow,
-    ),
+    {"model__name": "mobile_unet", "model__depth": 4, "model__expansion": 1},
   ],
 )
 def test_networks_of_any_shape_are_written(changes):
   check(*random_network(**changes, codec__decode="local_softargmax"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", get_args(Head))
 def test_every_head_is_written(head):
   decoder = "argmax" if head.startswith("correction") else "global_softargmax"

@@ -35,6 +35,7 @@ def run(monkeypatch, path, *flags):
   return flag_parser.exit_code(costs.main)
 
 
+@pytest.mark.slow
 def test_every_trained_row_has_its_sizes_and_its_time(results, monkeypatch, capsys, workdir):
   assert run(monkeypatch, results, "--rounds=2", "--calls=1") == 0
 

@@ -53,6 +53,7 @@ def test_settings_that_the_codec_cannot_have_are_left_out():
   assert "calibrated" not in {codec.decoding for codec in small["decoders"]}
 
 
+@pytest.mark.slow
 def test_all_settings_read_the_last_heatmaps_as_each_does_alone():
   own = dataclasses.replace(CODEC, temperature=7.0)
   codecs = [

@@ -13,6 +13,7 @@ def row(nme, **setting):
   return {"decode": "local_softargmax", "window": 5, "temperature": 10.0, "nme_ic": nme, **setting}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", ["local_softargmax", "dark"])
 def test_decoders_are_levels_at_their_errors_and_the_run_s_own_is_marked(tmp_path, own):
   path = tmp_path / "new" / "test.png"

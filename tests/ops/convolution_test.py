@@ -54,6 +54,7 @@ def test_values_and_gradients_equal_those_of_jax(case, backend, monkeypatch):
       np.testing.assert_allclose(a, b, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["rows, narrower images", "3 x 3", "the network's first"])
 def test_sums_of_bfloat16_stay_float32_and_gradients_become_bfloat16(case):
   shape, strides, padding = CASES[case]

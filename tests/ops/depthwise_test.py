@@ -57,6 +57,7 @@ def test_values_and_gradients_equal_those_of_jax(case):
     np.testing.assert_allclose(a, b, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_in_bfloat16_only_inputs_and_results_are_rounded():
   sides, kernel, strides, padding = CASES["4 x 4 that halves"]
 

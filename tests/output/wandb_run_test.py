@@ -74,6 +74,7 @@ def test_a_resumed_training_goes_on_with_the_run_that_it_had(service, folder, tm
   assert [{"step": step, **values} for step, values in service.logged] == metric_log.read(workdir)
 
 
+@pytest.mark.slow
 def test_no_project_no_run(service, folder, tmp_path):
   idle(tiny_dataset.config(folder, train__epochs=0.0), tmp_path)
   assert not service.started

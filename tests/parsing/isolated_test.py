@@ -107,6 +107,7 @@ def test_it_writes_no_file(tmp_path):
   assert not (tmp_path / "a").exists() or not (tmp_path / "a").stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "kind",
   ["objects", "too large", "left over", "no text", "another kind", "a pickle", "nested"],

@@ -96,6 +96,7 @@ def test_a_photograph_becomes_points_with_scores_and_a_drawing(predict, aligner,
   np.testing.assert_allclose(scores, expected.scores[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_table_is_one_that_the_scorer_reads(predict, face):
   save(face, "deep/a, b.png")
   predict(".", recursive=True, box=[BOX, "5,5,50,50"])
@@ -130,6 +131,7 @@ def test_the_json_says_how_each_point_was_made(predict, aligner, face, workdir):
   assert found["uncertainty"] is None
 
 
+@pytest.mark.slow
 def test_views_bring_an_uncertainty_per_landmark(run_main, face, workdir, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   save(face, "photo.png")

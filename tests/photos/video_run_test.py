@@ -98,6 +98,7 @@ def read_json(out="predictions"):
     return json.load(file)
 
 
+@pytest.mark.slow
 def test_landmarks_move_as_the_face_does_and_ids_name_frame_and_face(followed):
   out, printed = followed
 
@@ -236,6 +237,7 @@ def test_a_video_that_was_killed_half_written_is_removed_by_the_next_call(predic
   assert not os.path.exists("predictions/overlays")
 
 
+@pytest.mark.slow
 def test_a_file_of_boxes_names_the_video_and_each_frame_has_them(predict, clip):
   short = videos.write(clip.parent / "boxes.avi", videos.read(clip)[:2])
   with open("boxes.json", "w", encoding="utf-8") as file:

@@ -52,6 +52,7 @@ def test_an_error_that_is_nan_is_refused(tmp_path):
     curves.draw_ced(tmp_path / "ced.png", {"a": [1.0, np.nan]}, norm="ic", max_error=8)
 
 
+@pytest.mark.slow
 def test_a_learning_curve_has_one_panel_per_name_and_skips_gaps(tmp_path):
   path = tmp_path / "l.png"
   steps = np.arange(1, 101)

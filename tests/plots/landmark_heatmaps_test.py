@@ -53,6 +53,7 @@ def looks(setup):
   return landmark_heatmaps.make_look(setup, {})(image, BOX)
 
 
+@pytest.mark.slow
 def test_every_panel_reads_the_spot_in_the_frame_of_the_upright_crop(setup, looks):
   expected = affine.apply(crop.crop_from_image(BOX, setup.crop), SPOT)
   height = 0.5 + EYE / (2 * MARKUP.num)
@@ -72,6 +73,7 @@ def test_every_panel_reads_the_spot_in_the_frame_of_the_upright_crop(setup, look
     assert panel.heatmap.max() == pytest.approx(panel.in_crop.max(), rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_picture_names_its_landmark_and_its_marks(setup, looks, tmp_path):
   if not figure.has_matplotlib():
     pytest.skip(figure.NO_MATPLOTLIB)

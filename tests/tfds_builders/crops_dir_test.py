@@ -67,6 +67,7 @@ def assert_nearly_the_same(images, others):
   assert difference < np.abs(one - np.roll(one, 1, axis=2)).mean() / 2
 
 
+@pytest.mark.slow
 def test_the_faces_and_their_order_are_those_of_the_photographs(both):
   photos, squares = both
   for split, records in photos.items():

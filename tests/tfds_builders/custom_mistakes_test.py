@@ -163,6 +163,7 @@ TABLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", TABLES)
 def test_a_bad_table_is_refused_with_one_line_for_each_problem(custom_root, refused, mistake):
   content, named = TABLES[mistake]

@@ -334,6 +334,7 @@ def test_each_kind_of_bad_line_is_one_line_naming_it(kind, benchmark):
   assert line.startswith(f"  Menpo2D/Train/{file}: ") and cause in line
 
 
+@pytest.mark.slow
 def test_the_genuine_profiles_are_read_exactly(tmp_path):
   """The 2,300 genuine profiles, counted from 1 again and written as `.pts`; the first ones are
   known.

@@ -66,6 +66,7 @@ def test_a_face_depends_on_seed_split_and_index_and_on_nothing_else():
     assert np.abs(other["landmarks"] - first["landmarks"]).max() > 1
 
 
+@pytest.mark.slow
 def test_landmarks_lie_in_the_image_and_parts_of_the_face_keep_their_order(
   faces: list[render.RenderedFace],
 ):

@@ -349,6 +349,7 @@ def write_frames(folder: Path, frame_numbers) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", _BAD_FILES)
 def test_each_kind_of_bad_file_is_one_line_naming_it(kind, root):
   spoil, file, cause = _BAD_FILES[kind]

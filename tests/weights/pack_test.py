@@ -64,6 +64,7 @@ def content(folder):
 # ---- What is written
 
 
+@pytest.mark.slow
 def test_what_is_packed_predicts_as_the_run_to_the_precision_of_float16(workdir, loaded):
   setup = build.setup(loaded.config)
   variables, _ = restore.restore_variables(build.setup(restore.saved_config(workdir)), workdir)
