@@ -115,10 +115,9 @@ def norm(arrays):
 @pytest.mark.parametrize(
   ("stacks", "features", "side", "pool"),
   [
-    (2, 32, 64, "avg"),
-    pytest.param(2, 32, 64, "max", marks=pytest.mark.slow),
-    pytest.param(2, 256, 128, "avg", marks=pytest.mark.slow),
-    pytest.param(4, 32, 64, "avg", marks=pytest.mark.slow),
+    (2, 32, 64, "max"),
+    (2, 256, 128, "avg"),
+    (4, 32, 64, "avg"),
   ],
 )
 def test_a_training_step_has_the_same_loss_gradients_and_statistics_in_float64(

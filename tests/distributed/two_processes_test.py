@@ -91,9 +91,9 @@ def ended(config, tmp_path_factory):
     standstill_of_one(config, workdir, victim)
   shutil.copytree(workdir, part := workdir.with_name("part"))
   kill_before_the_first_step(config, workdir)
-  # Of this seed, in turn process 1 after 2 steps, 0 after 1 and 0 after 4.
+  # More of them: ./launch/soak.sh --processes=2. Of this seed, it is process 0.
   problems = soak.kill(
-    config, workdir, kills=3, seed=4, processes=2, signals=[signal.SIGKILL], most_steps=5
+    config, workdir, kills=1, seed=1, processes=2, signals=[signal.SIGKILL], most_steps=5
   )
   problems += soak.run_to_the_end(config, workdir, processes=2)
   assert problems == []
@@ -146,7 +146,7 @@ def kill_before_the_first_step(config, workdir):
       assert "the same command resumes" in run.text(index)
 
 
-def test_four_kills_a_signal_and_two_standstills_leave_no_difference(whole, ended):
+def test_two_kills_a_signal_and_two_standstills_leave_no_difference(whole, ended):
   assert soak.differences(whole[0], ended[0]) == []
 
 

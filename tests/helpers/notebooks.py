@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import quick_xla
 import tiny_dataset
 
 COLAB = tiny_dataset.ROOT / "launch" / "colab"
-# Of conftest.py, and nothing that a reader's notebook has.
-OURS = ("XLA_FLAGS", "JAX_NUMPY_RANK_PROMOTION")
+# What a reader's notebook has not: conftest.py's, and the folder of genuine annotations, of which a
+# report takes minutes.
+OURS = ("XLA_FLAGS", "JAX_NUMPY_RANK_PROMOTION", "FAL_JAX_TEST_DATA")
 # Faces of synthetic_faces/small, for readers and here.
 FEWER = {"num_train=600": "num_train=64", "num_test=100": "num_test=40"}
 
@@ -70,9 +72,11 @@ def execute(source: Path, repository: Path) -> Any:
 
   notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
   before = {name: os.environ.pop(name) for name in OURS if name in os.environ}
+  os.environ["XLA_FLAGS"] = quick_xla.FLAGS
   folder = repository / "launch" / "colab"
   try:
     client = NotebookClient(notebook, timeout=3000, resources={"metadata": {"path": str(folder)}})
     return client.execute()
   finally:
+    del os.environ["XLA_FLAGS"]
     os.environ.update(before)
