@@ -301,6 +301,7 @@ def test_the_gradient_of_warp_equals_scattering_and_automatic_differentiation(na
   np.testing.assert_allclose(gradient, automatic, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.slow
 def test_maps_of_a_batch_that_spread_pixels_near_and_far_have_their_own_gradients():
   rng = np.random.default_rng(1)
   images = rng.normal(size=(3, 12, 11, 2)).astype(np.float32)

@@ -202,6 +202,7 @@ def test_evaluating_twice_writes_the_same_files(evaluated, run, workdir):
   assert read_texts(workdir) == texts
 
 
+@pytest.mark.slow
 def test_other_batches_change_no_more_than_the_rounding(evaluated, run):
   """On some processors XLA sums in another order for another number of images per device."""
   expected, pieces = evaluated[0], run(eval__batch_size=16)["test"]

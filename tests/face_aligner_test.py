@@ -62,6 +62,7 @@ def test_one_view_has_no_uncertainty_and_several_have(make, photo):
   assert (several.uncertainty > 0).all() and np.isfinite(several.uncertainty).all()
 
 
+@pytest.mark.slow
 def test_uncertainty_is_the_spread_of_the_views_about_their_mean_in_image_px(make, photo):
   """Two views, of which the second is the mirror image."""
   image, box = photo

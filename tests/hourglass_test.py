@@ -30,6 +30,7 @@ def random_images(count: int = 2) -> np.ndarray:
   return np.random.default_rng(1).uniform(size=(count, SIZE, SIZE, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("stacks", "landmarks"),
   [pytest.param(*key, marks=[] if key in QUICK else pytest.mark.slow) for key in PARAMETERS],
@@ -80,6 +81,7 @@ def test_heatmaps_have_a_quarter_of_the_side_and_come_once_per_stack(two_stacks)
   assert jax.eval_shape(predict, variables, oblong).shape == (2, 3, 32, 48, LANDMARKS)
 
 
+@pytest.mark.slow
 def test_the_first_convolution_is_centred_on_even_pixels_as_in_pytorch(two_stacks):
   """XLA's SAME padding would centre it on odd ones: imported weights would be off by a pixel."""
   apply, variables = two_stacks

@@ -93,6 +93,7 @@ def test_a_step_scatters_nothing(model):
   assert "stablehlo.scatter" not in program(**model)
 
 
+@pytest.mark.slow
 def test_the_whole_state_is_donated_to_the_step():
   state, _ = state_and_batch(paper_recipe(**SMALL))
   donated = re.findall(

@@ -176,6 +176,7 @@ def test_an_unannotated_landmark_has_no_influence_on_loss_and_gradient(start):
   assert_trees_equal(quiet.params, loud.params)
 
 
+@pytest.mark.slow
 def test_a_batch_without_annotations_has_loss_zero_and_changes_no_weight(start):
   batch = make_batch()
   batch["landmarks"][:] = np.nan

@@ -130,6 +130,7 @@ def test_training_continues_from_imported_weights(folder, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, starts[0], expected)
 
 
+@pytest.mark.slow
 def test_a_workdir_with_checkpoints_is_left_as_it_is(imported, config):
   before = tiny_dataset.last_digest(imported[0])
   with pytest.raises(InputError, match="holds checkpoints already, and they are not overwritten"):

@@ -27,6 +27,7 @@ torch_fan = pytest.importorskip("torch_fan")
 # ---- Names and shapes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stacks", "landmarks"), [(1, 19), (2, 98), (4, 68)])
 def test_weights_go_to_flax_and_back_bit_for_bit(stacks, landmarks):
   model = torch_fan.FAN(stacks, landmarks)

@@ -34,7 +34,8 @@ def run(options: Options, *, command: str) -> None:
       print(note, flush=True)
 
     outputs.check_earlier(options.out)  # before anything takes seconds
-    only = _only_photograph(found.items)
+    # Where there are results of an earlier call, the writer must take these away first.
+    only = None if options.out.exists() else _only_photograph(found.items)
     aligner = network.load(options)
     aligner.warm_up(faces=len(options.box) or 1)  # while the first image is read
     pictures = heatmaps.prepare(options.heatmaps, found.items, aligner, command=command)

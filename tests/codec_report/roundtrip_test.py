@@ -73,6 +73,7 @@ def test_the_error_at_a_temperature_is_that_of_a_loop(sigma, window, temperature
   assert float(errors[1]) == pytest.approx(loop_error(sigma, window, temperature), rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("sigma", "window", "low", "high"),
   # Neighbours of the best of a few temperatures at which errors were measured elsewhere.

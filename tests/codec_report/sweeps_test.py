@@ -78,6 +78,7 @@ def test_curves_that_hide_each_other_share_a_label_beside_their_end(svg):
   assert "local soft-argmax" not in text  # alone; it is one of "any decoder"
 
 
+@pytest.mark.slow
 def test_settings_and_noise_are_drawn_with_their_units(svg):
   def curves(x, names):
     return {"x": list(x), **{name: [0.1 * (i + 1)] * len(x) for i, name in enumerate(names)}}

@@ -110,6 +110,7 @@ def test_what_is_no_sentence_of_ours_is_a_failure(tmp_path, failure, expected):
   assert tally.cases == len(tally.failures) == 1 and tally.failures[0].startswith(expected)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_the_last_one_stopped(tmp_path, capsys):
   options = ["--parser=pts", f"--out={tmp_path}", "--seconds=100"]
   assert fuzz_run.main([*options, "--cases=5"]) == 0

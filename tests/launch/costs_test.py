@@ -58,6 +58,7 @@ def test_every_trained_row_has_its_sizes_and_its_time(results, monkeypatch, caps
   assert 2e-6 * sum(weights) <= row["float16_mb"] + 0.0006 < row["onnx_mb"]
 
 
+@pytest.mark.slow
 def test_the_function_of_a_row_reads_a_face(workdir):
   _, call = costs.measure(workdir)
   landmarks = call(2)

@@ -251,6 +251,7 @@ def test_the_readme_has_the_table_of_the_committed_results(results, timed):
   assert report.table(results["rows"], timed["rows"]) in page
 
 
+@pytest.mark.slow
 def test_the_figure_shows_every_system_that_was_timed(tmp_path, results, timed):
   report.draw(tmp_path / "peers.png", results["rows"], timed["rows"])
 

@@ -1,6 +1,10 @@
 """Flags of --mode=predict that contradict each other or cannot be understood: one sentence each."""
 
+import numpy as np
 import pytest
+import tiny_dataset
+
+from fal_jax.photos import network
 
 
 @pytest.mark.parametrize(
@@ -30,7 +34,7 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(
   run_main, tmp_path, monkeypatch, flags, named
 ):
   monkeypatch.chdir(tmp_path)
-  (tmp_path / "a.png").write_bytes(b"")
+  (tmp_path / "a.png").write_bytes(tiny_dataset.png(np.zeros((9, 9, 3), np.uint8)))
 
   code, _, err = run_main(**{"mode": "predict", "images": ["a.png"], **flags})
 
@@ -42,7 +46,7 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(
 
 def test_results_never_go_into_the_folder_of_the_run(run_main, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  (tmp_path / "a.png").write_bytes(b"")
+  (tmp_path / "a.png").write_bytes(tiny_dataset.png(np.zeros((9, 9, 3), np.uint8)))
   (tmp_path / "run").mkdir()
 
   for out, workdir in [("run/predict", "run"), ("run", "run"), (None, ".")]:
@@ -51,3 +55,16 @@ def test_results_never_go_into_the_folder_of_the_run(run_main, tmp_path, monkeyp
     )
     assert code == 2
     assert "lies in the folder of the network" in err and "name another folder" in err
+
+
+def test_a_single_photograph_that_cannot_be_read_is_refused_before_the_network_is_loaded(
+  run_main, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "a.png").write_bytes(b"")
+  monkeypatch.setattr(network, "load", None)
+
+  code, _, err = run_main(mode="predict", images=["a.png"])
+
+  assert code == 2 and err.startswith("a.png: not an image: the file is empty")
+  assert not (tmp_path / "predictions").exists()

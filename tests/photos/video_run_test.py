@@ -111,6 +111,7 @@ def test_landmarks_move_as_the_face_does_and_ids_name_frame_and_face(followed):
   assert f"Wrote {COUNT} faces of 1 video" in printed
 
 
+@pytest.mark.slow
 def test_the_json_has_the_time_of_each_frame_and_the_number_of_each_face(followed):
   result = read_json(followed[0])
 

@@ -84,6 +84,7 @@ def test_what_is_packed_predicts_as_the_run_to_the_precision_of_float16(workdir,
   )
 
 
+@pytest.mark.slow
 def test_weights_are_float16_and_statistics_float32(folder_of_weights):
   arrays = load_file(folder_of_weights / f"{NAME}.safetensors")
   kinds = {(name.split("/")[0], array.dtype.name) for name, array in arrays.items()}
