@@ -57,7 +57,7 @@ def test_results_never_go_into_the_folder_of_the_run(run_main, tmp_path, monkeyp
     assert "lies in the folder of the network" in err and "name another folder" in err
 
 
-def test_a_single_photograph_that_cannot_be_read_is_refused_before_the_network_is_loaded(
+def test_one_bad_photograph_is_refused_before_the_network_is_loaded(
   run_main, tmp_path, monkeypatch
 ):
   monkeypatch.chdir(tmp_path)
