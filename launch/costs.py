@@ -120,8 +120,7 @@ def measure(training: Path) -> tuple[dict[str, Any], timing.Task]:
   Returns:
     `input` (px), `network`, `features`, `depth`, `expansion` (None where it has none),
     `parameters`, `mflop` (convolutions, one face), `float16_mb` and `onnx_mb`; and the function,
-    which reads the landmarks of one face and returns
-    the last ones, (1, K, 2).
+    which reads the landmarks of one face and returns the last ones, (1, K, 2).
   """
   import onnxruntime
 

@@ -15,7 +15,6 @@ from fal_jax.hourglass import FAN, Hourglass
 from fal_jax.ops.layers import Norm
 
 # One of each number of stacks.
-QUICK = {(1, 29), (2, 98), (4, 68)}
 
 SIZE, LANDMARKS = 64, 5
 
@@ -31,10 +30,7 @@ def random_images(count: int = 2) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-  ("stacks", "landmarks"),
-  [pytest.param(*key, marks=[] if key in QUICK else pytest.mark.slow) for key in PARAMETERS],
-)
+@pytest.mark.parametrize(("stacks", "landmarks"), PARAMETERS)
 def test_the_network_has_exactly_the_tensors_of_the_published_one(stacks, landmarks):
   variables = shapes(FAN(stacks, landmarks), random_images())
 

@@ -87,7 +87,7 @@ def run(options: Options, *, command: str) -> None:
 
 
 def _only_photograph(items: Sequence[Item]) -> Frame | None:
-  """A single photograph, read before the network is: refused, it is in half the time.
+  """Reads a lone photograph before the network is loaded, so that a bad one is refused at once.
 
   Args:
     items: all that there are.

@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import quick_xla
 import tiny_dataset
@@ -71,12 +72,8 @@ def execute(source: Path, repository: Path) -> Any:
   from nbclient import NotebookClient
 
   notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
-  before = {name: os.environ.pop(name) for name in OURS if name in os.environ}
-  os.environ["XLA_FLAGS"] = quick_xla.FLAGS
+  readers = {name: value for name, value in os.environ.items() if name not in OURS}
   folder = repository / "launch" / "colab"
-  try:
+  with mock.patch.dict(os.environ, readers | {"XLA_FLAGS": quick_xla.FLAGS}, clear=True):
     client = NotebookClient(notebook, timeout=3000, resources={"metadata": {"path": str(folder)}})
     return client.execute()
-  finally:
-    del os.environ["XLA_FLAGS"]
-    os.environ.update(before)
