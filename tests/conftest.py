@@ -12,11 +12,10 @@ import quick_xla
 from absl import flags, logging
 from absl.testing import flagsaver
 
-# To have programs compiled as users do: XLA_FLAGS=--xla_backend_optimization_level=3, as in the
-# second half of .ci/run.
-_given = os.environ.get("XLA_FLAGS", "")
-_quickly = "" if "xla_backend_optimization_level" in _given else quick_xla.FLAGS
-os.environ["XLA_FLAGS"] = f"{_given} --xla_force_host_platform_device_count=8 {_quickly}"
+# To have programs compiled as users do: XLA_FLAGS=--xla_backend_optimization_level=3.
+os.environ["XLA_FLAGS"] = (
+  f"{quick_xla.given} --xla_force_host_platform_device_count=8 {quick_xla.FLAGS}"
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # Arrays of different ranks are never combined by accident, nor in the processes that tests start.

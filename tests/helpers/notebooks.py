@@ -16,6 +16,8 @@ COLAB = tiny_dataset.ROOT / "launch" / "colab"
 OURS = ("XLA_FLAGS", "JAX_NUMPY_RANK_PROMOTION", "FAL_JAX_TEST_DATA")
 # Faces of synthetic_faces/small, for readers and here.
 FEWER = {"num_train=600": "num_train=64", "num_test=100": "num_test=40"}
+# Epochs of fine-tuning, in train.
+SHORTER = ("--config.train.epochs=4", "--config.train.epochs=1")
 
 
 def copy_repository(folder: Path) -> Path:
@@ -72,6 +74,8 @@ def execute(source: Path, repository: Path) -> Any:
   from nbclient import NotebookClient
 
   notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+  for cell in notebook.cells:
+    cell.source = cell.source.replace(*SHORTER)
   readers = {name: value for name, value in os.environ.items() if name not in OURS}
   folder = repository / "launch" / "colab"
   with mock.patch.dict(os.environ, readers | {"XLA_FLAGS": quick_xla.FLAGS}, clear=True):

@@ -1,7 +1,9 @@
 """XLA compiles quickly and not well: tests run thousands of programs once or twice.
 
-Imports nothing, so that `conftest.py` may set the flags before JAX starts.
+Imports nothing of ours or JAX's, so that `conftest.py` may set the flags before JAX starts.
 """
+
+import os
 
 # For one program, as compiler_options of `jax.jit`. Without its newer way of emitting fused loops,
 # XLA compiles a training step in a third of the time.
@@ -11,9 +13,14 @@ QUICKLY = {
   "xla_cpu_use_fusion_emitters": False,
 }
 
-# For programs that render views and whose numbers are compared with another program's: at level 0
-# the older way gets the saturation of some images wrong, depending on what else is in the program.
-EXACT_COLOURS = QUICKLY | {"xla_cpu_use_fusion_emitters": True}
-
-# For all programs of a process, as XLA_FLAGS.
+# For all programs of a process, as XLA_FLAGS. The instruction set counts for a process only: at
+# level 0 the older way calculates a value once per use, some of them with fused multiply-adds,
+# which AVX has not. dm_pix asks which channel *equals* the brightest one, and one that was rounded
+# in another way does not: its hues would be wrong.
 FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICKLY.items())
+FLAGS += " --xla_cpu_max_isa=AVX"
+
+# Whoever gives a level of their own gets it everywhere.
+given = os.environ.get("XLA_FLAGS", "")
+if "xla_backend_optimization_level" in given and FLAGS not in given:
+  QUICKLY, FLAGS = {}, ""

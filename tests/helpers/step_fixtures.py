@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
-from quick_xla import EXACT_COLOURS, QUICKLY
+from quick_xla import QUICKLY
 
 from fal_jax import steps
 from fal_jax.augment import ViewRange
@@ -116,7 +116,7 @@ def mapped(recipe: steps.Recipe, count: int) -> Callable:
     out_axes=(None, None),
     devices=jax.devices()[:count],
   )
-  return jax.jit(step, compiler_options=EXACT_COLOURS)
+  return jax.jit(step, compiler_options=QUICKLY)
 
 
 def run(
