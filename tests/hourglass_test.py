@@ -221,6 +221,7 @@ def test_running_statistics_keep_a_fraction_called_momentum_of_themselves(traini
   np.testing.assert_allclose(new["var"], variance, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_all_running_statistics_are_updated(training):
   variables, updated, _, _ = training
   before, after = flatten_dict(variables["batch_stats"]), flatten_dict(updated)
@@ -228,6 +229,7 @@ def test_all_running_statistics_are_updated(training):
   assert not [name for name in before if np.allclose(before[name], after[name], atol=1e-7)]
 
 
+@pytest.mark.slow
 def test_the_gradient_reaches_every_parameter(training):
   gradients = flatten_dict(training[-1])
   assert all(np.isfinite(gradient).all() for gradient in gradients.values())

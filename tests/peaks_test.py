@@ -85,7 +85,9 @@ def noise_of(kind: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("kind", ["white", "blurred"])
 @pytest.mark.parametrize("relative_width", [0.9, 1, 1.15])
 @pytest.mark.parametrize("height", [1, 0.6, 0.3])
-@pytest.mark.parametrize("sigma", [1, 1.5, 2, 3])
+@pytest.mark.parametrize(
+  "sigma", [1.5, *(pytest.param(sigma, marks=pytest.mark.slow) for sigma in (1, 2, 3))]
+)
 def test_the_calibrated_decoder_is_nowhere_worse_than_the_local_softargmax(
   sigma, height, relative_width, kind, noise
 ):

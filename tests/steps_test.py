@@ -257,6 +257,7 @@ def test_corruptions_change_the_images_that_are_trained_and_nothing_else(start):
   assert loud["loss"] != plain["loss"] and np.isfinite(loud["loss"])
 
 
+@pytest.mark.slow
 def test_the_logged_learning_rate_is_that_of_the_update(log):
   for step, metrics in enumerate(log):
     assert metrics["learning_rate"] == pytest.approx(falling(step), rel=1e-5)

@@ -62,10 +62,12 @@ def test_a_stop_is_saved_and_says_how_to_resume(stopped, resumed):
   assert f"Resuming from step 3 of 12 in {workdir}" in printed
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_in_the_same_bits_as_an_uninterrupted_one(whole, resumed):
   assert last_digest(resumed[0]) == last_digest(whole)
 
 
+@pytest.mark.slow
 def test_a_stop_leaves_no_trace_in_the_log(whole, resumed):
   for name in ("loss", "learning_rate", "gradient_norm", "test/nme_ic"):
     assert records(resumed[0], name) == records(whole, name)

@@ -111,7 +111,13 @@ def test_a_perfect_network_has_no_loss_in_its_view_and_one_where_it_is_pulled_ba
 
 
 @pytest.mark.parametrize(
-  ("reduce", "target_scale"), [("sum", None), ("sum", 1.0), ("mean", None), ("mean", 0.5)]
+  ("reduce", "target_scale"),
+  [
+    ("sum", None),
+    pytest.param("sum", 1.0, marks=pytest.mark.slow),
+    pytest.param("mean", None, marks=pytest.mark.slow),
+    pytest.param("mean", 0.5, marks=pytest.mark.slow),
+  ],
 )
 def test_combined_views_are_compared_with_the_gaussians_that_their_reading_asks_for(
   reduce, target_scale
