@@ -11,7 +11,7 @@ make_environment
 # Small ones too, of which there are thousands: reading one takes a third of compiling it.
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
-# Test files are spread over as many processes as there are cores, at most four: each takes up to
-# 2 GB. They come in the order of tests/conftest.py. Of several -m, pytest takes the last.
+# Test files are spread over processes, at most four; how many and in which order, tests/conftest.py
+# says. Of several -m, pytest takes the last.
 exec .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
   --no-loadscope-reorder -m "not heavy" "$@"

@@ -57,6 +57,22 @@ def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: -seconds[item.path])
 
 
+# What one process was seen to take, over all tests; the quick lane takes half of it.
+MAX_MEMORY = 4 << 30
+
+
+def pytest_xdist_auto_num_workers(config):
+  """How many processes share the tests.
+
+  As many as there are cores, and one more where tests wait for processes of their own; fewer where
+  memory is short.
+  """
+  cores = len(os.sched_getaffinity(0))
+  wanted = cores if "not slow" in config.option.markexpr else cores + 1
+  memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+  return max(1, min(wanted, memory // MAX_MEMORY))
+
+
 def pytest_collection_finish():
   """Python's collector of garbage need not look at what is imported time and again."""
   gc.collect()
