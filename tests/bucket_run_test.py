@@ -18,10 +18,10 @@ from absl import flags
 from runs import before_step, idle, records, saved_steps
 from tiny_dataset import last_digest
 
-from fal_jax import checkpoint, restore
+from fal_jax import checkpoint, data, restore
 from fal_jax.distributed import processes
 from fal_jax.errors import InputError, Interrupted, Unreachable
-from fal_jax.output import owner
+from fal_jax.output import bucket, owner
 from fal_jax.predict import FaceAligner
 
 RUN, DATA = f"gs://{buckets.NAME}/run", f"gs://{buckets.NAME}/data"
@@ -122,7 +122,7 @@ def test_a_network_is_evaluated_and_used_where_it_lies(finished, there, whole, r
 @pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["503", "cut"])
 def test_an_outage_in_mid_run_is_a_sentence_and_the_run_resumes(there, capfd, folder, kind):
-  """Data on the disk: array_record goes on asking a bucket, and for longer than a test can wait."""
+  """Data on the disk, so that it is the run's own folder that does not answer."""
   run = f"gs://{buckets.NAME}/outage_{kind}"
   config = tiny_dataset.config(folder)
   with contextlib.ExitStack() as on_exit:
@@ -154,6 +154,19 @@ def test_an_outage_in_mid_run_is_a_sentence_and_the_run_resumes(there, capfd, fo
 
   idle(config, run)
   assert f"Resuming from step 5 of 12 in {run}" in capfd.readouterr().out
+
+
+def test_records_that_never_come_are_a_sentence(there, monkeypatch):
+  """array_record goes on asking for ever, also when the bucket answers again."""
+  split = data.open_split(
+    tiny_dataset.NAME, "train", data_dir=DATA, num_landmarks=tiny_dataset.MARKUP
+  )
+  assert split[0]["landmarks"].shape == (tiny_dataset.MARKUP, 2)
+  monkeypatch.setattr(bucket, "ANSWER_WITHIN", 1.0)
+  with outages.outage(there, "503"):
+    for read in (lambda: split[5], lambda: split.serialized(5, 7)):
+      with pytest.raises(Unreachable, match=r"gs://faces/data/\S+ has not answered for 1 s: noth"):
+        read()
 
 
 def test_what_is_not_in_the_bucket_is_said_in_a_sentence(there):

@@ -15,9 +15,11 @@ import importlib.util
 import os
 import re
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,6 +148,41 @@ def failure(error: BaseException | None) -> InputError | None:
       "after the last checkpoint; run the same command to resume from there."
     )
   return None
+
+
+# What array_record asks a bucket for, it asks for ever, and finds no end when it answers again.
+ANSWER_WITHIN = 120.0  # s
+
+
+def answer(read: Callable[[], Any], *, address: str | os.PathLike[str]) -> Any:
+  """What a function reads from a bucket that may not answer any more.
+
+  Args:
+    read: called in a thread of its own, which is left behind when it is given up.
+    address: gs://bucket/folder, for the message.
+
+  Returns:
+    What it returns.
+
+  Raises:
+    Unreachable: it takes longer than `ANSWER_WITHIN`.
+    Exception: what it raises.
+  """
+  result: futures.Future[Any] = futures.Future()
+
+  def run() -> None:
+    try:
+      result.set_result(read())
+    except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for it
+      result.set_exception(error)
+
+  threading.Thread(target=run, daemon=True).start()
+  if futures.wait([result], ANSWER_WITHIN).done:
+    return result.result()
+  raise Unreachable(
+    f"{address} has not answered for {ANSWER_WITHIN:.0f} s: nothing is lost but what came after "
+    "the last checkpoint; run the same command to resume from there."
+  )
 
 
 def _code(error: BaseException) -> int | None:

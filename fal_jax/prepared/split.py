@@ -1,7 +1,8 @@
 """A split of a prepared dataset whose files may have rotted since they were written."""
 
+import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,12 @@ class PreparedSplit(Sequence[Mapping[str, Any]]):
     """One record.
 
     Raises:
-      InputError: the file that it is in is damaged, or cannot be read now.
+      InputError: the file that it is in is damaged, or cannot be read now; Unreachable where a
+        bucket does not answer.
     """
     try:
-      record = self._source[index]
-    except IndexError:
+      record = _from(self.builder.data_path, lambda: self._source[index])
+    except (IndexError, InputError):
       raise
     # array_record and protobuf raise many things at damaged bytes, some of them plain Exceptions.
     except Exception as error:
@@ -76,7 +78,12 @@ class PreparedSplit(Sequence[Mapping[str, Any]]):
     source: Any = self._source
     which = f"of the records {start} to {stop - 1} of {self.split!r}"
     try:
-      records = source.data_source.__getitems__(list(range(start, stop)))
+      records = _from(
+        self.builder.data_path,
+        lambda: source.data_source.__getitems__(list(range(start, stop))),
+      )
+    except InputError:
+      raise
     except Exception as error:
       raise self._damaged(f"one {which}", error) from error
     if len(records) != stop - start or not all(isinstance(each, bytes) for each in records):
@@ -167,10 +174,22 @@ def check_shards(builder: tfds.core.DatasetBuilder, name: str, split: str) -> No
     if not bucket.is_address(path) and not os.path.isfile(path):
       raise damaged(folder, name, f"{file} is missing")
     try:
-      reader = array_record_module.ArrayRecordReader(os.fspath(path), "readahead_buffer_size:0")
-      found = reader.num_records()
-      reader.close()
+      found = _from(folder, functools.partial(_num_records, path))
+    except InputError:
+      raise
     except Exception as error:
       raise damaged(folder, name, file, error=error) from error
     if found != expected:
       raise damaged(folder, name, f"{file} holds {found:,} records of {expected:,}")
+
+
+def _num_records(path: str | os.PathLike[str]) -> int:
+  reader = array_record_module.ArrayRecordReader(os.fspath(path), "readahead_buffer_size:0")
+  count = reader.num_records()
+  reader.close()
+  return count
+
+
+def _from(folder: str | os.PathLike[str], read: Callable[[], Any]) -> Any:
+  """What a function reads from a folder, which in a bucket may be waited for in vain."""
+  return bucket.answer(read, address=folder) if bucket.is_address(folder) else read()
