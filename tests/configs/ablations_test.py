@@ -136,6 +136,16 @@ TABLES = {
     "siamese_mean": None,
     "views_3": None,
   },
+  "jitter": dict.fromkeys(
+    [
+      "encoding_decoding",
+      "views_apart",
+      "siamese",
+      "siamese_view_loss",
+      "calibrated",
+      "window_none_argmax",
+    ]
+  ),
   "recipe": dict.fromkeys(WITHOUT),
   "family": dict.fromkeys(["siamese", "fan_48", "fan_32", "mobile_48", "mobile_24", "mobile_16"]),
 }
