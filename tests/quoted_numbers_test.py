@@ -103,6 +103,7 @@ TABLES = (
     against="first row",
     also=("agreement", "shift_spread"),
   ),
+  ablation("Jitter in videos", "w300_small/jitter", against="first row", also=("jitter",)),
 )
 # README, file, and words that it must say; `{rows[LABEL][key]:.2f}` is a number of the file.
 SENTENCES = (
