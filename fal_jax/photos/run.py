@@ -29,13 +29,13 @@ def run(options: Options, *, command: str) -> None:
   """
   with stop_on_signal(after="image") as stop_requested:
     found = sources.find(options.images, recursive=options.recursive, out=options.out)
+    outputs.check_earlier(options.out)  # before anything takes seconds
+    # Where there are results of an earlier call, the writer must take these away first.
+    only = None if options.out.exists() else _only_photograph(found.items)
     find_boxes, notes = boxes.finder(options, found.items)
     for note in (*found.notes, *notes):
       print(note, flush=True)
 
-    outputs.check_earlier(options.out)  # before anything takes seconds
-    # Where there are results of an earlier call, the writer must take these away first.
-    only = None if options.out.exists() else _only_photograph(found.items)
     aligner = network.load(options)
     aligner.warm_up(faces=len(options.box) or 1)  # while the first image is read
     pictures = heatmaps.prepare(options.heatmaps, found.items, aligner, command=command)
