@@ -40,38 +40,44 @@ def mean_error(
   *,
   height: float = 1.0,
   relative_width: float = 1.0,
-  noise: float = 0.0,
-  blurred: bool = False,
+  noise: jax.Array | None = None,
 ) -> jax.Array:
   """Mean error of a decoder on random points away from the border.
 
   Args:
-    key: of the points and the noise.
+    key: of the points.
     codec: encoder and decoder, of stride 1.
     height: of the peaks.
     relative_width: of the peaks, as a multiple of the codec's sigma.
-    noise: its standard deviation as a fraction of the height.
-    blurred: whether the noise is smooth (a Gaussian of 1 heatmap px over white noise, brought to
-      the same deviation), as the errors of a network's heatmaps are.
+    noise: (MAP, MAP, POINTS) to be added, as a fraction of the height; None for none.
 
   Returns:
     Scalar float32, heatmap px.
   """
-  point_key, noise_key = jax.random.split(key)
+  point_key, _ = jax.random.split(key)
   points = jax.random.uniform(point_key, (POINTS, 2), minval=4, maxval=codec.size - 5)
-  # Apart from the decoder, so that the noise compiles once for all of them.
-  shape = (codec.size, codec.size, POINTS)
-  added = noise * height * _grain(noise_key, shape, blurred=blurred) if noise else jnp.zeros(shape)
+  # Zeros too, so that one program serves both.
+  added = jnp.zeros((MAP, MAP, POINTS)) if noise is None else height * noise
   return _mean_error(codec, points, added, height=height, relative_width=relative_width)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "blurred"))
-def _grain(key: jax.Array, shape: tuple[int, int, int], *, blurred: bool) -> jax.Array:
-  """Noise of deviation 1, (H, W, M) of that shape."""
-  grain = jax.random.normal(key, shape)
+@functools.partial(jax.jit, static_argnames="blurred")
+def grain(key: jax.Array, *, blurred: bool) -> jax.Array:
+  """Noise of standard deviation 1 for `mean_error`. It costs more than most decoders: make it once.
+
+  Args:
+    key: may be that of `mean_error`, which takes the points from another part of it.
+    blurred: whether it is smooth (a Gaussian of 1 heatmap px over white noise, brought to the same
+      deviation), as the errors of a network's heatmaps are.
+
+  Returns:
+    (MAP, MAP, POINTS) float32.
+  """
+  _, noise_key = jax.random.split(key)
+  grain = jax.random.normal(noise_key, (MAP, MAP, POINTS))
   if not blurred:
     return grain
-  cells = jnp.arange(shape[0])
+  cells = jnp.arange(MAP)
   blur = jnp.exp(-0.5 * (cells[:, None] - cells[None, :]) ** 2)
   grain = jnp.einsum("ij,jlk,lm->imk", blur, grain, blur, precision=jax.lax.Precision.HIGHEST)
   return grain / grain.std()
@@ -125,20 +131,15 @@ def disturbed(config: ConfigDict) -> str:
   names = [name for name in get_args(heatmap.Decoding) if name != "global_softargmax"]
   codecs = [small_codec(config, decoding=name) for name in names]
 
+  key = jax.random.key(0)
+  grains = {"white": grain(key, blurred=False), "blurred": grain(key, blurred=True)}
   rows = []
-  for height, width, (kind, noise) in itertools.product(HEIGHTS, WIDTHS, NOISES):
+  for height, width, (kind, amount) in itertools.product(HEIGHTS, WIDTHS, NOISES):
+    noise = amount * grains[kind] if amount else None
     errors = [
-      mean_error(
-        jax.random.key(0),
-        codec,
-        height=height,
-        relative_width=width,
-        noise=noise,
-        blurred=kind == "blurred",
-      )
-      for codec in codecs
+      mean_error(key, codec, height=height, relative_width=width, noise=noise) for codec in codecs
     ]
-    noise_name = kind if kind == "none" else f"{kind} {noise:g}"
+    noise_name = kind if kind == "none" else f"{kind} {amount:g}"
     rows.append([f"{height:g}", f"{width:g}", noise_name, *map(_cell, errors)])
   return markdown.table(["peak", "width", "noise", *names], rows)
 

@@ -142,18 +142,15 @@ def by_noise(config: ConfigDict) -> dict[str, Curves]:
     `white` and `blurred`: `x`, the noise as a fraction of the peak's height, and by decoder the
     mean errors, heatmap px.
   """
+  key = jax.random.key(0)
   curves: dict[str, Curves] = {}
   for kind in ("white", "blurred"):
+    grain = decoder_tables.grain(key, blurred=kind == "blurred")
     curves[kind] = {"x": list(NOISES)}
     for decoding in NOISY_DECODINGS:
       method = decoder_tables.small_codec(config, decoding=decoding)
       curves[kind][decoding] = [
-        float(
-          decoder_tables.mean_error(
-            jax.random.key(0), method, noise=noise, blurred=kind == "blurred"
-          )
-        )
-        for noise in NOISES
+        float(decoder_tables.mean_error(key, method, noise=noise * grain)) for noise in NOISES
       ]
   return curves
 
