@@ -24,11 +24,11 @@ import jax
 import numpy as np
 
 from fal_jax import build, flag_parser
-from fal_jax.bench import flops, machine, timing
+from fal_jax.bench import flops, timing
 from fal_jax.errors import InputError
 from fal_jax.export import onnx_model, source
 from fal_jax.export.options import Options
-from fal_jax.output import markdown
+from fal_jax.output import machine, markdown
 from fal_jax.output.commit import git_commit
 from fal_jax.output.folders import write_atomic
 from fal_jax.plots import figure

@@ -18,7 +18,6 @@ from fal_jax import build, config_json
 from fal_jax.bench import (
   first_answer,
   inputs,
-  machine,
   messages,
   rates,
   scaling,
@@ -31,6 +30,7 @@ from fal_jax.bench import (
 from fal_jax.bench.rates import Count
 from fal_jax.bench.timing import Task
 from fal_jax.errors import InputError
+from fal_jax.output import machine
 from fal_jax.output.folders import local, make_dir
 
 # In this order. By default all except those on demand, which take minutes or leave large files;

@@ -174,9 +174,11 @@ def check_resumable(
         f"{workdir} holds a run that cannot go on here: {'; '.join(lines)}. Use another --workdir, "
         "or the original data."
       )
-    for line in provenance.other_versions(saved["origin"], now["origin"]):
-      if jax.process_index() == 0:
-        print(f"Note: this run was begun with other software: {line}", flush=True)
+    lines = provenance.other_rounding(saved["origin"], now["origin"])
+    if lines and jax.process_index() == 0:
+      print(
+        f"Note: this run was begun elsewhere and rounds otherwise: {'; '.join(lines)}", flush=True
+      )
     return changed
 
   # Of earlier releases the number is all that is known, and imported weights come with none.

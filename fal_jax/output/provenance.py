@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 import fal_jax
 from fal_jax import build
 from fal_jax.build import Setup
+from fal_jax.output import machine
 from fal_jax.output.commit import git_commit
 from fal_jax.prepared import fingerprint
 
@@ -66,6 +67,7 @@ def of_training(setup: Setup, sources: Sequence["PreparedSplit"]) -> dict[str, A
       "python": platform.python_version(),
       **{name: metadata.version(name) for name in _PACKAGES},
     },
+    "machine": machine.rounding(),
     "git_commit": git_commit(),
   }
 
@@ -89,15 +91,18 @@ def changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   return lines
 
 
-def other_versions(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-  """Where the software differs from what a run was begun with, see `changes`.
+def other_rounding(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """Where software or machine differ from what a run was begun with, see `changes`.
+
+  Such a run goes on, but does not end in the bits of one that was never stopped.
 
   Returns:
     "jax 0.10.2 there, 0.11.0 here" for each difference.
   """
-  there, here = saved["versions"], now["versions"]
+  there = {**saved["versions"], **saved.get("machine", {})}  # earlier releases did not ask
+  here = {**now["versions"], **now["machine"]}
   return [
-    f"{name} {there.get(name)} there, {here.get(name)} here"
-    for name in sorted({*there, *here})
-    if there.get(name) != here.get(name)
+    f"{name} {there[name]} there, {here[name]} here"
+    for name in sorted({*there} & {*here})
+    if there[name] != here[name]
   ]

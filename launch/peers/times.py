@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fal_jax import flag_parser
-from fal_jax.bench import machine
+from fal_jax.output import machine
 from fal_jax.output.commit import git_commit
 from launch.peers import faces, tuning
 from launch.peers.measure import DETECTED, GIVEN

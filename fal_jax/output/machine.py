@@ -1,4 +1,4 @@
-"""What the bench ran on."""
+"""What numbers are measured on, and what of it decides how a training step rounds."""
 
 import os
 import platform
@@ -15,10 +15,9 @@ from fal_jax.output.commit import git_commit
 
 def describe() -> dict[str, Any]:
   """The hardware and the software that a measurement was made with."""
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
   return {
     "cpu": cpu(),
-    "cores": cores,
+    "cores": cores(),
     "device": jax.devices()[0].device_kind,
     "devices": jax.device_count(),
     "platform": jax.default_backend(),
@@ -31,6 +30,24 @@ def describe() -> dict[str, Any]:
     "fal_jax": fal_jax.__version__,
     "git_commit": git_commit(),
   }
+
+
+def rounding() -> dict[str, Any]:
+  """On what the last bits of a training step depend, beside the software.
+
+  XLA divides sums among the cores that a CPU's process may use, and training amplifies rounding.
+  """
+  found = {"platform": jax.default_backend(), "devices": jax.device_count()}
+  if found["platform"] != "cpu":
+    return {**found, "device": jax.devices()[0].device_kind}
+  return {**found, "cpu": cpu(), "cores": cores()}
+
+
+def cores() -> int:
+  """CPU cores that this process may use, of which `taskset` and clusters leave it some."""
+  if hasattr(os, "sched_getaffinity"):  # Linux alone has it
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 def cpu() -> str:
