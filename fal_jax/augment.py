@@ -88,6 +88,7 @@ class View:
   colour: jax.Array
 
 
+@jax.named_scope("views")
 def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
   """Draws one view; every factor is uniform over its range.
 
@@ -113,6 +114,7 @@ def sample_view(key: jax.Array, *, size: int, ranges: ViewRange) -> View:
   return View(view_from_crop, mirrored, colour)
 
 
+@jax.named_scope("views")
 def render_view(
   stored: jax.Array,
   view: View,

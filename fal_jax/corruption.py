@@ -88,6 +88,7 @@ AMOUNTS = ("gain", "gamma", "blur_sigma", "noise_deviation")
 LARGEST_AMOUNT = 3.0
 
 
+@jax.named_scope("corruption")
 def corrupt_views(
   key: jax.Array,
   images: jax.Array,

@@ -78,6 +78,7 @@ class HeatmapCodec:
         stacklevel=3,
       )
 
+  @jax.named_scope("encode")
   def encode(self, landmarks: jax.Array) -> jax.Array:
     """Draws one Gaussian per landmark.
 

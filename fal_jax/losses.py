@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
+@jax.named_scope("loss")
 def heatmap_l2(heatmaps: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
   """Squared pixel differences, weighted, summed over everything.
 
@@ -35,6 +36,7 @@ def heatmap_l2(heatmaps: jax.Array, target: jax.Array, weight: jax.Array) -> jax
   return (weight * (heatmaps - target[None]) ** 2).sum()
 
 
+@jax.named_scope("loss")
 def point_l2(points: jax.Array, target: jax.Array) -> jax.Array:
   """Squared distances, summed over all landmarks that have a target.
 

@@ -126,6 +126,7 @@ def landmarks_in_views(landmarks: jax.Array, views: View, *, flip: jax.Array) ->
   return jnp.where(views.mirrored[..., None, None], moved[..., flip, :], moved)
 
 
+@jax.named_scope("combine")
 def combine(
   heatmaps: jax.Array, views: View, *, stride: float, flip: jax.Array, reduce: Reduce
 ) -> tuple[jax.Array, jax.Array]:

@@ -317,7 +317,7 @@ def train_step(
     statistics, unravel_statistics = ravel_pytree(batch_stats)
     batch_stats = unravel_statistics(pmean(statistics / recipe.accumulate, DEVICES))
 
-  update, opt_state = recipe.tx.update(gradient, state.opt_state)
+  update, opt_state = jax.named_scope("optimiser")(recipe.tx.update)(gradient, state.opt_state)
   params = jax.tree.map(jnp.add, state.params, unravel(update))
 
   metrics = {

@@ -305,8 +305,8 @@ def measure_kernels(
     echo("profile of three steps")
     task = tasks["step"] if "step" in tasks else work.step_task(config, pairs)[0]
     task(1)
-    kernels = trace.record(task, directory / "trace")
-    report["trace"] = {"directory": str(directory / "trace"), "kernels": kernels}
+    program = work.program(config, pairs)
+    report["trace"] = trace.record(task, directory / "trace", program=program)
   return report
 
 

@@ -271,7 +271,14 @@ def _scaling(name: str, result: Mapping[str, Any]) -> list[str]:
 
 
 def _trace(result: Mapping[str, Any]) -> str:
-  """The slowest kernels."""
+  """Parts of a step, and the slowest kernels."""
+  whole = sum(result["parts"].values())
+  by_part = [
+    [part, f"{1e3 * seconds:.3g}", f"{seconds / whole:.1%}"]
+    for part, seconds in result["parts"].items()
+  ]
+  parts = markdown.table(["part of a step", "ms per step", "of all kernels"], by_part)
+
   head = ["slowest kernels of a step", "ms per step", "calls", "of all kernels"]
   rows = [
     [
@@ -284,7 +291,7 @@ def _trace(result: Mapping[str, Any]) -> str:
   ]
 
   note = f"The whole trace is in {result['directory']}."
-  return f"## Trace\n\n{markdown.table(head, rows)}\n\n{note}"
+  return f"## Trace\n\n{parts}\n\n{markdown.table(head, rows)}\n\n{note}"
 
 
 def _ms(seconds: Mapping[str, float], form: str = ".4g") -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,18 +17,38 @@ STEPS = 3
 # Parts of the names of a CPU thread's events that are not kernels themselves but run them.
 NOT_KERNELS = (" ", "::", "end: ", "ThunkExecutor")
 
+# Parts of a step, and where in an operation's name, a path of scopes and modules, they show: the
+# first that fits. The scopes are those of `jax.named_scope` in the package.
+PARTS = {
+  "views: sampled and rendered": r"\bviews\b",
+  "corruption": r"\bcorruption\b",
+  "warp and sum of views": r"\bcombine\b",
+  "encoding": r"\bencode\b",
+  "loss": r"\bloss\b",
+  "optimiser": r"\boptimiser\b",
+  "BatchNorm, gradient": r"transpose\(.*/(\w*bn\w*|downsample_0)/",
+  "BatchNorm": r"/(\w*bn\w*|downsample_0)/",
+  # With the copies that bring it into the layout of a product, which one of 1 x 1 cells is.
+  "convolutions, gradient": r"transpose\(jvp\(\w+\)\).*/(conv\w*_dilated|dot_general|transpose)$",
+  "convolutions": r"/(conv_general_dilated|dot_general)$",
+  "other operations of the network": r"\bjvp\((FAN|CorrectedFAN|MobileUNet)\)",
+}
+UNNAMED = "without a name: copies, other layouts, all else"
+
 Track = tuple[int, int | None]  # process and thread of a trace; None stands for the process itself
 
 
-def record(task: Callable[[int], Any], directory: Path) -> list[dict[str, Any]]:
+def record(task: Callable[[int], Any], directory: Path, *, program: str) -> dict[str, Any]:
   """Traces three steps.
 
   Args:
     task: takes training steps; compiled already.
     directory: where the trace is kept, for TensorBoard or Perfetto.
+    program: text of the compiled step.
 
   Returns:
-    The ten slowest kernels as `slowest` lists them, seconds and calls per step.
+    `kernels`, the ten slowest as `slowest` lists them, seconds and calls per step; `parts`, see
+    `by_part`, seconds per step; and `directory`.
 
   Raises:
     InputError: the profiler has written no trace.
@@ -43,19 +64,41 @@ def record(task: Callable[[int], Any], directory: Path) -> list[dict[str, Any]]:
       "release of JAX."
     )
 
-  kernels = slowest(json.loads(gzip.decompress(files[-1].read_bytes())), count=10)
-  return [
+  kernels = [
     {**kernel, "seconds": kernel["seconds"] / STEPS, "calls": kernel["calls"] / STEPS}
-    for kernel in kernels
+    for kernel in slowest(json.loads(gzip.decompress(files[-1].read_bytes())))
   ]
+  parts = by_part(kernels, program)
+  return {"directory": str(directory), "parts": parts, "kernels": kernels[:10]}
 
 
-def slowest(trace: Mapping[str, Any], *, count: int) -> list[dict[str, Any]]:
-  """The kernels that took the most time altogether.
+def by_part(kernels: Sequence[Mapping[str, Any]], program: str) -> dict[str, float]:
+  """The time of each of `PARTS`, and what is `UNNAMED`.
+
+  Where XLA has made one kernel of several operations, it counts as the last of them.
+
+  Args:
+    kernels: from `slowest`, all of them.
+    program: text of the compiled program, in which instructions have the kernels' names and say
+      which operation of ours they are from.
+
+  Returns:
+    Part -> seconds, those that took any.
+  """
+  operation = dict(re.findall(r"%([\w.-]+) = [^\n]*?op_name=\"([^\"]*)\"", program))
+  seconds = dict.fromkeys((*PARTS, UNNAMED), 0.0)
+  for kernel in kernels:
+    name = operation.get(kernel["name"], "")
+    part = next((part for part, where in PARTS.items() if re.search(where, name)), UNNAMED)
+    seconds[part] += kernel["seconds"]
+  return {part: value for part, value in seconds.items() if value}
+
+
+def slowest(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """The kernels, those that took the most time altogether first.
 
   Args:
     trace: events in Chrome's format, `traceEvents`, durations in microseconds.
-    count: how many kernels to list.
 
   Returns:
     `name`, `seconds`, `calls`, and `share`, the fraction of the time of all kernels.
@@ -74,7 +117,7 @@ def slowest(trace: Mapping[str, Any], *, count: int) -> list[dict[str, Any]]:
       calls[name] += 1
 
   total = sum(seconds.values())
-  names = sorted(seconds, key=lambda name: -seconds[name])[:count]
+  names = sorted(seconds, key=lambda name: -seconds[name])
   return [
     {"name": name, "seconds": seconds[name], "calls": calls[name], "share": seconds[name] / total}
     for name in names

@@ -338,10 +338,7 @@ def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
     `flops_by_xla`, before XLA rewrites anything, and `flops_by_hand`. None is unknown, as is what
     XLA counts of `config.train.accumulate`: of a loop it counts one turn.
   """
-  _, init, step = training(config)
-  state = init()
-  batch = on_devices(random_batch(config, pairs))
-  lowered = step.lower(state, batch)  # type: ignore[attr-defined]
+  lowered, state = _lowered(config, pairs)
   stats = lowered.compile().memory_analysis()
   cost = lowered.cost_analysis() if config.train.accumulate == 1 else None
   return {
@@ -351,6 +348,19 @@ def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
     "flops_by_xla": int(cost["flops"]) if cost and "flops" in cost else None,
     "flops_by_hand": pairs * flops.train_step(config) // jax.device_count(),
   }
+
+
+def program(config: ConfigDict, pairs: int) -> str:
+  """The text of the compiled training step, of which each instruction names its operation."""
+  return str(_lowered(config, pairs)[0].compile().as_text())
+
+
+def _lowered(config: ConfigDict, pairs: int) -> tuple[Any, steps.TrainState]:
+  """The training step on so many images, before XLA compiles it, and the state that it takes."""
+  _, init, step = training(config)
+  state = init()
+  batch = on_devices(random_batch(config, pairs))
+  return step.lower(state, batch), state  # type: ignore[attr-defined]
 
 
 def determinism(config: ConfigDict, pairs: int) -> bool:

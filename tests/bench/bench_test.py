@@ -67,6 +67,10 @@ def test_every_part_of_one_process_is_in_the_report(monkeypatch, folder, tmp_pat
   fed = {"source", "batch on the device", "none", "host", "device"}
   assert report["input"]["overlapped"].keys() == fed
   assert 0 < len(report["trace"]["kernels"]) <= 10
+  # Its scopes reach the compiled program, or all would be without a name.
+  assert {"views: sampled and rendered", "BatchNorm", "convolutions"} <= set(
+    report["trace"]["parts"]
+  )
   assert list((tmp_path / "bench" / "trace").rglob("*.xplane.pb"))
   machine = {"cpu", "cores", "device", "devices", "jax", "jaxlib", "git_commit", "load_average"}
   assert machine <= report["machine"].keys()
