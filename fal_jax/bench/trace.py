@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,64 +64,71 @@ def record(task: Callable[[int], Any], directory: Path, *, program: str) -> dict
       "release of JAX."
     )
 
+  trace = json.loads(gzip.decompress(files[-1].read_bytes()))
   kernels = [
     {**kernel, "seconds": kernel["seconds"] / STEPS, "calls": kernel["calls"] / STEPS}
-    for kernel in slowest(json.loads(gzip.decompress(files[-1].read_bytes())))
+    for kernel in slowest(trace, count=10)
   ]
-  parts = by_part(kernels, program)
-  return {"directory": str(directory), "parts": parts, "kernels": kernels[:10]}
+  parts = {part: seconds / STEPS for part, seconds in by_part(trace, program).items()}
+  return {"directory": str(directory), "parts": parts, "kernels": kernels}
 
 
-def by_part(kernels: Sequence[Mapping[str, Any]], program: str) -> dict[str, float]:
+def by_part(trace: Mapping[str, Any], program: str) -> dict[str, float]:
   """The time of each of `PARTS`, and what is `UNNAMED`.
 
   Where XLA has made one kernel of several operations, it counts as the last of them.
 
   Args:
-    kernels: from `slowest`, all of them.
-    program: text of the compiled program, in which instructions have the kernels' names and say
-      which operation of ours they are from.
+    trace: events in Chrome's format, `traceEvents`, durations in microseconds.
+    program: text of the compiled program, whose instructions say which operation of ours they are
+      from; a kernel names its instruction, or has its name.
 
   Returns:
     Part -> seconds, those that took any.
   """
   operation = dict(re.findall(r"%([\w.-]+) = [^\n]*?op_name=\"([^\"]*)\"", program))
   seconds = dict.fromkeys((*PARTS, UNNAMED), 0.0)
-  for kernel in kernels:
-    name = operation.get(kernel["name"], "")
+  for event in _kernels(trace):
+    name = operation.get(event.get("args", {}).get("hlo_op", event["name"]), "")
     part = next((part for part, where in PARTS.items() if re.search(where, name)), UNNAMED)
-    seconds[part] += kernel["seconds"]
+    seconds[part] += event.get("dur", 0) / 1e6
   return {part: value for part, value in seconds.items() if value}
 
 
-def slowest(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """The kernels, those that took the most time altogether first.
+def slowest(trace: Mapping[str, Any], *, count: int) -> list[dict[str, Any]]:
+  """The kernels that took the most time altogether.
 
   Args:
     trace: events in Chrome's format, `traceEvents`, durations in microseconds.
+    count: how many kernels to list.
 
   Returns:
     `name`, `seconds`, `calls`, and `share`, the fraction of the time of all kernels.
   """
-  events = trace["traceEvents"]
-  tracks = _kernel_tracks(events)
   seconds: dict[str, float] = defaultdict(float)
   calls: dict[str, int] = defaultdict(int)
 
-  for event in events:
-    if event.get("ph") != "X" or (event["pid"], event.get("tid")) not in tracks:
-      continue
-    name = event["name"]
-    if not any(part in name for part in NOT_KERNELS):
-      seconds[name] += event.get("dur", 0) / 1e6
-      calls[name] += 1
+  for event in _kernels(trace):
+    seconds[event["name"]] += event.get("dur", 0) / 1e6
+    calls[event["name"]] += 1
 
   total = sum(seconds.values())
-  names = sorted(seconds, key=lambda name: -seconds[name])
+  names = sorted(seconds, key=lambda name: -seconds[name])[:count]
   return [
     {"name": name, "seconds": seconds[name], "calls": calls[name], "share": seconds[name] / total}
     for name in names
   ]
+
+
+def _kernels(trace: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+  """The events of a trace that are runs of kernels, each of them once."""
+  events = trace["traceEvents"]
+  tracks = _kernel_tracks(events)
+  for event in events:
+    if event.get("ph") != "X" or (event["pid"], event.get("tid")) not in tracks:
+      continue
+    if not any(part in event["name"] for part in NOT_KERNELS):
+      yield event
 
 
 def _kernel_tracks(events: Sequence[Mapping[str, Any]]) -> set[Track]:

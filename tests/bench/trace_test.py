@@ -29,9 +29,8 @@ def test_kernels_of_a_gpu_are_added_up_over_its_streams_alone():
     event(2, 7, "waiting", 9e6),
     {},
   ]
-  assert trace.slowest({"traceEvents": events}) == [
-    {"name": "conv", "seconds": 4.0, "calls": 2, "share": 0.8},
-    {"name": "relu", "seconds": 1.0, "calls": 1, "share": 0.2},
+  assert trace.slowest({"traceEvents": events}, count=1) == [
+    {"name": "conv", "seconds": 4.0, "calls": 2, "share": 0.8}
   ]
 
 
@@ -44,7 +43,7 @@ def test_kernels_of_a_cpu_are_those_of_xlas_threads():
     event(2, 8, "dot", 2e6),
     event(2, 8, "end: dot", 1e6),
   ]
-  assert trace.slowest({"traceEvents": events}) == [
+  assert trace.slowest({"traceEvents": events}, count=10) == [
     {"name": "dot", "seconds": 2.0, "calls": 1, "share": 1.0}
   ]
 
@@ -67,16 +66,19 @@ def test_time_goes_to_the_part_of_a_step_that_a_kernel_is_from():
     for name, operation in operations.items()
   )
   program += "\n  %copy = f32[2]{0} copy(%a)"
-  kernels = [{"name": name, "seconds": 1.0} for name in (*operations, "copy", "of_another_program")]
+  names = (*operations, "copy", "of_another_program")
+  events = [thread(2, 8, "tf_XLAEigen/1"), *(event(2, 8, name, 1e6) for name in names)]
+  # A GPU's kernels have names of their own.
+  events.append({**event(2, 8, "sm90_gemm", 1e6), "args": {"hlo_op": "convolution.2"}})
 
-  assert trace.by_part(kernels, program) == {
+  assert trace.by_part({"traceEvents": events}, program) == {
     "views: sampled and rendered": 1,
     "warp and sum of views": 1,
     "loss": 1,
     "BatchNorm, gradient": 1,
     "BatchNorm": 1,
     "convolutions, gradient": 2,
-    "convolutions": 1,
+    "convolutions": 2,
     "other operations of the network": 1,
     trace.UNNAMED: 2,
   }
