@@ -338,13 +338,13 @@ def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
     `flops_by_xla`, before XLA rewrites anything, and `flops_by_hand`. None is unknown, as is what
     XLA counts of `config.train.accumulate`: of a loop it counts one turn.
   """
-  lowered, state = _lowered(config, pairs)
-  stats = lowered.compile().memory_analysis()
+  lowered, step, state_bytes = _compiled(FrozenConfigDict(config), pairs)
+  stats = step.memory_analysis()
   cost = lowered.cost_analysis() if config.train.accumulate == 1 else None
   return {
     "temporaries": getattr(stats, "temp_size_in_bytes", None),
     "donated": getattr(stats, "alias_size_in_bytes", None),
-    "state": sum(array.nbytes for array in jax.tree.leaves(state)),
+    "state": state_bytes,
     "flops_by_xla": int(cost["flops"]) if cost and "flops" in cost else None,
     "flops_by_hand": pairs * flops.train_step(config) // jax.device_count(),
   }
@@ -352,15 +352,17 @@ def memory(config: ConfigDict, pairs: int) -> dict[str, int | None]:
 
 def program(config: ConfigDict, pairs: int) -> str:
   """The text of the compiled training step, of which each instruction names its operation."""
-  return str(_lowered(config, pairs)[0].compile().as_text())
+  return str(_compiled(FrozenConfigDict(config), pairs)[1].as_text())
 
 
-def _lowered(config: ConfigDict, pairs: int) -> tuple[Any, steps.TrainState]:
-  """The training step on so many images, before XLA compiles it, and the state that it takes."""
-  _, init, step = training(config)
+@functools.lru_cache(maxsize=1)
+def _compiled(config: FrozenConfigDict, pairs: int) -> tuple[Any, Any, int]:
+  """The training step before and after XLA compiles it, and the bytes of the state it takes."""
+  _, init, step = _training(config)
   state = init()
   batch = on_devices(random_batch(config, pairs))
-  return step.lower(state, batch), state  # type: ignore[attr-defined]
+  lowered = step.lower(state, batch)  # type: ignore[attr-defined]
+  return lowered, lowered.compile(), sum(array.nbytes for array in jax.tree.leaves(state))
 
 
 def determinism(config: ConfigDict, pairs: int) -> bool:

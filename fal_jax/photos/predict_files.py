@@ -22,8 +22,8 @@ def run(
   only: Frame | None,
   stop_requested: threading.Event,
   command: str,
-) -> None:
-  """Predicts all files, writes the results and says where they are.
+) -> Writer:
+  """Predicts all files and writes the results.
 
   Args:
     found: the files.
@@ -32,10 +32,11 @@ def run(
     stop_requested: set when the user wants no further image.
     command: the command line, for the JSON.
 
+  Returns:
+    The writer, closed, which knows what became of each file.
+
   Raises:
-    InputError: an image could not be read, after all others were written; or no face was found
-      anywhere; or nothing can be done at all.
-    Interrupted: by Ctrl-C or SIGTERM; what was predicted before is written.
+    InputError: nothing can be done at all.
   """
   outputs.check_earlier(options.out)  # before anything takes seconds
   find_boxes, notes = boxes.finder(options, found.items)
@@ -86,10 +87,7 @@ def run(
       if stop_requested.is_set():
         break
     writer.close(complete=writer.num_images + writer.num_videos == len(found.items))
-
-  for line in summary(writer, options):
-    print(line, flush=True)
-  check(writer, options, found.items)
+  return writer
 
 
 def _with_progress(items: Sequence[Item]) -> Iterable[Item]:

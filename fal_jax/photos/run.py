@@ -28,7 +28,12 @@ def run(options: Options, *, command: str) -> None:
 
     from fal_jax.photos import predict_files  # imports JAX, which takes a second
 
-    predict_files.run(found, options, only=only, stop_requested=stop_requested, command=command)
+    writer = predict_files.run(
+      found, options, only=only, stop_requested=stop_requested, command=command
+    )
+  for line in predict_files.summary(writer, options):
+    print(line, flush=True)
+  predict_files.check(writer, options, found.items)
 
 
 def _only_photograph(items: Sequence[Item]) -> Frame | None:
