@@ -14,6 +14,7 @@ def get_config(base: str = "demo") -> ConfigDict:
   table.title = "Readings of Eq. 6"
   table.base = base
   table.metric = "nme_ic"
+  table.also = ()  # further columns
   table.paper = ""  # nothing to compare with
   table.against = "first"
   table.rows = (  # file in this folder, name in the table, the paper's number

@@ -15,6 +15,7 @@ def get_config(base: str = "demo") -> ConfigDict:
   table.title = "A family of networks"
   table.base = base
   table.metric = "nme_ic"
+  table.also = ()  # further columns
   table.paper = ""  # nothing to compare with
   table.against = "first"
   table.rows = (  # file in this folder, name in the table, the paper's number

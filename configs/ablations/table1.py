@@ -21,6 +21,7 @@ def get_config(base: str = "demo") -> ConfigDict:
   table.title = "Table 1: losses"
   table.base = base
   table.metric = "nme_box"
+  table.also = ()  # further columns
   table.paper = "300W test"  # what the paper's numbers were measured on
   table.against = "first"
   table.rows = (  # file in this folder, name in the table, the paper's number

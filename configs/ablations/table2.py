@@ -14,6 +14,7 @@ def get_config(base: str = "demo") -> ConfigDict:
   table.title = "Table 2: components"
   table.base = base
   table.metric = "nme_ic"
+  table.also = ()  # further columns
   table.paper = "WFLW"  # what the paper's numbers were measured on
   table.against = "previous"
   table.rows = (  # file in this folder, name in the table, the paper's number

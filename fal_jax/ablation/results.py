@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from fal_jax import metrics
 from fal_jax.output import markdown as markdown_tables
 from fal_jax.scoring import comparison, intervals
 
 DECIMALS = 3
+UNSCATTERED = "unscattered"  # a further column, where a row scatters faces
 CAPTION = (
   "*Percentage of faces with at most a given error. One line per row over the faces of all its "
   "seeds: each face counts once per seed.*"
@@ -65,6 +67,32 @@ def interval_over_faces(
   if len(set(groups) if groups else change) < comparison.MIN_FACES:
     return None
   return intervals.bootstrap(change[:, None], seed=0, groups=groups)[0].tolist()
+
+
+def with_unscattered(
+  rows: Sequence[Mapping[str, Any]],
+) -> tuple[Sequence[Mapping[str, Any]], list[int] | None]:
+  """Adds to each row its mean over the faces that no row scatters.
+
+  A few errors of 100 % hide what rows differ by otherwise.
+
+  Args:
+    rows: as for `summarise`; their `faces` are errors in percent.
+
+  Returns:
+    The rows with `UNSCATTERED` in `also`, and how many of how many faces no result has above
+    `metrics.CATASTROPHIC`. The rows as they are and None where these are all faces, or none.
+  """
+  errors = [of_seed for row in rows for of_seed in row["faces"].values()]
+  kept = ~np.any([of_seed > metrics.CATASTROPHIC for of_seed in errors], axis=0)
+  if kept.all() or not kept.any():
+    return rows, None
+
+  def means(row: Mapping[str, Any]) -> dict[int, float]:
+    return {seed: float(np.nanmean(of_seed[kept])) for seed, of_seed in row["faces"].items()}
+
+  added = [{**row, "also": {**row["also"], UNSCATTERED: means(row)}} for row in rows]
+  return added, [int(kept.sum()), len(kept)]
 
 
 def summarise(
@@ -207,6 +235,12 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     sentences.append(
       "The interval over faces is the paired bootstrap of the difference, averaged over seeds: "
       "what other faces of the same kind would change, with these trainings."
+    )
+
+  if counts := report["unscattered"]:
+    sentences.append(
+      f"{UNSCATTERED}: {report['metric']} over the {counts[0]} of {counts[1]} faces whose error is "
+      f"at most {metrics.CATASTROPHIC:.0f} % in every row and seed."
     )
 
   for training in dict.fromkeys(row["training"] for row in rows):

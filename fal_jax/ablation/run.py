@@ -278,7 +278,10 @@ def report(
       "faces": {seed: of_faces for seed, of_faces in faces.items() if of_faces is not None},
     }
 
-  columns = [column(row) for row in rows]
+  columns: Sequence[Mapping[str, Any]] = [column(row) for row in rows]
+  counts = None
+  if table.metric.startswith("nme_"):
+    columns, counts = results.with_unscattered(columns)
   groups = curves.videos if curves else None
 
   return {
@@ -289,7 +292,8 @@ def report(
     "trained_on": jobs[0].config.data.name,
     "split": split,
     "metric": table.metric,
-    "also": list(also),
+    "also": [*also, *([results.UNSCATTERED] if counts else [])],
+    "unscattered": counts,
     "paper": table.paper,
     "against": table.against,
     "seeds": list(dict.fromkeys(job.config.seed for job in jobs)),

@@ -98,6 +98,7 @@ def test_a_metric_that_the_faces_do_not_have_is_refused_with_what_to_do():
 
 SUMMARY = {
   "nme_ic": 5.0,
+  "percentiles": {"ic": {"median": 4.5}},
   "boxes": {"detector": {"nme_ic": 6.0}, "dataset": None},
   "stress": {
     "gamma 2": {"nme_ic": 7.0, "catastrophic_ic": 0.0},
@@ -109,7 +110,13 @@ SUMMARY = {
 
 @pytest.mark.parametrize(
   ("name", "expected"),
-  [("detector_box", 6.0), ("stress", 8.0), ("catastrophic_stress", 0.5), ("jitter", 0.5)],
+  [
+    ("median", 4.5),
+    ("detector_box", 6.0),
+    ("stress", 8.0),
+    ("catastrophic_stress", 0.5),
+    ("jitter", 0.5),
+  ],
 )
 def test_parts_of_an_evaluation_can_be_columns_and_what_is_not_there_is_said(name, expected):
   assert measures.of_summary(SUMMARY, name, norm="ic", dataset="mine") == expected

@@ -33,6 +33,7 @@ def report(**changes):
     "split": "test",
     "metric": "nme_ic",
     "also": [],
+    "unscattered": None,
     "paper": "WFLW",
     "against": "previous",
     "seeds": [0, 1, 2],
@@ -129,6 +130,28 @@ def test_the_interval_over_faces_is_that_of_paired_differences_averaged_over_see
   page = results.markdown(report(rows=results.summarise(rows, against="previous")))
   assert cells(page, "B")[-2] == f"{low:+.3f} to {high:+.3f}"
   assert "paired bootstrap" in page
+
+
+def test_rows_are_compared_without_the_faces_that_any_of_them_scatters():
+  rows = with_faces()
+  rows[1]["faces"][1][3], rows[2]["faces"][0][7] = 90.0, 20.1
+  kept = np.delete(np.arange(40), [3, 7])
+
+  added, counts = results.with_unscattered(rows)
+  summaries = results.summarise(added, against="previous")
+  page = results.markdown(report(rows=summaries, also=[results.UNSCATTERED], unscattered=counts))
+
+  assert counts == [38, 40]
+  means = [[errors[kept].mean() for errors in row["faces"].values()] for row in rows]
+  assert list(added[1]["also"]["unscattered"].values()) == pytest.approx(means[1])
+  difference = np.subtract(means[1], means[0]).mean()
+  assert cells(page, "B")[-1].startswith(f"{difference:+.3f} ± ")
+  assert "over the 38 of 40 faces whose error is at most 20 %" in page
+
+
+def test_there_is_nothing_to_leave_out_where_no_face_or_every_face_is_scattered():
+  for rows in (ROWS, with_faces(), [{**ROWS[0], "faces": {0: np.full(5, 99.0)}}]):
+    assert results.with_unscattered(rows) == (rows, None)
 
 
 def test_frames_of_a_video_are_drawn_together_and_two_videos_are_too_few():

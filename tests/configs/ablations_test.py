@@ -96,6 +96,8 @@ ROWS |= {
   row: {key: value for key, value in RECIPE.items() if not key.startswith(changed or ("-",))}
   for row, changed in WITHOUT.items()
 }
+ROWS["recipe_epsilon"]["model.epsilon"] = 1e-5  # whatever the base has
+ROWS["recipe_frozen"]["train.frozen"] = 0.0
 # Files and numbers as the paper prints them, ours without a number.
 TABLES = {
   "table1": {

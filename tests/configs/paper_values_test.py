@@ -142,7 +142,7 @@ def values_of(config, keys):
 
 def test_every_config_with_the_papers_network_is_checked(load):
   names = {path.stem for path in (tiny_dataset.ROOT / "configs").glob("*.py")} - {"__init__"}
-  small = {"demo", "w300_small", "w300_mobile", "custom_small"}
+  small = {"demo", "w300_small", "w300_medium", "w300_mobile", "custom_small"}
   ours = {"w300_best", "free_68", "w300_68"}  # w300_best_test.py, shipped_weights_test.py
   assert names - small - ours - {"saved"} == set(PAPER_SIZED)
 
