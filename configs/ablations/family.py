@@ -1,4 +1,4 @@
-"""A family of networks: the whole method on FANs and on MobileUNets of several widths.
+"""A family of networks: the whole method on FANs and MobileUNets of several sizes.
 
   python -m fal_jax.ablation --table=configs/ablations/family.py:demo --seeds=3 \\
     --workdir=runs/ablation
@@ -20,6 +20,8 @@ def get_config(base: str = "demo") -> ConfigDict:
   table.against = "first"
   table.rows = (  # file in this folder, name in the table, the paper's number
     ("siamese", "FAN, 64 features", None),
+    ("fan_96px", "FAN, 64 features, 96 px", None),
+    ("fan_2stacks", "FAN, 64 features, 2 stacks", None),
     ("fan_48", "FAN, 48 features", None),
     ("fan_32", "FAN, 32 features", None),
     ("mobile_48", "MobileUNet, 48 features", None),

@@ -54,6 +54,14 @@ ROWS = {
   "views_apart": {"siamese.frame": "view"},
   "window_loss": {"siamese.window_loss": 1.0},
   "channel_gain": {"augment.colour_mode": "channel_gain"},
+  "fan_96px": {
+    "model.name": "fan",
+    "model.features": 64,
+    "crop.size": 96,
+    "crop.stored_size": 156,
+    "crop.face": 82.5,
+  },
+  "fan_2stacks": {"model.name": "fan", "model.features": 64, "model.num_stacks": 2},
   "fan_48": {"model.name": "fan", "model.features": 48},
   "fan_32": {"model.name": "fan", "model.features": 32},
   "mobile_48": {**MOBILE, "model.features": 48, "model.expansion": 3},
@@ -153,7 +161,18 @@ TABLES = {
     ]
   ),
   "recipe": dict.fromkeys(WITHOUT),
-  "family": dict.fromkeys(["siamese", "fan_48", "fan_32", "mobile_48", "mobile_24", "mobile_16"]),
+  "family": dict.fromkeys(
+    [
+      "siamese",
+      "fan_96px",
+      "fan_2stacks",
+      "fan_48",
+      "fan_32",
+      "mobile_48",
+      "mobile_24",
+      "mobile_16",
+    ]
+  ),
 }
 
 
