@@ -23,7 +23,7 @@ from fal_jax.errors import InputError
 
 def get_config(file: str = "") -> ConfigDict:
   config = default.get_config().unlock()
-  config.model.epsilon = 1e-3
+  config.model.epsilon = 1e-3  # a colour that training saw little of must not scatter a face
   return describe(config, file)
 
 

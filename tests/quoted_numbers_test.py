@@ -111,6 +111,7 @@ TABLES = (
     metric="nme_box",
   ),
   ablation("What the paper leaves open", "w300_small/defaults", against="first row"),
+  ablation("Readings of Eq. 6", "w300_small/eq6", against="first row"),
   ablation("A family of networks", "w300_small/family", against="first row"),
   Table(
     ABLATIONS,

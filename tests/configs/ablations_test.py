@@ -57,6 +57,7 @@ ROWS = {
   "fan_96px": {
     "model.name": "fan",
     "model.features": 64,
+    "model.depth": 2,
     "crop.size": 96,
     "crop.stored_size": 156,
     "crop.face": 82.5,
