@@ -9,9 +9,9 @@ into the config, hence into the run: predicting does not need the file any more,
 evaluating or resuming by configs/saved.py. Hardware: a GPU or TPU; configs/custom_small.py
 is for two CPU cores. See tfds_builders/custom/README.md.
 
-One thing is not the paper's: BatchNorm's epsilon. With 1e-5, half of our trainings on 300W at 128 px
-scattered the faces that have much bright blue around them (ablations/README.md). If faces scatter
-all the same, under colours that are rare in your photographs: --config.train.frozen=0.25.
+One thing is not the paper's: BatchNorm's epsilon. With 1e-5, half of our trainings on 300W at 128
+px scattered the faces that have much bright blue around them (ablations/README.md). If faces
+scatter all the same, under colours that are rare in your photographs: --config.train.frozen=0.25.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,6 @@
 """Rows over seeds to statistics and Markdown; knows nothing of networks."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,6 +49,7 @@ def interval_over_faces(
   reference: Mapping[int, np.ndarray],
   *,
   groups: Sequence[str] | None = None,
+  kept: np.ndarray | None = None,
 ) -> list[float] | None:
   """How far the difference of two rows would move with other faces, for these trainings.
 
@@ -55,6 +57,7 @@ def interval_over_faces(
     faces: seed -> (M,) what each face adds to the metric, percent.
     reference: the same, subtracted, of the same faces.
     groups: M names; faces of one name are drawn together.
+    kept: (M,) bool, the faces to draw from; None for all.
 
   Returns:
     The ends of the 95 % bootstrap interval of the difference in the mean over the seeds that both
@@ -64,6 +67,9 @@ def interval_over_faces(
   if not seeds:
     return None
   change = np.mean([faces[seed] - reference[seed] for seed in sorted(seeds)], axis=0)
+  if kept is not None:
+    change = change[kept]
+    groups = list(itertools.compress(groups, kept)) if groups else None
   if len(set(groups) if groups else change) < comparison.MIN_FACES:
     return None
   return intervals.bootstrap(change[:, None], seed=0, groups=groups)[0].tolist()
@@ -71,7 +77,7 @@ def interval_over_faces(
 
 def with_unscattered(
   rows: Sequence[Mapping[str, Any]],
-) -> tuple[Sequence[Mapping[str, Any]], list[int] | None]:
+) -> tuple[Sequence[Mapping[str, Any]], np.ndarray | None]:
   """Adds to each row its mean over the faces that no row scatters.
 
   A few errors of 100 % hide what rows differ by otherwise.
@@ -80,7 +86,7 @@ def with_unscattered(
     rows: as for `summarise`; their `faces` are errors in percent.
 
   Returns:
-    The rows with `UNSCATTERED` in `also`, and how many of how many faces no result has above
+    The rows with `UNSCATTERED` in `also`, and (M,) bool, the faces that no result has above
     `metrics.CATASTROPHIC`. The rows as they are and None where these are all faces, or none.
   """
   errors = [of_seed for row in rows for of_seed in row["faces"].values()]
@@ -92,11 +98,15 @@ def with_unscattered(
     return {seed: float(np.nanmean(of_seed[kept])) for seed, of_seed in row["faces"].items()}
 
   added = [{**row, "also": {**row["also"], UNSCATTERED: means(row)}} for row in rows]
-  return added, [int(kept.sum()), len(kept)]
+  return added, kept
 
 
 def summarise(
-  rows: Sequence[Mapping[str, Any]], *, against: str, groups: Sequence[str] | None = None
+  rows: Sequence[Mapping[str, Any]],
+  *,
+  against: str,
+  groups: Sequence[str] | None = None,
+  kept: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
   """Adds to each row its mean, deviation and difference.
 
@@ -106,16 +116,18 @@ def summarise(
       other measures by name, each of them seed -> result; and `faces`, see `interval_over_faces`.
     against: "previous" compares each row with the one above, "first" with the first one.
     groups: see `interval_over_faces`.
+    kept: of `with_unscattered`.
 
   Returns:
     The rows without `faces`, with `mean`, `standard_deviation`, `seeds` and, from the second on,
-    `difference` with its `interval_over_faces`. Each entry of `also` becomes such a row of its own.
+    `difference` with its `interval_over_faces`. Each entry of `also` becomes such a row of its own,
+    with an interval if it is `UNSCATTERED`.
   """
   summaries = []
   for index, row in enumerate(rows):
     reference = rows[index - 1 if against == "previous" else 0] if index else None
-    kept = {key: value for key, value in row.items() if key != "faces"}
-    summary = {**kept, **_summary(row["values"], reference["values"] if reference else None)}
+    shown = {key: value for key, value in row.items() if key != "faces"}
+    summary = {**shown, **_summary(row["values"], reference["values"] if reference else None)}
     summary["also"] = {
       name: {
         "values": values,
@@ -129,6 +141,10 @@ def summarise(
         "from": reference["label"],
         "interval_over_faces": interval_over_faces(row["faces"], reference["faces"], groups=groups),
       }
+      if kept is not None:
+        summary["also"][UNSCATTERED]["difference"]["interval_over_faces"] = interval_over_faces(
+          row["faces"], reference["faces"], groups=groups, kept=kept
+        )
     summaries.append(summary)
   return summaries
 
@@ -165,6 +181,7 @@ def markdown(report: Mapping[str, Any]) -> str:
       for name in report["also"]
       for column in (f"{name}, mean ± sd", f"{name}, minus {compared} ± se")
     ),
+    *([f"{UNSCATTERED}, 95 % over faces"] if report["unscattered"] else []),
   ]
   table = markdown_tables.table(head, [_cells(row, report["seeds"]) for row in report["rows"]])
   sentences = "\n".join(f"* {note}" for note in notes(report))
@@ -175,7 +192,6 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def _cells(row: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
-  ends = row.get("difference", {}).get("interval_over_faces")
   also = [
     _number(*pair, sign=sign)
     for other in row["also"].values()
@@ -191,10 +207,16 @@ def _cells(row: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
     str(row["seeds"]),
     *(_number(row["values"].get(seed)) for seed in seeds),
     _number(*_change(row), sign="+"),
-    f"{_number(ends[0], sign='+')} to {_number(ends[1], sign='+')}" if ends else "",
+    _interval(row),
     _mean_percent(list(row["catastrophic"].values())),
     *also,
+    *([_interval(row["also"][UNSCATTERED])] if UNSCATTERED in row["also"] else []),
   ]
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+  ends = row.get("difference", {}).get("interval_over_faces")
+  return f"{_number(ends[0], sign='+')} to {_number(ends[1], sign='+')}" if ends else ""
 
 
 def _change(row: Mapping[str, Any]) -> tuple[float | None, float | None]:

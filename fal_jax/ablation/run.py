@@ -279,9 +279,9 @@ def report(
     }
 
   columns: Sequence[Mapping[str, Any]] = [column(row) for row in rows]
-  counts = None
+  kept = None
   if table.metric.startswith("nme_"):
-    columns, counts = results.with_unscattered(columns)
+    columns, kept = results.with_unscattered(columns)
   groups = curves.videos if curves else None
 
   return {
@@ -292,13 +292,13 @@ def report(
     "trained_on": jobs[0].config.data.name,
     "split": split,
     "metric": table.metric,
-    "also": [*also, *([results.UNSCATTERED] if counts else [])],
-    "unscattered": counts,
+    "also": [*also, *([] if kept is None else [results.UNSCATTERED])],
+    "unscattered": None if kept is None else [int(kept.sum()), len(kept)],
     "paper": table.paper,
     "against": table.against,
     "seeds": list(dict.fromkeys(job.config.seed for job in jobs)),
     "git_commits": [commit for commit in commits if commit],
-    "rows": results.summarise(columns, against=table.against, groups=groups),
+    "rows": results.summarise(columns, against=table.against, groups=groups, kept=kept),
   }
 
 

@@ -135,17 +135,25 @@ def test_the_interval_over_faces_is_that_of_paired_differences_averaged_over_see
 def test_rows_are_compared_without_the_faces_that_any_of_them_scatters():
   rows = with_faces()
   rows[1]["faces"][1][3], rows[2]["faces"][0][7] = 90.0, 20.1
-  kept = np.delete(np.arange(40), [3, 7])
+  others = np.delete(np.arange(40), [3, 7])
+  cut = [{**row, "faces": {k: v[others] for k, v in row["faces"].items()}} for row in rows]
+  videos = [f"video{k // 4}" for k in range(40)]
 
-  added, counts = results.with_unscattered(rows)
-  summaries = results.summarise(added, against="previous")
-  page = results.markdown(report(rows=summaries, also=[results.UNSCATTERED], unscattered=counts))
+  added, kept = results.with_unscattered(rows)
+  summaries = results.summarise(added, against="previous", groups=videos, kept=kept)
+  page = results.markdown(report(rows=summaries, also=[results.UNSCATTERED], unscattered=[38, 40]))
 
-  assert counts == [38, 40]
-  means = [[errors[kept].mean() for errors in row["faces"].values()] for row in rows]
+  np.testing.assert_array_equal(np.flatnonzero(kept), others)
+  means = [[errors.mean() for errors in row["faces"].values()] for row in cut]
   assert list(added[1]["also"]["unscattered"].values()) == pytest.approx(means[1])
   difference = np.subtract(means[1], means[0]).mean()
-  assert cells(page, "B")[-1].startswith(f"{difference:+.3f} ± ")
+  assert cells(page, "B")[-2].startswith(f"{difference:+.3f} ± ")
+  by_hand = results.interval_over_faces(
+    cut[1]["faces"], cut[0]["faces"], groups=[videos[k] for k in others]
+  )
+  assert summaries[1]["also"]["unscattered"]["difference"]["interval_over_faces"] == by_hand
+  assert cells(page, "B")[-1] == f"{by_hand[0]:+.3f} to {by_hand[1]:+.3f}"
+  assert cells(page, "row")[-1] == "unscattered, 95 % over faces"
   assert "over the 38 of 40 faces whose error is at most 20 %" in page
 
 
