@@ -118,7 +118,7 @@ def measure(training: Path) -> tuple[dict[str, Any], timing.Task]:
     training: the run's folder.
 
   Returns:
-    `input` (px), `network`, `features`, `depth`, `expansion` (None where it has none),
+    `input` (px), `network`, `stacks`, `features`, `depth`, `expansion` (None where it has none),
     `parameters`, `mflop` (convolutions, one face), `float16_mb` and `onnx_mb`; and the function,
     which reads the landmarks of one face and returns the last ones, (1, K, 2).
   """
@@ -139,6 +139,7 @@ def measure(training: Path) -> tuple[dict[str, Any], timing.Task]:
   of_network = {
     "input": size,
     "network": config.name,
+    "stacks": config.num_stacks,
     "features": config.features,
     "depth": config.depth,
     "expansion": config.expansion if config.name == "mobile_unet" else None,
@@ -209,14 +210,21 @@ def draw(path: Path, costs: Sequence[Mapping[str, Any]], *, metric: str) -> None
     axes.plot(x, y, "o-", color=colour, label=name)
     for cost in of_kind:
       place = (cost["cpu_ms"], cost["mean"])
-      text = f"{cost['features']} features, {cost['parameters'] / 1e3:.0f} k"
       style = {"color": colour, "fontsize": 9, "ha": side}
-      axes.annotate(text, place, offset, textcoords="offset points", **style)
+      axes.annotate(_mark(cost), place, offset, textcoords="offset points", **style)
   axes.margins(x=0.45, y=0.15)  # for the names beside the last marks
   axes.set_xlabel("CPU time per face on one core, ms")
   axes.set_ylabel(figure.norm_label(metric.removeprefix("nme_")))
   axes.legend(frameon=False, fontsize=9)
   figure.save(fig, path)
+
+
+def _mark(cost: Mapping[str, Any]) -> str:
+  """What stands beside a mark of the figure."""
+  parts = [f"{cost['features']} features", f"{cost['input']} px"]
+  parts += [f"{cost['stacks']} stacks"] * (cost["stacks"] > 1)
+  parts += ["one seed"] * (cost["seeds"] == 1)
+  return ", ".join(parts)
 
 
 def _parse() -> argparse.Namespace:

@@ -122,6 +122,7 @@ TABLES = (
     "What the family costs",
     "configs/ablations/results/w300_small/family_costs.json",
     {
+      "input": ("input",),
       "depth": ("depth",),
       "expansion": ("expansion",),
       "CPU ms": ("cpu_ms",),
