@@ -190,7 +190,7 @@ def markdown_table(costs: Sequence[Mapping[str, Any]], *, metric: str) -> str:
 
 
 def draw(path: Path, costs: Sequence[Mapping[str, Any]], *, metric: str) -> None:
-  """Draws error against time, a line for each kind of network.
+  """Draws error against time, a line for each kind of network; of one seed, a hollow mark.
 
   Args:
     path: .png, beside which the same figure is written as .svg.
@@ -200,6 +200,7 @@ def draw(path: Path, costs: Sequence[Mapping[str, Any]], *, metric: str) -> None
   Raises:
     InputError: if matplotlib is missing.
   """
+  several_inputs = len({cost["input"] for cost in costs}) > 1
   fig = figure.new_figure(6.4, 4.0)
   axes = fig.add_subplot()
   for network, (name, colour, offset, side) in _STYLES.items():
@@ -210,21 +211,19 @@ def draw(path: Path, costs: Sequence[Mapping[str, Any]], *, metric: str) -> None
     axes.plot(x, y, "o-", color=colour, label=name)
     for cost in of_kind:
       place = (cost["cpu_ms"], cost["mean"])
+      text = f"{cost['features']} features" + f", {cost['input']} px" * several_inputs
+      text += f", {cost['stacks']} stacks" * (cost["stacks"] > 1)
+      if cost["seeds"] == 1:
+        axes.plot(*place, "o", color=colour, markerfacecolor="white")
       style = {"color": colour, "fontsize": 9, "ha": side}
-      axes.annotate(_mark(cost), place, offset, textcoords="offset points", **style)
+      axes.annotate(text, place, offset, textcoords="offset points", **style)
   axes.margins(x=0.45, y=0.15)  # for the names beside the last marks
+  ticks = axes.get_xticks()  # of which the room for names has negative ones
+  axes.set_xticks(ticks[(ticks >= 0) & (ticks < axes.get_xlim()[1])])
   axes.set_xlabel("CPU time per face on one core, ms")
   axes.set_ylabel(figure.norm_label(metric.removeprefix("nme_")))
   axes.legend(frameon=False, fontsize=9)
   figure.save(fig, path)
-
-
-def _mark(cost: Mapping[str, Any]) -> str:
-  """What stands beside a mark of the figure."""
-  parts = [f"{cost['features']} features", f"{cost['input']} px"]
-  parts += [f"{cost['stacks']} stacks"] * (cost["stacks"] > 1)
-  parts += ["one seed"] * (cost["seeds"] == 1)
-  return ", ".join(parts)
 
 
 def _parse() -> argparse.Namespace:
