@@ -37,8 +37,6 @@ class Table(NamedTuple):
 
 PEERS = "launch/peers/README.md"
 ABLATIONS = "configs/ablations/README.md"
-
-
 INTERVAL = ("difference.interval_over_faces.0", "difference.interval_over_faces.1")
 
 
