@@ -3,8 +3,9 @@
   python -m fal_jax.ablation --table=configs/ablations/consistency.py:demo --seeds=3 \\
     --workdir=runs/ablation
 
-Beside the error: how far the landmarks of a face in 20 random views lie from their mean, and how
-far in 16 crops that are shifted by fractions of a heatmap cell (fal_jax/consistency).
+Beside the error: how far the landmarks of a face in 20 random views lie from their mean, the error
+of that mean, which all views share, and how far landmarks lie from their mean in 16 crops that are
+shifted by fractions of a heatmap cell (fal_jax/consistency).
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ def get_config(base: str = "demo") -> ConfigDict:
   table.title = "Consistency of views"
   table.base = base
   table.metric = "nme_ic"
-  table.also = ("agreement", "shift_spread")
+  table.also = ("agreement", "shared_error", "shift_spread")
   table.paper = ""  # nothing to compare with
   table.against = "first"
   table.rows = (  # file in this folder, name in the table, the paper's number

@@ -14,13 +14,16 @@ from fal_jax.consistency import agreement
 from fal_jax.errors import InputError
 from fal_jax.output.folders import write_atomic
 
-# Not made by an evaluation.
-MEASURES = ("agreement", "shift_spread")
+# Not made by an evaluation: what is calculated of the landmarks in random views, and in crops that
+# are shifted within a heatmap cell.
+_IN_RANDOM = {"agreement": agreement.spreads, "shared_error": agreement.shared_errors}
+_IN_SHIFTED = {"shift_spread": agreement.spreads}
+MEASURES = (*_IN_RANDOM, *_IN_SHIFTED)
 # Of an evaluation's summary: the median error over faces, which a few scattered faces leave alone;
 # NME on simulated boxes of a detector, its mean over harder conditions, the percentage of faces
 # above 20 % in all of these together, and of videos.
 OF_SUMMARY = ("median", "detector_box", "stress", "catastrophic_stress", "jitter")
-VIEWS = 20  # random ones, of "agreement"
+VIEWS = 20  # random ones
 
 
 def of_summary(summary: Mapping[str, Any], name: str, *, norm: str, dataset: str) -> float:
@@ -64,23 +67,30 @@ def measure(config: ConfigDict, training: Path, folder: Path, names: Sequence[st
     config: of the row, whose decoder reads the landmarks.
     training: the run's folder.
     folder: where to.
-    names: of `MEASURES`. "agreement" is `agreement.spreads` in `VIEWS` random views, "shift_spread"
-      is `agreement.shift_spreads`.
+    names: of `MEASURES`. "agreement" is `agreement.spreads` in `VIEWS` random views and
+      "shared_error" `agreement.shared_errors` there; "shift_spread" is the spread in shifted crops.
   """
   opened = evaluate.open_run(config, training)
   source = opened.sources[config.eval.splits[0]]
-  for name in names:
-    if name == "agreement":
-      values = agreement.spreads(opened.setup, source, opened.variables, num_views=VIEWS)
-    else:
-      values = agreement.shift_spreads(opened.setup, source, opened.variables)
-    written = {
-      name: float(np.nanmean(values)),
-      "norm": opened.setup.norm,
-      "views": VIEWS if name == "agreement" else agreement.SHIFTS**2,
-      "faces": int(np.isfinite(values).sum()),
-    }
-    write_atomic(folder / f"{name}.json", json.dumps(written, indent=2) + "\n")
+  for known, views_of, num_views in (
+    (_IN_RANDOM, agreement.random_views, VIEWS),
+    (_IN_SHIFTED, agreement.shifted_views, agreement.SHIFTS**2),
+  ):
+    wanted = [name for name in names if name in known]
+    if not wanted:
+      continue
+    seen = agreement.in_views(
+      opened.setup, source, opened.variables, num_views=num_views, views_of=views_of
+    )
+    for name in wanted:
+      values = known[name](seen)
+      written = {
+        name: float(np.nanmean(values)),
+        "norm": opened.setup.norm,
+        "views": num_views,
+        "faces": int(np.isfinite(values).sum()),
+      }
+      write_atomic(folder / f"{name}.json", json.dumps(written, indent=2) + "\n")
 
 
 def missing(folder: Path, names: Sequence[str]) -> list[str]:

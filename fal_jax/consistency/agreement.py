@@ -7,7 +7,7 @@ apart, as the boxes of a detector do from one frame of a video to the next.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,42 +21,47 @@ SEED = 0  # of the views, the same for every run, so that networks are compared 
 SHIFTS = 4  # along each side of a heatmap cell
 
 
-def spreads(setup: Setup, source: data.Source, variables: Any, *, num_views: int) -> np.ndarray:
-  """How far the landmarks of each face in random views lie from their mean.
+class InViews(NamedTuple):
+  """Landmarks of N faces in V views of each, brought back.
 
-  Views are what training draws: rotation, scale, shift, mirror and colour within the ranges of
-  `config.augment`. They are functions of `SEED` and the face's number alone. Landmarks that leave a
-  view count as well: there the network is asked to guess.
+  Attributes:
+    landmarks: (N, V, K, 2) float64, px of the image.
+    true: (N, K, 2) float64, px of the image, NaN where not annotated.
+    norm: (N,) float64, px, normaliser of each face; NaN where it has none.
+  """
+
+  landmarks: np.ndarray
+  true: np.ndarray
+  norm: np.ndarray
+
+
+def spreads(seen: InViews) -> np.ndarray:
+  """How far the landmarks of each face lie from their mean over its views.
 
   Args:
-    setup: gives the network, the codec, the crop, the ranges and the normaliser.
-    source: the N records.
-    variables: `params` and `batch_stats`.
-    num_views: V, at least 2.
+    seen: the landmarks; those that left a view count as well: there the network is asked to guess.
 
   Returns:
     (N,) float64: root of the mean squared distance of a landmark from its mean over the views, mean
-    over landmarks, in percent of `setup.norm`; NaN for faces without it, which is all that
+    over landmarks, in percent of the normaliser; NaN for faces without it, which is all that
     annotations are needed for.
   """
-  return _spreads(setup, source, variables, num_views=num_views, views_of=random_views)
+  return 100 * metrics.view_spread(seen.landmarks).mean(-1) / seen.norm
 
 
-def shift_spreads(setup: Setup, source: data.Source, variables: Any) -> np.ndarray:
-  """`spreads` in the crops of `shifted_views`, which differ in nothing but where they lie.
+def shared_errors(seen: InViews) -> np.ndarray:
+  """What all views have wrong alike: the error of their mean.
 
-  A decoder that reads positions off cells, and a network that knows where its cells are, spread
-  here; the face has not moved.
+  A landmark's mean squared error in V views is the squared error of their mean plus its squared
+  spread: training may lower the one and raise the other.
 
   Args:
-    setup: as of `spreads`.
-    source: the N records.
-    variables: `params` and `batch_stats`.
+    seen: the landmarks.
 
   Returns:
-    (N,) float64, percent, as of `spreads`.
+    (N,) float64, percent, as `metrics.nme`.
   """
-  return _spreads(setup, source, variables, num_views=SHIFTS**2, views_of=shifted_views)
+  return metrics.nme(seen.landmarks.mean(1), seen.true, seen.norm)
 
 
 def random_views(recipe: steps.Recipe, index: jax.Array) -> View:
@@ -96,25 +101,28 @@ def shifted_views(recipe: steps.Recipe, index: jax.Array) -> View:
   )
 
 
-def _spreads(
+def in_views(
   setup: Setup,
   source: data.Source,
   variables: Any,
   *,
   num_views: int,
-  views_of: Callable[[steps.Recipe, jax.Array], View],
-) -> np.ndarray:
-  """The spread of each face over given views.
+  views_of: Callable[[steps.Recipe, jax.Array], View] = random_views,
+) -> InViews:
+  """Predicts each face in several views.
+
+  Random ones are what training draws: rotation, scale, shift, mirror and colour within the ranges
+  of `config.augment`. They are functions of `SEED` and the face's number alone.
 
   Args:
-    setup: as of `spreads`.
+    setup: gives the network, the codec, the crop, the ranges and the normaliser.
     source: the N records.
     variables: `params` and `batch_stats`.
-    num_views: V.
+    num_views: V, at least 2; `SHIFTS` squared for `shifted_views`.
     views_of: `random_views` or `shifted_views`.
 
   Returns:
-    (N,) float64, percent, as of `spreads`.
+    The N faces.
   """
   recipe = dataclasses.replace(
     setup.recipe(steps_per_epoch=1), model=setup.network, num_views=num_views, seed=SEED
@@ -139,9 +147,8 @@ def _spreads(
     landmarks = affine.apply(image_from_crop[:, None], landmarks_crop.astype(np.float64))
     true = np.stack([example["landmarks"] for example in batch])
     norm = metrics.norms(true, setup.markup)[setup.norm]
-    spread = metrics.view_spread(landmarks).mean(-1)
-    parts.append(100 * spread / np.where(norm >= metrics.MIN_NORM, norm, np.nan))
-  return np.concatenate(parts)
+    parts.append((landmarks, true, np.where(norm >= metrics.MIN_NORM, norm, np.nan)))
+  return InViews(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def predict_in_views(

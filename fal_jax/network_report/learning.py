@@ -167,10 +167,10 @@ def measure(
     nme, valid = metrics.valid_errors(predictions.landmarks, true, norm)
     if not valid.any():
       raise no_norm(split, setup.norm)
-    spreads = agreement.spreads(setup, source, variables, num_views=views)
+    seen = agreement.in_views(setup, source, variables, num_views=views)
     yield {
       "step": step,
       "nme": float(nme[valid].mean()),
-      "agreement": float(np.nanmean(spreads)),
+      "agreement": float(np.nanmean(agreement.spreads(seen))),
       "num_images": int(valid.sum()),
     }

@@ -137,9 +137,9 @@ def no_norm(split: str, norm: str) -> InputError:
 def _agreement(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
   """`agreement_<norm>`, percent, and what it was measured with."""
   setup = opened.setup
-  spreads = agreement.spreads(setup, opened.sources[split], opened.variables, num_views=views)
+  seen = agreement.in_views(setup, opened.sources[split], opened.variables, num_views=views)
   return {
-    f"agreement_{setup.norm}": float(np.nanmean(spreads)),
+    f"agreement_{setup.norm}": float(np.nanmean(agreement.spreads(seen))),
     "views": {"number": views, "seed": agreement.SEED, **setup.config.augment.to_dict()},
   }
 

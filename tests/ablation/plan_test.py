@@ -79,7 +79,7 @@ def test_seeds_count_up_from_that_of_the_config(folder, tmp_path):
   [
     ("metric", "nme_xx", "nme_xx'; choose one of"),
     ("against", "second", "second'; choose one of"),
-    ("also", ("jitter", "speed"), "'speed'; choose among .*jitter, agreement"),
+    ("also", ("jitter", "speed"), "'speed'; choose among .*jitter, agreement, shared_error"),
   ],
 )
 def test_a_table_that_cannot_be_is_refused_before_training(folder, tmp_path, key, value, answer):

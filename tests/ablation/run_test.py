@@ -212,7 +212,7 @@ def test_further_columns_are_measured_on_what_is_there(run, copy, monkeypatch):
   monkeypatch.setattr(measures, "VIEWS", 2)
   changes = {name: ROWS[name] for name in ("rounded", "plain")}
 
-  also = ("agreement", "shift_spread", "nme_box")
+  also = ("agreement", "shared_error", "shift_spread", "nme_box")
   run(copy, changes, seeds=1, also=also, name="table_c")
 
   assert not run.trained
@@ -223,9 +223,10 @@ def test_further_columns_are_measured_on_what_is_there(run, copy, monkeypatch):
   row = rows_of(run.folder, changes)[0]
   with contextlib.redirect_stdout(io.StringIO()):
     opened = evaluate.open_run(row.config, copy / "trainings" / "rounded" / "seed0")
-  spreads = agreement.spreads(opened.setup, opened.sources["test"], opened.variables, num_views=2)
+  seen = agreement.in_views(opened.setup, opened.sources["test"], opened.variables, num_views=2)
   shown = {name: table["rows"][0]["also"][name]["values"]["0"] for name in also}
-  assert shown["agreement"] == pytest.approx(spreads.mean())
+  assert shown["agreement"] == pytest.approx(agreement.spreads(seen).mean())
+  assert shown["shared_error"] == pytest.approx(agreement.shared_errors(seen).mean())
   assert 0 < shown["shift_spread"] != shown["agreement"]
   summary = json.loads((copy / "rows" / "rounded" / "seed0" / "test.json").read_text())
   assert shown["nme_box"] == summary["nme_box"]

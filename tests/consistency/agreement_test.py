@@ -172,3 +172,27 @@ def test_two_views_spread_by_half_their_distance():
   landmarks[0, 1] = [[6.0, 8.0], [0.0, 2.0]]  # from the mean: 5 and 1 px
 
   np.testing.assert_allclose(spread_of(landmarks), [3.0, 0.0])
+
+
+def test_error_in_views_is_what_they_share_and_what_they_differ_in():
+  """Mean squared error = squared error of the mean + squared spread, for each landmark."""
+  random = np.random.default_rng(0)
+  true = random.uniform(0, 64, (5, 1, 2))
+  landmarks = true[:, None] + random.normal(1, 2, (5, 7, 1, 2))
+  norm = np.array([10.0, 20.0, 30.0, 40.0, np.nan])
+  seen = agreement.InViews(landmarks, true, norm)
+
+  shared, spread = agreement.shared_errors(seen), agreement.spreads(seen)
+
+  squared = ((landmarks - true[:, None]) ** 2).sum(-1).mean((1, 2))
+  np.testing.assert_allclose(np.hypot(shared, spread)[:4], 100 * np.sqrt(squared[:4]) / norm[:4])
+  assert np.isnan([shared[4], spread[4]]).all()
+
+
+def test_views_that_differ_evenly_share_no_error():
+  true = np.array([[[10.0, 10.0], [np.nan, np.nan]]])
+  landmarks = np.array([[[[7.0, 10.0], [3.0, 3.0]], [[13.0, 10.0], [3.0, 3.0]]]])
+  seen = agreement.InViews(landmarks, true, np.array([30.0]))
+
+  assert agreement.shared_errors(seen) == pytest.approx(0)
+  assert agreement.spreads(seen) == pytest.approx(5)  # 3 px of one landmark, 0 of the other

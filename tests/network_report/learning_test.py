@@ -48,7 +48,8 @@ def test_the_last_point_is_what_the_newest_checkpoint_gives(workdir, run_main, t
   evaluated = json.loads((workdir / "eval" / "test.json").read_text())
   assert points[-1]["nme"] == pytest.approx(evaluated["nme_ic"], rel=1e-3)
   opened = evaluate.open_run(None, workdir)
-  spreads = agreement.spreads(opened.setup, opened.sources["test"], opened.variables, num_views=2)
+  seen = agreement.in_views(opened.setup, opened.sources["test"], opened.variables, num_views=2)
+  spreads = agreement.spreads(seen)
   assert points[-1]["agreement"] == pytest.approx(spreads.mean(), rel=1e-3)
   assert f"nme_ic {points[0]['nme']:.3f} %" in out
 

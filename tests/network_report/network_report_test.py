@@ -92,7 +92,7 @@ def test_agreement_depends_neither_on_the_batch_size_nor_on_annotations(report, 
   def spreads(source, batch_size=8):
     config = tiny_dataset.config(folder, eval__batch_size=batch_size)
     setup = dataclasses.replace(opened.setup, config=config)
-    return agreement.spreads(setup, source, opened.variables, num_views=3)
+    return agreement.spreads(agreement.in_views(setup, source, opened.variables, num_views=3))
 
   expected = spreads(source)
   assert expected.shape == (tiny_dataset.TEST,)
