@@ -81,7 +81,8 @@ def measure(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
     A mapping ready for JSON: `norm`, `threshold`, `num_images`, `num_degenerate`; `own` and, in
     lists `decoders`, `windows` and `temperatures`, the metrics of each setting in percent, with
     `percent_improved`, the percentage of faces whose error is smaller than under the run's own;
-    `agreement_<norm>` in percent, with the `views` it is of; and `provenance`.
+    `agreement_<norm>` and `shared_error_<norm>` in percent, with the `views` they are of; and
+    `provenance`.
 
   Raises:
     InputError: no face has the normaliser.
@@ -135,11 +136,12 @@ def no_norm(split: str, norm: str) -> InputError:
 
 
 def _agreement(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
-  """`agreement_<norm>`, percent, and what it was measured with."""
+  """`agreement_<norm>` and `shared_error_<norm>`, percent, and what they were measured with."""
   setup = opened.setup
   seen = agreement.in_views(setup, opened.sources[split], opened.variables, num_views=views)
   return {
     f"agreement_{setup.norm}": float(np.nanmean(agreement.spreads(seen))),
+    f"shared_error_{setup.norm}": float(np.nanmean(agreement.shared_errors(seen))),
     "views": {"number": views, "seed": agreement.SEED, **setup.config.augment.to_dict()},
   }
 

@@ -41,7 +41,8 @@ def describe(report: Mapping[str, Any]) -> str:
     notes.append(
       f"agreement_{norm} {report[f'agreement_{norm}']:.3f} %: so far a landmark lies from its mean "
       f"over {report['views']['number']} random views of its face, colour included (root mean "
-      f"square, in percent of {norm}, mean over faces). The smaller, the more consistent."
+      f"square, in percent of {norm}, mean over faces). The smaller, the more consistent. "
+      f"That mean has an error of {report[f'shared_error_{norm}']:.3f} %, which all views share."
     )
   return "\n\n".join([*sections, "\n".join(f"* {note}" for note in notes)])
 

@@ -71,6 +71,7 @@ def test_the_report_is_beside_the_evaluation_which_it_leaves_alone(workdir, text
   assert (report["num_images"], report["norm"]) == (tiny_dataset.TEST, "ic")
   assert report["provenance"]["step"] == 12
   assert f"agreement_ic {report['agreement_ic']:.3f} %" in text
+  assert f"an error of {report['shared_error_ic']:.3f} %, which all views share" in text
   assert report["views"]["number"] == 3
   assert report["views"]["rotation"] == 30.0
 
@@ -89,16 +90,21 @@ def test_agreement_depends_neither_on_the_batch_size_nor_on_annotations(report, 
   opened = evaluate.open_run(None, workdir)
   source = opened.sources["test"]
 
-  def spreads(source, batch_size=8):
+  def seen(source, batch_size=8):
     config = tiny_dataset.config(folder, eval__batch_size=batch_size)
     setup = dataclasses.replace(opened.setup, config=config)
-    return agreement.spreads(agreement.in_views(setup, source, opened.variables, num_views=3))
+    return agreement.in_views(setup, source, opened.variables, num_views=3)
+
+  def spreads(source, **options):
+    return agreement.spreads(seen(source, **options))
 
   expected = spreads(source)
   assert expected.shape == (tiny_dataset.TEST,)
   assert np.mean(expected) == pytest.approx(report["agreement_ic"])
+  shared = agreement.shared_errors(seen(source))
+  assert np.mean(shared) == pytest.approx(report["shared_error_ic"])
 
-  np.testing.assert_allclose(spreads(source, 24), expected, rtol=1e-3)
+  np.testing.assert_allclose(spreads(source, batch_size=24), expected, rtol=1e-3)
 
   # All landmarks but those of the normaliser and of the box, which the crop is made from.
   hidden = []
