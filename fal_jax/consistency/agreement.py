@@ -80,8 +80,9 @@ def random_views(recipe: steps.Recipe, index: jax.Array) -> View:
 def shifted_views(recipe: steps.Recipe, index: jax.Array) -> View:
   """Crops on a grid of `SHIFTS` x `SHIFTS` over one heatmap cell, symmetric about the plain crop.
 
-  At a stride of 4 px all of them lie half-way between two pixels, so that resampling blurs each
-  alike.
+  They differ in nothing but where they lie; the face has not moved. A decoder that reads positions
+  off cells, and a network that knows where its cells are, spread here. At a stride of 4 px all of
+  them lie half-way between two pixels, so that resampling blurs each alike.
 
   Args:
     recipe: gives the size of a cell.
