@@ -70,7 +70,7 @@ def ablation(
 
 def medium(section: str, name: str, *, also: Sequence[str] = (), **options: Any) -> Table:
   """A table of three seeds in which rows scatter faces."""
-  also = ("unscattered", *also)
+  also = ("median", "unscattered", *also)
   table = ablation(section, f"w300_medium/{name}", interval=False, also=also, **options)
   scattered = tuple(f"catastrophic.{seed}" for seed in range(3))
   return table._replace(
@@ -144,6 +144,7 @@ TABLES = (
   ),
   ablation("Jitter in videos", "w300_small/jitter", against="first row", also=("jitter",)),
   medium("Table 2 at the shipped size", "table2", against="row above"),
+  medium("Losses at the shipped size", "table1", against="first row", metric="nme_box"),
   medium(
     "Windows and decoders at the shipped size", "table3", against="first row", metric="nme_box"
   ),
@@ -184,9 +185,9 @@ SENTENCES = (
   (
     ABLATIONS,
     "configs/ablations/results/w300_medium/table1.json",
-    "nme_box {rows[l2 heatmap regression][mean]:.3f} with a quarter pixel, "
-    "{rows[the same, highest cell alone][mean]:.3f} at their highest cell and "
-    "{rows[the same, local soft-argmax][mean]:.3f} by the local soft-argmax",
+    "read by the local soft-argmax have "
+    "{rows[the same, local soft-argmax][also][unscattered][mean]:.3f}, continuous ones "
+    "{rows[continuous heatmaps, local soft-argmax][also][unscattered][mean]:.3f}",
   ),
   (
     ABLATIONS,
@@ -262,6 +263,15 @@ def test_a_table_says_what_its_file_does(table):
     for text in differences(line, rows.get(label, {}), table.columns)
   ]
   assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", ["w300-68", "free-68"])
+def test_regions_and_subsets_are_those_of_the_evaluation(name):
+  summary = read(f"fal_jax/robustness/results/{name}_eval.json")
+  subsets = [subset["nme_ic"] for subset in summary["subsets"].values()]
+  table = lines("fal_jax/robustness/README.md", "Regions and subsets")
+  printed = next(list(line.values())[1:] for line in table if line[""] == name)
+  assert printed == [f"{error:.2f}" for error in [*summary["regions"].values(), *subsets]]
 
 
 @pytest.mark.parametrize(("page", "file", "sentence"), SENTENCES)

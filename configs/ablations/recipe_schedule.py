@@ -1,4 +1,5 @@
-"""w300_best.py with one thing changed: the learning rate drops at epochs, as in the paper.
+"""w300_best.py with one thing changed: the learning rate drops at epochs, without a warm-up, as in
+the paper.
 
   python -m fal_jax.main --config=configs/ablations/recipe_schedule.py:demo \\
     --workdir=runs/recipe_schedule
