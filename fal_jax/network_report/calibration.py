@@ -28,7 +28,8 @@ def measure(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
   Returns:
     A mapping ready for JSON: `dataset`, `split`, `num_images` that count, `norm`, `box`, `views`,
     `decode`; `nme`, percent; `confidences`, what `confidence.summarise` returns for `score`,
-    `covariance` and `views`; and `provenance`.
+    `covariance` and `views`; `minus_score`, what `confidence.compare_gains` returns for the others
+    against `score`; and `provenance`.
 
   Raises:
     InputError: no face has the normaliser, or there is no view.
@@ -61,6 +62,7 @@ def measure(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
   if not errors:
     raise no_norm(split, setup.norm)
   error = np.stack(errors)
+  stacked = {name: np.stack(values) for name, values in uncertainties.items()}
   return {
     "dataset": setup.eval_dataset,
     "split": split,
@@ -71,7 +73,12 @@ def measure(opened: OpenedRun, split: str, *, views: int) -> dict[str, Any]:
     "decode": setup.codec.decoding,
     "nme": float(np.nanmean(error, 1).mean()),
     "confidences": {
-      name: confidence.summarise(np.stack(values), error) for name, values in uncertainties.items()
+      name: confidence.summarise(uncertainty, error) for name, uncertainty in stacked.items()
+    },
+    "minus_score": {
+      name: confidence.compare_gains(uncertainty, stacked["score"], error)
+      for name, uncertainty in stacked.items()
+      if name != "score"
     },
     "provenance": provenance(setup.config, split=split, step=opened.step),
   }
@@ -97,6 +104,11 @@ def describe(report: Mapping[str, Any]) -> str:
     f"oracle {first['faces']['oracle']:.2f}, random {first['faces']['random']:.2f}.",
     "true / predicted: root mean square of the true errors over that of the predicted ones; ENCE: "
     "the mean relative distance from the diagonal, before and after multiplying by that.",
+    *(
+      f"{name} minus score, gain in points over the same faces: landmarks "
+      f"{_difference(against['landmarks'])}, faces {_difference(against['faces'])}."
+      for name, against in report["minus_score"].items()
+    ),
   ]
   return "\n\n".join([table(report), "\n".join(f"* {note}" for note in notes)])
 
@@ -144,6 +156,11 @@ def _saved(coverage: Mapping[str, Any]) -> list[str]:
   """The area under the curve, and the gain with its interval."""
   low, high = coverage["interval"]
   return [f"{coverage['aurc']:.2f}", f"{coverage['gain']:.0f} [{low:.0f}, {high:.0f}]"]
+
+
+def _difference(compared: Mapping[str, Any]) -> str:
+  low, high = compared["interval"]
+  return f"{compared['gain']:+.0f} [{low:+.0f}, {high:+.0f}]"
 
 
 def _cell(value: float | None, digits: int) -> str:

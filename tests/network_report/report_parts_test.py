@@ -160,9 +160,12 @@ def test_one_command_measures_both_of_a_run(workdir, run_main, monkeypatch):
   assert confidences["confidences"].keys() == {"score", "covariance", "views"}
   assert confidences["num_images"] == evaluated["num_images"]
   assert calibration.table(confidences) in out
+  assert confidences["minus_score"].keys() == {"covariance", "views"}
+  assert "\n* views minus score, gain in points over the same faces: landmarks " in out
 
   code, _, err = run_main(parts=["calibration"], **{**flags, "views": 1})
   assert code == 0, err
   confidences = json.loads((folder / "test_calibration.json").read_text())
   assert confidences["confidences"].keys() == {"score", "covariance"}
+  assert confidences["minus_score"].keys() == {"covariance"}
   assert confidences["nme"] == pytest.approx(evaluated["nme_ic"], rel=1e-3)

@@ -93,6 +93,32 @@ def test_intervals_draw_whole_faces():
   assert of_faces[0] < gain < of_faces[1] and np.ptp(of_faces) > 20
 
 
+def test_two_uncertainties_of_the_same_faces_are_compared_draw_by_draw():
+  rng = np.random.default_rng(0)
+  error = rng.uniform(1, 5, (40, 6))
+  rough = error + rng.normal(0, 2, error.shape)
+  finer = error + rng.normal(0, 1.6, error.shape)
+
+  better = confidence.compare_gains(finer, rough, error)
+
+  for name, (one, other) in {
+    "landmarks": (finer.ravel(), rough.ravel()),
+    "faces": (finer.mean(1), rough.mean(1)),
+  }.items():
+    true = error.ravel() if name == "landmarks" else error.mean(1)
+    expected = confidence.gain(one, true) - confidence.gain(other, true)
+    assert better[name]["gain"] == pytest.approx(expected)
+    assert better[name]["interval"][0] < expected < better[name]["interval"][1]
+
+  same = confidence.compare_gains(rough, 3 * rough, error)
+  assert all(part == {"gain": 0.0, "interval": [0.0, 0.0]} for part in same.values())
+  back = confidence.compare_gains(rough, finer, error)["landmarks"]["interval"]
+  assert back == pytest.approx([-end for end in reversed(better["landmarks"]["interval"])])
+  alone = np.ptp(confidence.gain_intervals(finer, error)[0])
+  near = confidence.compare_gains(finer, finer + rng.normal(0, 0.1, error.shape), error)
+  assert np.ptp(near["landmarks"]["interval"]) < alone / 3
+
+
 def test_a_network_that_claims_to_be_without_error_has_no_scale():
   with warnings.catch_warnings():
     warnings.simplefilter("error")
