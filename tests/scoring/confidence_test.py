@@ -101,11 +101,10 @@ def test_two_uncertainties_of_the_same_faces_are_compared_draw_by_draw():
 
   better = confidence.compare_gains(finer, rough, error)
 
-  for name, (one, other) in {
-    "landmarks": (finer.ravel(), rough.ravel()),
-    "faces": (finer.mean(1), rough.mean(1)),
+  for name, (one, other, true) in {
+    "landmarks": (finer.ravel(), rough.ravel(), error.ravel()),
+    "faces": (finer.mean(1), rough.mean(1), error.mean(1)),
   }.items():
-    true = error.ravel() if name == "landmarks" else error.mean(1)
     expected = confidence.gain(one, true) - confidence.gain(other, true)
     assert better[name]["gain"] == pytest.approx(expected)
     assert better[name]["interval"][0] < expected < better[name]["interval"][1]
